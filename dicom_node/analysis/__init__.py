@@ -1,0 +1,1 @@
+"""Thinking: a film to findings, with the place that speaks for them."""

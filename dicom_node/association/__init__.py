@@ -1,0 +1,1 @@
+"""The front door: who may associate, C-ECHO and C-STORE."""

@@ -1,0 +1,209 @@
+"""The listening side: policy at the door, C-ECHO and C-STORE behind it, an orderly end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+
+from dicom_node.association.policy import Rejected, Requested, decide
+from dicom_node.association.store import StoreService
+from dicom_node.dimse.contexts import accepted_contexts
+from dicom_node.dimse.entity import entity
+from dicom_node.dimse.guard import GuardedServer, Limits, use_monotonic_timers
+from dicom_node.dimse.status import SUCCESS
+from dicom_node.dimse.tls import acceptor_context
+from dicom_node.errors import LedgerUnavailable, PortUnavailable
+from dicom_node.ledger import Ledger
+from dicom_node.logs import Log
+from dicom_node.records import Origin
+from dicom_node.settings import Remote, Settings
+from dicom_node.spool import Spool
+
+_NEGOTIATION_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+_UNLIMITED = 1_000_000
+"""The number of associations is limited by our policy, which does not count stalled peers."""
+
+
+class Acceptor:
+    """Accepts associations for one node. Raises `PortUnavailable` where it cannot listen."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        remotes: Callable[[], Mapping[str, Remote]],
+        spool: Spool,
+        ledger: Ledger,
+        log: Log,
+    ) -> None:
+        self._settings, self._remotes, self._ledger, self._log = settings, remotes, ledger, log
+        self._titles: dict[int, str] = {}
+        self._storing = 0
+        self._lock = threading.Lock()
+        self._service = StoreService(
+            spool, ledger, log, settings.node.max_object_bytes, self._origin_of
+        )
+        self._ae = self._entity()
+        self._server = self._listen()
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._server.server_address[1])
+
+    def stop(self, drain_seconds: float) -> None:
+        """Stop listening, let what is in flight finish for so long, abort the rest."""
+        self._server.shutdown()
+        deadline = time.monotonic() + drain_seconds
+        while self._busy() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        for association in self._ae.active_associations:
+            association.abort()
+
+    def _entity(self) -> AE:
+        node = self._settings.node
+        use_monotonic_timers()
+        made = entity(
+            node.ae_title,
+            max_pdu_bytes=node.max_pdu_bytes,
+            connect_seconds=_NEGOTIATION_SECONDS,
+            answer_seconds=node.idle_timeout_seconds,
+        )
+        made.acse_timeout = min(_NEGOTIATION_SECONDS, node.pdu_timeout_seconds)
+        made.supported_contexts = accepted_contexts()
+        made.maximum_associations = _UNLIMITED
+        return made
+
+    def _listen(self) -> GuardedServer:
+        node, tls = self._settings.node, self._settings.tls
+        limits = Limits(
+            max_pdu_bytes=node.max_pdu_bytes,
+            max_object_bytes=node.max_object_bytes,
+            pdu_seconds=node.pdu_timeout_seconds,
+            negotiation_seconds=min(_NEGOTIATION_SECONDS, node.pdu_timeout_seconds),
+            max_connections=4 * node.max_associations + 64,
+            max_connections_per_address=2 * node.max_associations + 64,
+        )
+        handlers: list[Any] = [
+            (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_C_ECHO, self._echo),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_ABORTED, self._lost),
+            (evt.EVT_CONN_CLOSE, self._closed),
+        ]
+        try:
+            server: GuardedServer = self._ae.make_server(
+                (node.host, node.port),
+                evt_handlers=handlers,
+                ssl_context=acceptor_context(tls) if tls else None,
+                server_class=GuardedServer,
+                limits=limits,
+            )
+        except OSError as error:
+            raise PortUnavailable(
+                f"Port {node.port} on {node.host} cannot be listened on: {error.strerror}."
+            ) from error
+        server.on_drop = lambda address, reason: self._log.event(
+            "association.dropped", peer_address=address, reason=reason
+        )
+        server.on_handshake_failed = lambda address, reason: self._log.event(
+            "tls.handshake_failed", peer_address=address, reason=reason
+        )
+        return server
+
+    def _requested(self, event: evt.Event) -> None:
+        requested = _requested_by(event)
+        answer = decide(requested, self._remotes(), self._settings, self._established(requested))
+        if isinstance(answer, Rejected):
+            event.assoc.acse.send_reject(answer.result, answer.source, answer.diagnostic)
+            event.assoc.kill()
+            self._rejected(requested, answer)
+            return
+        self._titles[id(event.assoc)] = answer.ae_title
+        self._log.event("association.accepted", **_peer(requested))
+
+    def _rejected(self, requested: Requested, answer: Rejected) -> None:
+        self._log.event(
+            "association.rejected", **_peer(requested), reason=answer.reason, remedy=answer.remedy
+        )
+        try:
+            self._ledger.refused(
+                requested.calling_ae_title,
+                requested.called_ae_title,
+                requested.peer_address,
+                answer.reason,
+            )
+        except LedgerUnavailable as error:
+            self._log.event("role.error", reason=error.message, remedy=error.remedy)
+
+    def _established(self, requested: Requested) -> int:
+        associations = [item for item in self._ae.active_associations if item.is_established]
+        same = sum(1 for item in associations if _address_of(item) == requested.peer_address)
+        node = self._settings.node
+        if same >= node.max_associations_per_address:
+            return node.max_associations
+        return len(associations)
+
+    def _echo(self, event: evt.Event) -> int:
+        self._log.event("echo.answered", **_peer(_requested_by(event)))
+        return SUCCESS
+
+    def _store(self, event: evt.Event) -> int:
+        with self._lock:
+            self._storing += 1
+        try:
+            return self._service.store(event)
+        finally:
+            with self._lock:
+                self._storing -= 1
+
+    def _lost(self, event: evt.Event) -> None:
+        if event.assoc.requestor.primitive is not None:
+            reason = "the association was aborted"
+            self._log.event("association.lost", **_peer(_requested_by(event)), reason=reason)
+
+    def _closed(self, event: evt.Event) -> None:
+        self._titles.pop(id(event.assoc), None)
+
+    def _origin_of(self, event: evt.Event) -> Origin:
+        requested = _requested_by(event)
+        title = self._titles.get(id(event.assoc), requested.calling_ae_title)
+        return Origin(title, requested.called_ae_title, requested.peer_address)
+
+    def _busy(self) -> bool:
+        return self._storing > 0 or any(
+            item.is_established
+            and (item.dimse.message is not None or item.dimse.msg_queue.qsize() > 0)
+            for item in self._ae.active_associations
+        )
+
+
+def _address_of(association: Association) -> str:
+    return str(association.requestor.address)
+
+
+def _requested_by(event: evt.Event) -> Requested:
+    primitive = event.assoc.requestor.primitive
+    return Requested(
+        calling_ae_title=str(primitive.calling_ae_title).strip(" "),
+        called_ae_title=str(primitive.called_ae_title).strip(" "),
+        peer_address=_address_of(event.assoc),
+        application_context_name=str(primitive.application_context_name),
+    )
+
+
+def _peer(requested: Requested) -> dict[str, str]:
+    return {
+        "calling_ae_title": requested.calling_ae_title,
+        "called_ae_title": requested.called_ae_title,
+        "peer_address": requested.peer_address,
+    }

@@ -1,0 +1,118 @@
+"""What a data set says it is, read without its pixels, and whether the command agrees.
+
+pynetdicom checks none of this (faults 27 to 30, 32).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom import Dataset
+from pydicom.errors import BytesLengthException
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID
+
+from dicom_node.errors import (
+    DataSetMismatch,
+    DataSetUnreadable,
+    IdentifierMissing,
+    SopInstanceUidInvalid,
+)
+
+_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", re.ASCII)
+_MAX_UID_LENGTH = 64
+_LAST = Tag("SeriesInstanceUID")
+_WANTED = [
+    Tag(keyword)
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+]
+
+_UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OSError,
+    NotImplementedError, RecursionError, OverflowError, struct.error, BytesLengthException,
+)  # fmt: skip
+"""What pydicom raises on data sets that are not one. Not every one of them is a pydicom error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The identifiers of a received data set; every UID keeps to PS3.5 section 9.1."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+
+
+def is_uid(text: str) -> bool:
+    """Whether ``text`` is a UID as PS3.5 section 9.1 has it."""
+    return len(text) <= _MAX_UID_LENGTH and _UID.fullmatch(text) is not None
+
+
+def check_command(affected_sop_instance_uid: str) -> None:
+    """Raise `SopInstanceUidInvalid` unless the command's Affected SOP Instance UID is one."""
+    if not is_uid(affected_sop_instance_uid):
+        raise SopInstanceUidInvalid("The Affected SOP Instance UID is not a valid UID.")
+
+
+def identify(data: BytesIO, transfer_syntax_uid: str) -> Identity:
+    """Return the identifiers of an encoded data set.
+
+    Raises `DataSetUnreadable` and `IdentifierMissing`.
+    """
+    dataset = _read(data, UID(transfer_syntax_uid))
+    sop_class, instance = _text(dataset, "SOPClassUID"), _text(dataset, "SOPInstanceUID")
+    if not sop_class or not instance:
+        raise DataSetUnreadable("The data set has no SOP Class UID or no SOP Instance UID.")
+    study, series = _text(dataset, "StudyInstanceUID"), _text(dataset, "SeriesInstanceUID")
+    if not is_uid(study) or not is_uid(series):
+        raise IdentifierMissing("The data set has no valid Study and Series Instance UID.")
+    return Identity(sop_class, instance, study, series)
+
+
+def check_agreement(
+    identity: Identity,
+    *,
+    affected_sop_class_uid: str,
+    affected_sop_instance_uid: str,
+    abstract_syntax: str,
+) -> None:
+    """Raise `DataSetMismatch` unless command, data set and presentation context name the same."""
+    if affected_sop_class_uid != abstract_syntax:
+        raise DataSetMismatch("The command's SOP class is not the presentation context's.")
+    if identity.sop_class_uid != affected_sop_class_uid:
+        raise DataSetMismatch("The data set's SOP class is not the command's.")
+    if identity.sop_instance_uid != affected_sop_instance_uid:
+        raise DataSetMismatch("The data set's SOP Instance UID is not the command's.")
+
+
+def _read(data: BytesIO, transfer_syntax: UID) -> Dataset:
+    data.seek(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return read_dataset(
+                data,
+                transfer_syntax.is_implicit_VR,
+                transfer_syntax.is_little_endian,
+                stop_when=_past_identifiers,
+                specific_tags=_WANTED,
+            )
+    except _UNREADABLE as error:
+        raise DataSetUnreadable("The data set cannot be parsed.") from error
+
+
+def _past_identifiers(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag > _LAST
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    try:
+        return str(dataset.get(keyword) or "")
+    except _UNREADABLE as error:
+        raise DataSetUnreadable(f"The attribute {keyword} cannot be read.") from error

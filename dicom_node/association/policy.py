@@ -1,0 +1,104 @@
+"""Who may associate: calling AE title, address it calls from, called AE title. Pure decisions."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dicom_node.dimse.entity import APPLICATION_CONTEXT_NAME
+from dicom_node.settings import Remote, Settings
+from dicom_node.settings.remotes import find_remote
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What an A-ASSOCIATE-RQ says, AE titles without outer spaces."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+    application_context_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The association may go on; ``ae_title`` is the remote's title as the AE table spells it."""
+
+    ae_title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Result, source and diagnostic of the A-ASSOCIATE-RJ (PS3.8 table 9-21), and why."""
+
+    result: int
+    source: int
+    diagnostic: int
+    reason: str
+    remedy: str
+
+
+_PERMANENT, _TRANSIENT = 1, 2
+_SERVICE_USER, _PRESENTATION = 1, 3
+
+
+def decide(
+    requested: Requested, remotes: Mapping[str, Remote], settings: Settings, established: int
+) -> Accepted | Rejected:
+    """Decide on a requested association while ``established`` others are open."""
+    if requested.application_context_name != APPLICATION_CONTEXT_NAME:
+        reason = "application context name not supported"
+        return Rejected(_PERMANENT, _SERVICE_USER, 2, reason, "Check the sender's software.")
+    node = settings.node
+    if established >= node.max_associations:
+        remedy = "Raise node.max_associations if so many senders are expected."
+        return Rejected(_TRANSIENT, _PRESENTATION, 2, "local limit exceeded", remedy)
+    if (
+        settings.admission.check_called_ae_title
+        and requested.called_ae_title != node.ae_title.strip()
+    ):
+        return Rejected(
+            _PERMANENT,
+            _SERVICE_USER,
+            7,
+            "called AE title not recognised",
+            f"Set the sender's destination to the AE title {node.ae_title}.",
+        )
+    return _calling(requested, remotes, settings)
+
+
+def _calling(
+    requested: Requested, remotes: Mapping[str, Remote], settings: Settings
+) -> Accepted | Rejected:
+    remote = find_remote(remotes, requested.calling_ae_title)
+    if remote is None:
+        if settings.admission.unknown_ae == "accept":
+            return Accepted(requested.calling_ae_title)
+        return _unknown("calling AE title not recognised", _add(requested))
+    if not _may_call_from(remote, requested.peer_address):
+        remedy = f"Add {requested.peer_address} to addresses of {remote.ae_title} if it is right."
+        return _unknown(f"{remote.ae_title} may not call from this address", remedy)
+    if not remote.may_send:
+        remedy = f"Set may_send = true for {remote.ae_title} if it is right."
+        return _unknown(f"{remote.ae_title} may not send", remedy)
+    return Accepted(remote.ae_title)
+
+
+def _may_call_from(remote: Remote, peer_address: str) -> bool:
+    address = ipaddress.ip_address(peer_address)
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    networks = [ipaddress.ip_network(network) for network in remote.addresses]
+    return not networks or any(address in network for network in networks)
+
+
+def _unknown(reason: str, remedy: str) -> Rejected:
+    return Rejected(_PERMANENT, _SERVICE_USER, 3, reason, remedy)
+
+
+def _add(requested: Requested) -> str:
+    return (
+        f"dicom-node ae add {requested.calling_ae_title!r} --host {requested.peer_address}"
+        f" --port 104 --address {requested.peer_address}"
+    )

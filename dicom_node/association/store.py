@@ -1,0 +1,149 @@
+"""C-STORE: check, write, row, answer. The promise: answered 0x0000 means durable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom.dataset import FileMetaDataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
+from pynetdicom import evt
+
+from dicom_node.association.identify import (
+    Identity,
+    check_agreement,
+    check_command,
+    identify,
+)
+from dicom_node.dimse.entity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.dimse.status import PROCESSING_FAILURE, STATUS_OF_ERROR, SUCCESS
+from dicom_node.errors import DataSetUnreadable, InstanceTooLarge, NodeError, StoreError
+from dicom_node.ledger import Ledger
+from dicom_node.ledger.interface import Received
+from dicom_node.logs import Log
+from dicom_node.records import Arrival, Origin
+from dicom_node.spool import Spool, Stored
+
+_PREAMBLE = bytes(128) + b"DICM"
+"""Always zero: nothing executable can ride in front of an instance (CVE-2019-11687)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreService:
+    """The C-STORE SCP. ``origin_of`` names the sender of an association as the AE table spells it."""
+
+    spool: Spool
+    ledger: Ledger
+    log: Log
+    max_object_bytes: int
+    origin_of: Callable[[evt.Event], Origin]
+
+    def store(self, event: evt.Event) -> int:
+        """Answer one C-STORE request with a DIMSE status; never raise."""
+        started = time.monotonic()
+        origin = self.origin_of(event)
+        uid = str(event.request.AffectedSOPInstanceUID or "")
+        try:
+            arrival, received = self._keep(event, origin, uid)
+        except StoreError as error:
+            status = STATUS_OF_ERROR[type(error)]
+            self._refused(origin, uid, status, error)
+            return status
+        except Exception as error:  # noqa: BLE001 - pynetdicom would answer 0xC211 for us
+            self.log.event(
+                "role.error",
+                reason="a C-STORE could not be handled",
+                remedy=NodeError.default_remedy,
+                error=type(error).__name__,
+            )
+            return PROCESSING_FAILURE
+        self._stored(arrival, received, round((time.monotonic() - started) * 1000))
+        return SUCCESS
+
+    def _keep(self, event: evt.Event, origin: Origin, uid: str) -> tuple[Arrival, Received]:
+        check_command(uid)
+        data = self._data_of(event)
+        syntax = str(event.context.transfer_syntax)
+        identity = identify(data, syntax)
+        check_agreement(
+            identity,
+            affected_sop_class_uid=str(event.request.AffectedSOPClassUID),
+            affected_sop_instance_uid=uid,
+            abstract_syntax=str(event.context.abstract_syntax),
+        )
+        stored = self.spool.write((_header(identity, syntax), data.getvalue()))
+        arrival = _arrival(identity, syntax, stored, origin)
+        return arrival, self.ledger.received(arrival)
+
+    def _data_of(self, event: evt.Event) -> BytesIO:
+        data = event.request.DataSet
+        if data is None or not data.getbuffer().nbytes:
+            raise DataSetUnreadable("The C-STORE has no data set.")
+        size = data.getbuffer().nbytes
+        if size > self.max_object_bytes:
+            raise InstanceTooLarge(
+                f"The object has {size} bytes; {self.max_object_bytes} are taken."
+            )
+        return BytesIO(data.getvalue())
+
+    def _refused(self, origin: Origin, uid: str, status: int, error: StoreError) -> None:
+        self.log.event(
+            "instance.refused",
+            calling_ae_title=origin.calling_ae_title,
+            called_ae_title=origin.called_ae_title,
+            peer_address=origin.peer_address,
+            sop_instance_uid=uid[:64],
+            status=f"0x{status:04X}",
+            reason=error.message,
+            remedy=error.remedy,
+        )
+
+    def _stored(self, arrival: Arrival, received: Received, milliseconds: int) -> None:
+        facts = {
+            "calling_ae_title": arrival.origin.calling_ae_title,
+            "called_ae_title": arrival.origin.called_ae_title,
+            "peer_address": arrival.origin.peer_address,
+            "sop_instance_uid": arrival.sop_instance_uid,
+            "digest": arrival.digest,
+        }
+        if received.duplicate:
+            self.log.event("instance.duplicate", **facts)
+            return
+        if received.conflict:
+            self.log.event("instance.conflict", **facts)
+        self.log.event(
+            "instance.stored",
+            **facts,
+            study_instance_uid=arrival.study_instance_uid,
+            bytes=arrival.size_bytes,
+            milliseconds=milliseconds,
+        )
+
+
+def _header(identity: Identity, transfer_syntax_uid: str) -> bytes:
+    # Nothing about the sender: the same instance from two senders is the same file.
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(identity.sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(identity.sop_instance_uid)
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    buffer = BytesIO()
+    write_file_meta_info(buffer, meta, enforce_standard=True)
+    return _PREAMBLE + buffer.getvalue()
+
+
+def _arrival(identity: Identity, syntax: str, stored: Stored, origin: Origin) -> Arrival:
+    return Arrival(
+        sop_instance_uid=identity.sop_instance_uid,
+        sop_class_uid=identity.sop_class_uid,
+        transfer_syntax_uid=syntax,
+        study_instance_uid=identity.study_instance_uid,
+        series_instance_uid=identity.series_instance_uid,
+        digest=stored.digest,
+        size_bytes=stored.size_bytes,
+        origin=origin,
+    )

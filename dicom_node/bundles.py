@@ -1,0 +1,306 @@
+"""What a model is: a folder with a manifest, weights, a card, figures and a self-test.
+
+``model.toml`` is data: the network is named by a registry key, the weights by their digest.
+Keras is imported only by `load_network` and `verify`; listing bundles is cheap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dicom_node.errors import BundleContractBroken, BundleDamaged, BundleMissing
+from dicom_node.findings import NetworkVersion
+from dicom_node.imaging.prepare import Float, InputContract, prepare
+from dicom_node.networks import registry
+
+MANIFEST, CARD, EVALUATION, SELF_TEST = "model.toml", "CARD.md", "evaluation.json", "self_test.json"
+REQUIRED = (CARD, EVALUATION, SELF_TEST)
+
+
+class _Table(BaseModel):
+    """A table of the manifest: no unknown keys, no changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Input(_Table):
+    """The input contract (`dicom_node.imaging.prepare.InputContract`)."""
+
+    rows: int = Field(ge=32, le=4096)
+    columns: int = Field(ge=32, le=4096)
+    channels: int = Field(ge=1, le=3)
+    crop_top: float = Field(ge=0.0, lt=1.0)
+    intensity: Literal["unit"]
+
+    @property
+    def contract(self) -> InputContract:
+        """The same as the value that `prepare` takes."""
+        return InputContract(**self.model_dump())
+
+
+class Output(_Table):
+    """One output: ``class-logits`` become probabilities by softmax(logits / temperature)."""
+
+    name: str
+    kind: Literal["class-logits"]
+    range: tuple[float, float]
+    classes: tuple[str, ...] = Field(min_length=2)
+
+
+class Thresholds(_Table):
+    """Below ``abstain`` (highest probability, in [0, 1]) no class is named."""
+
+    abstain: float = Field(ge=0.0, le=1.0)
+
+
+class Calibration(_Table):
+    """Temperature by which logits are divided; ``fitted_on`` names the split, or is empty."""
+
+    temperature: float = Field(gt=0.0)
+    fitted_on: str = ""
+
+
+class Weights(_Table):
+    """The weights file beside the manifest and what the network costs."""
+
+    file: str = Field(pattern=r"^[0-9.]+-[0-9a-f]{8}\.weights\.h5$")
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    parameters: int = Field(ge=1)
+    macs: int = Field(ge=1)
+
+
+class Paper(_Table):
+    """The network of the paper, for comparison."""
+
+    title: str
+    parameters: int
+    macs: int
+
+
+class Training(_Table):
+    """Where the weights come from."""
+
+    data: str
+    films: int
+    patients: int
+    validation_films: int
+    epochs: int
+    best_epoch: int
+    recipe: str = "recipe.toml"
+
+
+class Manifest(_Table):
+    """The typed form of ``model.toml``."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    title: str
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    task: Literal["detection"]
+    network: str
+    trunk: str = ""
+    intended_use: str
+    licence: str
+    input: Input
+    outputs: tuple[Output, ...] = Field(min_length=1)
+    thresholds: Thresholds
+    calibration: Calibration
+    weights: Weights
+    paper: Paper
+    training: Training
+
+    @property
+    def weights_digest(self) -> str:
+        """The digest of the weights, ``sha256:…``."""
+        return self.weights.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: its folder and its manifest. Nothing else has been read or checked."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """The bundle's name, which is the folder's."""
+        return self.manifest.id
+
+    @property
+    def contract(self) -> InputContract:
+        """What the network expects to see."""
+        return self.manifest.input.contract
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the first output, in its order."""
+        return self.manifest.outputs[0].classes
+
+    @property
+    def threshold(self) -> float:
+        """Below this highest probability no class is named."""
+        return self.manifest.thresholds.abstain
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a temperature was fitted on validation data."""
+        return bool(self.manifest.calibration.fitted_on)
+
+    @property
+    def network_version(self) -> NetworkVersion:
+        """Version and weights digest, as results quote them."""
+        return NetworkVersion(self.manifest.version, self.manifest.weights.digest)
+
+
+def list_bundles(folder: Path) -> tuple[Bundle, ...]:
+    """Return every bundle under ``folder``, by id. Raises `BundleContractBroken` on a bad one."""
+    names = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    return tuple(open_bundle(folder, name) for name in names)
+
+
+def open_bundle(folder: Path, bundle_id: str) -> Bundle:
+    """Read and check the manifest of ``folder/bundle_id``.
+
+    Raises `BundleMissing` if there is none, `BundleContractBroken` naming the key at fault.
+    """
+    path = folder / bundle_id / MANIFEST
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf8"))
+        manifest = Manifest.model_validate(document)
+    except FileNotFoundError as missing:
+        known = ", ".join(sorted(found.parent.name for found in folder.glob(f"*/{MANIFEST}")))
+        raise BundleMissing(
+            f"There is no model bundle {bundle_id!r}.", remedy=f"Known bundles: {known or 'none'}."
+        ) from missing
+    except tomllib.TOMLDecodeError as fault:
+        raise BundleContractBroken(f"{bundle_id}/{MANIFEST}: {fault}") from fault
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleContractBroken(f"{bundle_id}/{MANIFEST}: {key}: {first['msg']}") from fault
+    if manifest.id != bundle_id:
+        raise BundleContractBroken(f"{bundle_id}/{MANIFEST}: id is {manifest.id!r}.")
+    if manifest.network not in registry.KEYS:
+        raise BundleContractBroken(f"{bundle_id}/{MANIFEST}: no network {manifest.network!r}.")
+    return Bundle(path.parent, manifest)
+
+
+def digest_of(path: Path) -> str:
+    """Return the file's digest as ``sha256:…``."""
+    with path.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def check_weights(bundle: Bundle) -> Path:
+    """Return the weights file; raises `BundleDamaged` if it is missing or not the manifest's."""
+    weights = bundle.manifest.weights
+    path = bundle.folder / weights.file
+    if not path.is_file():
+        raise BundleDamaged(f"Bundle {bundle.id}: {weights.file} is missing.")
+    if (found := digest_of(path)) != weights.digest:
+        raise BundleDamaged(
+            f"Bundle {bundle.id}: {weights.file} has the digest {found[:15]}…, "
+            f"not the manifest's {weights.digest[:15]}…."
+        )
+    return path
+
+
+def load_network(bundle: Bundle) -> Any:
+    """Return the Keras model with the bundle's weights, digest checked before they are read.
+
+    Input (films, rows, columns, channels) in [0, 1] by the contract, output (films, classes).
+    Raises `BundleDamaged` or `BundleContractBroken`.
+    """
+    path = check_weights(bundle)
+    shape = bundle.manifest.input
+    network = registry.build(
+        bundle.manifest.network, rows=shape.rows, columns=shape.columns, channels=shape.channels,
+        classes=len(bundle.classes),
+    )  # fmt: skip
+    try:
+        network.load_weights(path)
+    except (ValueError, KeyError, OSError) as fault:
+        raise BundleContractBroken(
+            f"Bundle {bundle.id}: the weights do not fit network {bundle.manifest.network!r}."
+        ) from fault
+    return network
+
+
+def verify(bundle: Bundle) -> None:
+    """Check files, digest, shapes, cost, and the answer to the self-test film.
+
+    Raises `BundleDamaged` or `BundleContractBroken` at the first fault.
+    """
+    from dicom_node.networks import cost
+
+    for name in REQUIRED:
+        if not (bundle.folder / name).is_file():
+            raise BundleDamaged(f"Bundle {bundle.id}: {name} is missing.")
+    network = load_network(bundle)
+    counted = cost.parameters(network), cost.macs(network)
+    stated = bundle.manifest.weights.parameters, bundle.manifest.weights.macs
+    if counted != stated:
+        raise BundleContractBroken(
+            f"Bundle {bundle.id}: parameters and MACs are {counted}, the manifest says {stated}."
+        )
+    _self_test(bundle, network)
+
+
+def _self_test(bundle: Bundle, network: Any) -> None:
+    """Compare the network's answer to the self-test film with the stored one."""
+    stored = json.loads((bundle.folder / SELF_TEST).read_text(encoding="utf8"))
+    film = self_test_film()
+    if stored["film"] != film_digest(film):
+        raise BundleContractBroken(f"Bundle {bundle.id}: {SELF_TEST} was made with another film.")
+    gap = float(np.max(np.abs(self_test_logits(bundle.contract, network) - stored["logits"])))
+    if not gap <= stored["tolerance"]:
+        raise BundleContractBroken(
+            f"Bundle {bundle.id}: the self-test is off by {gap:.4g} (tolerance "
+            f"{stored['tolerance']:.4g})."
+        )
+
+
+def self_test_document(contract: InputContract, network: Any) -> dict[str, Any]:
+    """Return what ``self_test.json`` stores: film digest, the network's logits, the tolerance."""
+    return {
+        "film": film_digest(self_test_film()),
+        "logits": [round(float(value), 6) for value in self_test_logits(contract, network)],
+        "tolerance": 0.01,
+    }
+
+
+def self_test_logits(contract: InputContract, network: Any) -> Float:
+    """Return the network's answer to the self-test film, float32, shape (classes,)."""
+    import keras
+
+    grid, _ = prepare(self_test_film(), contract)
+    return np.asarray(keras.ops.convert_to_numpy(network(grid[None], training=False))[0])
+
+
+def self_test_film() -> Float:
+    """Return a crude chest of whole numbers / 255, float32, 512 × 448, the same on any machine.
+
+    Integer arithmetic only, so that no version of numpy can change a bit of it.
+    """
+    row, column = np.mgrid[0:512, 0:448]
+    grey = 150 + (row * 7 + column * 13) % 11
+    for centre in (132, 316):
+        inside = ((row - 270) * 5) ** 2 + ((column - centre) * 11) ** 2 < 880**2
+        grey = np.where(inside, 60 + (row // 23 % 2) * 18 + (row * column) % 7, grey)
+    heart = ((row - 340) * 4) ** 2 + ((column - 250) * 5) ** 2 < 340**2
+    patch = (row - 330) ** 2 + (column - 120) ** 2 < 45**2
+    grey = np.where(heart, 190, np.where(patch, grey + 60, grey))
+    return (grey / 255).astype(np.float32)
+
+
+def film_digest(film: Float) -> str:
+    """Return the digest of a film's values as whole 1/255ths, ``sha256:…``."""
+    return f"sha256:{hashlib.sha256(np.rint(film * 255).astype(np.uint8).tobytes()).hexdigest()}"

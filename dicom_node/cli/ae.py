@@ -1,0 +1,166 @@
+"""``dicom-node ae``: the AE table."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dicom_node.records import PeerContact, Refusal
+    from dicom_node.settings import Configuration
+
+TitleArgument = Annotated[str, typer.Argument(metavar="AETITLE", help="AE title of the remote.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to ``app``."""
+    group = typer.Typer(help="The AE table: who may send, who gets results.", no_args_is_help=True)
+    group.command("list")(list_remotes)
+    group.command("add")(add)
+    group.command("echo")(echo)
+    app.add_typer(group, name="ae")
+
+
+def list_remotes(
+    config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
+) -> None:
+    """List the AEs, their last contact, and who was rejected with how to add them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dicom_node.cli.options import configuration
+
+    settings = configuration(config, data_dir)
+    contacts, refusals = _seen(settings)
+    rows = [_row(remote, contacts) for remote in settings.remotes.values()]
+    rejected = [_rejected(item, settings) for item in refusals]
+    if as_json:
+        typer.echo(json.dumps({"remotes": rows, "rejected": rejected}, indent=2))
+        return
+    console = Console()
+    table = Table("AE title", "address", "sends", "results to", "objects", "received", "sent",
+                  "waiting", "last error", box=None)  # fmt: skip
+    for row in rows:
+        table.add_row(
+            row["ae_title"], row["address"] or "-", "yes" if row["may_send"] else "no",
+            ", ".join(row["results_to"]), ", ".join(row["objects"]),
+            (row["last_received_at"] or "never")[:19], (row["last_sent_at"] or "never")[:19],
+            str(row["waiting"]), row["last_error"] or "",
+        )  # fmt: skip
+    console.print(table if rows else "The AE table is empty: every sender is rejected.")
+    for item in rejected:
+        sentence = f"\nRejected {item['count']} times, last {item['last_at'][:19]}:"
+        console.print(
+            f"{sentence} {item['calling_ae_title']!r} from {item['peer_address']}:"
+            f" {item['reason']}.",
+            markup=False, soft_wrap=True, highlight=False,
+        )  # fmt: skip
+        if item["add"]:
+            console.print("  To allow it: " + item["add"], markup=False, soft_wrap=True)
+
+
+def _seen(settings: Configuration) -> tuple[dict[str, PeerContact], Sequence[Refusal]]:
+    from dicom_node.cli.options import ledger_of
+
+    if not settings.ledger_path.exists():
+        return {}, ()
+    ledger = ledger_of(settings)
+    return {item.ae_title: item for item in ledger.peers()}, ledger.refusals()
+
+
+def _row(remote: Any, contacts: dict[str, PeerContact]) -> dict[str, Any]:
+    contact = contacts.get(remote.ae_title)
+
+    def when(name: str) -> str | None:
+        moment = getattr(contact, name, None)
+        return moment and moment.isoformat()
+
+    return {
+        "ae_title": remote.ae_title,
+        "address": remote.host and f"{remote.host}:{remote.port}",
+        "may_send": remote.may_send,
+        "results_to": list(remote.destinations),
+        "objects": list(remote.objects),
+        "last_received_at": when("last_received_at"),
+        "last_sent_at": when("last_sent_at"),
+        "last_error": contact and contact.last_error,
+        "waiting": contact.waiting if contact else 0,
+    }
+
+
+def _rejected(refusal: Refusal, settings: Configuration) -> dict[str, Any]:
+    unknown = refusal.calling_ae_title not in settings.remotes
+    add = [
+        "dicom-node", "ae", "add", refusal.calling_ae_title, "--host", refusal.peer_address,
+        "--port", "104", "--address", refusal.peer_address, "--config", str(settings.folder),
+    ]  # fmt: skip
+    recognised = "calling AE title" not in refusal.reason
+    return {
+        "calling_ae_title": refusal.calling_ae_title,
+        "called_ae_title": refusal.called_ae_title,
+        "peer_address": refusal.peer_address,
+        "reason": refusal.reason,
+        "count": refusal.count,
+        "last_at": refusal.last_at.isoformat(),
+        "add": shlex.join(add) if unknown and not recognised else None,
+    }
+
+
+def add(
+    ae_title: TitleArgument,
+    host: Annotated[str | None, typer.Option(help="Where results are sent to.")] = None,
+    port: Annotated[int | None, typer.Option(help="Its DICOM port.")] = None,
+    address: Annotated[
+        list[str] | None, typer.Option(help="Network it may call from; several are possible.")
+    ] = None,
+    results_to: Annotated[
+        list[str] | None, typer.Option(help="AE that gets the results; default: itself.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Add an AE: writes remotes/<title>.toml. A running node takes it up within a second."""
+    from dicom_node.cli.options import configuration
+    from dicom_node.settings.add import add_remote
+
+    wanted = {
+        "ae_title": ae_title,
+        "host": host,
+        "port": port,
+        "addresses": address or [],
+        "results_to": results_to or [],
+    }
+    path = add_remote(configuration(config, None), wanted)
+    typer.echo(f"Wrote {path}. Try `dicom-node ae echo {shlex.quote(ae_title)}`.")
+
+
+def echo(
+    ae_title: TitleArgument, config: ConfigOption = None, data_dir: DataDirOption = None
+) -> None:
+    """Ask a remote AE for a C-ECHO, and tell whether it has called this node."""
+    from dicom_node.cli.options import configuration
+    from dicom_node.delivery.files import Peer
+    from dicom_node.delivery.files import echo as c_echo
+    from dicom_node.errors import DestinationUnknown
+
+    settings = configuration(config, data_dir)
+    remote = settings.remotes.get(ae_title)
+    if remote is None or remote.host is None or remote.port is None:
+        raise DestinationUnknown(f"{ae_title} has no host and port in the AE table.")
+    own = settings.settings.node.ae_title
+    c_echo(Peer(remote.host, remote.port, remote.ae_title, own), settings.settings.tls, remote.tls)
+    typer.echo(f"{ae_title} at {remote.host}:{remote.port} answers to {own}.")
+    contacts, _ = _seen(settings)
+    contact = contacts.get(ae_title)
+    if contact is not None and contact.last_received_at is not None:
+        typer.echo(
+            f"It last sent to this node at {contact.last_received_at:%Y-%m-%d %H:%M:%S} UTC."
+        )
+    else:
+        typer.echo("It has not sent to this node yet: send a film from it, or C-ECHO this node.")

@@ -1,0 +1,88 @@
+"""``dicom-node analyse``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dicom_node.cli.options import ConfigOption
+
+if TYPE_CHECKING:
+    from dicom_node.roles.by_hand import Answer, ByHand
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("analyse")(analyse)
+
+
+def analyse(
+    files: Annotated[
+        list[Path],
+        typer.Argument(exists=True, help="DICOM, PNG or JPEG films, or folders of them."),
+    ],
+    config: ConfigOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write report, overlay and picture of each film here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Analyse films from files, without any network service; nothing is sent anywhere.
+
+    Exit status 1 if any film could not be analysed; declined films are no failure.
+    """
+    from rich.progress import track
+
+    from dicom_node import logs
+    from dicom_node.cli.options import configuration
+    from dicom_node.findings import Outcome
+    from dicom_node.roles.by_hand import ByHand
+
+    logs.configure("error")
+    by_hand = ByHand(configuration(config, None))
+    paths = list(_files(files))
+    answers = []
+    for answer in track(
+        by_hand.answers(paths), "Analysing", len(paths), transient=True, disable=as_json
+    ):
+        answers.append(answer)
+        if not as_json:
+            typer.echo(_sentence(answer))
+        if out is not None and answer.film is not None:
+            _write(by_hand, answer, out)
+    if as_json:
+        typer.echo(json.dumps([answer.to_json() for answer in answers], indent=2))
+    failed = any(answer.findings.outcome is Outcome.FAILED for answer in answers)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _files(given: Iterable[Path]) -> Iterator[Path]:
+    for path in given:
+        if path.is_dir():
+            yield from sorted(item for item in path.rglob("*") if item.is_file())
+        else:
+            yield path
+
+
+def _write(by_hand: ByHand, answer: Answer, out: Path) -> None:
+    from dicom_node.results.capture import save_picture
+    from dicom_node.roles.by_hand import write_folder
+
+    objects = by_hand.results(answer)
+    for path in write_folder(objects, out, answer.file.stem):
+        if path.name.endswith("-overlay.dcm"):
+            save_picture(path, path.with_suffix(".png"))
+        typer.echo(f"  wrote {path}", err=True)
+
+
+def _sentence(answer: Answer) -> str:
+    findings = answer.findings
+    if findings.finding is None:
+        return f"{answer.file}: {findings.outcome}: {findings.reason}"
+    detection = findings.finding
+    name = "undetermined" if detection.abstained else detection.finding_class
+    return f"{answer.file}: {name} ({detection.probability:.0%})"

@@ -1,0 +1,191 @@
+"""``dicom-node cases``: what the ledger knows of each study."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
+
+if TYPE_CHECKING:
+    from dicom_node.ledger import Ledger
+    from dicom_node.records import Instance, Study
+
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Number from `cases list`, or a Study Instance UID.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to ``app``."""
+    group = typer.Typer(help="Studies: what was received, found, and answered; or why not.")
+    group.callback(invoke_without_command=True)(_default)
+    group.command("list")(list_cases)
+    group.command("show")(show)
+    group.command("retry")(retry)
+    group.command("reanalyse")(reanalyse)
+    app.add_typer(group, name="cases")
+
+
+def _default(
+    context: typer.Context,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        list_cases(config, data_dir, as_json)
+
+
+def list_cases(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many, latest first.")] = 50,
+) -> None:
+    """List studies, the latest change first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dicom_node.cli.options import configuration, ledger_of
+
+    ledger = ledger_of(configuration(config, data_dir))
+    rows = [_row(ledger, study) for study in ledger.studies(limit=limit)]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("ID", "changed (UTC)", "state", "films", "result", "delivery", "why", box=None)
+    for row in rows:
+        table.add_row(
+            str(row["id"]), row["changed_at"][:19], row["state"], row["films"], row["result"],
+            row["delivery"], row["reason"] or "",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def _row(ledger: Ledger, study: Study) -> dict[str, Any]:
+    instances = ledger.instances(study.id)
+    deliveries = ledger.deliveries(study_id=study.id)
+    return {
+        "id": study.id,
+        "study_instance_uid": study.study_instance_uid,
+        "state": str(study.state),
+        "changed_at": study.changed_at.isoformat(),
+        "films": _counted(str(item.state) for item in instances),
+        "result": ", ".join(filter(None, map(_finding, instances))),
+        "delivery": _counted(f"{item.state} to {item.destination}" for item in deliveries),
+        "reason": "; ".join(
+            dict.fromkeys(filter(None, [study.reason, *(item.reason for item in instances)]))
+        )
+        or None,
+    }
+
+
+def _counted(names: Any) -> str:
+    from collections import Counter
+
+    return ", ".join(f"{number} {name}" for name, number in Counter(names).items())
+
+
+def _finding(instance: Instance) -> str | None:
+    from dicom_node.findings import FilmFindings
+
+    if instance.findings_json is None:
+        return None
+    detection = FilmFindings.from_json(json.loads(instance.findings_json)).finding
+    if detection is None:
+        return None
+    name = "undetermined" if detection.abstained else detection.finding_class
+    return f"{name} {detection.probability:.0%}"
+
+
+def show(
+    study: StudyArgument,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one study: its films, findings, deliveries, and its whole story."""
+    from rich.console import Console
+
+    from dicom_node.cli.options import configuration, ledger_of
+
+    ledger = ledger_of(configuration(config, data_dir))
+    found = _find(ledger, study)
+    instances = ledger.instances(found.id)
+    if as_json:
+        typer.echo(json.dumps([_findings(item) for item in instances], indent=2))
+        return
+    console = Console(soft_wrap=True)
+    console.print(f"[bold]Study {found.id}[/bold]  {found.study_instance_uid}")
+    console.print(
+        f"{found.state}, report {found.revision}" + (f": {found.reason}" * bool(found.reason))
+    )
+    for item in instances:
+        told = _finding(item) or item.reason or ""
+        console.print(f"  film {item.sop_instance_uid}  {item.state}  {told}")
+    for delivery in ledger.deliveries(study_id=found.id):
+        told = f": {delivery.reason}" if delivery.reason else ""
+        console.print(f"  {delivery.kind} to {delivery.destination}  {delivery.state}{told}")
+    console.print("\n[bold]Story[/bold]")
+    for event in ledger.events(study_id=found.id):
+        told = f"  {event.detail}" if event.detail else ""
+        console.print(f"  {event.at:%Y-%m-%d %H:%M:%S.%f}  {event.what:<20} {event.who}{told}")
+
+
+def _findings(instance: Instance) -> dict[str, Any]:
+    """Return the contract's JSON of one film: also for one that was declined or is not done."""
+    if instance.findings_json is not None:
+        document: dict[str, Any] = json.loads(instance.findings_json)
+    else:
+        document = {
+            "sop_instance_uid": instance.sop_instance_uid,
+            "outcome": str(instance.state),
+            "reason": instance.reason,
+        }
+    return {"file": None, **document}
+
+
+def retry(
+    study: StudyArgument, config: ConfigOption = None, data_dir: DataDirOption = None
+) -> None:
+    """Analyse the failed and declined films of a study again."""
+    from dicom_node.records import InstanceState
+
+    _again(study, config, data_dir, {InstanceState.FAILED, InstanceState.DECLINED})
+
+
+def reanalyse(
+    study: StudyArgument, config: ConfigOption = None, data_dir: DataDirOption = None
+) -> None:
+    """Analyse every film of a study again; an unchanged suite gives no new result."""
+    from dicom_node.records import InstanceState
+
+    finished = {InstanceState.FAILED, InstanceState.DECLINED, InstanceState.ANALYSED}
+    _again(study, config, data_dir, finished)
+
+
+def _again(study: str, config: Any, data_dir: Any, states: Any) -> None:
+    from dicom_node.cli.options import configuration, ledger_of, person
+
+    ledger = ledger_of(configuration(config, data_dir))
+    found = _find(ledger, study)
+    asked = [item for item in ledger.instances(found.id) if item.state in states]
+    for item in asked:
+        ledger.asked_again(item.id, person())
+    typer.echo(f"{len(asked)} of the study's films will be analysed again.")
+    raise typer.Exit(0 if asked else 1)
+
+
+def _find(ledger: Ledger, text: str) -> Study:
+    from dicom_node.errors import RowMissing
+    from dicom_node.records import StudyId
+
+    if text.isdigit():
+        return ledger.study(StudyId(int(text)))
+    found = ledger.find_study(text)
+    if found is None:
+        raise RowMissing(f"There is no study {text!r}.")
+    return found

@@ -1,0 +1,193 @@
+"""``dicom-node config``: check, init, show and schema."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dicom_node import resources
+from dicom_node.cli.options import ConfigOption, JsonOption
+from dicom_node.errors import NodeError, SettingsError
+from dicom_node.settings import (
+    Configuration,
+    Remote,
+    Settings,
+    configuration_folder,
+    load_configuration,
+)
+
+console = Console()
+
+
+class Schema(StrEnum):
+    """Which kind of file a JSON Schema describes."""
+
+    NODE = "node"
+    REMOTE = "remote"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to the program."""
+    group = typer.Typer(help="The configuration: check, init, show, schema.", no_args_is_help=True)
+    group.command("check")(check)
+    group.command("init")(init)
+    group.command("show")(show)
+    group.command("schema")(schema)
+    app.add_typer(group, name="config")
+
+
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check the configuration: every fault with file, line, key and what to do. Exit 1 if any."""
+    configuration, faults = _checked(config)
+    if as_json:
+        answer = {"folder": str(configuration_folder(config)), "faults": list(faults)}
+        typer.echo(json.dumps(answer, indent=1, ensure_ascii=False))
+    elif configuration is None or faults:
+        for fault in faults:
+            typer.echo(fault)
+        count = f"{len(faults)} fault{'s' if len(faults) != 1 else ''}"
+        console.print(f"[red]{count}[/red] in {escape(str(configuration_folder(config)))}")
+    else:
+        _print_summary(configuration)
+    if faults:
+        raise typer.Exit(1)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are to go.")],
+) -> None:
+    """Copy the commented default configuration to DIR. Overwrites nothing."""
+    source = resources.default_configuration()
+    files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
+    present = [str(folder / name) for name in files if (folder / name).exists()]
+    if present:
+        raise SettingsError(
+            f"{', '.join(present)} {'exists' if len(present) == 1 else 'exist'} already.",
+            remedy="Choose another folder, or move these files away.",
+        )
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+        typer.echo(folder / name)
+    console.print(
+        f"\nNext: add your PACS with `dicom-node ae add`, or copy the sample in "
+        f"{escape(str(folder / 'remotes'))};\nthen `dicom-node config check --config {folder}`.",
+        soft_wrap=True,
+    )
+
+
+def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print the configuration in use: files and environment together, secrets masked."""
+    from dicom_node.settings.reference import effective
+
+    configuration = load_configuration(config)
+    shown = effective(configuration.settings)
+    if as_json:
+        remotes = [remote.model_dump(mode="json") for remote in configuration.remotes.values()]
+        answer = {"folder": str(configuration.folder), **shown, "remotes": remotes}
+        typer.echo(json.dumps(answer, indent=1, ensure_ascii=False))
+        return
+    typer.echo(f"# {configuration.folder}")
+    for line in _as_toml(shown):
+        typer.echo(line)
+    typer.echo("")
+    console.print(_remotes_table(configuration))
+
+
+def schema(kind: Annotated[Schema, typer.Argument()] = Schema.NODE) -> None:
+    """Print the JSON Schema of node.toml, or of a file in remotes/, for editors."""
+    from dicom_node.settings.reference import schema as schema_of
+
+    model = Settings if kind is Schema.NODE else Remote
+    typer.echo(json.dumps(schema_of(model), indent=1, ensure_ascii=False))
+
+
+def _checked(config: Path | None) -> tuple[Configuration | None, tuple[str, ...]]:
+    """Return the configuration, None if it cannot be used, and every fault in the folder."""
+    from dicom_node.intake.rules import load_rules
+
+    configuration: Configuration | None = None
+    faults: tuple[str, ...] = ()
+    try:
+        configuration = load_configuration(config, thorough=True)
+    except SettingsError as error:
+        faults = error.faults or (error.message,)
+    own = configuration_folder(config) / "admission.toml"
+    if configuration is not None or own.is_file():
+        try:
+            load_rules(configuration.admission_path if configuration else own)
+        except SettingsError as error:
+            faults += error.faults or (error.message,)
+    if configuration is not None:
+        faults += _template_faults(configuration)
+    return configuration, faults
+
+
+def _template_faults(configuration: Configuration) -> tuple[str, ...]:
+    from dicom_node.results.templates import load_template
+
+    name = f"{configuration.settings.results.template}.toml"
+    try:
+        load_template(configuration.templates_path / name)
+    except NodeError as error:
+        return (f"{error.message} — {error.remedy}",)
+    return ()
+
+
+def _print_summary(configuration: Configuration) -> None:
+    settings = configuration.settings
+    console.print(f"[green]No fault[/green] in {escape(str(configuration.folder))}\n")
+    table = Table(show_header=False, box=None)
+    table.add_row("AE title", settings.node.ae_title)
+    table.add_row("listens on", f"{settings.node.host} port {settings.node.port}")
+    table.add_row("TLS", "yes" if settings.tls else "no")
+    table.add_row("data", str(settings.node.data_dir))
+    table.add_row("networks", f"{', '.join(settings.analysis.suite)} on {settings.analysis.device}")
+    table.add_row("unknown AEs", settings.admission.unknown_ae)
+    console.print(table)
+    console.print("")
+    console.print(_remotes_table(configuration))
+    if not configuration.remotes:
+        console.print("No remote AE yet: add one with `dicom-node ae add`, or a file in remotes/.")
+
+
+def _remotes_table(configuration: Configuration) -> Table:
+    table = Table("AE title", "may call from", "may send", "its results go to", "as")
+    for remote in configuration.remotes.values():
+        goals = [_address(title, configuration.remotes) for title in remote.destinations]
+        table.add_row(
+            escape(remote.ae_title),
+            ", ".join(remote.addresses) or "anywhere",
+            "yes" if remote.may_send else "no",
+            escape("\n".join(goals)) if remote.may_send else "",
+            ", ".join(remote.objects),
+        )
+    return table
+
+
+def _address(ae_title: str, remotes: Mapping[str, Remote]) -> str:
+    remote = remotes[ae_title]
+    return f"{ae_title} at {remote.host}:{remote.port}{' over TLS' if remote.tls else ''}"
+
+
+def _as_toml(shown: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Render the settings; a value that is not the default says so."""
+    from dicom_node.settings.reference import as_toml, node_keys
+
+    defaults = {(key.section, key.name): key for key in node_keys()}
+    for section, table in shown.items():
+        yield f"\n[{section}]"
+        for name, value in table.items():
+            key = defaults[section, name]
+            changed = not key.required and value != key.default
+            note = f"    # default: {as_toml(key.default)}" if changed else ""
+            yield f"{name} = {as_toml(value)}{note}"

@@ -1,0 +1,78 @@
+"""The command ``dicom-node``: every command group registers itself here."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from dicom_node import __version__
+from dicom_node.cli import (
+    ae,
+    analyse,
+    cases,
+    config,
+    demo,
+    evaluate,
+    health,
+    models,
+    outbox,
+    report,
+    send,
+    serve,
+    templates,
+    train,
+)
+from dicom_node.errors import NodeError, SettingsError
+
+app = typer.Typer(
+    name="dicom-node",
+    help=(
+        "The open DICOM node that gives a PACS AI on chest radiographs: it receives films by "
+        "C-STORE, analyses them, and sends a Structured Report and an overlay back to the sending "
+        "AE. FOR RESEARCH USE ONLY."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for group in (
+    demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, train,
+    evaluate, health,
+):  # fmt: skip
+    group.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dicom-node {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Carry the options that stand before any command."""
+
+
+def main() -> None:
+    """Run the command line; an error of ours is printed with its remedy, exit status 1."""
+    try:
+        app()
+    except NodeError as error:
+        console = Console(stderr=True)
+        console.print(f"[red]Error:[/red] {escape(error.message)}")
+        if isinstance(error, SettingsError):
+            for fault in error.faults:
+                console.print(f"  {escape(fault)}", soft_wrap=True)
+        console.print(f"[dim]{escape(error.remedy)}[/dim]")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

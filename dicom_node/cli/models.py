@@ -1,0 +1,127 @@
+"""`dicom-node models`: the bundles that are there, what they cost, and whether they are whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from dicom_node.bundles import CARD, Bundle, list_bundles, open_bundle
+from dicom_node.errors import NodeError
+
+Models = Annotated[
+    Path | None,
+    typer.Option("--models", help="Folder of the bundles; default: the installed ones."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+
+console = Console()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to the program."""
+    group = typer.Typer(help="Model bundles: list, verify, card.", invoke_without_command=True)
+    group.callback()(models)
+    group.command("list")(list_)
+    group.command("verify")(verify)
+    group.command("card")(card)
+    app.add_typer(group, name="models")
+
+
+def models(context: typer.Context, models: Models = None, as_json: Json = False) -> None:
+    """Model bundles: list, verify, card. Alone: list."""
+    if context.invoked_subcommand is None:
+        list_(models, as_json)
+
+
+def list_(models: Models = None, as_json: Json = False) -> None:
+    """List the bundles with their parameters and MACs, beside the paper's."""
+    found = _bundles(models, None)
+    if as_json:
+        typer.echo(json.dumps([_row(bundle) for bundle in found], indent=1))
+        return
+    table = Table("id", "version", "parameters", "paper", "MACs", "paper", "weights")
+    for bundle in found:
+        manifest, cost = bundle.manifest, bundle.manifest.weights
+        table.add_row(
+            bundle.id, manifest.version,
+            _short(cost.parameters), _short(manifest.paper.parameters),
+            _short(cost.macs), _short(manifest.paper.macs), cost.digest.removeprefix("sha256:")[:8],
+        )  # fmt: skip
+    console.print(table)
+
+
+def verify(
+    bundle_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    models: Models = None,
+    as_json: Json = False,
+) -> None:
+    """Check digests, shapes and the self-test of one bundle, or of all. Exit 1 if any fails."""
+    from dicom_node.bundles import verify as check
+
+    results: list[dict[str, Any]] = []
+    for bundle in _bundles(models, bundle_id):
+        try:
+            check(bundle)
+            results.append({"id": bundle.id, "well": True, "fault": None})
+        except NodeError as error:
+            results.append({"id": bundle.id, "well": False, "fault": f"{error} {error.remedy}"})
+    if as_json:
+        typer.echo(json.dumps(results, indent=1))
+    else:
+        for result in results:
+            words = "[green]well[/green]" if result["well"] else f"[red]{result['fault']}[/red]"
+            console.print(f"{result['id']}: {words}", soft_wrap=True)
+    if not results or not all(result["well"] for result in results):
+        raise typer.Exit(1)
+
+
+def card(
+    bundle_id: Annotated[str, typer.Argument(metavar="ID")],
+    models: Models = None,
+    as_json: Json = False,
+) -> None:
+    """Print the model card: what it is for, how well it does, where it fails."""
+    bundle = _bundles(models, bundle_id)[0]
+    text = (bundle.folder / CARD).read_text(encoding="utf8")
+    if as_json:
+        typer.echo(json.dumps({"id": bundle.id, "card": text}, indent=1))
+    else:
+        console.print(Markdown(text))
+
+
+def _bundles(models: Path | None, bundle_id: str | None) -> tuple[Bundle, ...]:
+    """Return one bundle or all."""
+    from dicom_node import resources
+
+    folder = models or resources.model_bundles()
+    return (open_bundle(folder, bundle_id),) if bundle_id else list_bundles(folder)
+
+
+def _row(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "id": bundle.id,
+        "version": manifest.version,
+        "task": manifest.task,
+        "network": manifest.network,
+        "classes": list(bundle.classes),
+        "threshold": bundle.threshold,
+        "calibrated": bundle.calibrated,
+        "parameters": manifest.weights.parameters,
+        "macs": manifest.weights.macs,
+        "paper": manifest.paper.model_dump(),
+        "weights": manifest.weights.digest,
+        "intended_use": manifest.intended_use,
+    }
+
+
+def _short(count: int) -> str:
+    """Return a count with a unit, e.g. 0.88 M, 5.5 G."""
+    unit, scale = ("G", 1e9) if count >= 1e8 else ("M", 1e6)
+    return f"{count / scale:.2g} {unit}"

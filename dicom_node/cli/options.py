@@ -1,0 +1,53 @@
+"""The options that most commands share, and what they open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dicom_node.ledger import Ledger
+    from dicom_node.settings import Configuration
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Configuration folder (node.toml, remotes/). Default: $DICOM_NODE_CONFIG, "
+        "else the shipped defaults.",
+    ),
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of ledger and spool; overrides node.data_dir."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def configuration(config: Path | None, data_dir: Path | None) -> Configuration:
+    """Return the checked configuration. Raises `SettingsError`."""
+    from dicom_node.settings import load_configuration
+
+    return load_configuration(config, data_dir=data_dir)
+
+
+def ledger_of(configuration: Configuration) -> Ledger:
+    """Return the node's ledger. Raises `RowMissing` where no node ever ran."""
+    from dicom_node.errors import RowMissing
+    from dicom_node.ledger import open_ledger
+
+    if not configuration.ledger_path.exists():
+        raise RowMissing(
+            f"No node has run with the data folder {configuration.data_dir} yet.",
+            remedy="Start it with `dicom-node serve`, or name its folder with --data-dir.",
+        )
+    return open_ledger(configuration.ledger_path, who=person())
+
+
+def person() -> str:
+    """Return who gives the command, for the ledger's events."""
+    import getpass
+
+    return f"person:{getpass.getuser()}"

@@ -1,0 +1,125 @@
+"""``dicom-node outbox``: results on their way, and why some are not."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
+
+DeliveriesArgument = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID]…", help="Numbers from `outbox list`.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to ``app``."""
+    group = typer.Typer(help="Deliveries: waiting, sent, refused or expired, with the reason.")
+    group.callback(invoke_without_command=True)(_default)
+    group.command("list")(list_deliveries)
+    group.command("retry")(retry)
+    group.command("drop")(drop)
+    app.add_typer(group, name="outbox")
+
+
+def _default(
+    context: typer.Context,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        list_deliveries(config, data_dir, as_json)
+
+
+def list_deliveries(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    state: Annotated[
+        str | None, typer.Option(help="Only waiting, sent, committed, refused or expired.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100,
+) -> None:
+    """List deliveries, newest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dicom_node.cli.options import configuration, ledger_of
+    from dicom_node.records import DeliveryState
+
+    if state is not None and state not in list(DeliveryState):
+        raise typer.BadParameter(f"{state!r}: there are {', '.join(DeliveryState)}.")
+    ledger = ledger_of(configuration(config, data_dir))
+    wanted = None if state is None else DeliveryState(state)
+    rows = [
+        {
+            "id": item.id,
+            "study": item.study_id,
+            "study_instance_uid": item.study_instance_uid,
+            "object": str(item.kind),
+            "destination": item.destination,
+            "state": str(item.state),
+            "attempts": item.attempts,
+            "next_attempt_at": item.next_attempt_at.isoformat(),
+            "expires_at": item.expires_at.isoformat(),
+            "status": None if item.status is None else f"0x{item.status:04X}",
+            "reason": item.reason,
+        }
+        for item in ledger.deliveries(state=wanted, limit=limit)
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("ID", "study", "object", "to", "state", "tries", "next (UTC)", "why", box=None)
+    for row in rows:
+        due = str(row["next_attempt_at"])[:19] if row["state"] == "waiting" else ""
+        table.add_row(
+            str(row["id"]), str(row["study"]), str(row["object"]), str(row["destination"]),
+            str(row["state"]), str(row["attempts"]), due, str(row["reason"] or ""),
+        )  # fmt: skip
+    Console().print(table)
+
+
+def retry(
+    deliveries: DeliveriesArgument = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every refused, expired and waiting delivery.")
+    ] = False,
+) -> None:
+    """Send deliveries again, now; the same bytes with the same UIDs."""
+    from dicom_node.cli.options import configuration, ledger_of, person
+    from dicom_node.records import DeliveryId, DeliveryState
+
+    if bool(deliveries) == every:
+        raise typer.BadParameter("Give the numbers of deliveries, or --all.")
+    settings = configuration(config, data_dir)
+    ledger = ledger_of(settings)
+    chosen = [DeliveryId(number) for number in deliveries or ()]
+    if every:
+        states = (DeliveryState.REFUSED, DeliveryState.EXPIRED, DeliveryState.WAITING)
+        chosen = [
+            item.id for state in states for item in ledger.deliveries(state=state, limit=100_000)
+        ]
+    for number in chosen:
+        ledger.resend(number, person(), settings.settings.delivery.keep_hours)
+    typer.echo(f"{len(chosen)} deliveries will be sent now.")
+
+
+def drop(
+    deliveries: Annotated[list[int], typer.Argument(metavar="ID…", help="Waiting deliveries.")],
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Give waiting deliveries up; they stay listed as expired, with who did it."""
+    from dicom_node.cli.options import configuration, ledger_of, person
+    from dicom_node.records import DeliveryId
+
+    ledger = ledger_of(configuration(config, data_dir))
+    for number in deliveries:
+        ledger.drop(DeliveryId(number), person())
+    typer.echo(f"{len(deliveries)} deliveries given up.")

@@ -1,0 +1,47 @@
+"""``dicom-node send``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("send")(send)
+
+
+def send(
+    files: Annotated[
+        list[Path], typer.Argument(exists=True, help="DICOM files, or folders of them.")
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="Where to send them.")],
+    aec: Annotated[str, typer.Option(help="Called AE title: the node or PACS that is called.")],
+    aet: Annotated[str, typer.Option(help="Calling AE title: as whom.")] = "DICOMNODE",
+) -> None:
+    """Send DICOM files by C-STORE, each in the transfer syntax it has.
+
+    Exit status 1 if any of them was not stored.
+    """
+    from rich.progress import track
+
+    from dicom_node.delivery.files import Peer, send_files
+
+    host, _, port = to.rpartition(":")
+    if not host or not port.isdigit():
+        raise typer.BadParameter(f"{to!r} is not HOST:PORT, for example 127.0.0.1:11112")
+    paths = [item for path in files for item in _within(path)]
+    sent = []
+    peer = Peer(host, int(port), aec, aet)
+    for item in track(send_files(paths, peer), "Sending", len(paths), transient=True):
+        sent.append(item)
+        typer.echo(f"{item.file}: {item.sentence}")
+    stored = sum(1 for item in sent if item.stored)
+    typer.echo(f"{stored} of {len(paths)} stored by {aec}.")
+    raise typer.Exit(0 if stored == len(paths) else 1)
+
+
+def _within(path: Path) -> list[Path]:
+    return sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]

@@ -1,0 +1,1 @@
+"""The back door: results to their destinations."""

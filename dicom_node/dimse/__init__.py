@@ -1,0 +1,1 @@
+"""The wire, shared by both doors: contexts, statuses, entities, TLS, guard."""

@@ -1,0 +1,49 @@
+"""Which presentation contexts we accept as SCP and propose as SCU (PS3.4 annex B, PS3.8 9.3.2).
+
+No more than is used: each SOP class times each Transfer Syntax costs time in every negotiation.
+"""
+
+from __future__ import annotations
+
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+)
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import Verification
+
+from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
+
+ACCEPTED_SOP_CLASSES: tuple[UID, ...] = (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    SecondaryCaptureImageStorage,
+)
+"""What may be stored on the node. Everything else is answered "abstract syntax not supported"."""
+
+PROPOSED_TRANSFER_SYNTAXES: tuple[UID, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+"""For results, in order of preference."""
+
+
+def accepted_contexts() -> list[PresentationContext]:
+    """Return the presentation contexts that the acceptor supports."""
+    storage = [
+        build_context(uid, list(SUPPORTED_TRANSFER_SYNTAXES)) for uid in ACCEPTED_SOP_CLASSES
+    ]
+    return [*storage, build_context(Verification, list(PROPOSED_TRANSFER_SYNTAXES))]
+
+
+def proposed_contexts(sop_class_uids: list[str]) -> list[PresentationContext]:
+    """Return one presentation context a SOP class and Transfer Syntax.
+
+    Separate contexts let us see which syntaxes a receiver takes, and choose.
+    """
+    return [
+        build_context(uid, syntax)
+        for uid in dict.fromkeys(sop_class_uids)
+        for syntax in PROPOSED_TRANSFER_SYNTAXES
+    ]

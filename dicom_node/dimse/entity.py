@@ -1,0 +1,73 @@
+"""A pynetdicom application entity with every limit set, and silent: it could log identifiers."""
+
+from __future__ import annotations
+
+import logging
+
+from pynetdicom import AE, _config, evt
+
+from dicom_node import __version__
+from dicom_node.uids import derived_uid
+
+IMPLEMENTATION_CLASS_UID = derived_uid("implementation class")
+IMPLEMENTATION_VERSION_NAME = f"DICOMNODE {__version__}"[:16]
+APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
+
+_NEGOTIATION_SECONDS = 30.0
+
+
+def silence() -> None:
+    """Keep pynetdicom from logging: its messages may hold identifiers of patients (S7)."""
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.LOG_REQUEST_IDENTIFIERS = False
+    _config.LOG_RESPONSE_IDENTIFIERS = False
+    logger = logging.getLogger("pynetdicom")
+    logger.handlers = [logging.NullHandler()]
+    logger.propagate = False
+    logger.setLevel(logging.CRITICAL + 1)
+
+
+def entity(
+    ae_title: str, *, max_pdu_bytes: int, connect_seconds: float, answer_seconds: float
+) -> AE:
+    """Return an AE without contexts.
+
+    ``connect_seconds`` limits TCP and TLS, ``answer_seconds`` each message and each silence.
+    """
+    silence()
+    made = AE(ae_title)
+    made.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    made.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    made.maximum_pdu_size = max_pdu_bytes
+    made.connection_timeout = connect_seconds
+    made.acse_timeout = min(answer_seconds, _NEGOTIATION_SECONDS)
+    made.dimse_timeout = answer_seconds
+    made.network_timeout = answer_seconds
+    return made
+
+
+def requestor(
+    ae_title: str,
+    *,
+    connect_seconds: float,
+    answer_seconds: float,
+    max_pdu_bytes: int = 131_072,
+) -> AE:
+    """Return an AE that requests associations; use `limit_socket` with each of them."""
+    return entity(
+        ae_title,
+        max_pdu_bytes=max_pdu_bytes,
+        connect_seconds=connect_seconds,
+        answer_seconds=answer_seconds,
+    )
+
+
+def limit_socket(event: evt.Event, seconds: float) -> None:
+    """Limit every read and write of a requested association: bind to ``EVT_CONN_OPEN``.
+
+    Without it a peer that freezes in the middle of an object holds the sender for ever: pynetdicom
+    takes the socket's time-out away once it is connected (fault 78).
+    """
+    wrapper = event.assoc.dul.socket
+    if wrapper is not None and wrapper.socket is not None:
+        wrapper.socket.settimeout(seconds)

@@ -1,0 +1,320 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    NodeError
+    ├── SettingsError                a configuration that cannot be used
+    ├── StoreError                   an instance that is not taken; each leaf has a DIMSE status
+    │   ├── SopInstanceUidInvalid
+    │   ├── DataSetMismatch
+    │   ├── DataSetUnreadable
+    │   ├── IdentifierMissing
+    │   ├── InstanceTooLarge
+    │   ├── DiskFull
+    │   ├── SpoolUnwritable
+    │   └── LedgerUnavailable
+    ├── SpoolError
+    │   ├── SpooledFileMissing
+    │   └── SpooledFileDamaged
+    ├── LedgerError
+    │   ├── TransitionRefused
+    │   ├── RowMissing
+    │   ├── LeaseLost
+    │   ├── SchemaTooNew
+    │   └── SqliteAffected
+    ├── ImageError                   a stored film that cannot be analysed
+    │   ├── HeaderUnreadable
+    │   ├── PixelDataMissing
+    │   ├── PixelDataTruncated
+    │   ├── PixelDataTooLarge
+    │   ├── PhotometricInterpretationUnsupported
+    │   ├── TransferSyntaxUnsupported
+    │   ├── PixelDataUndecodable
+    │   └── FilmWithoutContrast
+    ├── BundleError                  a model bundle that cannot be used
+    │   ├── BundleMissing
+    │   ├── BundleDamaged
+    │   └── BundleContractBroken
+    ├── AnalysisError
+    │   ├── OutputNotFinite
+    │   └── DeviceUnavailable
+    ├── ResultError                  a result that may not leave
+    │   ├── IdentityNotPreserved
+    │   └── TemplateInvalid
+    ├── DeliveryError                an attempt to deliver that did not succeed
+    │   ├── PeerUnreachable
+    │   ├── AssociationRefused
+    │   ├── PeerSilent
+    │   └── DestinationUnknown
+    ├── TrainingError
+    └── RoleError                    a process of the node that cannot start or stay
+        ├── NodeAlreadyRunning
+        └── PortUnavailable
+
+The message says what happened and to which object; ``remedy`` says what to do. Neither ever holds
+a patient's name, identifier or birth date: Study and SOP UIDs are the only identifiers allowed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class NodeError(Exception):
+    """Root of every error that a person can meet. ``remedy`` tells what to do next."""
+
+    default_remedy: ClassVar[str] = "Look at the log of the role that reported this."
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy or self.default_remedy
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class SettingsError(NodeError):
+    """The configuration cannot be used. ``faults`` lists every fault as ``file: key: what``."""
+
+    default_remedy = "Correct the named file, then run `dicom-node config check`."
+
+    def __init__(
+        self, message: str, *, faults: tuple[str, ...] = (), remedy: str | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.faults = faults
+
+
+class StoreError(NodeError):
+    """An instance is not taken. The sender is told by a DIMSE status (`dimse/status.py`)."""
+
+    default_remedy = "Correct the object at the sender and send it again."
+
+
+class SopInstanceUidInvalid(StoreError):
+    """The Affected SOP Instance UID breaks PS3.5 section 9.1 (0x0117)."""
+
+
+class DataSetMismatch(StoreError):
+    """The data set is not of the announced SOP class or instance (0xA900)."""
+
+
+class DataSetUnreadable(StoreError):
+    """The data set is empty or cannot be parsed (0xC000)."""
+
+
+class IdentifierMissing(StoreError):
+    """Study or Series Instance UID is missing, so the object belongs nowhere (0xC000)."""
+
+
+class InstanceTooLarge(StoreError):
+    """The object exceeds the node's size limit (0xA700)."""
+
+    default_remedy = (
+        "Raise node.max_object_bytes in node.toml if objects of this size are expected."
+    )
+
+
+class DiskFull(StoreError):
+    """No room, or less than the reserve, is left for received objects (0xA700)."""
+
+    default_remedy = "Free disk space in data_dir or lower retention; receiving resumes by itself."
+
+
+class SpoolUnwritable(StoreError):
+    """The spool folder cannot be written durably (0xA700)."""
+
+    default_remedy = "Check the mount, owner and permissions of data_dir."
+
+
+class LedgerUnavailable(StoreError):
+    """The ledger could not commit in time (0xA700)."""
+
+    default_remedy = "Check disk and load of the machine; the sender will try again."
+
+
+class SpoolError(NodeError):
+    """Bytes that were stored cannot be read back."""
+
+    default_remedy = "Send the film again from the PACS; check the disk of data_dir."
+
+
+class SpooledFileMissing(SpoolError):
+    """The ledger knows the file, the disk does not."""
+
+
+class SpooledFileDamaged(SpoolError):
+    """The file's SHA-256 is not the one recorded when it was received."""
+
+
+class LedgerError(NodeError):
+    """The ledger refuses, or cannot be used."""
+
+
+class TransitionRefused(LedgerError):
+    """The transition is not in the table of `records.py`."""
+
+    default_remedy = "List the states with `dicom-node cases show ID` or `dicom-node outbox list`."
+
+
+class RowMissing(LedgerError):
+    """Nothing with this identifier is in the ledger."""
+
+    default_remedy = "List what is there with `dicom-node cases` or `dicom-node outbox`."
+
+
+class LeaseLost(LedgerError):
+    """The lease expired and another worker may have the row: the outcome is thrown away."""
+
+    default_remedy = "Nothing to do: the work is done again. Raise the lease if it happens often."
+
+
+class SchemaTooNew(LedgerError):
+    """The ledger was written by a newer dicom-node."""
+
+    default_remedy = "Install the newer version again, or restore the backup made before upgrading."
+
+
+class SqliteAffected(LedgerError):
+    """This SQLite has the WAL-reset bug (3.7.0 to 3.51.2) that loses commits of several writers."""
+
+    default_remedy = "Install pysqlite3 (pip install 'pysqlite3>=0.6.1'), which brings a fixed one."
+
+
+class ImageError(NodeError):
+    """The film is stored, but cannot be analysed. The message becomes the reason of `failed`."""
+
+    default_remedy = "Open the film in the PACS; if it is intact there, send it again."
+
+
+class HeaderUnreadable(ImageError):
+    """The data set's header cannot be parsed."""
+
+
+class PixelDataMissing(ImageError):
+    """There is no Pixel Data, or an attribute needed to read it is missing."""
+
+
+class PixelDataTruncated(ImageError):
+    """There is less Pixel Data than Rows and Columns ask for: never padded, never analysed."""
+
+
+class PixelDataTooLarge(ImageError):
+    """The size computed from the header exceeds the limit; nothing was decoded."""
+
+
+class PhotometricInterpretationUnsupported(ImageError):
+    """The Photometric Interpretation is not MONOCHROME1 or MONOCHROME2."""
+
+
+class TransferSyntaxUnsupported(ImageError):
+    """No codec for this Transfer Syntax is installed."""
+
+
+class PixelDataUndecodable(ImageError):
+    """The codec refuses the Pixel Data."""
+
+
+class FilmWithoutContrast(ImageError):
+    """Every pixel has the same value: there is nothing to see."""
+
+
+class BundleError(NodeError):
+    """A model bundle cannot be used."""
+
+    default_remedy = (
+        "Run `dicom-node models verify`; install the package again if files are damaged."
+    )
+
+
+class BundleMissing(BundleError):
+    """There is no bundle of this id."""
+
+
+class BundleDamaged(BundleError):
+    """A file is missing or its digest is not the manifest's."""
+
+
+class BundleContractBroken(BundleError):
+    """The manifest is invalid, or the network does not do what the manifest says."""
+
+
+class AnalysisError(NodeError):
+    """A network could not give a usable answer."""
+
+
+class OutputNotFinite(AnalysisError):
+    """NaN, infinity or a value outside its range: no result is sent."""
+
+    default_remedy = "Run `dicom-node models verify`, then `dicom-node cases retry ID`."
+
+
+class DeviceUnavailable(AnalysisError):
+    """The configured device is not there."""
+
+    default_remedy = 'Set analysis.device to "auto" or "cpu", or install dicom-node[gpu].'
+
+
+class ResultError(NodeError):
+    """A result that may not leave the node."""
+
+
+class IdentityNotPreserved(ResultError):
+    """Read back, the patient or study is not exactly the source's."""
+
+    default_remedy = (
+        "Correct the Specific Character Set of the film at its source and send it again."
+    )
+
+
+class TemplateInvalid(ResultError):
+    """A report template cannot be used; the message names file and key."""
+
+    default_remedy = "Correct the named template in sr_templates."
+
+
+class DeliveryError(NodeError):
+    """An attempt to deliver did not succeed; the objects stay in the outbox."""
+
+    default_remedy = "The node tries again by itself; see `dicom-node outbox`."
+
+
+class PeerUnreachable(DeliveryError):
+    """No TCP or TLS connection within the time limit."""
+
+
+class AssociationRefused(DeliveryError):
+    """The peer rejected or aborted the association."""
+
+
+class PeerSilent(DeliveryError):
+    """The peer took the association and then did not answer in time."""
+
+
+class DestinationUnknown(DeliveryError):
+    """No remote with this AE title is configured."""
+
+    default_remedy = "Add the AE with `dicom-node ae add`, then `dicom-node outbox retry`."
+
+
+class TrainingError(NodeError):
+    """Training or evaluation cannot start or go on."""
+
+    default_remedy = "Check --data: it must hold cases.csv and images/ (see docs/training.md)."
+
+
+class RoleError(NodeError):
+    """A process of the node cannot start or stay."""
+
+
+class NodeAlreadyRunning(RoleError):
+    """Another node works on the same data_dir."""
+
+    default_remedy = "Stop the other node, or give this one its own data_dir."
+
+
+class PortUnavailable(RoleError):
+    """The configured port cannot be listened on."""
+
+    default_remedy = "Choose another node.port, or stop the process that holds it."

@@ -1,0 +1,194 @@
+"""The catalogue of what the node says: name, level, allowed fields, sentence.
+
+Nothing else may be logged. A field that its event does not declare is dropped (and fails a test),
+so that no patient's name finds its way into a log by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """One kind of event: ``sentence`` is what a person reads in the documentation."""
+
+    name: str
+    level: Level
+    fields: frozenset[str]
+    sentence: str
+
+
+def _kind(name: str, level: Level, fields: str, sentence: str) -> EventKind:
+    return EventKind(name, level, frozenset(fields.split()), sentence)
+
+
+_PEER = "calling_ae_title called_ae_title peer_address"
+
+_KINDS = (
+    # association
+    _kind("association.accepted", "info", _PEER, "An association was accepted."),
+    _kind(
+        "association.rejected",
+        "warning",
+        f"{_PEER} reason remedy",
+        "An association was rejected; `dicom-node ae list` shows how to add the sender.",
+    ),
+    _kind(
+        "association.lost",
+        "warning",
+        f"{_PEER} reason",
+        "The peer aborted or vanished; nothing of an unfinished object is kept.",
+    ),
+    _kind(
+        "association.dropped",
+        "warning",
+        "peer_address reason",
+        "A peer was dropped: a PDU not complete in time, too long, or not DICOM.",
+    ),
+    _kind(
+        "association.limit",
+        "warning",
+        "peer_address reason",
+        "Too many associations at one time; the peer was told to try again.",
+    ),
+    _kind(
+        "tls.handshake_failed",
+        "warning",
+        "peer_address reason",
+        "A TLS handshake failed; other peers are not affected.",
+    ),
+    _kind("echo.answered", "debug", _PEER, "A C-ECHO was answered."),
+    # store
+    _kind(
+        "instance.stored",
+        "info",
+        f"{_PEER} sop_instance_uid study_instance_uid digest bytes milliseconds",
+        "An instance is durable and in the ledger; it was answered 0x0000.",
+    ),
+    _kind(
+        "instance.duplicate",
+        "info",
+        f"{_PEER} sop_instance_uid digest",
+        "The same bytes came again: one row, one result.",
+    ),
+    _kind(
+        "instance.conflict",
+        "warning",
+        f"{_PEER} sop_instance_uid digest",
+        "The same SOP Instance UID came with other bytes: both are kept.",
+    ),
+    _kind(
+        "instance.refused",
+        "warning",
+        f"{_PEER} sop_instance_uid status reason remedy",
+        "An instance was not taken and answered with a failure status.",
+    ),
+    # intake and analysis
+    _kind("instance.admitted", "info", "sop_instance_uid", "The film will be analysed."),
+    _kind("instance.declined", "info", "sop_instance_uid reason", "The film is not analysed."),
+    _kind(
+        "instance.analysed",
+        "info",
+        "sop_instance_uid finding milliseconds",
+        "The networks have answered.",
+    ),
+    _kind(
+        "instance.failed",
+        "error",
+        "sop_instance_uid reason remedy",
+        "The film could not be analysed; `dicom-node cases` shows why.",
+    ),
+    _kind(
+        "instance.quarantined",
+        "error",
+        "sop_instance_uid reason remedy",
+        "The film stopped its worker twice; it is not tried again by itself.",
+    ),
+    _kind("study.quiet", "info", "study_instance_uid", "Nothing more came for this study."),
+    _kind(
+        "study.reported",
+        "info",
+        "study_instance_uid revision objects destinations",
+        "The results of the study are in the outbox.",
+    ),
+    _kind(
+        "study.failed",
+        "error",
+        "study_instance_uid reason remedy",
+        "No result of this study could be written.",
+    ),
+    # delivery
+    _kind(
+        "delivery.sent",
+        "info",
+        "destination study_instance_uid sop_instance_uid status",
+        "The destination has stored a result.",
+    ),
+    _kind(
+        "delivery.postponed",
+        "warning",
+        "destination study_instance_uid reason remedy next_attempt_at attempts",
+        "A result was not delivered yet; it is tried again.",
+    ),
+    _kind(
+        "delivery.refused",
+        "error",
+        "destination study_instance_uid status reason remedy",
+        "The destination will not take this result; `dicom-node outbox` shows why.",
+    ),
+    _kind(
+        "delivery.expired",
+        "error",
+        "destination study_instance_uid reason remedy",
+        "A result was not delivered in time; it is kept and can be sent by hand.",
+    ),
+    # settings
+    _kind("remotes.loaded", "info", "count", "The AE table was read."),
+    _kind(
+        "remotes.rejected",
+        "error",
+        "reason remedy",
+        "The changed AE table has a fault; the old one stays in use.",
+    ),
+    # roles
+    _kind("role.started", "info", "role pid port sqlite device", "A role is working."),
+    _kind("role.stopped", "info", "role pid", "A role has stopped in order."),
+    _kind(
+        "role.died",
+        "error",
+        "role pid exit_status restart_seconds",
+        "A role died; the supervisor starts it again.",
+    ),
+    _kind(
+        "role.error",
+        "error",
+        "role reason remedy error",
+        "A role met an error outside any one film and goes on.",
+    ),
+    _kind("node.stopping", "info", "reason", "The node stops; what is in flight is finished."),
+    _kind("network.loaded", "info", "network version weights milliseconds", "A network is ready."),
+    _kind("self_test.passed", "info", "network", "The bundle gives its stored output."),
+    _kind(
+        "self_test.failed",
+        "error",
+        "network reason remedy",
+        "The bundle does not give its stored output.",
+    ),
+    # housekeeping
+    _kind("retention.removed", "info", "instances bytes", "Delivered films past their time went."),
+    _kind("spool.swept", "info", "files bytes", "Left-overs of interrupted writes were removed."),
+    _kind(
+        "spool.adopted",
+        "warning",
+        "sop_instance_uid digest",
+        "A file that the ledger did not know was taken in.",
+    ),
+    _kind("disk.low", "error", "free_bytes remedy", "Little disk is left; receiving is refused."),
+)
+
+CATALOGUE: Mapping[str, EventKind] = {kind.name: kind for kind in _KINDS}

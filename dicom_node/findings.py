@@ -1,0 +1,229 @@
+"""What the networks found on one film: plain values, with their JSON form.
+
+The JSON shape is a contract (``analyse --json``, ``cases show --json``, ``report --json``).
+Numpy only: no DICOM, no Keras.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FINDING_CLASSES = ("normal", "pneumonia", "covid19")
+"""The classes of the detection networks, in the order of their outputs."""
+
+
+class Outcome(StrEnum):
+    """What became of one film."""
+
+    ANALYSED = "analysed"
+    DECLINED = "declined"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle in pixels of the stored matrix, edges from the top-left corner of the film.
+
+    ``top`` and ``bottom`` lie in [0, rows], ``left`` and ``right`` in [0, columns] (PS3.3 C.18.6:
+    the corner of the first pixel is 0\\0, its centre 0.5\\0.5).
+    """
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Class probabilities of a detection network.
+
+    ``probabilities`` has one value in [0, 1] a class and sums to 1. ``calibrated`` is true only
+    if the bundle holds a temperature fitted on validation data. ``abstained`` is true when the
+    highest probability is below ``threshold``: then no class is reported as found.
+    """
+
+    probabilities: Mapping[str, float]
+    threshold: float
+    calibrated: bool
+
+    @property
+    def finding_class(self) -> str:
+        """The class with the highest probability; the first of them on a tie."""
+        return max(self.probabilities, key=lambda name: self.probabilities[name])
+
+    @property
+    def probability(self) -> float:
+        """The probability of `finding_class`, in [0, 1]."""
+        return self.probabilities[self.finding_class]
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the network is too unsure to name a class."""
+        return self.probability < self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A regression score with its interval, all in the unit of the score (0-8)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Airspace:
+    """Airspace severity: ``level`` 0-2, its probability, and the six zones' scores (0-3)."""
+
+    level: int
+    probability: float
+    zones: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How far the explanation can be trusted.
+
+    ``saliency_in_lungs``: the part of the heat inside the lungs, in [0, 1], absent where no lung
+    segmentation ran. ``change_when_hidden``: by how much the probability of the finding falls when
+    the salient area is hidden, in [-1, 1].
+    """
+
+    saliency_in_lungs: float | None = None
+    change_when_hidden: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkVersion:
+    """Which network answered: bundle version and the digest of its weights (``sha256:…``)."""
+
+    version: str
+    weights: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SaliencyMap:
+    """Where a network looked.
+
+    ``heat``: float32 in [0, 1], shape (grid rows, grid columns), 1 = most salient. The grid covers
+    exactly ``region`` of the stored matrix: cell (i, j) is the rectangle
+    ``region.top + i*height/grid_rows ...``. ``target`` is the class that was explained.
+    """
+
+    network: str
+    target: str
+    heat: npt.NDArray[np.float32]
+    region: Region
+
+
+@dataclass(frozen=True, slots=True)
+class FilmFindings:
+    """Everything found on one film; parts are absent where a network did not run."""
+
+    sop_instance_uid: str
+    outcome: Outcome
+    reason: str | None = None
+    finding: Detection | None = None
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    airspace: Airspace | None = None
+    evidence: Evidence | None = None
+    suite: Mapping[str, NetworkVersion] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract's JSON object, without ``file`` (the caller knows that)."""
+        result: dict[str, Any] = {
+            "sop_instance_uid": self.sop_instance_uid,
+            "outcome": str(self.outcome),
+            "reason": self.reason,
+        }
+        if self.finding is not None:
+            result["finding"] = {
+                "class": self.finding.finding_class,
+                "probabilities": dict(self.finding.probabilities),
+                "abstained": self.finding.abstained,
+                "threshold": self.finding.threshold,
+                "calibrated": self.finding.calibrated,
+            }
+        if self.scores:
+            result["scores"] = {
+                name: {"value": score.value, "low": score.low, "high": score.high}
+                for name, score in self.scores.items()
+            }
+        if self.airspace is not None:
+            result["airspace"] = {
+                "level": self.airspace.level,
+                "probability": self.airspace.probability,
+                "zones": dict(self.airspace.zones),
+            }
+        if self.evidence is not None:
+            result["evidence"] = {
+                "saliency_in_lungs": self.evidence.saliency_in_lungs,
+                "change_when_hidden": self.evidence.change_when_hidden,
+            }
+        if self.suite:
+            result["suite"] = {
+                name: {"version": network.version, "weights": network.weights}
+                for name, network in self.suite.items()
+            }
+        return result
+
+    def to_json_text(self) -> str:
+        """Return `to_json` as text, the same text for the same findings."""
+        return json.dumps(self.to_json(), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> FilmFindings:
+        """Return the findings that `to_json` wrote. Raises KeyError on a foreign document."""
+        finding, airspace = document.get("finding"), document.get("airspace")
+        evidence = document.get("evidence")
+        return cls(
+            sop_instance_uid=document["sop_instance_uid"],
+            outcome=Outcome(document["outcome"]),
+            reason=document.get("reason"),
+            finding=finding
+            and Detection(finding["probabilities"], finding["threshold"], finding["calibrated"]),
+            scores={name: Score(**score) for name, score in document.get("scores", {}).items()},
+            airspace=airspace and Airspace(**airspace),
+            evidence=evidence and Evidence(**evidence),
+            suite={
+                name: NetworkVersion(**network)
+                for name, network in document.get("suite", {}).items()
+            },
+        )
+
+
+def pack_saliency(maps: Sequence[SaliencyMap]) -> bytes:
+    """Return the maps as bytes, the same bytes for the same maps (numpy's own npz format)."""
+    facts = [
+        {
+            "network": item.network,
+            "target": item.target,
+            "region": [item.region.top, item.region.left, item.region.bottom, item.region.right],
+        }
+        for item in maps
+    ]
+    arrays = {f"heat{number}": item.heat.astype(np.float32) for number, item in enumerate(maps)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def unpack_saliency(data: bytes) -> tuple[SaliencyMap, ...]:
+    """Return the maps that `pack_saliency` wrote."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        facts = json.loads(str(archive["facts"]))
+        return tuple(
+            SaliencyMap(
+                fact["network"], fact["target"], archive[f"heat{number}"], Region(*fact["region"])
+            )
+            for number, fact in enumerate(facts)
+        )

@@ -1,0 +1,71 @@
+"""From a network's grid back to the film: heat, and the lines around it.
+
+Coordinates on the film run from the top-left corner of its first pixel, whose centre is
+(0.5, 0.5) (PS3.3 C.18.6).
+"""
+
+from __future__ import annotations
+
+import contourpy
+import numpy as np
+import numpy.typing as npt
+
+from dicom_node.findings import Region, SaliencyMap
+from dicom_node.imaging.prepare import Float
+
+Polyline = npt.NDArray[np.float32]
+"""Corners of a line, (corners, 2): column, row, in pixels of the stored matrix."""
+
+
+def heat_on_film(saliency_map: SaliencyMap, rows: int, columns: int) -> Float:
+    """Return the heat of every pixel of the film, float32 in [0, 1], shape (rows, columns).
+
+    Linear between the centres of the grid's cells, constant beyond the outermost centres, 0
+    outside the region that the network saw. The edges of the grid lie exactly on the edges of the
+    region, so an area that is bright in the input is bright at its own place on the film, to
+    within one pixel of whichever of the two grids is the coarser.
+    """
+    region, heat = saliency_map.region, saliency_map.heat
+    down = _spread(heat.shape[0], region.top, region.bottom, rows)
+    across = _spread(heat.shape[1], region.left, region.right, columns)
+    return np.asarray(np.clip(down @ heat.astype(np.float32) @ across.T, 0, 1), np.float32)
+
+
+def _spread(cells: int, begin: float, end: float, pixels: int) -> Float:
+    """Return the linear interpolation of one axis as a matrix, (pixels, cells)."""
+    centres = np.arange(pixels) + 0.5
+    inside = (centres >= begin) & (centres <= end)
+    at = np.clip((centres - begin) / (end - begin) * cells - 0.5, 0, cells - 1)
+    lower = np.minimum(at.astype(int), max(cells - 2, 0))
+    part = at - lower
+    matrix = np.zeros((pixels, cells), dtype=np.float32)
+    every = np.arange(pixels)
+    matrix[every, lower] = 1 - part
+    matrix[every, np.minimum(lower + 1, cells - 1)] += part
+    matrix[~inside] = 0
+    return matrix
+
+
+def contours(heat: Float, level: float = 0.5) -> tuple[Polyline, ...]:
+    """Return closed lines around everything hotter than ``level``, longest first.
+
+    ``heat``: float32 in [0, 1], shape (rows, columns), as `heat_on_film` gives it. An area that
+    touches the film's edge is closed along that edge.
+    """
+    rows, columns = heat.shape
+    framed = np.pad(heat, 1)
+    lines = contourpy.contour_generator(z=framed).lines(level)
+    closed = (np.clip(np.asarray(line) - 0.5, 0, (columns, rows)) for line in lines)
+    return tuple(
+        line.astype(np.float32) for line in sorted(closed, key=len, reverse=True) if len(line) >= 4
+    )
+
+
+def on_film(
+    region: Region, grid_rows: int, grid_columns: int, row: float, column: float
+) -> tuple[float, float]:
+    """Return (row, column) on the film of a place on the grid, both counted from corners."""
+    return (
+        region.top + row / grid_rows * (region.bottom - region.top),
+        region.left + column / grid_columns * (region.right - region.left),
+    )

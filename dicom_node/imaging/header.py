@@ -1,0 +1,285 @@
+"""Which film is it: the attributes of a data set that say so, read without its pixels."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import pydicom
+from pydicom import filereader
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.tag import BaseTag
+
+from dicom_node.errors import HeaderUnreadable, PixelDataTruncated, TransferSyntaxUnsupported
+from dicom_node.imaging.transfer_syntaxes import (
+    DEFLATED_EXPLICIT_LITTLE_ENDIAN,
+    EXPLICIT_BIG_ENDIAN,
+    EXPLICIT_LITTLE_ENDIAN,
+    IMPLICIT_LITTLE_ENDIAN,
+)
+
+_PARSER_FAULTS = (
+    BytesLengthException,
+    InvalidDicomError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What pydicom raises on hostile input; an unknown VR, for instance, is a NotImplementedError."""
+
+_PIXEL_DATA_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A coded concept, PS3.3 section 8.8; the meaning is free text and is never shown in logs."""
+
+    value: str
+    scheme: str
+    meaning: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FilmHeader:
+    """The attributes of one stored instance that decide what it is; "" or None where absent.
+
+    Descriptions are typed by people and may name a patient: they are kept out of ``repr`` and must
+    never be logged. ``pixel_spacing`` is (row, column) in mm, from Pixel Spacing or else Imager
+    Pixel Spacing (at the detector, not in the patient).
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+    transfer_syntax_uid: str = ""
+    modality: str = ""
+    image_type: tuple[str, ...] = ()
+    body_part_examined: str = ""
+    anatomic_regions: tuple[Code, ...] = ()
+    view_position: str = ""
+    view_codes: tuple[Code, ...] = ()
+    patient_orientation: tuple[str, ...] = ()
+    laterality: str = ""
+    study_description: str = field(default="", repr=False)
+    series_description: str = field(default="", repr=False)
+    protocol_name: str = field(default="", repr=False)
+    procedure_step_description: str = field(default="", repr=False)
+    manufacturer: str = ""
+    manufacturer_model_name: str = ""
+    presentation_intent_type: str = ""
+    conversion_type: str = ""
+    burned_in_annotation: str = ""
+    specific_character_set: tuple[str, ...] = ()
+    rows: int | None = None
+    columns: int | None = None
+    number_of_frames: int = 1
+    samples_per_pixel: int | None = None
+    bits_allocated: int | None = None
+    bits_stored: int | None = None
+    signed: bool = False
+    photometric_interpretation: str = ""
+    pixel_spacing: tuple[float, float] | None = None
+
+
+def read_header(source: Path | bytes) -> FilmHeader:
+    """Return the header of a file, or of its bytes, without reading Pixel Data.
+
+    Files without preamble and file meta information are read as bare data sets. Raises
+    HeaderUnreadable where nothing sensible can be parsed, and TransferSyntaxUnsupported for a
+    deflated data set, which is not inflated.
+    """
+    return header_of(_read(source, stop_before_pixels=True))
+
+
+def read_dataset(source: Path | bytes) -> Dataset:
+    """Return the whole data set of a file, or of its bytes, as pydicom reads it; errors as above.
+
+    pydicom converts values when they are first used: use them inside `parsing`, too. Raises also
+    PixelDataTruncated where the source ends within encapsulated Pixel Data.
+    """
+    dataset = _read(source, stop_before_pixels=False)
+    if "PixelData" not in dataset and _announces_pixel_data(source):
+        raise PixelDataTruncated("The object ends within Pixel Data.")
+    return dataset
+
+
+def header_of(dataset: Dataset) -> FilmHeader:
+    """Return the header of a data set. Raises HeaderUnreadable without SOP Class and Instance."""
+    with parsing():
+        header = _header(dataset)
+    if not header.sop_class_uid or not header.sop_instance_uid:
+        raise HeaderUnreadable("No SOP Class UID and SOP Instance UID: this is no DICOM object.")
+    return header
+
+
+def transfer_syntax_of(dataset: Dataset) -> str:
+    """Return the Transfer Syntax UID: that of the file meta information, else as it was parsed.
+
+    "" for a data set that was not read from a file and says nothing.
+    """
+    file_meta = getattr(dataset, "file_meta", None)
+    stated = file_meta.get("TransferSyntaxUID") if file_meta is not None else None
+    if stated:
+        return str(stated)
+    implicit, little_endian = dataset.original_encoding
+    if implicit is None:
+        return ""
+    if implicit:
+        return IMPLICIT_LITTLE_ENDIAN
+    return EXPLICIT_LITTLE_ENDIAN if little_endian else EXPLICIT_BIG_ENDIAN
+
+
+def integer(dataset: Dataset, keyword: str) -> int | None:
+    """Return the first value of an attribute as int, None where it is absent or empty.
+
+    Raises ValueError or TypeError where it is no number.
+    """
+    value = dataset.get(keyword)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = value[0] if value else None
+    return None if value is None or value == "" else int(value)
+
+
+@contextmanager
+def parsing() -> Iterator[None]:
+    """Where pydicom meets foreign bytes: its warnings are dropped, its failures translated.
+
+    A value that breaks its VR is a warning there and no news here. Raises HeaderUnreadable. The
+    message holds the kind of failure only: pydicom's own text may quote the data set.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except RecursionError as error:
+        raise HeaderUnreadable("The data set nests sequences too deeply.") from error
+    except _PARSER_FAULTS as error:
+        raise HeaderUnreadable(
+            f"The data set cannot be parsed ({type(error).__name__})."
+        ) from error
+
+
+def _header(dataset: Dataset) -> FilmHeader:
+    return FilmHeader(
+        sop_class_uid=_text(dataset, "SOPClassUID"),
+        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
+        study_instance_uid=_text(dataset, "StudyInstanceUID"),
+        series_instance_uid=_text(dataset, "SeriesInstanceUID"),
+        transfer_syntax_uid=transfer_syntax_of(dataset),
+        modality=_text(dataset, "Modality"),
+        image_type=_texts(dataset, "ImageType"),
+        body_part_examined=_text(dataset, "BodyPartExamined"),
+        anatomic_regions=_codes(dataset, "AnatomicRegionSequence"),
+        view_position=_text(dataset, "ViewPosition"),
+        view_codes=_codes(dataset, "ViewCodeSequence"),
+        patient_orientation=_texts(dataset, "PatientOrientation"),
+        laterality=_text(dataset, "ImageLaterality") or _text(dataset, "Laterality"),
+        study_description=_text(dataset, "StudyDescription"),
+        series_description=_text(dataset, "SeriesDescription"),
+        protocol_name=_text(dataset, "ProtocolName"),
+        procedure_step_description=_text(dataset, "PerformedProcedureStepDescription"),
+        manufacturer=_text(dataset, "Manufacturer"),
+        manufacturer_model_name=_text(dataset, "ManufacturerModelName"),
+        presentation_intent_type=_text(dataset, "PresentationIntentType"),
+        conversion_type=_text(dataset, "ConversionType"),
+        burned_in_annotation=_text(dataset, "BurnedInAnnotation"),
+        specific_character_set=_texts(dataset, "SpecificCharacterSet"),
+        rows=integer(dataset, "Rows"),
+        columns=integer(dataset, "Columns"),
+        number_of_frames=integer(dataset, "NumberOfFrames") or 1,
+        samples_per_pixel=integer(dataset, "SamplesPerPixel"),
+        bits_allocated=integer(dataset, "BitsAllocated"),
+        bits_stored=integer(dataset, "BitsStored"),
+        signed=integer(dataset, "PixelRepresentation") == 1,
+        photometric_interpretation=_text(dataset, "PhotometricInterpretation"),
+        pixel_spacing=_spacing(dataset),
+    )
+
+
+def _read(source: Path | bytes, *, stop_before_pixels: bool) -> Dataset:
+    with parsing(), _stream(source) as stream:
+        deflated = _stated_transfer_syntax(stream) == DEFLATED_EXPLICIT_LITTLE_ENDIAN
+        dataset = (
+            None
+            if deflated
+            else pydicom.dcmread(stream, force=True, stop_before_pixels=stop_before_pixels)
+        )
+    if dataset is None:
+        raise TransferSyntaxUnsupported("A deflated data set is not inflated.")
+    return dataset
+
+
+def _announces_pixel_data(source: Path | bytes) -> bool:
+    """Whether the source goes on with Pixel Data: where it ends within, pydicom drops all of it."""
+    with parsing(), _stream(source) as stream:
+        pydicom.dcmread(stream, force=True, stop_before_pixels=True)
+        return stream.read(4) in _PIXEL_DATA_TAGS
+
+
+def _stream(source: Path | bytes) -> BinaryIO:
+    return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+
+
+def _stated_transfer_syntax(stream: BinaryIO) -> str:
+    """Return the Transfer Syntax UID of the file meta information, "" without; rewinds."""
+    filereader.read_preamble(stream, force=True)
+    file_meta = filereader.read_dataset(
+        stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_file_meta
+    )
+    stream.seek(0)
+    return _text(file_meta, "TransferSyntaxUID")
+
+
+def _after_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group != 0x0002
+
+
+def _texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    value = dataset.get(keyword)
+    if value is None or value == "":
+        return ()
+    values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+    return tuple(str(each).strip(" \0") for each in values)
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    return "\\".join(_texts(dataset, keyword))
+
+
+def _codes(dataset: Dataset, keyword: str) -> tuple[Code, ...]:
+    return tuple(
+        Code(
+            _text(item, "CodeValue") or _text(item, "LongCodeValue"),
+            _text(item, "CodingSchemeDesignator"),
+            _text(item, "CodeMeaning"),
+        )
+        for item in dataset.get(keyword) or ()
+    )
+
+
+def _spacing(dataset: Dataset) -> tuple[float, float] | None:
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        try:
+            row, column = (float(each) for each in _texts(dataset, keyword))
+        except ValueError:
+            continue
+        if row > 0 and column > 0:
+            return row, column
+    return None

@@ -1,0 +1,1 @@
+"""Which films are analysed, and when their study is complete."""

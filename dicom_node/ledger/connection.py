@@ -1,0 +1,207 @@
+"""One SQLite connection of a process: WAL, ``synchronous=FULL``, each change a transaction."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]  # pysqlite3 if it is there
+
+from dicom_node.errors import LedgerUnavailable, SqliteAffected
+from dicom_node.ledger.migrations import is_current, migrate
+
+Row = Mapping[str, Any]
+Clock = Callable[[], datetime]
+
+BUSY_SECONDS = 5.0
+"""How long a transaction waits for another process before it gives up."""
+
+_WAL_RESET_BUG = ((3, 7, 0), (3, 51, 3))
+"""From (inclusive) and to (exclusive): several writers can lose commits when the WAL is reset."""
+
+_PRAGMAS = ("journal_mode=wal", "synchronous=full", "foreign_keys=on")
+
+_DAMAGED_REMEDY = (
+    "Stop the node and keep a copy of data_dir. Restore the ledger from a backup; without one, move"
+    " ledger.sqlite* aside: the stored films are then taken in again, but without their senders."
+)
+_REMEDIES = {
+    sqlite3.SQLITE_CORRUPT: _DAMAGED_REMEDY,
+    sqlite3.SQLITE_NOTADB: _DAMAGED_REMEDY,
+    sqlite3.SQLITE_FULL: "Free disk space in data_dir; the ledger goes on by itself.",
+    sqlite3.SQLITE_READONLY: "Check the mount, owner and permissions of data_dir.",
+    sqlite3.SQLITE_CANTOPEN: "Check the mount, owner and permissions of data_dir.",
+    sqlite3.SQLITE_IOERR: "Check the disk of data_dir and the system log of this machine.",
+}
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+def text_of(moment: datetime) -> str:
+    """Return ``moment`` as the ledger writes it: UTC, microseconds always there, sortable."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def refuse_affected(version: tuple[int, ...]) -> None:
+    """Raise `SqliteAffected` if this SQLite loses commits of several writing processes."""
+    first, fixed = _WAL_RESET_BUG
+    if first <= version < fixed:
+        raise SqliteAffected(
+            f"SQLite {'.'.join(map(str, version))} can lose commits when several processes write."
+        )
+
+
+class Connection:
+    """The connection, shared by the threads of this process, one at a time.
+
+    ``who`` goes into every event that this process writes. ``verify`` reads the whole file first
+    and refuses a damaged one: for the process that starts the others.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        who: str,
+        clock: Clock = utc_now,
+        busy_seconds: float = BUSY_SECONDS,
+        verify: bool = False,
+    ) -> None:
+        refuse_affected(sqlite3.sqlite_version_info)
+        self.who = who
+        self._clock = clock
+        self._lock = threading.RLock()
+        with _unavailable(f"The ledger {path} cannot be opened"):
+            self._sqlite = _opened(path, busy_seconds)
+        try:
+            with _unavailable(f"The ledger {path} cannot be opened"):
+                self._prepare(path, verify=verify)
+        except BaseException:
+            self._sqlite.close()
+            raise
+
+    def _prepare(self, path: Path, *, verify: bool) -> None:
+        for pragma in _PRAGMAS:
+            self._sqlite.execute(f"pragma {pragma}")
+        if verify:
+            (answer,) = self._sqlite.execute("pragma quick_check(1)").fetchone()
+            if answer != "ok":
+                raise LedgerUnavailable(f"The ledger {path} is damaged.", remedy=_DAMAGED_REMEDY)
+        database = Database(self._sqlite)
+        # Most openings find nothing to do and need no lock.
+        if not is_current(database):
+            with self.transaction():
+                migrate(database)
+
+    @property
+    def sqlite_version(self) -> str:
+        """Return the version of the SQLite library in use."""
+        return str(sqlite3.sqlite_version)
+
+    def now(self) -> str:
+        """Return the present time as the ledger writes it."""
+        return text_of(self._clock())
+
+    def moment(self) -> datetime:
+        """Return the present time."""
+        return self._clock()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Return whether a transaction is open (SQLite itself ends it on some errors)."""
+        return bool(self._sqlite.in_transaction)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Run a block as one durable transaction.
+
+        ``begin immediate`` takes the write lock first: a deferred transaction of two writers ends
+        in "database is locked" in spite of the busy time-out.
+        """
+        with self._lock, _unavailable("The ledger could not commit"):
+            self._sqlite.execute("begin immediate")
+            try:
+                yield self
+                self._sqlite.execute("commit")
+            except BaseException:
+                if self._sqlite.in_transaction:
+                    self._sqlite.execute("rollback")
+                raise
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Run a block inside a transaction so that its failure undoes the block alone."""
+        self._sqlite.execute("savepoint step")
+        try:
+            yield
+        except BaseException:
+            if self._sqlite.in_transaction:
+                self._sqlite.execute("rollback to step")
+                self._sqlite.execute("release step")
+            raise
+        self._sqlite.execute("release step")
+
+    def run(self, sql: str, **values: object) -> int:
+        """Execute one statement and return the number of rows it changed."""
+        with self._lock:
+            return int(self._sqlite.execute(sql, values).rowcount)
+
+    def insert(self, table: str, **values: object) -> int:
+        """Insert one row and return its id. ``table`` and the keys are names in our own code."""
+        names = ", ".join(values)
+        places = ", ".join(f":{name}" for name in values)
+        with self._lock:
+            cursor = self._sqlite.execute(
+                f"insert into {table} ({names}) values ({places})",  # noqa: S608
+                values,
+            )
+            return int(cursor.lastrowid or 0)
+
+    def one(self, sql: str, **values: object) -> Row | None:
+        """Return the first row, or None."""
+        with self._lock, _unavailable("The ledger could not be read"):
+            row: Row | None = self._sqlite.execute(sql, values).fetchone()
+            return row
+
+    def all(self, sql: str, **values: object) -> Sequence[Row]:
+        """Return all rows."""
+        with self._lock, _unavailable("The ledger could not be read"):
+            rows: Sequence[Row] = self._sqlite.execute(sql, values).fetchall()
+            return rows
+
+    def close(self) -> None:
+        """Close the connection; a later call of anything else fails."""
+        with self._lock:
+            self._sqlite.close()
+
+
+def _opened(path: Path, busy_seconds: float) -> Any:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives the files beside it (-wal, -shm) the same permissions.
+    path.touch(mode=0o600, exist_ok=True)
+    connection = sqlite3.connect(
+        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+@contextmanager
+def _unavailable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        raise LedgerUnavailable(f"{what}: {error}.", remedy=_REMEDIES.get(primary)) from error
+    except OSError as error:
+        raise LedgerUnavailable(
+            f"{what}: {error.strerror}.", remedy=_REMEDIES[sqlite3.SQLITE_CANTOPEN]
+        ) from error

@@ -1,0 +1,231 @@
+"""The ledger as the sender sees it: the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from dicom_node.errors import TransitionRefused
+from dicom_node.ledger.connection import Connection, Row, text_of
+from dicom_node.ledger.part import Part
+from dicom_node.ledger.rows import DELIVERY, delivery_of
+from dicom_node.ledger.steps import DELIVERIES, held, lease, move, record, required
+from dicom_node.records import Delivery, DeliveryId, DeliveryState
+
+_FREE = "(deliveries.lease_until is null or deliveries.lease_until <= :now)"
+_EXPIRED_AT_ONCE = 500
+
+
+class Delivering(Part):
+    """Claims of deliveries and what became of them."""
+
+    def claim_deliveries(
+        self, worker: str, lease_seconds: float, limit: int, busy: Sequence[str] = ()
+    ) -> Sequence[Delivery]:
+        """Take due deliveries of *one* destination and study (not in ``busy``), oldest first."""
+        # Read first: an idle sender must not take the write lock several times a second.
+        if _first_due(self._connection, busy) is None:
+            return []
+        with self._connection.transaction() as connection:
+            first = _first_due(connection, busy)
+            if first is None:
+                return []
+            rows = connection.all(
+                f"{DELIVERY} where deliveries.study_id = :study"
+                " and deliveries.state = 'waiting' and deliveries.destination = :destination"
+                f" and deliveries.next_attempt_at <= :now and {_FREE}"
+                " order by deliveries.id limit :limit",
+                now=connection.now(),
+                destination=first["destination"],
+                study=first["study_id"],
+                limit=limit,
+            )
+            for row in rows:
+                lease(connection, DELIVERIES, row, worker, lease_seconds)
+            return [with_alternatives(connection, row) for row in rows]
+
+    def pin(self, delivery_id: DeliveryId, worker: str, sop_instance_uid: str) -> None:
+        """Note which alternative is being sent, before its first byte leaves."""
+        with self._connection.transaction() as connection:
+            held(connection, DELIVERIES, delivery_id, worker)
+            connection.run(
+                "update deliveries set pinned_sop_instance_uid = :uid where id = :id",
+                uid=sop_instance_uid,
+                id=delivery_id,
+            )
+
+    def sent(self, delivery_id: DeliveryId, worker: str, status: int) -> None:
+        """Move to `sent`; ``status`` is the C-STORE status (0x0000 or a warning)."""
+        with self._connection.transaction() as connection:
+            row = held(connection, DELIVERIES, delivery_id, worker)
+            attempts = row["attempts"]
+            move(connection, DELIVERIES, row, DeliveryState.SENT, status=status, attempts=attempts)
+            connection.run(
+                """insert into peers (ae_title, last_sent_at) values (:ae, :now)
+                   on conflict do update set last_sent_at = :now, last_error = null,
+                   last_error_at = null""",
+                ae=row["destination"],
+                now=connection.now(),
+            )
+
+    def postponed(
+        self,
+        delivery_id: DeliveryId,
+        worker: str,
+        next_attempt_at: datetime,
+        reason: str,
+        status: int | None = None,
+    ) -> None:
+        """Keep `waiting` with a later attempt."""
+        with self._connection.transaction() as connection:
+            row = held(connection, DELIVERIES, delivery_id, worker)
+            connection.run(
+                """update deliveries set next_attempt_at = :next, reason = :reason,
+                   status = :status, lease_owner = null, lease_until = null where id = :id""",
+                next=text_of(next_attempt_at),
+                reason=reason,
+                status=status,
+                id=delivery_id,
+            )
+            record(connection, DELIVERIES, row, "postponed", reason)
+            _note_error(connection, row["destination"], reason)
+
+    def delivery_refused(
+        self, delivery_id: DeliveryId, worker: str, reason: str, status: int | None = None
+    ) -> None:
+        """Move to `refused`: trying again by itself would not help."""
+        with self._connection.transaction() as connection:
+            row = held(connection, DELIVERIES, delivery_id, worker)
+            _end(connection, row, DeliveryState.REFUSED, reason, status)
+            _note_error(connection, row["destination"], reason)
+
+    def expire_deliveries(self) -> Sequence[Delivery]:
+        """Move to `expired` what was not delivered in time."""
+        ended: list[Delivery] = []
+        while _expired(self._connection, 1):
+            # A bounded transaction: others write in between.
+            with self._connection.transaction() as connection:
+                for row in _expired(connection, _EXPIRED_AT_ONCE):
+                    reason = f"not delivered in time; last: {row['reason'] or 'never tried'}"
+                    _end(connection, row, DeliveryState.EXPIRED, reason, row["status"])
+                    ended.append(with_alternatives(connection, _joined(connection, row["id"])))
+        return ended
+
+    def resend(self, delivery_id: DeliveryId, who: str, keep_hours: float) -> None:
+        """Move a refused, expired or sent delivery back to `waiting`, due now.
+
+        A waiting one is made due at once. The same bytes are sent again.
+        """
+        with self._connection.transaction() as connection:
+            row = required(connection, DELIVERIES, delivery_id)
+            now = connection.now()
+            expires = text_of(connection.moment() + timedelta(hours=keep_hours))
+            if row["state"] == DeliveryState.WAITING:
+                connection.run(
+                    "update deliveries set next_attempt_at = :now, expires_at = :expires"
+                    " where id = :id",
+                    now=now,
+                    expires=expires,
+                    id=delivery_id,
+                )
+                record(connection, DELIVERIES, row, "hurried", f"by {who}")
+                return
+            move(
+                connection,
+                DELIVERIES,
+                row,
+                DeliveryState.WAITING,
+                next_attempt_at=now,
+                expires_at=expires,
+                reason=f"asked again by {who}",
+            )
+
+    def drop(self, delivery_id: DeliveryId, who: str) -> None:
+        """Give a waiting delivery up (it becomes `expired`, with who did it)."""
+        with self._connection.transaction() as connection:
+            row = required(connection, DELIVERIES, delivery_id)
+            if row["state"] != DeliveryState.WAITING:
+                raise TransitionRefused(
+                    f"The delivery {delivery_id} is {row['state']}: only a waiting one is dropped."
+                )
+            _end(connection, row, DeliveryState.EXPIRED, f"dropped by {who}", row["status"])
+
+
+def with_alternatives(connection: Connection, row: Row) -> Delivery:
+    """Return the delivery of a row together with the objects of its group."""
+    alternatives = connection.all(
+        "select * from results where group_key = :group order by id", group=row["group_key"]
+    )
+    return delivery_of(row, alternatives)
+
+
+def _joined(connection: Connection, delivery_id: int) -> Row:
+    row = connection.one(f"{DELIVERY} where deliveries.id = :id", id=delivery_id)
+    assert row is not None
+    return row
+
+
+def _first_due(connection: Connection, busy: Sequence[str]) -> Row | None:
+    # One look-up a destination: the thousands that wait for a dead PACS are never walked through.
+    heads = [
+        head
+        for name in _waiting_destinations(connection)
+        if name not in busy and (head := _head(connection, name)) is not None
+    ]
+    return min(heads, key=lambda row: (row["next_attempt_at"], row["id"]), default=None)
+
+
+def _waiting_destinations(connection: Connection) -> Sequence[str]:
+    rows = connection.all(
+        """with recursive names (name) as (
+               select min(destination) from deliveries where state = 'waiting'
+               union all
+               select (select min(destination) from deliveries
+                       where state = 'waiting' and destination > names.name)
+               from names where names.name is not null)
+           select name from names where name is not null"""
+    )
+    return [row["name"] for row in rows]
+
+
+def _head(connection: Connection, destination: str) -> Row | None:
+    return connection.one(
+        "select id, study_id, destination, next_attempt_at from deliveries"  # noqa: S608
+        " where state = 'waiting' and destination = :destination and next_attempt_at <= :now"
+        f" and {_FREE} order by next_attempt_at, id limit 1",
+        destination=destination,
+        now=connection.now(),
+    )
+
+
+def _expired(connection: Connection, limit: int) -> Sequence[Row]:
+    return connection.all(
+        f"select * from deliveries where state = 'waiting' and expires_at <= :now and {_FREE}"  # noqa: S608
+        " order by expires_at limit :limit",
+        now=connection.now(),
+        limit=limit,
+    )
+
+
+def _end(
+    connection: Connection, row: Row, state: DeliveryState, reason: str, status: int | None
+) -> None:
+    move(
+        connection,
+        DELIVERIES,
+        row,
+        state,
+        reason=reason,
+        status=status,
+        attempts=row["attempts"],
+    )
+
+
+def _note_error(connection: Connection, ae_title: str, reason: str) -> None:
+    connection.run(
+        """insert into peers (ae_title, last_error, last_error_at) values (:ae, :reason, :now)
+           on conflict do update set last_error = :reason, last_error_at = :now""",
+        ae=ae_title,
+        reason=reason,
+        now=connection.now(),
+    )

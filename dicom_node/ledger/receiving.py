@@ -1,0 +1,207 @@
+"""The ledger as the receiver sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dicom_node.errors import LedgerUnavailable
+from dicom_node.ledger.connection import Connection, Row
+from dicom_node.ledger.interface import Received
+from dicom_node.ledger.part import Part
+from dicom_node.ledger.rows import refusal_of
+from dicom_node.ledger.steps import INSTANCES, STUDIES, move, record
+from dicom_node.records import (
+    Arrival,
+    Digest,
+    InstanceId,
+    InstanceState,
+    Refusal,
+    StudyState,
+)
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """An arrival that waits for its commit, and what became of it."""
+
+    arrival: Arrival
+    outcome: Received | Exception | None = None
+
+
+class Receiving(Part):
+    """Arrivals and refusals."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._waiting: list[_Ticket] = []
+        self._waiting_lock = threading.Lock()
+        self._commit_lock = threading.Lock()
+
+    def received(self, arrival: Arrival) -> Received:
+        """Add the instance (or count a duplicate, note its sender) and open its study again.
+
+        Threads that call at the same time share one commit: while one waits for the disk, the
+        others queue, and the next to get the lock commits for all of them.
+        """
+        ticket = _Ticket(arrival)
+        with self._waiting_lock:
+            self._waiting.append(ticket)
+        with self._commit_lock:
+            if ticket.outcome is None:
+                with self._waiting_lock:
+                    tickets, self._waiting = self._waiting, []
+                self._commit(tickets)
+        if isinstance(ticket.outcome, Received):
+            return ticket.outcome
+        raise ticket.outcome or LedgerUnavailable("The thread that should commit was ended.")
+
+    def _commit(self, tickets: Sequence[_Ticket]) -> None:
+        try:
+            with self._connection.transaction() as connection:
+                outcomes = [_outcome(connection, ticket.arrival) for ticket in tickets]
+        except LedgerUnavailable as error:
+            for ticket in tickets:
+                # One object for each: a traceback belongs to one thread.
+                ticket.outcome = LedgerUnavailable(error.message, remedy=error.remedy)
+            return
+        except BaseException:
+            for ticket in tickets:
+                ticket.outcome = LedgerUnavailable("The thread that should commit was ended.")
+            raise
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            ticket.outcome = outcome
+
+    def refused(
+        self, calling_ae_title: str, called_ae_title: str, peer_address: str, reason: str
+    ) -> None:
+        """Count an association that was rejected."""
+        with self._connection.transaction() as connection:
+            connection.run(
+                """insert into refusals values (:calling, :called, :peer, :reason, 1, :now)
+                   on conflict do update set count = count + 1, last_at = :now""",
+                calling=calling_ae_title,
+                called=called_ae_title,
+                peer=peer_address,
+                reason=reason,
+                now=connection.now(),
+            )
+
+    def refusals(self) -> Sequence[Refusal]:
+        """Return who was rejected, latest first."""
+        rows = self._connection.all("select * from refusals order by last_at desc limit 200")
+        return [refusal_of(row) for row in rows]
+
+    def known_digests(self) -> frozenset[Digest]:
+        """Return the digests of every spooled file that some row names."""
+        rows = self._connection.all(
+            """select digest from instances union all select digest from results
+               union all select saliency_digest from instances where saliency_digest is not null"""
+        )
+        return frozenset(Digest(row["digest"]) for row in rows)
+
+
+def _outcome(connection: Connection, arrival: Arrival) -> Received | Exception:
+    try:
+        with connection.step():
+            return _take(connection, arrival)
+    except Exception as error:
+        # What is wrong with one arrival must not fail the others; its own caller raises it. But
+        # where SQLite ended the transaction (disk full, say), nothing of this commit is durable.
+        if not connection.in_transaction:
+            raise
+        return error
+
+
+def _take(connection: Connection, arrival: Arrival) -> Received:
+    _note_contact(connection, arrival.origin.calling_ae_title)
+    known = connection.all(
+        "select id, study_id, digest from instances where sop_instance_uid = :uid",
+        uid=arrival.sop_instance_uid,
+    )
+    same = next((row for row in known if row["digest"] == arrival.digest), None)
+    if same is not None:
+        _count_duplicate(connection, same, arrival)
+        return Received(InstanceId(same["id"]), duplicate=True, conflict=False)
+    study = _open_study(connection, arrival.study_instance_uid)
+    instance_id = _add(connection, arrival, study, conflict=bool(known))
+    return Received(instance_id, duplicate=False, conflict=bool(known))
+
+
+def _note_contact(connection: Connection, ae_title: str) -> None:
+    connection.run(
+        """insert into peers (ae_title, last_received_at) values (:ae, :now)
+           on conflict do update set last_received_at = :now""",
+        ae=ae_title,
+        now=connection.now(),
+    )
+
+
+def _open_study(connection: Connection, study_instance_uid: str) -> Row:
+    study = connection.one(
+        """insert into studies (study_instance_uid, state, opened_at, changed_at)
+           values (:uid, 'open', :now, :now)
+           on conflict do update set changed_at = :now returning *""",
+        uid=study_instance_uid,
+        now=connection.now(),
+    )
+    assert study is not None
+    _reopen(connection, study)
+    return study
+
+
+def _reopen(connection: Connection, study: Row) -> None:
+    # A report that is being written loses its lease and is written again with this instance.
+    if study["state"] != StudyState.OPEN:
+        move(connection, STUDIES, study, StudyState.OPEN)
+
+
+def _add(connection: Connection, arrival: Arrival, study: Row, *, conflict: bool) -> InstanceId:
+    instance_id = connection.insert(
+        "instances",
+        study_id=study["id"],
+        sop_instance_uid=arrival.sop_instance_uid,
+        sop_class_uid=arrival.sop_class_uid,
+        transfer_syntax_uid=arrival.transfer_syntax_uid,
+        series_instance_uid=arrival.series_instance_uid,
+        digest=arrival.digest,
+        size_bytes=arrival.size_bytes,
+        state=str(InstanceState.RECEIVED),
+        conflict=int(conflict),
+        received_at=connection.now(),
+    )
+    row = {"id": instance_id, "study_id": study["id"]}
+    _note_origin(connection, row, arrival)
+    detail = "conflict: same SOP Instance UID, other bytes" if conflict else None
+    record(connection, INSTANCES, row, "received", detail)
+    return InstanceId(instance_id)
+
+
+def _note_origin(connection: Connection, row: Row, arrival: Arrival) -> bool:
+    return bool(
+        connection.run(
+            """insert or ignore into origins
+               (instance_id, study_id, calling_ae_title, called_ae_title, peer_address, first_at)
+               values (:instance, :study, :calling, :called, :peer, :now)""",
+            instance=row["id"],
+            study=row["study_id"],
+            calling=arrival.origin.calling_ae_title,
+            called=arrival.origin.called_ae_title,
+            peer=arrival.origin.peer_address,
+            now=connection.now(),
+        )
+    )
+
+
+def _count_duplicate(connection: Connection, row: Row, arrival: Arrival) -> None:
+    connection.run(
+        "update instances set duplicate_count = duplicate_count + 1 where id = :id", id=row["id"]
+    )
+    new_sender = _note_origin(connection, row, arrival)
+    record(connection, INSTANCES, row, "duplicate", f"from {arrival.origin.calling_ae_title}")
+    if new_sender:
+        # The results exist; the study is looked at again so that this sender gets them too.
+        study = connection.one("select * from studies where id = :id", id=row["study_id"])
+        assert study is not None
+        _reopen(connection, study)

@@ -1,0 +1,216 @@
+"""The ledger as the report writer sees it: studies, frozen result objects, the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from dicom_node.ledger.connection import Connection, Row, text_of
+from dicom_node.ledger.interface import Outgoing
+from dicom_node.ledger.part import Part
+from dicom_node.ledger.rows import result_of, study_of
+from dicom_node.ledger.steps import DELIVERIES, STUDIES, held, lease, move, record
+from dicom_node.records import DeliveryState, Digest, ResultObject, Study, StudyId, StudyState
+
+MAX_ATTEMPTS = 3
+
+_PENDING = (
+    "exists (select 1 from instances where study_id = studies.id"
+    " and state in ('received', 'admitted'))"
+)
+
+_DONE = (
+    "state = 'reported' and not exists (select 1 from deliveries where study_id = studies.id"
+    " and state not in ('sent', 'committed'))"
+)
+
+
+class Reporting(Part):
+    """Studies on their way from open to reported."""
+
+    def quieten(self, quiet_seconds: float) -> Sequence[Study]:
+        """Move to `quiet` every open study without news for so long and without work left."""
+        oldest = text_of(self._connection.moment() - timedelta(seconds=quiet_seconds))
+        sql = (
+            "select * from studies where state = 'open' and changed_at <= :oldest"  # noqa: S608
+            f" and not {_PENDING} order by changed_at limit 100"
+        )
+        if self._connection.one(sql, oldest=oldest) is None:
+            return []
+        with self._connection.transaction() as connection:
+            rows = connection.all(sql, oldest=oldest)
+            for row in rows:
+                move(connection, STUDIES, row, StudyState.QUIET)
+            return [study_of(row) for row in rows]
+
+    def claim_quiet_study(self, worker: str, lease_seconds: float) -> Study | None:
+        """Take one quiet study to write its results; one that failed thrice is ended with why."""
+        sql = (
+            "select * from studies where state = 'quiet'"
+            " and (lease_until is null or lease_until <= :now) order by changed_at limit 1"
+        )
+        if self._connection.one(sql, now=self._connection.now()) is None:
+            return None
+        with self._connection.transaction() as connection:
+            row = connection.one(sql, now=connection.now())
+            if row is None:
+                return None
+            if row["attempts"] >= MAX_ATTEMPTS:
+                reason = f"writing the results stopped {row['attempts']} times"
+                move(connection, STUDIES, row, StudyState.REPORTED, reason=reason)
+                return None
+            lease(connection, STUDIES, row, worker, lease_seconds)
+            return study_of(row)
+
+    def origins(self, study_id: StudyId) -> Sequence[str]:
+        """Return the calling AE titles that sent instances of the study, first sender first."""
+        rows = self._connection.all(
+            """select calling_ae_title, min(id) as first from origins where study_id = :id
+               group by calling_ae_title order by first""",
+            id=study_id,
+        )
+        return [row["calling_ae_title"] for row in rows]
+
+    def results(self, study_id: StudyId) -> Sequence[ResultObject]:
+        """Return all result objects ever written for the study, oldest first."""
+        rows = self._connection.all(
+            "select * from results where study_id = :id order by id", id=study_id
+        )
+        return [result_of(row) for row in rows]
+
+    def reported(
+        self,
+        study: Study,
+        worker: str,
+        outgoing: Sequence[Outgoing],
+        *,
+        keep_hours: float,
+        signature: str,
+        reason: str | None = None,
+    ) -> int:
+        """Freeze the objects, fill the outbox, move to `reported`; return new deliveries.
+
+        ``signature`` tells what the objects were made from: if it is the study's already, the
+        revision stays, and only deliveries that are missing are added.
+        """
+        with self._connection.transaction() as connection:
+            row = held(connection, STUDIES, study.id, worker)
+            revision = study.revision + (study.signature != signature)
+            added = 0
+            for parcel in outgoing:
+                for item in parcel.objects:
+                    _freeze(connection, row, item, revision)
+                added += _post(connection, row, parcel, keep_hours)
+            move(
+                connection,
+                STUDIES,
+                row,
+                StudyState.REPORTED,
+                revision=revision,
+                signature=signature,
+                reason=reason,
+            )
+            return added
+
+    def study_failed(self, study: Study, worker: str, reason: str) -> None:
+        """Note why no result could be written and move to `reported` with that reason."""
+        with self._connection.transaction() as connection:
+            row = held(connection, STUDIES, study.id, worker)
+            move(connection, STUDIES, row, StudyState.REPORTED, reason=reason)
+
+    def removable(self, keep_days: float, limit: int = 100) -> Sequence[Study]:
+        """Return reported studies older than that whose deliveries are all sent, oldest first."""
+        oldest = text_of(self._connection.moment() - timedelta(days=keep_days))
+        rows = self._connection.all(
+            f"select * from studies where {_DONE} and changed_at <= :oldest"  # noqa: S608
+            " order by changed_at limit :limit",
+            oldest=oldest,
+            limit=limit,
+        )
+        return [study_of(row) for row in rows]
+
+    def forget(self, study_id: StudyId) -> Sequence[Digest]:
+        """Remove a study's rows and return the digests that no other row names.
+
+        A study that is not, or no longer, `removable` (a film may just have arrived) is left alone.
+        """
+        with self._connection.transaction() as connection:
+            row = connection.one(
+                f"select * from studies where id = :id and {_DONE}",  # noqa: S608
+                id=study_id,
+            )
+            if row is None:
+                return []
+            digests = _digests(connection, study_id)
+            record(connection, STUDIES, row, "forgotten", row["study_instance_uid"])
+            for table in ("deliveries", "results", "origins", "instances"):
+                connection.run(f"delete from {table} where study_id = :id", id=study_id)  # noqa: S608
+            connection.run("delete from studies where id = :id", id=study_id)
+            return [digest for digest in digests if not _is_named(connection, digest)]
+
+
+def _freeze(connection: Connection, study: Row, item: ResultObject, revision: int) -> None:
+    # An object that exists keeps its bytes for ever; it only becomes part of the new revision.
+    connection.run(
+        """insert into results (study_id, revision, group_key, kind, sop_instance_uid,
+               sop_class_uid, series_instance_uid, digest, size_bytes, written_at)
+           values (:study, :revision, :group, :kind, :uid, :sop_class, :series, :digest, :size,
+               :now)
+           on conflict (sop_instance_uid) do update set revision = :revision""",
+        study=study["id"],
+        revision=revision,
+        group=item.group,
+        kind=str(item.kind),
+        uid=item.sop_instance_uid,
+        sop_class=item.sop_class_uid,
+        series=item.series_instance_uid,
+        digest=item.digest,
+        size=item.size_bytes,
+        now=connection.now(),
+    )
+
+
+def _post(connection: Connection, study: Row, parcel: Outgoing, keep_hours: float) -> int:
+    group, kind = parcel.objects[0].group, parcel.objects[0].kind
+    now = connection.now()
+    added = connection.run(
+        """insert or ignore into deliveries (study_id, group_key, kind, destination, state,
+               created_at, next_attempt_at, expires_at)
+           values (:study, :group, :kind, :destination, 'waiting', :now, :now, :expires)""",
+        study=study["id"],
+        group=group,
+        kind=str(kind),
+        destination=parcel.destination,
+        now=now,
+        expires=text_of(connection.moment() + timedelta(hours=keep_hours)),
+    )
+    if added:
+        row = connection.one(
+            "select * from deliveries where group_key = :group and destination = :destination",
+            group=group,
+            destination=parcel.destination,
+        )
+        assert row is not None
+        record(connection, DELIVERIES, row, str(DeliveryState.WAITING), parcel.destination)
+    return added
+
+
+def _digests(connection: Connection, study_id: StudyId) -> Sequence[Digest]:
+    rows = connection.all(
+        """select digest from instances where study_id = :id
+           union select saliency_digest from instances
+               where study_id = :id and saliency_digest is not null
+           union select digest from results where study_id = :id""",
+        id=study_id,
+    )
+    return [Digest(row["digest"]) for row in rows]
+
+
+def _is_named(connection: Connection, digest: Digest) -> bool:
+    row = connection.one(
+        """select 1 from instances where digest = :digest
+           union all select 1 from instances where saliency_digest = :digest
+           union all select 1 from results where digest = :digest limit 1""",
+        digest=digest,
+    )
+    return row is not None

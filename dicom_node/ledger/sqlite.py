@@ -1,0 +1,36 @@
+"""The ledger in SQLite: the embedded default of one machine (see `interface.py` for promises)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dicom_node.ledger.connection import BUSY_SECONDS, Clock, Connection, utc_now
+from dicom_node.ledger.delivering import Delivering
+from dicom_node.ledger.reading import Reading
+from dicom_node.ledger.receiving import Receiving
+from dicom_node.ledger.reporting import Reporting
+from dicom_node.ledger.working import Working
+
+
+class SqliteLedger(Receiving, Working, Reporting, Delivering, Reading):
+    """All of `interface.Ledger`, one part a file."""
+
+
+def open_ledger(
+    path: Path,
+    *,
+    who: str,
+    clock: Clock = utc_now,
+    busy_seconds: float = BUSY_SECONDS,
+    verify: bool = False,
+) -> SqliteLedger:
+    """Open (or make) the ledger at ``path`` for the process or person called ``who``.
+
+    ``busy_seconds``: how long to wait for another process's transaction. ``verify``: read the whole
+    file first (about a second a million films) and refuse a damaged one.
+
+    Raises `LedgerUnavailable`, `SchemaTooNew` and `SqliteAffected`.
+    """
+    return SqliteLedger(
+        Connection(path, who=who, clock=clock, busy_seconds=busy_seconds, verify=verify)
+    )

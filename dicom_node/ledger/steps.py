@@ -1,0 +1,134 @@
+"""What every change of the ledger has in common: transitions, leases, events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TypeVar
+
+from dicom_node.errors import LeaseLost, RowMissing, TransitionRefused
+from dicom_node.ledger.connection import Connection, Row, text_of
+from dicom_node.records import (
+    DELIVERY_TRANSITIONS,
+    INSTANCE_TRANSITIONS,
+    STUDY_TRANSITIONS,
+)
+
+_S = TypeVar("_S", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A table whose rows have states and leases. ``transitions``: state to states, as text."""
+
+    table: str
+    noun: str
+    transitions: Mapping[str, Set[str]]
+
+
+def _kind(table: str, noun: str, transitions: Mapping[_S, Set[_S]]) -> Kind:
+    # A StrEnum member is the text that the row holds.
+    return Kind(table, noun, {start: frozenset(ends) for start, ends in transitions.items()})
+
+
+INSTANCES = _kind("instances", "instance", INSTANCE_TRANSITIONS)
+STUDIES = _kind("studies", "study", STUDY_TRANSITIONS)
+DELIVERIES = _kind("deliveries", "delivery", DELIVERY_TRANSITIONS)
+
+
+def required(connection: Connection, kind: Kind, row_id: int) -> Row:
+    """Return the row. Raises `RowMissing`."""
+    row = connection.one(f"select * from {kind.table} where id = :id", id=row_id)  # noqa: S608
+    if row is None:
+        raise RowMissing(f"There is no {kind.noun} {row_id}.")
+    return row
+
+
+def held(connection: Connection, kind: Kind, row_id: int, worker: str) -> Row:
+    """Return the row if ``worker`` holds its lease. Raises `RowMissing` and `LeaseLost`."""
+    row = required(connection, kind, row_id)
+    if row["lease_owner"] != worker:
+        raise LeaseLost(f"{worker} no longer holds {kind.noun} {row_id}.")
+    return row
+
+
+def move(
+    connection: Connection,
+    kind: Kind,
+    row: Row,
+    target: StrEnum,
+    *,
+    detail: str | None = None,
+    **values: object,
+) -> None:
+    """Move a row to ``target``, give its lease back, forget its attempts, set ``values``.
+
+    The event tells ``detail``, or else the reason. Raises `TransitionRefused` where the table of
+    `records.py` does not have the transition.
+    """
+    if target not in kind.transitions[row["state"]]:
+        raise TransitionRefused(
+            f"The {kind.noun} {row['id']} is {row['state']} and cannot become {target}."
+        )
+    values = {"attempts": 0, "reason": None} | values
+    changes = ", ".join(f"{name} = :{name}" for name in values)
+    connection.run(
+        f"update {kind.table} set state = :state, lease_owner = null, lease_until = null,"  # noqa: S608
+        f" {changes} where id = :id",
+        id=row["id"],
+        state=str(target),
+        **values,
+    )
+    record(connection, kind, row, str(target), detail or values["reason"])
+
+
+def record(connection: Connection, kind: Kind, row: Row, what: str, detail: object = None) -> None:
+    """Write the event that belongs to a change of ``row``."""
+    connection.insert(
+        "events",
+        at=connection.now(),
+        what=f"{kind.noun}.{what}",
+        who=connection.who,
+        instance_id=row["id"] if kind is INSTANCES else None,
+        study_id=row["id"] if kind is STUDIES else row["study_id"],
+        delivery_id=row["id"] if kind is DELIVERIES else None,
+        detail=None if detail is None else str(detail),
+    )
+
+
+def lease(connection: Connection, kind: Kind, row: Row, worker: str, lease_seconds: float) -> None:
+    """Give ``worker`` the row until the lease expires, and count the attempt."""
+    until = text_of(connection.moment() + timedelta(seconds=lease_seconds))
+    connection.run(
+        f"update {kind.table} set lease_owner = :worker, lease_until = :until,"  # noqa: S608
+        " attempts = attempts + 1 where id = :id",
+        worker=worker,
+        until=until,
+        id=row["id"],
+    )
+
+
+def give_back(connection: Connection, worker: str) -> None:
+    """Free every row that ``worker`` holds, as if it had not been claimed."""
+    for kind in (INSTANCES, STUDIES, DELIVERIES):
+        connection.run(
+            f"update {kind.table} set lease_owner = null, lease_until = null,"  # noqa: S608
+            " attempts = max(attempts - 1, 0) where lease_owner = :worker",
+            worker=worker,
+        )
+
+
+def orphan(connection: Connection, worker_prefix: str) -> int:
+    """End the leases of dead workers now; their attempts stay counted. Return how many."""
+    ended = 0
+    for kind in (INSTANCES, STUDIES, DELIVERIES):
+        ended += connection.run(
+            f"update {kind.table} set lease_until = :now"  # noqa: S608
+            " where lease_owner is not null and lease_until > :now"
+            " and substr(lease_owner, 1, length(:prefix)) = :prefix",
+            now=connection.now(),
+            prefix=worker_prefix,
+        )
+    return ended

@@ -1,0 +1,1 @@
+"""The networks, as text: Keras only, one file a network."""

@@ -1,0 +1,245 @@
+"""What the ledger remembers, as frozen values, and which transitions are allowed.
+
+The transition tables are the program: the ledger refuses what is not in them; a test walks them.
+
+::
+
+    instance   received -> declined | admitted -> analysed | failed
+    study      open -> quiet -> reported          (a study that grows is open again)
+    delivery   waiting -> sent -> committed | refused | expired
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+InstanceId = NewType("InstanceId", int)
+StudyId = NewType("StudyId", int)
+ResultId = NewType("ResultId", int)
+DeliveryId = NewType("DeliveryId", int)
+Digest = NewType("Digest", str)
+"""SHA-256 of a stored file, 64 lower-case hexadecimal digits."""
+
+
+class InstanceState(StrEnum):
+    """What is known of one received instance."""
+
+    RECEIVED = "received"
+    DECLINED = "declined"
+    ADMITTED = "admitted"
+    ANALYSED = "analysed"
+    FAILED = "failed"
+
+
+class StudyState(StrEnum):
+    """Where a study (case) stands."""
+
+    OPEN = "open"
+    QUIET = "quiet"
+    REPORTED = "reported"
+
+
+class DeliveryState(StrEnum):
+    """Where one object for one destination stands."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    COMMITTED = "committed"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+
+
+INSTANCE_TRANSITIONS: Mapping[InstanceState, frozenset[InstanceState]] = {
+    InstanceState.RECEIVED: frozenset(
+        {InstanceState.DECLINED, InstanceState.ADMITTED, InstanceState.FAILED}
+    ),
+    InstanceState.ADMITTED: frozenset(
+        {InstanceState.ANALYSED, InstanceState.FAILED, InstanceState.DECLINED}
+    ),
+    # A person asks again: `dicom-node cases retry` and `cases reanalyse`.
+    InstanceState.DECLINED: frozenset({InstanceState.RECEIVED}),
+    InstanceState.FAILED: frozenset({InstanceState.RECEIVED}),
+    InstanceState.ANALYSED: frozenset({InstanceState.RECEIVED}),
+}
+
+STUDY_TRANSITIONS: Mapping[StudyState, frozenset[StudyState]] = {
+    StudyState.OPEN: frozenset({StudyState.QUIET}),
+    StudyState.QUIET: frozenset({StudyState.REPORTED, StudyState.OPEN}),
+    StudyState.REPORTED: frozenset({StudyState.OPEN}),
+}
+
+DELIVERY_TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
+    DeliveryState.WAITING: frozenset(
+        {DeliveryState.SENT, DeliveryState.REFUSED, DeliveryState.EXPIRED}
+    ),
+    DeliveryState.SENT: frozenset({DeliveryState.COMMITTED, DeliveryState.WAITING}),
+    DeliveryState.COMMITTED: frozenset(),
+    # `dicom-node outbox retry`.
+    DeliveryState.REFUSED: frozenset({DeliveryState.WAITING}),
+    DeliveryState.EXPIRED: frozenset({DeliveryState.WAITING}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who sent an instance, and how. ``peer_address`` is an IP address, for the record only."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An instance whose bytes are durable in the spool and which the ledger does not know yet."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    digest: Digest
+    size_bytes: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One received instance: unique by SOP Instance UID and digest of the stored bytes."""
+
+    id: InstanceId
+    study_id: StudyId
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    digest: Digest
+    size_bytes: int
+    state: InstanceState
+    reason: str | None
+    conflict: bool
+    duplicate_count: int
+    attempts: int
+    received_at: datetime
+    findings_json: str | None
+    saliency_digest: Digest | None
+    view: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study (a *case* in the user interface) with everything received for it."""
+
+    id: StudyId
+    study_instance_uid: str
+    state: StudyState
+    revision: int
+    opened_at: datetime
+    changed_at: datetime
+    attempts: int
+    reason: str | None = None
+    signature: str | None = None
+
+
+class ObjectKind(StrEnum):
+    """Kinds of result objects, as named by ``objects`` in ``remotes/*.toml``."""
+
+    REPORT = "sr"
+    CAPTURE = "capture"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObject:
+    """One result object whose bytes are frozen in the spool.
+
+    A structured report exists once a SOP class; all of them share ``group``, and exactly one of a
+    group is sent to a destination: the first of the AE's order of preference that it accepts.
+    """
+
+    group: str
+    kind: ObjectKind
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    digest: Digest
+    size_bytes: int
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One result (a group of alternative objects) for one destination.
+
+    ``pinned_sop_instance_uid`` is the alternative that was offered to the peer once: every later
+    attempt sends exactly these bytes again.
+    """
+
+    id: DeliveryId
+    study_id: StudyId
+    study_instance_uid: str
+    group: str
+    kind: ObjectKind
+    destination: str
+    state: DeliveryState
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime
+    expires_at: datetime
+    status: int | None
+    reason: str | None
+    pinned_sop_instance_uid: str | None
+    alternatives: tuple[ResultObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the story of an instance, study or delivery."""
+
+    at: datetime
+    what: str
+    who: str
+    instance_id: InstanceId | None
+    study_id: StudyId | None
+    delivery_id: DeliveryId | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An association that was rejected: shown with how to add the sender."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+    reason: str
+    count: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RoleBeat:
+    """The last sign of life of a role."""
+
+    role: str
+    pid: int
+    state: str
+    detail: str | None
+    started_at: datetime
+    beat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PeerContact:
+    """What is known of a remote AE from the last contacts with it."""
+
+    ae_title: str
+    last_received_at: datetime | None
+    last_sent_at: datetime | None
+    last_error: str | None
+    last_error_at: datetime | None
+    waiting: int

@@ -1,0 +1,61 @@
+"""Decide which received instances are analysed, and when a study is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dicom_node.errors import ImageError, LeaseLost, SpoolError
+from dicom_node.imaging.header import read_header
+from dicom_node.intake.admit import Admitted, Declined, admit
+from dicom_node.intake.rules import AdmissionRules
+from dicom_node.ledger import Ledger
+from dicom_node.logs import Log
+from dicom_node.records import Instance, InstanceState
+from dicom_node.settings import Settings
+from dicom_node.spool import Spool
+
+_AT_ONCE = 32
+_LEASE_SECONDS = 60.0
+
+
+def admit_received(
+    ledger: Ledger, spool: Spool, rules: AdmissionRules, worker: str, log: Log
+) -> int:
+    """Admit or decline what was received since the last call; return how many were looked at."""
+    instances = ledger.claim_instances(InstanceState.RECEIVED, worker, _LEASE_SECONDS, _AT_ONCE)
+    for instance in instances:
+        try:
+            _decide(ledger, spool, rules, worker, log)(instance)
+        except LeaseLost:
+            continue
+    return len(instances)
+
+
+def _decide(
+    ledger: Ledger, spool: Spool, rules: AdmissionRules, worker: str, log: Log
+) -> Callable[[Instance], None]:
+    def decide(instance: Instance) -> None:
+        uid = instance.sop_instance_uid
+        try:
+            header = read_header(spool.path(instance.digest))
+        except (ImageError, SpoolError, OSError) as error:
+            reason = getattr(error, "message", "the stored file cannot be read")
+            ledger.failed(instance.id, worker, reason)
+            log.event("instance.failed", sop_instance_uid=uid, reason=reason)
+            return
+        match admit(header, rules):
+            case Admitted(view=view):
+                ledger.admitted(instance.id, worker, view)
+                log.event("instance.admitted", sop_instance_uid=uid)
+            case Declined(reason=reason):
+                ledger.declined(instance.id, worker, reason)
+                log.event("instance.declined", sop_instance_uid=uid, reason=reason)
+
+    return decide
+
+
+def quieten_studies(ledger: Ledger, settings: Settings, log: Log) -> None:
+    """Mark complete studies as quiet: the analysing role writes their results next."""
+    at_once = settings.results.when == "instance"
+    for study in ledger.quieten(0.0 if at_once else settings.results.quiet_seconds):
+        log.event("study.quiet", study_instance_uid=study.study_instance_uid)

@@ -1,0 +1,121 @@
+"""Films from files, without any network service: findings, report and overlay in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+from dicom_node.analysis.engine import Engine
+from dicom_node.errors import AnalysisError, ImageError, ResultError
+from dicom_node.findings import FilmFindings, Outcome, SaliencyMap
+from dicom_node.imaging.grayscale import film_of
+from dicom_node.imaging.header import header_of, read_dataset
+from dicom_node.imaging.phantom import wrap_picture
+from dicom_node.intake.admit import Declined, admit
+from dicom_node.intake.rules import AdmissionRules, load_rules
+from dicom_node.records import ObjectKind
+from dicom_node.results.write import AnalysedFilm, Context, WrittenObject, write_results
+from dicom_node.roles.wiring import engine_of, network_cards, template_of
+from dicom_node.settings import Configuration
+
+PICTURES = frozenset({".png", ".jpg", ".jpeg"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What became of one file; ``film`` is there if it was analysed."""
+
+    file: Path
+    findings: FilmFindings
+    film: AnalysedFilm | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract's JSON object."""
+        return {"file": str(self.file), **self.findings.to_json()}
+
+
+class ByHand:
+    """Analyses files one by one with the configured suite."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._settings = configuration.settings
+        self._rules: AdmissionRules = load_rules(
+            configuration.admission_path, configuration.settings.admission
+        )
+        self._engine: Engine = engine_of(configuration.settings)
+        self._engine.warm()
+
+    def answers(self, files: Iterable[Path]) -> Iterator[Answer]:
+        """Yield what became of each file, in order."""
+        for file in files:
+            yield self._answer(file)
+
+    def _answer(self, file: Path) -> Answer:
+        uid = ""
+        try:
+            dataset = read_film(file)
+            header = header_of(dataset)
+            uid = header.sop_instance_uid
+            decision = admit(header, self._rules)
+            if isinstance(decision, Declined):
+                return Answer(file, FilmFindings(uid, Outcome.DECLINED, decision.reason))
+            film = film_of(dataset, max_megapixels=self._settings.admission.max_megapixels)
+            findings, maps = self._engine.analyse(film, uid)
+        except (ImageError, AnalysisError) as error:
+            return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
+        return Answer(file, findings, self._film(file, dataset, film, (findings, maps)))
+
+    def _film(
+        self,
+        file: Path,
+        dataset: Dataset,
+        film: Any,
+        answer: tuple[FilmFindings, tuple[SaliencyMap, ...]],
+    ) -> AnalysedFilm:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        return AnalysedFilm(
+            dataset=dataset, film=film, findings=answer[0], saliency=answer[1], digest=digest
+        )
+
+    def results(self, answer: Answer) -> tuple[WrittenObject, ...]:
+        """Return the result objects of one analysed film. Raises `ResultError`."""
+        if answer.film is None:
+            raise ResultError("A film that was not analysed has no results.")
+        context = Context(
+            node_ae_title=self._settings.node.ae_title,
+            template=template_of(self._settings),
+            series_number_base=self._settings.results.series_number_base,
+            networks=network_cards(self._settings),
+            revision=1,
+            predecessors=(),
+            analysed_at=datetime.now(UTC),
+        )
+        return write_results([answer.film], context)
+
+
+def read_film(file: Path) -> Dataset:
+    """Return the data set of a DICOM file, or of a PNG or JPEG picture wrapped as DX."""
+    return wrap_picture(file) if file.suffix.lower() in PICTURES else read_dataset(file)
+
+
+def write_folder(objects: Iterable[WrittenObject], folder: Path, stem: str) -> list[Path]:
+    """Write report and overlay of one film into ``folder`` and return the paths.
+
+    Of the report's alternatives the first (Comprehensive SR) is written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[ObjectKind, Path] = {}
+    for item in objects:
+        if item.kind in written:
+            continue
+        name = "report" if item.kind is ObjectKind.REPORT else "overlay"
+        path = folder / f"{stem}-{name}.dcm"
+        path.write_bytes(item.data)
+        written[item.kind] = path
+    return list(written.values())

@@ -1,0 +1,105 @@
+"""From stored films to findings in the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dicom_node.analysis.engine import Engine
+from dicom_node.errors import AnalysisError, ImageError, LeaseLost, SpoolError
+from dicom_node.findings import FilmFindings, SaliencyMap, pack_saliency
+from dicom_node.imaging.grayscale import film_of
+from dicom_node.imaging.header import read_dataset
+from dicom_node.ledger import Ledger
+from dicom_node.logs import Log
+from dicom_node.records import Instance, InstanceState
+from dicom_node.settings import Settings
+from dicom_node.spool import Spool
+
+Film = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Analyst:
+    """What is needed to analyse films: the networks, the stores, and who works."""
+
+    engine: Engine
+    ledger: Ledger
+    spool: Spool
+    settings: Settings
+    worker: str
+    log: Log
+
+    def work(self) -> int:
+        """Analyse what is waiting, at most one batch; return the number of films taken."""
+        analysis = self.settings.analysis
+        instances = self.ledger.claim_instances(
+            InstanceState.ADMITTED, self.worker, analysis.lease_seconds, analysis.batch
+        )
+        readable = [(item, film) for item in instances if (film := self._film(item)) is not None]
+        if readable:
+            self._analyse(readable)
+        return len(instances)
+
+    def _film(self, instance: Instance) -> Film | None:
+        try:
+            dataset = read_dataset(self.spool.read(instance.digest))
+            return film_of(dataset, max_megapixels=self.settings.admission.max_megapixels)
+        except (ImageError, SpoolError) as error:
+            self._fail(instance, error)
+            return None
+
+    def _analyse(self, readable: Sequence[tuple[Instance, Film]]) -> None:
+        started = time.monotonic()
+        try:
+            answers = self.engine.analyse_many(
+                [(film, instance.sop_instance_uid) for instance, film in readable]
+            )
+        except AnalysisError as error:
+            if len(readable) == 1:
+                self._fail(readable[0][0], error)
+                return
+            # One film may have spoilt the batch: each gets its own chance.
+            for pair in readable:
+                self._analyse([pair])
+            return
+        milliseconds = round((time.monotonic() - started) * 1000 / len(readable))
+        for (instance, _), (findings, maps) in zip(readable, answers, strict=True):
+            self._note(instance, findings, maps, milliseconds)
+
+    def _note(
+        self,
+        instance: Instance,
+        findings: FilmFindings,
+        maps: tuple[SaliencyMap, ...],
+        milliseconds: int,
+    ) -> None:
+        stored = self.spool.write(pack_saliency(maps)) if maps else None
+        try:
+            self.ledger.analysed(
+                instance.id, self.worker, findings.to_json_text(), stored and stored.digest
+            )
+        except LeaseLost:
+            return
+        self.log.event(
+            "instance.analysed",
+            sop_instance_uid=instance.sop_instance_uid,
+            finding=findings.finding and findings.finding.finding_class,
+            milliseconds=milliseconds,
+        )
+
+    def _fail(self, instance: Instance, error: ImageError | SpoolError | AnalysisError) -> None:
+        try:
+            self.ledger.failed(instance.id, self.worker, error.message)
+        except LeaseLost:
+            return
+        self.log.event(
+            "instance.failed",
+            sop_instance_uid=instance.sop_instance_uid,
+            reason=error.message,
+            remedy=error.remedy,
+        )

@@ -1,0 +1,99 @@
+"""How the node is: each role's last sign of life, the disk, the work that waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dicom_node.ledger import Ledger
+from dicom_node.records import RoleBeat
+from dicom_node.roles.process import ROLES
+from dicom_node.settings import Configuration
+from dicom_node.spool import Spool
+
+_SILENT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoleHealth:
+    """One role: whether it is well, and a sentence that says so."""
+
+    name: str
+    well: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The whole node."""
+
+    roles: tuple[RoleHealth, ...]
+    free_bytes: int
+    room: bool
+    counts: dict[str, int]
+
+    @property
+    def well(self) -> bool:
+        """Whether every role works and there is room to receive."""
+        return self.room and all(role.well for role in self.roles)
+
+    @property
+    def disk_sentence(self) -> str:
+        """Return how much room is left, for a person."""
+        free = f"{self.free_bytes / 1e9:.1f} GB free"
+        return free if self.room else f"{free}: receiving is refused until space is freed"
+
+    @property
+    def work_sentence(self) -> str:
+        """Return what waits, for a person."""
+        waiting = {
+            "films to analyse": self.counts.get("instances.received", 0)
+            + self.counts.get("instances.admitted", 0),
+            "studies to report": self.counts.get("studies.open", 0)
+            + self.counts.get("studies.quiet", 0),
+            "results to deliver": self.counts.get("deliveries.waiting", 0),
+            "deliveries parked": self.counts.get("deliveries.refused", 0)
+            + self.counts.get("deliveries.expired", 0),
+        }
+        return ", ".join(f"{number} {what}" for what, number in waiting.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "well": self.well,
+            "roles": {
+                role.name: {"well": role.well, "sentence": role.sentence} for role in self.roles
+            },
+            "disk": {"free_bytes": self.free_bytes, "room": self.room},
+            "counts": self.counts,
+        }
+
+
+def health_of(ledger: Ledger, configuration: Configuration) -> Health:
+    """Return how the node is, from its ledger and disk alone."""
+    beats = {beat.role: beat for beat in ledger.beats()}
+    lease_seconds = configuration.settings.analysis.lease_seconds
+    free = Spool(configuration.spool_path).free_bytes()
+    return Health(
+        # A network on a CPU may take long for a batch: its lease is the measure, not the second.
+        tuple(
+            _role(name, beats.get(name), lease_seconds if name == "analyse" else _SILENT_SECONDS)
+            for name in ROLES
+        ),
+        free,
+        free >= configuration.settings.node.min_free_bytes,
+        ledger.counts(),
+    )
+
+
+def _role(name: str, beat: RoleBeat | None, limit_seconds: float) -> RoleHealth:
+    if beat is None:
+        return RoleHealth(name, well=False, sentence="never started")
+    silent = (datetime.now(UTC) - beat.beat_at).total_seconds()
+    if beat.state == "stopped":
+        return RoleHealth(name, well=False, sentence=f"stopped {silent:.0f} s ago")
+    if silent > limit_seconds:
+        return RoleHealth(name, well=False, sentence=f"no sign of life for {silent:.0f} s")
+    detail = f" ({beat.detail})" if beat.detail else ""
+    return RoleHealth(name, well=beat.state == "working", sentence=f"{beat.state}{detail}")

@@ -1,0 +1,87 @@
+"""One role as a process of its own: ``python -m dicom_node.roles.process ROLE``.
+
+The supervisor starts it; it stops on SIGTERM, and by itself when its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from dicom_node import logs
+from dicom_node.errors import NodeError, RoleError, SettingsError
+from dicom_node.settings import Configuration, load_configuration
+
+ROLES = ("receive", "housekeep", "analyse", "deliver")
+"""All roles, in the order in which they are started; they are stopped in the same order."""
+
+EXIT_UNUSABLE = 78
+"""EX_CONFIG of sysexits.h: starting again without a change would not help."""
+
+_ORPHAN_CHECK_SECONDS = 0.5
+
+
+def worker_name(role: str, pid: int | None = None) -> str:
+    """Return the name under which the process ``pid`` (this one by default) claims work."""
+    return f"{role}@{socket.gethostname()}:{pid or os.getpid()}"
+
+
+def run_role(role: str, configuration: Configuration) -> int:
+    """Run one role in this process until SIGTERM or SIGINT and return the exit status."""
+    _harden()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_stop_when_orphaned, args=(stop,), daemon=True).start()
+    log = logs.Log(role)
+    run: Callable[[Configuration, threading.Event], None]
+    run = importlib.import_module(f"dicom_node.roles.{role}").run
+    try:
+        run(configuration, stop)
+    except NodeError as error:
+        log.event("role.error", reason=error.message, remedy=error.remedy)
+        return EXIT_UNUSABLE if isinstance(error, RoleError | SettingsError) else 1
+    log.event("role.stopped", pid=os.getpid())
+    return 0
+
+
+def _harden() -> None:
+    # Films in memory must not end in a core dump, nor stored ones be readable to others.
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _stop_when_orphaned(stop: threading.Event) -> None:
+    parent = os.getppid()
+    while not stop.wait(_ORPHAN_CHECK_SECONDS):
+        if os.getppid() != parent:
+            stop.set()
+
+
+def main() -> int:
+    """Parse the command line that the supervisor gives, load the configuration, run."""
+    parser = argparse.ArgumentParser(prog="dicom-node-role")
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--data-dir", type=Path)
+    arguments = parser.parse_args()
+    logs.configure()
+    try:
+        configuration = load_configuration(arguments.config, data_dir=arguments.data_dir)
+    except SettingsError as error:
+        logs.Log(arguments.role).event("role.error", reason=error.message, remedy=error.remedy)
+        return EXIT_UNUSABLE
+    logs.configure(configuration.settings.node.log_level)
+    return run_role(arguments.role, configuration)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

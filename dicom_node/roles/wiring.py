@@ -1,0 +1,46 @@
+"""What the analysing role and the command ``analyse`` both need: networks, cards, template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dicom_node.analysis.engine import Engine
+from dicom_node.bundles import open_bundle
+from dicom_node.resources import model_bundles, report_templates
+from dicom_node.results.templates import Template, load_template
+from dicom_node.results.write import NetworkCard
+from dicom_node.settings import Settings
+
+
+def engine_of(settings: Settings) -> Engine:
+    """Return the engine of the configured suite; its networks load when it is warmed."""
+    analysis = settings.analysis
+    return Engine(
+        analysis.models_dir or model_bundles(),
+        analysis.suite,
+        analysis.device,
+        analysis.batch,
+        memory_growth=analysis.gpu_memory_growth,
+    )
+
+
+def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
+    """Return what a report says about each network of the suite."""
+    folder = settings.analysis.models_dir or model_bundles()
+    cards = {}
+    for name in settings.analysis.suite:
+        manifest = open_bundle(folder, name).manifest
+        cards[name] = NetworkCard(
+            id=manifest.id,
+            title=manifest.title,
+            version=manifest.version,
+            weights=manifest.weights_digest,
+            intended_use=manifest.intended_use,
+        )
+    return cards
+
+
+def template_of(settings: Settings) -> Template:
+    """Return the configured report template."""
+    folder = settings.results.templates_dir or report_templates()
+    return load_template(folder / f"{settings.results.template}.toml")

@@ -1,0 +1,144 @@
+"""What is wrong with a configuration, said by file, line and key, with what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from dicom_node.errors import SettingsError
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: where (``file``, ``line``, ``key``), ``what`` is wrong and its ``remedy``."""
+
+    file: str
+    key: str
+    what: str
+    remedy: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        what = f"{self.key}: {self.what}" if self.key else self.what
+        return f"{where}: {what} — {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where keys were written: file name and line of each, and overrides by the environment."""
+
+    file: str
+    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    overrides: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+    def fault(self, key: Location, what: str, remedy: str) -> Fault:
+        """Return a fault at ``key``, or at the nearest table above it that is written down."""
+        names = tuple(str(part) for part in key if isinstance(part, str))
+        if names in self.overrides:
+            return Fault(f"environment {self.overrides[names]}", _dotted(key), what, remedy)
+        lines = (self.lines.get(names[:end]) for end in range(len(names), 0, -1))
+        line = next((line for line in lines if line is not None), None)
+        return Fault(self.file, _dotted(key), what, remedy, line)
+
+
+def refusal(faults: Sequence[Fault]) -> SettingsError:
+    """Return one error that carries every fault; the message shows the first."""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return SettingsError(f"{faults[0]}{more}", faults=tuple(str(fault) for fault in faults))
+
+
+def explain(error: ValidationError, model: type[BaseModel], places: Places) -> list[Fault]:
+    """Turn what pydantic found in a ``model`` into faults for people."""
+    return [_explain(detail, model, places) for detail in error.errors(include_url=False)]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean …?`` for the nearest of ``known``, or the list of all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names) or 'nothing'}"
+
+
+def table_of(annotation: object) -> type[BaseModel] | None:
+    """Return the model behind the annotation of a table, optional or not, else None."""
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else [annotation]
+    for option in options:
+        if option is not NoneType and isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return None
+
+
+def _explain(detail: ErrorDetails, model: type[BaseModel], places: Places) -> Fault:
+    location: Location = detail["loc"]
+    context: Mapping[str, Any] = detail.get("ctx", {})
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return places.fault(location, "unknown key", _instead(location, model))
+    if kind == "missing":
+        return places.fault(location, "missing", f"write it: {_meaning(location, model)}")
+    if "remedy" in context:
+        key = (*location, context["key"]) if "key" in context else location
+        return places.fault(key, detail["msg"], str(context["remedy"]))
+    what = f"{detail['input']!r}: {_said(detail['msg'])}"
+    return places.fault(location, what, _meaning(location, model))
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+def _instead(location: Location, model: type[BaseModel]) -> str:
+    """Return what an unknown key may have been meant to be, here or in another table."""
+    *path, last = (str(part) for part in location)
+    here: type[BaseModel] | None = model
+    for name in path:
+        here = table_of(here.model_fields[name].annotation) if here else None
+    known = here.model_fields if here else {}
+    homes = [
+        name
+        for name, info in model.model_fields.items()
+        if last in (getattr(table_of(info.annotation), "model_fields", {}))
+    ]
+    if homes:
+        return f"it belongs in {' or '.join(f'[{home}]' for home in homes)}"
+    return suggestion(last, known)
+
+
+def _meaning(location: Location, model: type[BaseModel]) -> str:
+    """Return what belongs at ``location``, with the default if there is one."""
+    info: FieldInfo | None = None
+    table: type[BaseModel] | None = model
+    for part in location:
+        if table is None or part not in table.model_fields:
+            break
+        info = table.model_fields[str(part)]
+        table = table_of(info.annotation)
+    if info is None or not info.description:
+        return "see docs/configuration.md"
+    if info.is_required() or info.default is None:
+        return info.description
+    return f"{info.description} (default {plain(info.default)!r})"
+
+
+def plain(value: object) -> object:
+    """Return a setting as TOML and JSON have it: lists for tuples, text for paths."""
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
+
+
+def _dotted(key: Location) -> str:
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")

@@ -1,0 +1,215 @@
+"""From a configuration folder and the environment to a checked `Configuration`."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dicom_node import resources
+from dicom_node.settings.environment import Overrides, overrides
+from dicom_node.settings.faults import Fault, Places, explain, refusal, suggestion
+from dicom_node.settings.model import Remote, Settings, TlsSection
+from dicom_node.settings.remotes import build_table, read_remotes
+from dicom_node.settings.source import Source, parse, read_text
+
+FOLDER_VARIABLE = "DICOM_NODE_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that the node was told: checked, complete, with absolute paths.
+
+    ``remotes`` is the AE table by AE title as it was when the configuration was read; a role that
+    lives long asks a `RemotesTable` instead.
+    """
+
+    folder: Path
+    settings: Settings
+    remotes: Mapping[str, Remote]
+
+    @property
+    def data_dir(self) -> Path:
+        """Folder of ledger, spool and logs."""
+        return self.settings.node.data_dir
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's file."""
+        return self.data_dir / "ledger.sqlite"
+
+    @property
+    def spool_path(self) -> Path:
+        """The folder of received and produced objects."""
+        return self.data_dir / "spool"
+
+    @property
+    def remotes_path(self) -> Path:
+        """The folder of the AE table."""
+        return self.folder / "remotes"
+
+    @property
+    def admission_path(self) -> Path:
+        """The file of the admission rules: the site's own if there is one, else the shipped."""
+        own = self.folder / "admission.toml"
+        return own if own.is_file() else resources.default_configuration() / "admission.toml"
+
+    @property
+    def models_path(self) -> Path:
+        """The folder of the model bundles."""
+        return self.settings.analysis.models_dir or resources.model_bundles()
+
+    @property
+    def templates_path(self) -> Path:
+        """The folder of the report templates."""
+        return self.settings.results.templates_dir or resources.report_templates()
+
+
+def load_configuration(
+    folder: Path | None = None, *, data_dir: Path | None = None, thorough: bool = False
+) -> Configuration:
+    """Read and check the configuration in ``folder``.
+
+    Without ``folder``, the environment variable ``DICOM_NODE_CONFIG`` names it; without that, the
+    shipped default is taken. ``data_dir`` overrides ``node.data_dir``. ``thorough`` also checks
+    that the model bundles and the report template are there, which receiving does not need.
+    Raises `SettingsError` with every fault found.
+    """
+    folder = configuration_folder(folder)
+    source, faults = _read_node(folder, os.environ)
+    settings, more = _validate(source)
+    faults += more
+    if settings is not None:
+        settings = _absolute(settings, folder, data_dir)
+        faults += _between_keys(settings, source.places)
+        faults += _missing_resources(settings, source.places) if thorough else ()
+    remotes, more = build_table(read_remotes(folder / "remotes"), settings)
+    faults += more
+    if settings is None or faults:
+        raise refusal(faults)
+    return Configuration(folder, settings, remotes)
+
+
+def configuration_folder(folder: Path | None = None) -> Path:
+    """Return the configuration folder that is meant, as an absolute path."""
+    if folder is None:
+        named = os.environ.get(FOLDER_VARIABLE)
+        folder = Path(named) if named else resources.default_configuration()
+    return folder.absolute()
+
+
+def _read_node(folder: Path, environment: Mapping[str, str]) -> tuple[Source, list[Fault]]:
+    """Return what ``node.toml`` and the environment say together."""
+    found, faults = overrides(environment, Settings)
+    text = read_text(folder / "node.toml", _node_file(folder))
+    source = text if isinstance(text, Fault) else parse(text, "node.toml")
+    if isinstance(source, Fault):
+        faults.insert(0, source)
+        source = Source({}, Places("node.toml"))
+    return _merged(source, found), faults
+
+
+def _node_file(folder: Path) -> str:
+    """Return how messages name the file: with its folder if it is not there."""
+    return "node.toml" if (folder / "node.toml").is_file() else str(folder / "node.toml")
+
+
+def _merged(source: Source, found: Overrides) -> Source:
+    tables: dict[str, Any] = dict(source.tables)
+    for (section, key), (_, value) in found.items():
+        table = tables.get(section, {})
+        if isinstance(table, dict):
+            tables[section] = {**table, key: value}
+    variables: Mapping[tuple[str, ...], str] = {
+        (section, key): variable for (section, key), (variable, _) in found.items()
+    }
+    return Source(tables, Places(source.places.file, source.places.lines, variables))
+
+
+def _validate(source: Source) -> tuple[Settings | None, list[Fault]]:
+    text = json.dumps(source.tables, default=str)
+    try:
+        return Settings.model_validate_json(text, strict=True), []
+    except ValidationError as error:
+        return None, explain(error, Settings, source.places)
+
+
+def _absolute(settings: Settings, folder: Path, data_dir: Path | None) -> Settings:
+    """Return the settings with absolute paths: data_dir from here, others from ``folder``."""
+    node = settings.node
+    update: dict[str, object] = {
+        "node": node.model_copy(update={"data_dir": (data_dir or node.data_dir).absolute()})
+    }
+    if settings.tls is not None:
+        tls = {key: folder / getattr(settings.tls, key) for key in ("certificate", "key", "ca")}
+        update["tls"] = settings.tls.model_copy(update=tls)
+    if settings.analysis.models_dir is not None:
+        models = {"models_dir": folder / settings.analysis.models_dir}
+        update["analysis"] = settings.analysis.model_copy(update=models)
+    if settings.results.templates_dir is not None:
+        templates = {"templates_dir": folder / settings.results.templates_dir}
+        update["results"] = settings.results.model_copy(update=templates)
+    return settings.model_copy(update=update)
+
+
+def _between_keys(settings: Settings, places: Places) -> Iterator[Fault]:
+    """Find what is wrong between keys, and in the files that keys name."""
+    node, delivery = settings.node, settings.delivery
+    if node.max_associations_per_address > node.max_associations:
+        what = f"{node.max_associations_per_address} is more than node.max_associations"
+        remedy = f"write at most {node.max_associations}"
+        yield places.fault(("node", "max_associations_per_address"), what, remedy)
+    if delivery.retry_first_seconds > delivery.retry_longest_seconds:
+        what = f"{delivery.retry_first_seconds} is more than delivery.retry_longest_seconds"
+        remedy = f"write at most {delivery.retry_longest_seconds}"
+        yield places.fault(("delivery", "retry_first_seconds"), what, remedy)
+    if settings.tls is not None:
+        yield from _tls_files(settings.tls, places)
+
+
+def _tls_files(tls: TlsSection, places: Places) -> Iterator[Fault]:
+    files = {"certificate": tls.certificate, "key": tls.key, "ca": tls.ca}
+    broken = False
+    for key, path in files.items():
+        if not os.access(path, os.R_OK) or not path.is_file():
+            broken = True
+            remedy = "put the file there, readable by the node's user, or correct the path"
+            yield places.fault(("tls", key), f"{path} is not a readable file", remedy)
+    if broken:
+        return
+    if stat.S_IMODE(tls.key.stat().st_mode) & 0o037:
+        remedy = f"chmod 600 {tls.key}"
+        yield places.fault(("tls", "key"), f"{tls.key} can be read by other users", remedy)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key, password=lambda: "")
+    except (ssl.SSLError, ValueError):
+        what = f"{tls.certificate} and {tls.key} are not a certificate and its own key in PEM"
+        yield places.fault(("tls", "certificate"), what, "give a pair; the key without password")
+    try:
+        context.load_verify_locations(tls.ca)
+    except ssl.SSLError:
+        what = f"{tls.ca} holds no certificate in PEM"
+        yield places.fault(("tls", "ca"), what, "give the CA's certificate")
+
+
+def _missing_resources(settings: Settings, places: Places) -> Iterator[Fault]:
+    models = settings.analysis.models_dir or resources.model_bundles()
+    known = sorted(path.parent.name for path in models.glob("*/model.toml"))
+    for position, name in enumerate(settings.analysis.suite):
+        if name not in known:
+            what = f"there is no bundle {name!r} in {models}"
+            yield places.fault(("analysis", "suite", position), what, suggestion(name, known))
+    templates = settings.results.templates_dir or resources.report_templates()
+    known = sorted(path.stem for path in templates.glob("*.toml"))
+    if settings.results.template not in known:
+        what = f"there is no template {settings.results.template!r} in {templates}"
+        remedy = suggestion(settings.results.template, known)
+        yield places.fault(("results", "template"), what, remedy)

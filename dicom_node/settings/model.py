@@ -1,0 +1,276 @@
+"""Every setting with its default and its meaning; nothing else is accepted.
+
+This model is the truth for ``ae_config/node.toml`` and ``ae_config/remotes/*.toml``: a test asserts
+that the shipped file names each key with the default that stands here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+
+def _ae_title(value: str) -> str:
+    """Check an AE title as PS3.5 section 6.2 has it: up to 16 characters, outer spaces void."""
+    title = value.strip(" ")
+    if not title:
+        raise ValueError("an AE title needs at least one character that is not a space")
+    if len(title) > 16:
+        raise ValueError(f"an AE title has at most 16 characters, this one {len(title)}")
+    if any(not 0x20 <= ord(character) <= 0x7E or character == "\\" for character in title):
+        raise ValueError("an AE title holds printable ASCII without backslash")
+    return title
+
+
+def _network(value: str) -> str:
+    return str(ipaddress.ip_network(value, strict=False))
+
+
+def _fault(key: str, what: str, remedy: str) -> PydanticCustomError:
+    """Return a fault at ``key`` of a table that names what to do."""
+    return PydanticCustomError("fault", "{what}", {"key": key, "what": what, "remedy": remedy})
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Network = Annotated[str, AfterValidator(_network)]
+
+
+def _absent_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+OtherFolder = Annotated[Path | None, BeforeValidator(_absent_if_empty)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A table of the configuration: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NodeSection(Section):
+    """The node itself: how it is called and how much it takes at once."""
+
+    ae_title: AETitle = Field(
+        default="DICOMNODE", description="AE title of this node, 1-16 characters"
+    )
+    host: str = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104
+    port: int = Field(
+        default=11112, ge=0, le=65535, description="port; 0 takes a free one and logs it"
+    )
+    data_dir: Path = Field(
+        default=Path("var"), description="spool, ledger and logs; relative to the working directory"
+    )
+    max_associations: int = Field(default=64, ge=1, le=1024, description="associations at one time")
+    max_associations_per_address: int = Field(
+        default=32, ge=1, le=1024, description="associations at one time from one address"
+    )
+    max_pdu_bytes: int = Field(
+        default=131072, ge=4096, le=1048576, description="PDU length offered"
+    )
+    max_object_bytes: int = Field(
+        default=536_870_912, ge=1_048_576, description="larger objects are answered 0xA700"
+    )
+    pdu_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="a PDU that has begun must be complete within this time"
+    )
+    idle_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="an association without a message for so long is aborted"
+    )
+    min_free_bytes: int = Field(
+        default=1_000_000_000, ge=0, description="below this free space, receiving answers 0xA700"
+    )
+    drain_seconds: float = Field(
+        default=20.0, ge=0, description="how long SIGTERM waits for what is in flight"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
+
+
+class TlsSection(Section):
+    """TLS for DICOM (PS3.15 B.12). Without this table: plain DICOM."""
+
+    certificate: Path = Field(description="this node's certificate chain, PEM")
+    key: Path = Field(description="its private key, PEM, readable by the node's user only")
+    ca: Path = Field(description="the CA that signed the peers' certificates, PEM")
+    require_client_certificate: bool = Field(
+        default=True, description="peers must show a certificate of this CA"
+    )
+
+
+class AdmissionSection(Section):
+    """Whose films are taken, and which are analysed."""
+
+    unknown_ae: Literal["reject", "accept"] = Field(
+        default="reject", description="accept stores and analyses, and returns to nobody"
+    )
+    check_called_ae_title: bool = Field(
+        default=True, description="reject calls to another AE title"
+    )
+    body_parts: tuple[str, ...] = Field(
+        default=("CHEST", "THORAX", "LUNG"), description="Body Part Examined that is a chest"
+    )
+    views: tuple[str, ...] = Field(
+        default=("PA", "AP"), description="View Position that is frontal"
+    )
+    max_megapixels: int = Field(
+        default=200, ge=1, description="larger images fail without being decoded"
+    )
+
+
+class AnalysisSection(Section):
+    """Where and how networks run."""
+
+    device: Literal["auto", "gpu", "cpu"] = Field(
+        default="auto", description="auto takes a GPU if any"
+    )
+    gpu_memory_growth: bool = Field(
+        default=True, description="take GPU memory as needed, not all at once"
+    )
+    suite: tuple[str, ...] = Field(
+        default=("covidnet",), description="bundles to run, from models/"
+    )
+    models_dir: OtherFolder = Field(
+        default=None, description="other folder with bundles; empty: shipped"
+    )
+    batch: int = Field(default=8, ge=1, le=256, description="films a network sees at once")
+    batch_wait_ms: int = Field(
+        default=20, ge=0, le=10_000, description="how long to wait for a batch"
+    )
+    lease_seconds: float = Field(
+        default=300.0, gt=0, description="a worker silent for so long has lost its film"
+    )
+
+
+class ResultsSection(Section):
+    """When and in which words the node answers."""
+
+    when: Literal["instance", "study-quiet"] = Field(
+        default="study-quiet", description="answer each film at once, or once the study is complete"
+    )
+    quiet_seconds: float = Field(default=2.0, ge=0, description="a study without news is complete")
+    template: str = Field(
+        default="chest-radiograph-measurement-report",
+        description="report template, from sr_templates/",
+    )
+    templates_dir: OtherFolder = Field(
+        default=None, description="other folder with templates; empty: shipped"
+    )
+    series_number_base: int = Field(
+        default=9000,
+        ge=0,
+        le=99000,
+        description="series numbers of results start above this: 9001 SR, 9002 capture",
+    )
+
+
+class DeliverySection(Section):
+    """How patiently results are delivered."""
+
+    connect_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="how long connecting may take, TLS included"
+    )
+    answer_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="how long each answer of the peer may take"
+    )
+    retry_first_seconds: float = Field(
+        default=10.0, gt=0, description="pause before the second attempt"
+    )
+    retry_longest_seconds: float = Field(
+        default=900.0, gt=0, description="the pause doubles up to this"
+    )
+    keep_hours: float = Field(
+        default=168.0, gt=0, description="after this a delivery is parked as expired, and kept"
+    )
+
+
+class RetentionSection(Section):
+    """What is kept, and how long."""
+
+    keep_days: int = Field(
+        default=30, ge=1, description="how long films and results are kept once all is delivered"
+    )
+    max_bytes: int = Field(
+        default=200_000_000_000,
+        ge=1_000_000,
+        description="size of the spool above which the oldest finished films go first",
+    )
+
+
+class WebSection(Section):
+    """The reading room in the browser."""
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: Port = Field(default=8080, description="port")
+
+
+class Settings(Section):
+    """The whole of ``node.toml``."""
+
+    node: NodeSection = NodeSection()
+    tls: TlsSection | None = None
+    admission: AdmissionSection = AdmissionSection()
+    analysis: AnalysisSection = AnalysisSection()
+    results: ResultsSection = ResultsSection()
+    delivery: DeliverySection = DeliverySection()
+    retention: RetentionSection = RetentionSection()
+    web: WebSection = WebSection()
+
+
+ObjectName = Literal["sr", "capture"]
+
+
+class Remote(Section):
+    """One remote AE: one file in ``remotes/``."""
+
+    ae_title: AETitle = Field(description="AE title of the remote, exactly as it calls")
+    host: str | None = Field(default=None, min_length=1, description="where results are sent to")
+    port: Port | None = Field(
+        default=None, description="its DICOM port for results (never the port it calls from)"
+    )
+    addresses: tuple[Network, ...] = Field(
+        default=(), description="networks it may call from; empty: anywhere"
+    )
+    may_send: bool = Field(default=True, description="whether it may C-STORE to this node")
+    results_to: tuple[AETitle, ...] = Field(
+        default=(), description="AE titles that get the results; empty: itself, the sending AE"
+    )
+    objects: tuple[ObjectName, ...] = Field(
+        default=("sr", "capture"), description="which results it gets"
+    )
+    sr_classes: tuple[Literal["comprehensive", "comprehensive-3d", "enhanced"], ...] = Field(
+        default=("comprehensive", "comprehensive-3d", "enhanced"),
+        description="Structured Report classes, most wanted first: the first it accepts is sent",
+    )
+    case_insensitive: bool = Field(default=False, description="accept its AE title in any case")
+    tls: bool = Field(default=False, description="send to it over TLS")
+
+    @model_validator(mode="after")
+    def _where_results_go(self) -> Remote:
+        if (self.host is None) != (self.port is None):
+            raise _fault("port", "host and port belong together", "give both or neither")
+        if self.host is None and self.may_send and not self.results_to:
+            raise _fault(
+                "host",
+                "this AE may send, but its results would go nowhere",
+                "give host and port, or name another AE in results_to",
+            )
+        return self
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """AE titles that get the results of what this AE sent."""
+        return self.results_to or (self.ae_title,)

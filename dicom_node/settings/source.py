@@ -1,0 +1,64 @@
+"""A TOML file as tables, with the line of each key for messages."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicom_node.settings.faults import Fault, Places
+
+_TABLE = re.compile(r"^\s*\[\s*([\w\-.\"' ]+?)\s*\]")
+_KEY = re.compile(r"^\s*([\w\-.\"']+)\s*=")
+_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What one file says: ``tables`` as nested dicts, ``places`` for messages."""
+
+    tables: Mapping[str, Any]
+    places: Places
+
+
+def read_text(path: Path, name: str) -> str | Fault:
+    """Return the file's text, or why it cannot be read; ``name`` stands for it in messages."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        return Fault(name, "", what, "check that it exists and that the node's user may read it")
+    except UnicodeDecodeError:
+        return Fault(name, "", "is not UTF-8 text", "save it as UTF-8")
+
+
+def parse(text: str, name: str) -> Source | Fault:
+    """Return the tables of a TOML text, or its first syntax error."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _AT_LINE.search(str(error))
+        what = _AT_LINE.sub("", str(error)).strip()
+        line = int(found[1]) if found else text.count("\n") + 1
+        return Fault(name, "", f"not valid TOML: {what}", "correct the line: key = value", line)
+    return Source(tables, Places(name, _lines(text)))
+
+
+def _lines(text: str) -> dict[tuple[str, ...], int]:
+    """Return the first line of each table and key, as far as lines tell (for messages only)."""
+    lines: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _TABLE.match(line):
+            table = _parts(header[1])
+            lines.setdefault(table, number)
+        elif key := _KEY.match(line):
+            lines.setdefault(table + _parts(key[1]), number)
+    return lines
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip(" \"'") for part in dotted.split("."))

@@ -1,0 +1,228 @@
+"""Durable bytes, named by their SHA-256: temporary file, fsync, rename, fsync of the folder.
+
+What `Spool.write` has returned survives a kill and a power loss. Names come from digests alone,
+never from anything that was received.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_node.errors import (
+    DiskFull,
+    SpooledFileDamaged,
+    SpooledFileMissing,
+    SpoolUnwritable,
+)
+from dicom_node.records import Digest
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_TEMPORARY = "incoming"
+_SHARDS = tuple(f"{number:02x}" for number in range(256))
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that is durable: its digest and its size in bytes."""
+
+    digest: Digest
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What `Spool.sweep` found: left-overs removed, and files that no row names."""
+
+    removed_files: int
+    removed_bytes: int
+    unknown: tuple[Digest, ...]
+
+
+class Spool:
+    """A folder of content-addressed files. Safe for several processes and threads.
+
+    ``reserve_bytes`` of free space are left untouched: below them `write` raises `DiskFull`, so
+    that the ledger and the results, which free space again, keep working.
+    """
+
+    def __init__(self, folder: Path, *, reserve_bytes: int = 0) -> None:
+        self._folder = folder
+        self._reserve_bytes = reserve_bytes
+        self._temporary = folder / _TEMPORARY
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in (_TEMPORARY, *_SHARDS):
+                (folder / name).mkdir(mode=0o700, exist_ok=True)
+            for made in (folder, folder.parent):
+                with _opened_folder(made) as descriptor:
+                    os.fsync(descriptor)
+        except OSError as error:
+            raise SpoolUnwritable(
+                f"The spool {folder} cannot be used: {error.strerror}."
+            ) from error
+
+    def path(self, digest: Digest) -> Path:
+        """Return where the file of this digest is (or would be). Nothing is checked."""
+        return self._folder / digest[:2] / digest
+
+    def write(self, parts: bytes | Iterable[bytes]) -> Stored:
+        """Store ``parts`` one after the other and return once they are durable.
+
+        Raises `DiskFull` and `SpoolUnwritable`; no half-written file is left behind.
+        """
+        chunks = (parts,) if isinstance(parts, bytes) else tuple(parts)
+        digest = hashlib.sha256()
+        for chunk in chunks:
+            digest.update(chunk)
+        stored = Stored(Digest(digest.hexdigest()), sum(map(len, chunks)))
+        temporary = self._temporary / f"{stored.digest}.{os.getpid()}.{os.urandom(8).hex()}"
+        final = self.path(stored.digest)
+        with _translated(temporary):
+            self._refuse_without_room(stored.size_bytes)
+            _write_synced(temporary, chunks)
+            with _opened_folder(final.parent) as descriptor:
+                # Shared with other writers, against `remove`: see there.
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                temporary.rename(final)
+                os.fsync(descriptor)
+        return stored
+
+    def read(self, digest: Digest) -> bytes:
+        """Return the bytes of ``digest``, checked against it.
+
+        Raises `SpooledFileMissing` and `SpooledFileDamaged`.
+        """
+        try:
+            descriptor = os.open(self.path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
+                data = file.read()
+        except FileNotFoundError as error:
+            raise SpooledFileMissing(f"The stored file {digest} is missing.") from error
+        except OSError as error:
+            raise SpooledFileDamaged(
+                f"The stored file {digest} cannot be read: {error.strerror}."
+            ) from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise SpooledFileDamaged(f"The stored file {digest} is not what was received.")
+        return data
+
+    def remove(self, digest: Digest, *, min_age_seconds: float = 0.0) -> int:
+        """Remove the file of ``digest`` if it is there and return the bytes that became free.
+
+        A file written less than ``min_age_seconds`` ago stays: the same bytes have just come again
+        and their row may be about to follow. Raises `SpoolUnwritable`.
+        """
+        path = self.path(digest)
+        try:
+            with _opened_folder(path.parent) as descriptor:
+                # No writer renames between the look at the age and the removal.
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                status = path.lstat()
+                if status.st_mtime > time.time() - min_age_seconds:
+                    return 0
+                path.unlink()
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise SpoolUnwritable(
+                f"The stored file {digest} cannot be removed: {error.strerror}."
+            ) from error
+        return status.st_size
+
+    def free_bytes(self) -> int:
+        """Return the free space of the file system that an unprivileged user may fill."""
+        return shutil.disk_usage(self._folder).free
+
+    def used_bytes(self) -> int:
+        """Return the size of all stored files together."""
+        return sum(status.st_size for _, status in self._files())
+
+    def sweep(self, known: frozenset[Digest], *, min_age_seconds: float = 3600.0) -> Swept:
+        """Remove interrupted writes and name the files that ``known`` does not have.
+
+        Files younger than ``min_age_seconds`` are left alone: their row may be about to follow.
+        """
+        oldest = time.time() - min_age_seconds
+        removed_files = removed_bytes = 0
+        for path, status in _listed(self._temporary):
+            if status.st_mtime <= oldest:
+                with suppress(FileNotFoundError):
+                    path.unlink()
+                    removed_files += 1
+                    removed_bytes += status.st_size
+        unknown = tuple(
+            Digest(path.name)
+            for path, status in self._files()
+            if path.name not in known and status.st_mtime <= oldest
+        )
+        return Swept(removed_files, removed_bytes, unknown)
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        # Whatever else a person or a file system put there is none of ours.
+        for name in _SHARDS:
+            for path, status in _listed(self._folder / name):
+                if _DIGEST.fullmatch(path.name):
+                    yield path, status
+
+    def _refuse_without_room(self, size_bytes: int) -> None:
+        free = self.free_bytes()
+        if free - size_bytes < self._reserve_bytes:
+            raise DiskFull(
+                f"{free} bytes are free where the spool is; {size_bytes} and a reserve of "
+                f"{self._reserve_bytes} are needed."
+            )
+
+
+def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            # Another process may have moved or removed it since.
+            with suppress(FileNotFoundError):
+                yield Path(entry.path), entry.stat(follow_symlinks=False)
+
+
+def _write_synced(path: Path, chunks: Iterable[bytes]) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        for chunk in chunks:
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _opened_folder(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _translated(temporary: Path) -> Iterator[None]:
+    # After a failed fsync the kernel may have dropped the dirty pages: the file is given up, never
+    # synced again (fault 55).
+    try:
+        yield
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if error.errno in _NO_ROOM:
+            raise DiskFull("The disk of the spool is full.") from error
+        raise SpoolUnwritable(f"The spool cannot be written: {error.strerror}.") from error

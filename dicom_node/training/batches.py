@@ -1,0 +1,99 @@
+"""Which films an epoch shows, in which order, and made ready in the background.
+
+Everything random follows from (seed, epoch, step, slot), so an epoch is the same whether or not
+training was stopped before it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dicom_node.imaging.prepare import Float
+from dicom_node.training.augment import augmented
+from dicom_node.training.data import Case
+from dicom_node.training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``films``: float32 in [0, 1], (films, rows, columns, 3); ``targets``: one-hot."""
+
+    films: Float
+    targets: Float
+
+
+def draws(cases: Sequence[Case], recipe: Recipe, epoch: int) -> npt.NDArray[np.int64]:
+    """Return indices into ``cases``, (steps, batch): every batch holds as many of each class.
+
+    Within a class a film's chance is that of its source (``source_exponent``), shared equally.
+    """
+    phase, _ = recipe.phase_of(epoch)
+    each = phase.batch // len(recipe.classes)
+    steps = max(1, recipe.films_per_epoch // phase.batch)
+    chance = np.random.default_rng([recipe.seed, epoch])
+    columns = [
+        _draw_class(cases, name, recipe.source_exponent, steps * each, chance)
+        for name in recipe.classes
+    ]
+    return np.concatenate([column.reshape(steps, each) for column in columns], axis=1)
+
+
+def _draw_class(
+    cases: Sequence[Case], name: str, exponent: float, count: int, chance: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    members = np.array([i for i, case in enumerate(cases) if case.finding == name])
+    sizes = Counter(cases[i].source for i in members)
+    weights = np.array([sizes[cases[i].source] ** (exponent - 1.0) for i in members])
+    return chance.choice(members, size=count, p=weights / weights.sum()).astype(np.int64)
+
+
+def batches(
+    films: npt.NDArray[np.float16],
+    labels: npt.NDArray[np.int64],
+    order: npt.NDArray[np.int64],
+    recipe: Recipe,
+    epoch: int,
+) -> Iterator[Batch]:
+    """Yield the epoch's batches, augmented, the next one being made while one is used."""
+
+    def make(step: int) -> Batch:
+        shown = [
+            augmented(
+                films[index].astype(np.float32),
+                recipe.augmentation,
+                np.random.default_rng([recipe.seed, epoch, step, slot]),
+            )
+            for slot, index in enumerate(order[step])
+        ]
+        targets = np.eye(len(recipe.classes), dtype=np.float32)[labels[order[step]]]
+        pixels, targets = _mixed(np.stack(shown), targets, recipe, (epoch, step))
+        return Batch(np.repeat(pixels[..., None], 3, axis=-1), targets)
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="augment") as worker:
+        coming = worker.submit(make, 0)
+        for step in range(len(order)):
+            ready = coming.result()
+            if step + 1 < len(order):
+                coming = worker.submit(make, step + 1)
+            yield ready
+
+
+def _mixed(
+    films: Float, targets: Float, recipe: Recipe, place: tuple[int, int]
+) -> tuple[Float, Float]:
+    """Return every film mixed with another of the batch (Zhang et al., "mixup", ICLR 2018)."""
+    if not recipe.mixup:
+        return films, targets
+    chance = np.random.default_rng([recipe.seed, *place, len(films)])
+    other = chance.permutation(len(films))
+    part = chance.beta(recipe.mixup, recipe.mixup, size=len(films)).astype(np.float32)
+    return (
+        films + part[:, None, None] * (films[other] - films),
+        targets + part[:, None] * (targets[other] - targets),
+    )

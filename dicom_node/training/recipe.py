@@ -1,0 +1,137 @@
+"""How a network is trained, as data: the typed form of ``recipe.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dicom_node.errors import TrainingError
+
+RECIPE_FILE = "recipe.toml"
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Part(BaseModel):
+    """A table of the recipe: no unknown keys, no changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augmentation(_Part):
+    """How far a film is changed before the network sees it; all zero = not at all.
+
+    The first five are the CXR-S paper's. The others are against short cuts: they blur what tells
+    the source of a film (tone curve, resolution, rim, corner letters) rather than its disease.
+    """
+
+    translation: Fraction = 0.10
+    rotation_degrees: float = Field(default=10.0, ge=0.0, le=180.0)
+    flip: bool = True
+    zoom: Fraction = 0.15
+    intensity: Fraction = 0.10
+    gamma: Fraction = 0.0
+    equalise: Fraction = 0.0
+    blur: Fraction = 0.0
+    noise: Fraction = 0.0
+    rim: Fraction = 0.0
+    corners: Fraction = 0.0
+
+
+class Phase(_Part):
+    """Epochs at one input size. ``batch`` is a multiple of the number of classes."""
+
+    size: int = Field(ge=32, le=2048)
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0.0)
+    warmup_epochs: int = Field(default=0, ge=0)
+
+
+class Paper(_Part):
+    """The paper's network, for comparison."""
+
+    title: str
+    parameters: int
+    macs: int
+
+
+class Texts(_Part):
+    """What the manifest says beside numbers. It does not decide the weights."""
+
+    title: str
+    intended_use: str
+    licence: str
+    data: str
+    paper: Paper
+
+
+class Recipe(_Part):
+    """Everything but the data that decides which weights come out.
+
+    ``films_per_epoch``: draws an epoch, the same number of every class. ``source_exponent``:
+    within a class, a source with n films is drawn in proportion to n to this power (1 = every
+    film equally often, 0 = every source equally often). ``ema``: momentum of the running average
+    of the weights, which is what is validated and shipped. ``mixup``: every film is mixed with
+    another of its batch, labels too, by a part drawn from Beta(mixup, mixup); 0 = never.
+    """
+
+    id: str
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    network: str
+    classes: tuple[str, ...]
+    seed: int
+    films_per_epoch: int = Field(ge=1)
+    source_exponent: Fraction = 1.0
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    label_smoothing: Fraction = 0.0
+    dropout: Fraction = 0.0
+    mixup: float = Field(default=0.0, ge=0.0)
+    ema: Fraction = 0.0
+    choose_by: Literal["balanced log loss"] = "balanced log loss"
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    augmentation: Augmentation = Augmentation()
+    bundle: Texts | None = None
+
+    @property
+    def epochs(self) -> int:
+        """All epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase_of(self, epoch: int) -> tuple[Phase, int]:
+        """Return the phase that epoch (from 0) lies in, and its number within the phase."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase, epoch
+            epoch -= phase.epochs
+        raise IndexError(f"the recipe has {self.epochs} epochs")
+
+    def shortened(self, epochs: int) -> Recipe:
+        """Return this recipe with so many epochs, shared out between phases as before."""
+        total, phases, left = self.epochs, [], epochs
+        for phase in reversed(self.phases):
+            share = min(left, max(1, round(phase.epochs * epochs / total)))
+            left -= share
+            phases.append(phase.model_copy(update={"epochs": share}))
+        first = phases[-1]
+        phases[-1] = first.model_copy(update={"epochs": first.epochs + left})
+        kept = tuple(phase for phase in reversed(phases) if phase.epochs > 0)
+        return self.model_copy(update={"phases": kept})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Return the recipe; raises `TrainingError` naming file, key and fault."""
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf8")))
+    except FileNotFoundError as missing:
+        raise TrainingError(f"There is no recipe {path.name} for this network.") from missing
+    except tomllib.TOMLDecodeError as fault:
+        raise TrainingError(f"{path.name}: {fault}", remedy="Correct the recipe.") from fault
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise TrainingError(
+            f"{path.name}: {key}: {first['msg']}", remedy="Correct the named key of the recipe."
+        ) from fault

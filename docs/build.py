@@ -1,0 +1,112 @@
+"""Write the generated parts of the documentation; with ``--check``, name what is stale.
+
+A part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from dicom_node.events import CATALOGUE
+from dicom_node.settings.reference import node_table, remote_table
+
+DOCS = Path(__file__).parent
+_PART = re.compile(r"(<!-- begin ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+# Packages whose metadata say nothing: what their licence files say.
+_BY_HAND = {"namex": "Apache-2.0", "pysqlite3": "Zlib"}
+
+
+def runtime_distributions() -> Mapping[str, Distribution]:
+    """Return what `pip install dicom-node` brings, by name: every dependency of a dependency."""
+    found: dict[str, Distribution] = {}
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    waiting = [_name(requirement) for requirement in project["dependencies"]]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        try:
+            found[name] = distribution(name)
+        except PackageNotFoundError:
+            continue  # for another platform or Python
+        wanted = [line for line in found[name].requires or () if "extra ==" not in line]
+        waiting += [_name(requirement) for requirement in wanted]
+    return dict(sorted(found.items()))
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[^\w.\-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def licence_of(package: Distribution) -> str:
+    """Return a package's licence as it declares it, on one line."""
+    metadata = package.metadata
+    if "License-Expression" in metadata:
+        return metadata["License-Expression"]
+    classified = [
+        line.rpartition(" :: ")[2]
+        for line in metadata.get_all("Classifier") or ()
+        if line.startswith("License ::") and not line.endswith("OSI Approved")
+    ]
+    if classified:
+        return ", ".join(classified)
+    declared = (metadata.get_all("License") or [""])[0]
+    return declared.strip().partition("\n")[0] or _BY_HAND.get(metadata["Name"].lower(), "unknown")
+
+
+def licences() -> str:
+    """Return the table of runtime dependencies and their licences."""
+    rows = [f"| {name} | {licence_of(found)} |" for name, found in runtime_distributions().items()]
+    return "\n".join(["| package | licence |", "|---|---|", *rows])
+
+
+def events() -> str:
+    """Return the table of everything that the node logs."""
+    rows = [
+        f"| `{kind.name}` | {kind.level} | {kind.sentence} "
+        f"| {', '.join(f'`{field}`' for field in sorted(kind.fields))} |"
+        for kind in CATALOGUE.values()
+    ]
+    return "\n".join(["| event | level | meaning | fields |", "|---|---|---|---|", *rows])
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "node-keys": node_table,
+    "remote-keys": remote_table,
+    "events": events,
+    "licences": licences,
+}
+
+
+def built(text: str) -> str:
+    """Return a page with its generated parts as they are to be."""
+
+    def part(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{PARTS[match[2]]()}\n\n{match[3]}"
+
+    return _PART.sub(part, text)
+
+
+def main() -> int:
+    """Write, or with ``--check`` name, the pages that are not up to date."""
+    stale = []
+    for page in sorted(DOCS.glob("*.md")):
+        old = page.read_text("utf-8")
+        new = built(old)
+        if new != old:
+            stale.append(page.name)
+            if "--check" not in sys.argv:
+                page.write_text(new, "utf-8")
+    if stale and "--check" in sys.argv:
+        print(f"not up to date: {', '.join(stale)}; run `make docs`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The whole node as processes, with real peers on the other side."""

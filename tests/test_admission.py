@@ -1,0 +1,275 @@
+"""Frontal chest radiographs are admitted; everything else is declined with a plain reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicom_node.errors import SettingsError
+from dicom_node.imaging.header import Code, FilmHeader, header_of, read_header
+from dicom_node.imaging.phantom import phantom_dataset
+from dicom_node.intake.admit import Admitted, Declined, admit
+from dicom_node.intake.rules import AdmissionRules, load_rules
+from dicom_node.resources import default_configuration
+from dicom_node.settings.model import AdmissionSection
+
+SHIPPED = default_configuration() / "admission.toml"
+CR, DX, SC = (
+    "1.2.840.10008.5.1.4.1.1.1",
+    "1.2.840.10008.5.1.4.1.1.1.1",
+    "1.2.840.10008.5.1.4.1.1.7",
+)
+CHEST = FilmHeader(
+    sop_class_uid=CR,
+    sop_instance_uid="1.2.3",
+    modality="CR",
+    body_part_examined="CHEST",
+    view_position="PA",
+    photometric_interpretation="MONOCHROME2",
+)
+SILENT = replace(CHEST, body_part_examined="", view_position="")
+
+
+@pytest.fixture(scope="module")
+def rules() -> AdmissionRules:
+    return load_rules(SHIPPED, AdmissionSection())
+
+
+def reason(decision: Admitted | Declined) -> str:
+    assert isinstance(decision, Declined), decision
+    return decision.reason
+
+
+@pytest.mark.data
+def test_every_shared_chest_film_is_admitted(shared_data: Path, rules: AdmissionRules) -> None:
+    for folder in ("chest", "chest_derived"):
+        for file in sorted((shared_data / "dicom" / folder).glob("*.dcm")):
+            if "deflated" not in file.name:
+                assert admit(read_header(file), rules) == Admitted("PA"), file.name
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("not_chest/cr_hip_mono2_jpeglossless", "body part HIP is not chest"),
+        ("not_chest/cr_ankle_mono1_jpegls", "body part EXTREMITY is not chest"),
+        ("not_chest/cr_ankle_mono1_jpeg12bit", "body part EXTREMITY is not chest"),
+        ("not_chest/cr_dental_mono1_modality_lut_sequence", "another part of the body"),
+        ("not_radiograph/ct_scout_chest_jpeglossless", "modality CT"),
+        ("not_radiograph/ct_head_j2k", "modality CT"),
+        ("not_radiograph/seg_liver", "modality SEG"),
+        ("not_radiograph/us_multiframe_jpeg_ybr", "modality US"),
+        ("not_radiograph/xa_multiframe_96", "modality XA"),
+        ("awkward/cr_view_position_says_lateral", "view position LL is not frontal"),
+        ("awkward/dx_elbow_no_pixel_data_cyrillic", "body part EXTREMITY is not chest"),
+    ],
+)
+def test_every_other_shared_object_is_declined_with_its_reason(
+    shared_data: Path, rules: AdmissionRules, name: str, words: str
+) -> None:
+    header = read_header(shared_data / "dicom" / f"{name}.dcm")
+    assert words in reason(admit(header, rules))
+
+
+def test_the_phantom_is_admitted(rules: AdmissionRules) -> None:
+    header = header_of(phantom_dataset(rows=96, columns=96))
+    assert admit(header, rules) == Admitted("PA")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"manufacturer": "dicom-node"}, "result object of this node"),
+        ({"series_description": "AI CXR overlay", "sop_class_uid": SC}, "result object"),
+        ({"modality": "MG"}, "modality MG"),
+        ({"modality": ""}, "modality is missing"),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2"}, "SOP class CT Image is no radiograph"),
+        ({"sop_class_uid": "not a uid"}, "SOP class not a uid"),
+        ({"number_of_frames": 12}, "12 frames"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "image type LOCALIZER"),
+        ({"photometric_interpretation": "RGB"}, "colour picture"),
+        ({"presentation_intent_type": "FOR PROCESSING"}, "for processing"),
+        ({"body_part_examined": "ABDOMEN"}, "body part ABDOMEN is not chest"),
+        ({"body_part_examined": "CHEST_ABDOMEN"}, "is not chest"),
+        ({"body_part_examined": "Thoracic spine"}, "is not chest"),
+        ({"view_position": "LATERAL"}, "view position LATERAL is not frontal"),
+        ({"view_position": "PA/LAT"}, "view position PA/LAT is not frontal"),
+        ({"view_position": "AP LORDOTIC"}, "is not frontal"),
+        ({"view_position": "XYZ"}, "view position XYZ is not frontal"),
+    ],
+)
+def test_what_is_no_frontal_chest_film_is_declined_with_its_reason(
+    rules: AdmissionRules, change: dict[str, Any], words: str
+) -> None:
+    assert words in reason(admit(replace(CHEST, **change), rules))
+
+
+@pytest.mark.parametrize(
+    ("change", "view"),
+    [
+        ({"sop_class_uid": DX, "modality": "DX"}, "PA"),
+        ({"sop_class_uid": SC}, "PA"),
+        ({"view_position": "AP"}, "AP"),
+        ({"view_position": "ap"}, "AP"),
+        ({"view_position": "AP PORTABLE"}, "AP"),
+        ({"view_position": "PA_ERECT"}, "PA"),
+        ({"view_position": "FRONTAL"}, "FRONTAL"),
+        ({"body_part_examined": "Thorax p.a."}, "PA"),
+        ({"body_part_examined": "TÓRAX"}, "PA"),
+        ({"body_part_examined": "lung"}, "PA"),
+        ({"image_type": ("DERIVED", "SECONDARY")}, "PA"),
+    ],
+)
+def test_usual_spellings_of_a_frontal_chest_film_are_admitted(
+    rules: AdmissionRules, change: dict[str, Any], view: str
+) -> None:
+    assert admit(replace(CHEST, **change), rules) == Admitted(view)
+
+
+@pytest.mark.parametrize("code", [("816094009", "SCT"), ("T-D3000", "SRT"), ("T-D3000", "SNM3")])
+def test_a_chest_is_known_by_its_region_code(rules: AdmissionRules, code: tuple[str, str]) -> None:
+    header = replace(CHEST, body_part_examined="", anatomic_regions=(Code(*code),))
+    assert admit(header, rules) == Admitted("PA")
+    elbow = replace(header, anatomic_regions=(Code("T-D0300", code[1]),))
+    assert "anatomic region" in reason(admit(elbow, rules))
+
+
+@pytest.mark.parametrize(
+    ("code", "view"),
+    [
+        (Code("272479007", "SCT"), "PA"),
+        (Code("399348003", "SCT"), "AP"),
+        (Code("R-10206", "SNM3"), "AP"),
+        (Code("399173006", "SCT"), None),
+    ],
+)
+def test_a_view_is_known_by_its_code(rules: AdmissionRules, code: Code, view: str | None) -> None:
+    decision = admit(replace(CHEST, view_position="", view_codes=(code,)), rules)
+    if view:
+        assert decision == Admitted(view)
+    else:
+        assert "view code SCT:399173006 is not frontal" in reason(decision)
+
+
+@pytest.mark.parametrize(
+    ("text", "view"),
+    [
+        ("Chest PA", "PA"),
+        ("Thorax a.p. liegend", "AP"),
+        ("RX TORAX FRENTE", ""),
+        ("Radiographie du thorax de face", "FRONTAL"),
+        ("胸部正面", "FRONTAL"),
+        ("ОГК прямая", "FRONTAL"),
+        ("Klatka piersiowa AP", "AP"),
+        ("Portable CXR", "AP"),
+    ],
+)
+def test_without_body_part_and_view_the_descriptions_decide(
+    rules: AdmissionRules, text: str, view: str
+) -> None:
+    assert admit(replace(SILENT, series_description=text), rules) == Admitted(view)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Chest lateral", "CHEST LAT", "Thorax seitlich", "Thorax de profil", "Tórax perfil",
+        "胸部側面", "ОГК боковая", "Chest LL", "Chest oblique RAO", "Chest PA bone suppression lat",
+    ],
+)  # fmt: skip
+def test_a_lateral_named_in_any_language_is_declined(rules: AdmissionRules, text: str) -> None:
+    header = replace(SILENT, series_description=text)
+    if "PA" in text:
+        assert admit(header, rules) == Admitted(""), "it names both: nothing is known"
+    else:
+        assert "is not frontal" in reason(admit(header, rules))
+
+
+@pytest.mark.parametrize("text", ["Thoracic spine AP", "BWS", "Ribs left", "Pelvis", "Knie rechts"])
+def test_descriptions_of_other_parts_decline(rules: AdmissionRules, text: str) -> None:
+    assert "another part" in reason(admit(replace(SILENT, series_description=text), rules))
+
+
+def test_the_series_counts_before_the_study(rules: AdmissionRules) -> None:
+    header = replace(SILENT, study_description="Chest and pelvis", series_description="Thorax PA")
+    assert admit(header, rules) == Admitted("PA")
+
+
+def test_a_study_of_two_views_does_not_decline_its_frontal_one(rules: AdmissionRules) -> None:
+    header = replace(CHEST, view_position="", study_description="CHEST PA AND LATERAL")
+    assert admit(header, rules) == Admitted("")
+
+
+def test_a_header_that_says_nothing_is_declined(rules: AdmissionRules) -> None:
+    assert "say chest" in reason(admit(SILENT, rules))
+
+
+def test_patient_orientation_tells_a_lateral_where_nothing_else_does(rules: AdmissionRules) -> None:
+    header = replace(CHEST, view_position="", patient_orientation=("A", "F"))
+    assert "patient orientation A/F is not frontal" in reason(admit(header, rules))
+    assert admit(replace(header, patient_orientation=("L", "F")), rules) == Admitted("")
+
+
+def test_an_unknown_view_can_be_declined_by_rule(rules: AdmissionRules) -> None:
+    strict = rules.model_copy(
+        update={"view": rules.view.model_copy(update={"when_unknown": "decline"})}
+    )
+    assert isinstance(admit(replace(CHEST, view_position=""), strict), Declined)
+
+
+def test_a_result_is_known_by_its_uid_too(rules: AdmissionRules) -> None:
+    assert "result object" in reason(admit(CHEST, rules, {CHEST.sop_instance_uid}))
+
+
+def test_reasons_quote_no_description_and_no_control_character(rules: AdmissionRules) -> None:
+    canary = replace(SILENT, series_description="CANARY Mueller knee")
+    assert "CANARY" not in reason(admit(canary, rules))
+    hostile = replace(CHEST, body_part_examined="KNEE\n\x1b[31m" + "A" * 500)
+    shown = reason(admit(hostile, rules))
+    assert shown.isprintable()
+    assert len(shown) < 100
+
+
+def test_settings_replace_body_parts_and_views() -> None:
+    section = AdmissionSection(body_parts=("RIBS",), views=("AP",))
+    rules = load_rules(SHIPPED, section)
+    assert admit(replace(CHEST, body_part_examined="RIBS", view_position="AP"), rules) == Admitted(
+        "AP"
+    )
+    assert isinstance(admit(replace(CHEST, view_position="PA"), rules), Declined)
+
+
+def test_the_shipped_rules_name_the_defaults_of_the_settings() -> None:
+    rules, section = load_rules(SHIPPED), AdmissionSection()
+    assert rules.body_part.accept == section.body_parts
+    assert rules.view.accept == section.views
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('when_unknown = "admit"', 'when_unknown = "perhaps"', "view.when_unknown"),
+        ("when_unknown", "if_unknown", "if_unknown"),
+        ("[view]", "[view", "admission.toml:"),
+        ('accept = ["PA", "AP"]', "", "view.accept"),
+    ],
+)
+def test_a_fault_in_the_rules_is_named_by_file_and_key(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    file = tmp_path / "admission.toml"
+    text = SHIPPED.read_text("utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), "utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load_rules(file)
+    assert any(words in fault and "admission.toml" in fault for fault in caught.value.faults)
+
+
+def test_a_missing_rules_file_is_a_settings_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError):
+        load_rules(tmp_path / "admission.toml")

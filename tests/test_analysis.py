@@ -1,0 +1,185 @@
+"""The engine answers the same to the same film, and what it shows lies where it belongs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dicom_node import resources
+from dicom_node.analysis.calibration import abstention_threshold, fit_temperature, probabilities
+from dicom_node.analysis.devices import use_device
+from dicom_node.analysis.engine import Engine
+from dicom_node.analysis.evidence import hide_salient
+from dicom_node.analysis.saliency import explained, explainer
+from dicom_node.bundles import open_bundle
+from dicom_node.errors import BundleMissing, DeviceUnavailable, OutputNotFinite
+from dicom_node.findings import FINDING_CLASSES, FilmFindings, Outcome, SaliencyMap
+from dicom_node.imaging.geometry import heat_on_film
+from dicom_node.imaging.phantom import phantom
+from dicom_node.imaging.prepare import prepare
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    """The shipped suite, warm."""
+    engine = Engine(resources.model_bundles(), ["covidnet"], "cpu")
+    engine.warm()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def film() -> Any:
+    """A synthetic chest, taller than wide."""
+    return phantom(1, rows=1100, columns=900, opacities={"right_lower": 0.9}).film
+
+
+def test_a_film_gets_probabilities_that_sum_to_one_and_a_network_version(
+    engine: Engine, film: Any
+) -> None:
+    findings, _ = engine.analyse(film, "2.25.1")
+    assert findings.sop_instance_uid == "2.25.1"
+    assert findings.outcome is Outcome.ANALYSED
+    assert findings.finding is not None
+    assert tuple(findings.finding.probabilities) == FINDING_CLASSES
+    assert sum(findings.finding.probabilities.values()) == pytest.approx(1.0)
+    bundle = open_bundle(resources.model_bundles(), "covidnet")
+    assert findings.suite == {"covidnet": bundle.network_version} == engine.suite_version
+    assert FilmFindings.from_json(findings.to_json()).finding == findings.finding
+
+
+def test_the_saliency_map_explains_the_named_class_on_the_region_that_was_seen(
+    engine: Engine, film: Any
+) -> None:
+    findings, (heat,) = engine.analyse(film, "2.25.1")
+    assert findings.finding is not None
+    assert heat.network == "covidnet"
+    assert heat.target == findings.finding.finding_class
+    assert heat.region == prepare(film)[1]
+    assert 0.0 <= heat.heat.min() <= heat.heat.max() <= 1.0
+
+
+def test_the_evidence_says_what_hiding_the_heat_does(engine: Engine, film: Any) -> None:
+    findings, _ = engine.analyse(film, "2.25.1")
+    assert findings.evidence is not None
+    assert findings.evidence.change_when_hidden is not None
+    assert -1.0 <= findings.evidence.change_when_hidden <= 1.0
+
+
+def test_the_same_film_twice_gives_the_same_bits(engine: Engine, film: Any) -> None:
+    first, second = engine.analyse(film, "2.25.1"), engine.analyse(film, "2.25.1")
+    assert first[0] == second[0]
+    assert np.array_equal(first[1][0].heat, second[1][0].heat)
+
+
+def test_a_film_gets_the_same_findings_whatever_films_come_with_it(
+    engine: Engine, film: Any
+) -> None:
+    alone = engine.analyse(film, "2.25.1")
+    films = [(phantom(2).film, "2.25.2"), (film, "2.25.1"), (phantom(3).film, "2.25.3")]
+    together = engine.analyse_many(films)
+    assert [findings.sop_instance_uid for findings, _ in together] == [uid for _, uid in films]
+    assert together[1][0] == alone[0]
+    assert np.array_equal(together[1][1][0].heat, alone[1][0].heat)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
+def test_a_film_with_a_value_that_is_no_grey_is_refused(engine: Engine, value: float) -> None:
+    film = np.full((600, 600), 0.5, dtype=np.float32)
+    film[300, 300] = value
+    with pytest.raises(OutputNotFinite, match=r"2\.25\.9"):
+        engine.analyse(film, "2.25.9")
+
+
+def test_a_uniform_film_still_gets_a_finite_answer(engine: Engine) -> None:
+    findings, (heat,) = engine.analyse(np.zeros((600, 600), dtype=np.float32), "2.25.1")
+    assert findings.finding is not None
+    assert np.isfinite(heat.heat).all()
+
+
+def test_an_engine_with_an_unknown_bundle_does_not_start() -> None:
+    with pytest.raises(BundleMissing):
+        Engine(resources.model_bundles(), ["no-such-network"])
+
+
+def test_a_wanted_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    with pytest.raises(DeviceUnavailable):
+        use_device("gpu")
+    assert use_device("auto") == use_device("cpu") == "cpu"
+
+
+def _sees_brightness() -> Any:
+    """A network whose last convolution is the film's brightness above 0.25, at full size."""
+    import keras
+
+    films = keras.Input((480, 480, 3))
+    bright = keras.layers.Conv2D(4, 1, activation="relu", name="last_conv")(films)
+    logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(bright))
+    network = keras.Model(films, logits)
+    network.get_layer("last_conv").set_weights(
+        [np.full((1, 1, 3, 4), 1 / 3, np.float32), np.full(4, -0.25, np.float32)]
+    )
+    network.layers[-1].set_weights([np.eye(4, 3, dtype=np.float32), np.zeros(3, np.float32)])
+    return network
+
+
+@pytest.mark.parametrize("shape", [(900, 900), (2400, 1300), (700, 1900), (3000, 2500)])
+def test_grad_cam_finds_a_planted_bright_square_within_a_pixel_of_the_film(
+    shape: tuple[int, int],
+) -> None:
+    rows, columns = shape
+    film = np.full(shape, 0.25, dtype=np.float32)
+    box = np.array([int(rows * 0.55), int(columns * 0.3), int(rows * 0.8), int(columns * 0.45)])
+    film[box[0] : box[2], box[1] : box[3]] = 1.0
+    grid, region = prepare(film)
+    _, heat = explained(explainer(_sees_brightness()), grid[None])
+    on = heat_on_film(SaliencyMap("test", "normal", heat[0], region), rows, columns)
+    found_rows = np.flatnonzero((on > 0.5).any(axis=1))
+    found_columns = np.flatnonzero((on > 0.5).any(axis=0))
+    found = [found_rows[0], found_columns[0], found_rows[-1] + 1, found_columns[-1] + 1]
+    assert np.abs(found - box).max() <= 1
+
+
+def test_heat_is_all_zero_where_nothing_speaks_for_the_class() -> None:
+    _, heat = explained(
+        explainer(_sees_brightness()), np.full((1, 480, 480, 3), 0.1, dtype=np.float32)
+    )
+    assert heat.max() == 0.0
+
+
+def test_hiding_takes_the_structure_away_where_it_was_hot_and_nowhere_else() -> None:
+    grid = np.random.default_rng(5).random((480, 480, 3), dtype=np.float32)
+    heat = np.zeros((15, 15), dtype=np.float32)
+    heat[4:8, 4:8] = 1.0
+    hidden = hide_salient(grid, heat)
+    assert hidden[160:224, 160:224].std() < 0.1 * grid.std()
+    assert np.array_equal(hidden[300:], grid[300:])
+    assert 0.0 <= hidden.min() <= hidden.max() <= 1.0
+
+
+def test_a_fitted_temperature_makes_overconfident_logits_honest() -> None:
+    chance = np.random.default_rng(11)
+    logits = chance.normal(size=(6000, 3))
+    drawn = [chance.choice(3, p=row) for row in probabilities(logits, 1.0)]
+    assert fit_temperature(4.0 * logits, np.array(drawn)) == pytest.approx(4.0, rel=0.15)
+
+
+def test_the_threshold_leaves_the_wanted_part_unanswered() -> None:
+    found = probabilities(np.random.default_rng(1).normal(size=(1000, 3)) * 2, 1.0)
+    below = found.max(axis=1) < abstention_threshold(found, 0.1)
+    assert below.mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_probabilities_of_huge_logits_are_finite() -> None:
+    assert probabilities([[1e4, 0.0, -1e4]], 0.1).tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_engines_of_two_folders_do_not_mix(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(BundleMissing):
+        Engine(tmp_path, ["covidnet"])
+    assert engine.suite_version

@@ -1,0 +1,445 @@
+"""The configuration: one truth, every fault named, the AE table watched."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dicom_node import resources
+from dicom_node.errors import SettingsError
+from dicom_node.settings import (
+    Configuration,
+    Remote,
+    RemotesTable,
+    Settings,
+    find_remote,
+    load_configuration,
+)
+from dicom_node.settings.reference import node_keys, remote_keys, schema
+
+SHIPPED = Path(__file__).parent.parent / "ae_config"
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write a configuration folder: ``node.toml`` and remotes by name."""
+    monkeypatch.delenv("DICOM_NODE_CONFIG", raising=False)
+
+    def written(node: str = "", **remotes: str) -> Path:
+        folder = tmp_path / "config"
+        (folder / "remotes").mkdir(parents=True, exist_ok=True)
+        (folder / "node.toml").write_text(node, "utf-8")
+        for name, text in remotes.items():
+            (folder / "remotes" / f"{name}.toml").write_text(text, "utf-8")
+        return folder
+
+    return written
+
+
+def remote(ae_title: str, more: str = 'host = "10.0.0.5"\nport = 104') -> str:
+    return f'ae_title = "{ae_title}"\n{more}\n'
+
+
+def faults_of(folder: Path) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load_configuration(folder)
+    return caught.value.faults
+
+
+# One truth
+
+
+def uncommented(text: str) -> str:
+    """Return the shipped file with its commented-out table [tls] in force."""
+    lines = text.splitlines()
+    start = lines.index("#[tls]")
+    for number in range(start, start + 5):
+        lines[number] = lines[number].removeprefix("#")
+    return "\n".join(lines)
+
+
+def test_the_shipped_node_toml_names_every_key_with_its_default_and_no_other() -> None:
+    tables = tomllib.loads(uncommented((SHIPPED / "node.toml").read_text("utf-8")))
+    written = {(section, key) for section, table in tables.items() for key in table}
+    assert written == {(key.section, key.name) for key in node_keys()}
+    for key in node_keys():
+        if not key.required:
+            given = tables[key.section][key.name]
+            assert given == ("" if key.default is None else key.default), key
+            assert type(given) is type(key.default if key.default is not None else ""), key
+
+
+def test_the_shipped_configuration_is_the_default_configuration() -> None:
+    assert load_configuration(SHIPPED).settings == _with_absolute_data_dir(Settings())
+
+
+def _with_absolute_data_dir(plain: Settings) -> Settings:
+    node = plain.node.model_copy(update={"data_dir": plain.node.data_dir.absolute()})
+    return plain.model_copy(update={"node": node})
+
+
+def test_the_sample_remote_names_every_key_and_is_valid_but_inactive() -> None:
+    sample = SHIPPED / "remotes" / "example-pacs.toml.sample"
+    tables = tomllib.loads(sample.read_text("utf-8"))
+    assert set(tables) == {key.name for key in remote_keys()}
+    assert Remote.model_validate_json(json.dumps(tables), strict=True).ae_title == "MAINPACS"
+    assert load_configuration(SHIPPED).remotes == {}
+
+
+def test_every_key_has_a_meaning() -> None:
+    assert [key for key in node_keys() + remote_keys() if not key.meaning] == []
+
+
+def test_the_generated_documentation_is_up_to_date() -> None:
+    from dicom_node.settings.reference import node_table, remote_table
+
+    page = (SHIPPED.parent / "docs" / "configuration.md").read_text("utf-8")
+    assert node_table() in page, "run `make docs`"
+    assert remote_table() in page, "run `make docs`"
+
+
+def test_the_schema_knows_every_key_and_refuses_others() -> None:
+    found = schema(Settings)
+    assert set(found["properties"]) == set(Settings.model_fields)
+    assert all(table["additionalProperties"] is False for table in found["$defs"].values())
+
+
+def test_without_a_folder_the_environment_names_it_else_the_shipped_one_is_taken(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_configuration().folder == resources.default_configuration()
+    folder = write('[node]\nae_title = "OTHER"')
+    monkeypatch.setenv("DICOM_NODE_CONFIG", str(folder))
+    assert load_configuration().settings.node.ae_title == "OTHER"
+
+
+def test_paths_are_absolute_and_data_dir_can_be_given(write: Write, tmp_path: Path) -> None:
+    folder = write('[analysis]\nmodels_dir = "own-models"')
+    configuration = load_configuration(folder, data_dir=tmp_path / "data")
+    assert configuration.ledger_path == tmp_path / "data" / "ledger.sqlite"
+    assert configuration.spool_path == tmp_path / "data" / "spool"
+    assert configuration.models_path == folder / "own-models"
+    assert configuration.templates_path == resources.report_templates()
+    assert load_configuration(folder).data_dir == Path("var").absolute()
+
+
+def test_a_site_may_have_its_own_admission_rules(write: Write) -> None:
+    folder = write()
+    assert load_configuration(folder).admission_path == SHIPPED / "admission.toml"
+    (folder / "admission.toml").touch()
+    assert load_configuration(folder).admission_path == folder / "admission.toml"
+
+
+# Faults
+
+NODE_FAULTS = {
+    '[node]\nport = "11112"': "node.toml:2: node.port: '11112': must be a valid integer",
+    "[node]\nport = 65536": "node.toml:2: node.port: 65536: must be less than or equal to 65535",
+    "[node]\nmax_associations = true": "node.toml:2: node.max_associations: True: must be",
+    "\n[node]\nprt = 1\nhost = 'h'": "node.toml:3: node.prt: unknown key — did you mean 'port'?",
+    "[nod]\nport = 1": "node.toml:1: nod: unknown key — did you mean 'node'?",
+    "[results]\nport = 1": "node.toml:2: results.port: unknown key — it belongs in [node] or [web]",
+    '[node]\nae_title = "ABCDEFGHIJKLMNOPQ"': "at most 16 characters, this one 17",
+    '[node]\nae_title = "A\\\\B"': "printable ASCII without backslash",
+    '[node]\nae_title = "   "': "at least one character that is not a space",
+    '[node]\nae_title = "RÖNTGEN"': "printable ASCII without backslash",
+    '[results]\nwhen = "later"': "results.when: 'later': must be 'instance' or 'study-quiet'",
+    "[results]\nquiet_seconds = nan": "results.quiet_seconds",
+    "[node]\nport = ": "node.toml:2: not valid TOML",
+    "[node]\nport = 1\nport = 2": "node.toml:3: not valid TOML",
+    "node = 1": "node.toml:1: node: 1: ",
+    '[tls]\nkey = "k"': "node.toml:1: tls.certificate: missing — write it",
+    "[node]\nmax_associations = 4": "node.max_associations_per_address: 32 is more than",
+    "[delivery]\nretry_first_seconds = 901": "delivery.retry_first_seconds: 901.0 is more than",
+}
+
+
+@pytest.mark.parametrize(("text", "fault"), NODE_FAULTS.items())
+def test_a_fault_in_node_toml_is_named_with_line_key_and_what_to_do(
+    write: Write, text: str, fault: str
+) -> None:
+    found = faults_of(write(text))
+    assert any(fault in line for line in found), found
+    assert all(" — " in line for line in found)
+
+
+REMOTE_FAULTS = {
+    'ae_title = "A"': "remotes/a.toml: host: this AE may send, but its results would go nowhere",
+    'ae_title = "A"\nhost = "h"': "remotes/a.toml: port: host and port belong together",
+    remote("A") + "prot = 104": "remotes/a.toml:4: prot: unknown key — did you mean 'port'?",
+    remote("A") + 'addresses = ["10.0.0.300"]': "remotes/a.toml:4: addresses[0]: '10.0.0.300'",
+    remote("A") + 'results_to = ["B"]': "results_to[0]: no file in remotes/ has the AE title 'B'",
+    remote("A") + 'objects = ["pdf"]': "remotes/a.toml:4: objects[0]: 'pdf': must be",
+    remote("A")
+    + "tls = true": "remotes/a.toml:4: tls: this remote wants TLS, but node.toml has no",
+    remote("DICOMNODE"): "remotes/a.toml:1: ae_title: 'DICOMNODE' is the AE title of this node",
+    'host = "h"\nport = 104': "remotes/a.toml: ae_title: missing",
+}
+
+
+@pytest.mark.parametrize(("text", "fault"), REMOTE_FAULTS.items())
+def test_a_fault_in_a_remote_is_named_with_its_file(write: Write, text: str, fault: str) -> None:
+    found = faults_of(write(a=text))
+    assert any(fault in line for line in found), found
+    assert all(" — " in line for line in found)
+
+
+def test_two_files_with_one_ae_title_are_a_fault(write: Write) -> None:
+    (fault,) = faults_of(write(a=remote("PACS"), b=remote(" PACS ")))
+    assert fault.startswith("remotes/b.toml:1: ae_title: 'PACS' is also in remotes/a.toml")
+
+
+def test_titles_that_differ_by_case_alone_are_a_fault_where_case_is_ignored(write: Write) -> None:
+    folder = write(a=remote("PACS") + "case_insensitive = true", b=remote("pacs"))
+    (fault,) = faults_of(folder)
+    assert "'PACS' and 'pacs' differ only by case" in fault
+    assert len(load_configuration(write(a=remote("PACS"), b=remote("pacs"))).remotes) == 2
+
+
+def test_results_may_not_go_to_an_ae_without_address(write: Write) -> None:
+    silent = 'ae_title = "B"\nmay_send = false'
+    (fault,) = faults_of(write(a='ae_title = "A"\nresults_to = ["B"]', b=silent))
+    assert fault.startswith("remotes/a.toml:2: results_to[0]: 'B' has no address")
+
+
+def test_all_faults_of_all_files_are_named_at_once(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DICOM_NODE__NODE__HOTS", "x")
+    folder = write("[node]\nport = 0.5\n[webb]\n", a="ae_title = ", b=remote("B") + "tsl = true")
+    found = faults_of(folder)
+    assert len(found) == 5, found
+    assert {line.split(":")[0] for line in found} == {
+        "environment DICOM_NODE__NODE__HOTS",
+        "node.toml",
+        "remotes/a.toml",
+        "remotes/b.toml",
+    }
+
+
+def test_a_missing_or_unreadable_folder_is_a_fault_not_a_default(tmp_path: Path) -> None:
+    (fault,) = faults_of(tmp_path / "nowhere")
+    assert f"{tmp_path / 'nowhere' / 'node.toml'}: cannot be read" in fault
+
+
+def test_bytes_that_are_no_text_are_a_fault(write: Write) -> None:
+    folder = write()
+    (folder / "node.toml").write_bytes(b"\xff\xfe")
+    assert faults_of(folder) == ("node.toml: is not UTF-8 text — save it as UTF-8",)
+
+
+def test_a_bundle_or_template_that_is_not_there_is_named_when_asked(write: Write) -> None:
+    folder = write('[analysis]\nsuite = ["covidnot"]\n[results]\ntemplate = "poem"')
+    assert load_configuration(folder).settings.analysis.suite == ("covidnot",)
+    with pytest.raises(SettingsError) as caught:
+        load_configuration(folder, thorough=True)
+    bundle, template = caught.value.faults
+    assert bundle.startswith("node.toml:2: analysis.suite[0]: there is no bundle 'covidnot'")
+    assert template.startswith("node.toml:4: results.template: there is no template 'poem'")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(st.binary(max_size=200) | st.text("[]=\"'.#\n ae_titlenodeport0123", max_size=80))
+def test_no_file_content_does_anything_but_load_or_name_faults(
+    write: Write, content: bytes | str
+) -> None:
+    folder = write()
+    data = content if isinstance(content, bytes) else content.encode()
+    for name in ("node.toml", "remotes/x.toml"):
+        (folder / name).write_bytes(data)
+    with contextlib.suppress(SettingsError):
+        load_configuration(folder)
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+    for name in ("node", "other"):
+        files = ["-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files]
+        subject = ["-subj", f"/CN={name}"]
+        subprocess.run([*command, *subject], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def tls(folder: Path, key: str = "node.key", ca: str = "node.pem") -> str:
+    return f'[tls]\ncertificate = "{folder}/node.pem"\nkey = "{folder}/{key}"\nca = "{folder}/{ca}"'
+
+
+def test_tls_files_that_fit_are_accepted(write: Write, pair: Path) -> None:
+    (pair / "node.key").chmod(0o600)
+    assert load_configuration(write(tls(pair))).settings.tls is not None
+
+
+def test_a_key_that_others_can_read_is_refused(write: Write, pair: Path) -> None:
+    (pair / "node.key").chmod(0o644)
+    (fault,) = faults_of(write(tls(pair)))
+    assert "can be read by other users — chmod 600" in fault
+    (pair / "node.key").chmod(0o640)
+    load_configuration(write(tls(pair)))
+
+
+def test_tls_files_that_are_missing_or_do_not_fit_are_named(write: Write, pair: Path) -> None:
+    (pair / "node.key").chmod(0o600)
+    (fault,) = faults_of(write(tls(pair, key="none.key")))
+    assert fault.startswith(f"node.toml:3: tls.key: {pair}/none.key is not a readable file")
+    (fault,) = faults_of(write(tls(pair, key="other.key")))
+    assert "are not a certificate and its own key" in fault
+    (fault,) = faults_of(write(tls(pair, ca="node.key")))
+    assert fault.startswith("node.toml:4: tls.ca:")
+
+
+# Environment
+
+
+def test_the_environment_overrides_the_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOM_NODE__NODE__PORT", "104")
+    monkeypatch.setenv("DICOM_NODE__NODE__AE_TITLE", "1234")
+    monkeypatch.setenv("DICOM_NODE__ADMISSION__VIEWS", "PA, LL")
+    monkeypatch.setenv("DICOM_NODE__ADMISSION__BODY_PARTS", '["CHEST"]')
+    monkeypatch.setenv("DICOM_NODE__ADMISSION__CHECK_CALLED_AE_TITLE", "False")
+    monkeypatch.setenv("DICOM_NODE__ANALYSIS__MODELS_DIR", "")
+    found = load_configuration(write('[node]\nport = 11113\nhost = "127.0.0.1"')).settings
+    assert (found.node.port, found.node.ae_title, found.node.host) == (104, "1234", "127.0.0.1")
+    assert found.admission.views == ("PA", "LL")
+    assert found.admission.body_parts == ("CHEST",)
+    assert found.admission.check_called_ae_title is False
+    assert found.analysis.models_dir is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "fault"),
+    [
+        ("DICOM_NODE__NODE__PORT", "high", "node.port: 'high': must be a valid integer"),
+        ("DICOM_NODE__NODE__PROT", "1", "node.prot: unknown key — did you mean 'port'?"),
+        ("DICOM_NODE__NOED__PORT", "1", "noed: unknown section — did you mean 'node'?"),
+    ],
+)
+def test_a_fault_in_the_environment_names_the_variable(
+    write: Write, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, fault: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    (found,) = faults_of(write())
+    assert found.startswith(f"environment {variable}: {fault}")
+
+
+# The AE table while the node runs
+
+
+class Watched:
+    """A `RemotesTable` with a clock that stands still until it is moved."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.now = 0.0
+        self.rejected: list[SettingsError] = []
+        self.loaded: list[int] = []
+        self.table = RemotesTable(
+            configuration, self.rejected.append, self.loaded.append, clock=lambda: self.now
+        )
+
+    def later(self) -> set[str]:
+        self.now += 1
+        return set(self.table.current())
+
+
+def test_a_dropped_in_file_takes_effect_and_a_deleted_one_goes(write: Write) -> None:
+    folder = write(a=remote("A"))
+    watched = Watched(load_configuration(folder))
+    assert set(watched.table.current()) == {"A"}
+    write(b=remote("B"))
+    assert set(watched.table.current()) == {"A"}, "not before a second has passed"
+    assert watched.later() == {"A", "B"}
+    (folder / "remotes" / "a.toml").unlink()
+    assert watched.later() == {"B"}
+    assert watched.later() == {"B"}
+    assert watched.loaded == [1, 2, 1]
+    assert watched.rejected == []
+
+
+def test_a_broken_file_keeps_the_old_table_and_is_reported_once(write: Write) -> None:
+    watched = Watched(load_configuration(write(a=remote("A"))))
+    watched.later()
+    write(a=remote("A2"), b="ae_title = ")
+    assert watched.later() == watched.later() == {"A"}
+    (error,) = watched.rejected
+    assert error.faults[0].startswith("remotes/b.toml:1: not valid TOML")
+    write(b="ae_title = 1")
+    assert watched.later() == {"A"}
+    assert len(watched.rejected) == 2
+    write(b=remote("B"))
+    assert watched.later() == {"A2", "B"}
+    assert watched.loaded == [1, 2]
+
+
+def test_changed_files_are_checked_against_each_other(write: Write) -> None:
+    watched = Watched(load_configuration(write(a=remote("A"))))
+    write(b=remote("A"))
+    assert watched.later() == {"A"}
+    assert "is also in remotes/a.toml" in watched.rejected[0].faults[0]
+
+
+def test_the_table_stays_when_the_whole_folder_vanishes(write: Write) -> None:
+    folder = write(a=remote("A"))
+    watched = Watched(load_configuration(folder))
+    (folder / "remotes").rename(folder / "elsewhere")
+    assert watched.later() == {"A"}
+    assert "the folder is gone" in watched.rejected[0].faults[0]
+    (folder / "elsewhere").rename(folder / "remotes")
+    assert watched.later() == {"A"}
+    assert watched.loaded == [1]
+
+
+def test_files_of_editors_and_samples_are_not_remotes(write: Write) -> None:
+    folder = write(a=remote("A"))
+    for name in (".#a.toml", "a.toml~", "b.toml.sample", ".b.toml.swp"):
+        (folder / "remotes" / name).write_text(remote("B"), "utf-8")
+    assert set(load_configuration(folder).remotes) == {"A"}
+
+
+def test_many_threads_may_ask_while_files_change(write: Write) -> None:
+    folder = write(a=remote("A"))
+    table = RemotesTable(
+        load_configuration(folder), lambda _error: None, lambda _count: None, interval_seconds=0
+    )
+    seen: list[bool] = []
+
+    def ask() -> None:
+        seen.extend("A" in table.current() for _ in range(200))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for number in range(50):
+        write(b=remote(f"B{number}"))
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 1600
+    assert all(seen)
+
+
+def test_case_counts_unless_the_remote_says_not() -> None:
+    strict = Remote(ae_title="Pacs", host="h", port=104)
+    lax = Remote(ae_title="CT", host="h", port=104, case_insensitive=True)
+    table = {"Pacs": strict, "CT": lax}
+    assert find_remote(table, "Pacs") is strict
+    assert find_remote(table, "PACS") is None
+    assert find_remote(table, "ct") is lax
+
+
+def test_results_go_to_the_sender_unless_its_file_says_otherwise() -> None:
+    assert Remote(ae_title="A", host="h", port=104).destinations == ("A",)
+    assert Remote(ae_title="A", results_to=("B",)).destinations == ("B",)

@@ -1,0 +1,232 @@
+"""What keeps the node well over months."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dicom_node import logs
+from dicom_node.imaging.phantom import phantom_dataset
+from dicom_node.ledger import open_ledger
+from dicom_node.ledger.interface import Outgoing
+from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.logs import Log
+from dicom_node.records import (
+    Arrival,
+    Digest,
+    InstanceState,
+    ObjectKind,
+    Origin,
+    ResultObject,
+    Study,
+)
+from dicom_node.roles import upkeep
+from dicom_node.roles.health import health_of
+from dicom_node.roles.reports import _destinations, _newest, _parcels
+from dicom_node.settings import Remote, Settings, load_configuration
+from dicom_node.spool import Spool
+
+WORKER = "test"
+
+
+class Clock:
+    """A clock that only moves when a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, clock: Clock) -> Iterator[SqliteLedger]:
+    opened = open_ledger(tmp_path / "ledger.sqlite", who="test", clock=clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log("housekeep")
+
+
+def film_bytes(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    film = phantom_dataset(seed=seed, rows=64, columns=64)
+    film.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def reported_study(ledger: SqliteLedger, spool: Spool, number: int) -> tuple[Study, Digest, Digest]:
+    film, result = spool.write(b"film %d" % number), spool.write(b"result %d" % number)
+    uid = f"1.2.{number + 1}"
+    origin = Origin("PACS", "NODE", "127.0.0.1")
+    ledger.received(Arrival(uid, "1.1", "1.2", f"{uid}.1", f"{uid}.2", film.digest, 6, origin))
+    (instance,) = ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 1)
+    ledger.admitted(instance.id, WORKER, "PA")
+    (instance,) = ledger.claim_instances(InstanceState.ADMITTED, WORKER, 60, 1)
+    ledger.analysed(instance.id, WORKER, "{}", None)
+    ledger.quieten(0)
+    study = ledger.claim_quiet_study(WORKER, 60)
+    assert study is not None
+    item = ResultObject(
+        f"sr:{number}", ObjectKind.REPORT, f"2.25.{number}", "1.3", "2.25.9", result.digest, 8
+    )
+    ledger.reported(study, WORKER, [Outgoing("PACS", (item,))], keep_hours=1, signature="s")
+    return ledger.study(study.id), film.digest, result.digest
+
+
+def deliver_all(ledger: SqliteLedger) -> None:
+    while due := ledger.claim_deliveries(WORKER, 60, 10):
+        for delivery in due:
+            ledger.sent(delivery.id, WORKER, 0)
+
+
+def settings(**retention: int) -> Settings:
+    base = Settings()
+    return base.model_copy(update={"retention": base.retention.model_copy(update=retention)})
+
+
+def test_a_delivered_study_past_its_days_is_forgotten_with_its_files(
+    ledger: SqliteLedger, spool: Spool, clock: Clock, log: Log
+) -> None:
+    _, film, result = reported_study(ledger, spool, 1)
+    deliver_all(ledger)
+    clock.now += timedelta(days=29)
+    upkeep.retain(ledger, spool, settings(), log)
+    assert spool.path(film).exists()
+    clock.now += timedelta(days=2)
+    upkeep.retain(ledger, spool, settings(), log)
+    assert not spool.path(film).exists()
+    assert not spool.path(result).exists()
+    assert ledger.studies() == []
+
+
+def test_what_is_not_delivered_is_kept_whatever_its_age(
+    ledger: SqliteLedger, spool: Spool, clock: Clock, log: Log
+) -> None:
+    _, film, result = reported_study(ledger, spool, 1)
+    clock.now += timedelta(days=400)
+    upkeep.retain(ledger, spool, settings(max_bytes=1_000_000), log)
+    assert spool.path(film).exists()
+    assert spool.path(result).exists()
+
+
+def test_too_much_stored_removes_the_oldest_delivered_first(
+    ledger: SqliteLedger, spool: Spool, clock: Clock, log: Log
+) -> None:
+    _, old, _ = reported_study(ledger, spool, 1)
+    deliver_all(ledger)
+    clock.now += timedelta(hours=1)
+    _, young, _ = reported_study(ledger, spool, 2)
+    deliver_all(ledger)
+    limit = spool.used_bytes() - 1
+    upkeep.retain(ledger, spool, settings(max_bytes=limit), log)
+    assert not spool.path(old).exists()
+    assert spool.path(young).exists()
+
+
+def test_a_received_file_whose_row_a_crash_prevented_is_taken_in(
+    ledger: SqliteLedger, spool: Spool, log: Log
+) -> None:
+    stored = spool.write(film_bytes(seed=5))
+    age(spool.path(stored.digest))
+    upkeep.sweep(ledger, spool, log)
+    (instance,) = ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 1)
+    assert instance.digest == stored.digest
+
+
+def test_a_left_over_that_is_no_instance_is_removed(
+    ledger: SqliteLedger, spool: Spool, log: Log
+) -> None:
+    stored = spool.write(b"saliency of a film that was never finished")
+    age(spool.path(stored.digest))
+    upkeep.sweep(ledger, spool, log)
+    assert not spool.path(stored.digest).exists()
+
+
+def age(path: Path) -> None:
+    os.utime(path, (0, 0))
+
+
+def test_what_was_not_delivered_in_time_is_parked_and_said(
+    ledger: SqliteLedger, spool: Spool, clock: Clock, log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(strict=True)
+    reported_study(ledger, spool, 1)
+    clock.now += timedelta(hours=2)
+    upkeep.expire(ledger, log)
+    (delivery,) = ledger.deliveries()
+    assert delivery.state == "expired"
+    assert json.loads(capsys.readouterr().err)["event"] == "delivery.expired"
+
+
+def test_a_node_that_never_ran_is_not_well(tmp_path: Path, ledger: SqliteLedger) -> None:
+    configuration = load_configuration(data_dir=tmp_path)
+    health = health_of(ledger, configuration)
+    assert not health.well
+    assert {role.sentence for role in health.roles} == {"never started"}
+
+
+def test_a_role_without_a_sign_of_life_is_not_well(tmp_path: Path) -> None:
+    configuration = load_configuration(data_dir=tmp_path)
+    past = Clock()
+    old = open_ledger(configuration.ledger_path, who="old", clock=past)
+    old.beat("receive", "working", "port=1")
+    health = health_of(old, configuration)
+    (receive,) = [role for role in health.roles if role.name == "receive"]
+    assert not receive.well
+    assert "no sign of life" in receive.sentence
+    old.close()
+
+
+REMOTES = {
+    "CR1": Remote(ae_title="CR1", results_to=("PACS", "ARCHIVE")),
+    "PACS": Remote(ae_title="PACS", host="127.0.0.1", port=104),
+    "ARCHIVE": Remote(ae_title="ARCHIVE", host="127.0.0.1", port=105, objects=("sr",)),
+}
+
+
+def test_results_go_where_the_table_says_and_to_nobody_else() -> None:
+    assert _destinations(["CR1"], REMOTES) == ["PACS", "ARCHIVE"]
+    assert _destinations(["PACS"], REMOTES) == ["PACS"]
+    assert _destinations(["STRANGER"], REMOTES) == []
+    assert _destinations(["CR1", "PACS"], REMOTES) == ["PACS", "ARCHIVE"]
+
+
+def test_a_destination_gets_only_the_objects_it_wants() -> None:
+    report = ResultObject("sr:1", ObjectKind.REPORT, "1", "1", "1", Digest("d"), 1)
+    other = replace(report, sop_instance_uid="2")
+    capture = ResultObject("capture:1", ObjectKind.CAPTURE, "3", "1", "1", Digest("d"), 1)
+    parcels = _parcels("ARCHIVE", [report, other, capture], REMOTES["ARCHIVE"].objects)
+    assert parcels == [Outgoing("ARCHIVE", (report, other))]
+
+
+def test_of_two_instances_with_one_uid_the_later_is_reported(
+    ledger: SqliteLedger, spool: Spool
+) -> None:
+    origin = Origin("PACS", "NODE", "127.0.0.1")
+    for content in (b"first", b"second"):
+        digest = spool.write(content).digest
+        ledger.received(Arrival("1.2.3", "1.1", "1.2", "1.5", "1.6", digest, 5, origin))
+    (study,) = ledger.studies()
+    (newest,) = _newest(ledger.instances(study.id))
+    assert spool.read(newest.digest) == b"second"
