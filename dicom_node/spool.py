@@ -105,7 +105,7 @@ class Spool:
         """
         try:
             descriptor = os.open(self.path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with open(descriptor, "rb") as file:
+            with os.fdopen(descriptor, "rb") as file:
                 data = file.read()
         except FileNotFoundError as error:
             raise SpooledFileMissing(f"The stored file {digest} is missing.") from error

@@ -54,7 +54,7 @@ def licence_of(package: Distribution) -> str:
         if line.startswith("License ::") and not line.endswith("OSI Approved")
     ]
     if classified:
-        return ", ".join(classified)
+        return ", ".join(name.removesuffix(" License") for name in classified)
     declared = (metadata.get_all("License") or [""])[0]
     return declared.strip().partition("\n")[0] or _BY_HAND.get(metadata["Name"].lower(), "unknown")
 

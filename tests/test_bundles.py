@@ -113,6 +113,7 @@ def test_a_network_that_is_not_registered_is_refused(models: Path) -> None:
         open_bundle(models, "covidnet")
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
 def test_weights_of_another_shape_break_the_contract(models: Path) -> None:
     _edit(models, '"pneumonia", "covid19"]', '"pneumonia"]')
     with pytest.raises(BundleContractBroken, match="do not fit"):

@@ -403,6 +403,16 @@ def test_the_table_stays_when_the_whole_folder_vanishes(write: Write) -> None:
     assert watched.loaded == [1]
 
 
+def test_a_folder_that_cannot_be_read_is_a_fault_and_not_an_empty_table(write: Write) -> None:
+    folder = write(a=remote("A"))
+    watched = Watched(load_configuration(folder))
+    (folder / "remotes").rename(folder / "elsewhere")
+    (folder / "remotes").touch()
+    assert watched.later() == {"A"}
+    assert watched.rejected[0].faults == faults_of(folder)
+    assert "remotes: the folder cannot be read" in faults_of(folder)[0]
+
+
 def test_files_of_editors_and_samples_are_not_remotes(write: Write) -> None:
     folder = write(a=remote("A"))
     for name in (".#a.toml", "a.toml~", "b.toml.sample", ".b.toml.swp"):

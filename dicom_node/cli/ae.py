@@ -145,8 +145,9 @@ def echo(
 ) -> None:
     """Ask a remote AE for a C-ECHO, and tell whether it has called this node."""
     from dicom_node.cli.options import configuration
-    from dicom_node.delivery.files import Peer
+    from dicom_node.delivery.association import Peer
     from dicom_node.delivery.files import echo as c_echo
+    from dicom_node.dimse.tls import requestor_context
     from dicom_node.errors import DestinationUnknown
 
     settings = configuration(config, data_dir)
@@ -154,7 +155,9 @@ def echo(
     if remote is None or remote.host is None or remote.port is None:
         raise DestinationUnknown(f"{ae_title} has no host and port in the AE table.")
     own = settings.settings.node.ae_title
-    c_echo(Peer(remote.host, remote.port, remote.ae_title, own), settings.settings.tls, remote.tls)
+    tls = settings.settings.tls
+    context = requestor_context(tls) if remote.tls and tls else None
+    c_echo(Peer(remote.host, remote.port, remote.ae_title, own, context))
     typer.echo(f"{ae_title} at {remote.host}:{remote.port} answers to {own}.")
     contacts, _ = _seen(settings)
     contact = contacts.get(ae_title)

@@ -27,7 +27,8 @@ def send(
     """
     from rich.progress import track
 
-    from dicom_node.delivery.files import Peer, send_files
+    from dicom_node.delivery.association import Peer
+    from dicom_node.delivery.files import send_files
 
     host, _, port = to.rpartition(":")
     if not host or not port.isdigit():

@@ -9,9 +9,6 @@ from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 from dicom_node.dimse.status import StoreOutcome
 from dicom_node.settings.model import DeliverySection
 
-SLOW_SECONDS = 900.0
-"""After faults of configuration: the pause is long, the message is at once."""
-
 MAX_PERMANENT_ATTEMPTS = 3
 """A peer that refuses the same bytes so often will not take them the next time either."""
 
@@ -23,12 +20,12 @@ def next_attempt_at(
 ) -> datetime:
     """Return when a delivery that was tried ``earlier_attempts`` times before this one is due.
 
-    Pauses double from ``retry_first_seconds`` to ``retry_longest_seconds``, with up to a tenth added
-    so that the deliveries of a night do not all come back at the same instant.
+    Pauses double from ``retry_first_seconds`` to ``retry_longest_seconds``, with up to a tenth
+    added so that the deliveries of a night do not all come back at the same instant. After a fault
+    of configuration the pause is the longest at once: only a person can mend it.
     """
     if outcome is StoreOutcome.TRY_SLOWLY:
-        pause = max(SLOW_SECONDS, delivery.retry_longest_seconds)
-        return now + timedelta(seconds=min(pause, delivery.retry_longest_seconds))
+        return now + timedelta(seconds=delivery.retry_longest_seconds)
     wait = wait_exponential(
         multiplier=delivery.retry_first_seconds, max=delivery.retry_longest_seconds
     ) + wait_random(0, delivery.retry_first_seconds * _JITTER)

@@ -21,12 +21,12 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from pynetdicom import _config, evt
+from pynetdicom import _config
 from pynetdicom.association import Association
 
+from dicom_node.delivery.association import NotRecognised, Peer, associate, end
 from dicom_node.delivery.retry import MAX_PERMANENT_ATTEMPTS, next_attempt_at
 from dicom_node.dimse.contexts import proposed_contexts
-from dicom_node.dimse.entity import limit_socket, requestor
 from dicom_node.dimse.status import StoreOutcome, outcome_of
 from dicom_node.dimse.tls import requestor_context
 from dicom_node.errors import (
@@ -35,7 +35,6 @@ from dicom_node.errors import (
     DestinationUnknown,
     LeaseLost,
     PeerSilent,
-    PeerUnreachable,
     SpoolError,
 )
 from dicom_node.ledger import Ledger
@@ -52,15 +51,6 @@ SR_CLASSES: Mapping[str, str] = {
     "comprehensive-3d": Comprehensive3DSRStorage,
     "enhanced": EnhancedSRStorage,
 }
-
-_CALLING, _CALLED = 3, 7
-_SERVICE_USER = 1
-
-
-class _Misconfigured(AssociationRefused):
-    """The peer does not know us, or not by the title we used: only a person can mend it."""
-
-    default_remedy = "Enter this node's AE title, address and port in the receiving PACS."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,28 +76,21 @@ class Sender:
             for delivery in parcel:
                 self._one(association, delivery, remote)
         finally:
-            _end(association)
+            end(association)
 
     def _associate(self, parcel: Sequence[Delivery], remote: Remote) -> Association:
-        limits = self.settings.delivery
-        entity = requestor(
-            self.settings.node.ae_title,
+        limits, tls = self.settings.delivery, self.settings.tls
+        classes = [item.sop_class_uid for delivery in parcel for item in delivery.alternatives]
+        peer = Peer(
+            host=str(remote.host),
+            port=int(remote.port or 0),
+            called_ae_title=remote.ae_title,
+            calling_ae_title=self.settings.node.ae_title,
+            tls=requestor_context(tls) if remote.tls and tls else None,
             connect_seconds=limits.connect_timeout_seconds,
             answer_seconds=limits.answer_timeout_seconds,
         )
-        classes = [item.sop_class_uid for delivery in parcel for item in delivery.alternatives]
-        tls = self.settings.tls
-        association = entity.associate(
-            remote.host,
-            remote.port,
-            contexts=proposed_contexts(classes),
-            ae_title=remote.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, limit_socket, [limits.answer_timeout_seconds])],
-            tls_args=(requestor_context(tls), remote.host) if remote.tls and tls else None,
-        )
-        if not association.is_established:
-            raise _why_not(association, remote)
-        return association
+        return associate(peer, proposed_contexts(classes))
 
     def _one(self, association: Association, delivery: Delivery, remote: Remote) -> None:
         chosen = _choose(association, delivery, remote)
@@ -162,13 +145,13 @@ class Sender:
             self._refuse(delivery, f"{reason} {tries} times", status)
             return
         slowly = outcome is StoreOutcome.TRY_SLOWLY
-        error = (_Misconfigured if slowly else AssociationRefused)(reason)
+        error = (NotRecognised if slowly else AssociationRefused)(reason)
         self._postpone(delivery, error, status)
 
     def _postpone(
         self, delivery: Delivery, error: DeliveryError | SpoolError, status: int | None = None
     ) -> None:
-        slowly = isinstance(error, _Misconfigured | DestinationUnknown)
+        slowly = isinstance(error, NotRecognised | DestinationUnknown)
         outcome = StoreOutcome.TRY_SLOWLY if slowly else StoreOutcome.TRY_AGAIN
         due = next_attempt_at(datetime.now(UTC), delivery.attempts, outcome, self.settings.delivery)
         try:
@@ -227,29 +210,10 @@ def _choose(association: Association, delivery: Delivery, remote: Remote) -> Res
     return others[0] if others else None
 
 
-def _why_not(association: Association, remote: Remote) -> DeliveryError:
-    where = f"{remote.ae_title} at {remote.host}:{remote.port}"
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        triple = (answer.result, answer.result_source, answer.diagnostic)
-        reason = f"{where} rejected the association ({triple[0]},{triple[1]},{triple[2]})"
-        if triple[1] == _SERVICE_USER and triple[2] in (_CALLING, _CALLED):
-            whose = "our" if triple[2] == _CALLING else "its own"
-            return _Misconfigured(f"{reason}: it does not recognise {whose} AE title.")
-        return AssociationRefused(f"{reason}.")
-    if association.acceptor.primitive is not None:
-        return AssociationRefused(
-            f"{where} aborted the association or accepts none of our objects."
-        )
-    return PeerUnreachable(f"{where} cannot be reached or does not answer.")
-
-
 def _implicit(data: bytes) -> Dataset:
     dataset = pydicom.dcmread(io.BytesIO(data))
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    return dataset
-
-
-def _end(association: Association) -> None:
-    if association.is_established:
-        association.release()
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, implicit_vr=True, little_endian=True, enforce_file_format=True)
+    buffer.seek(0)
+    return pydicom.dcmread(buffer)

@@ -11,6 +11,7 @@ import hashlib
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
@@ -35,7 +36,7 @@ def serve(ae_title: str, folder: Path, stop: threading.Event) -> None:
     entity = AE(ae_title)
     entity.supported_contexts = AllStoragePresentationContexts
     entity.add_supported_context(Verification)
-    server = entity.start_server(
+    server: Any = entity.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
     )
     print(f"port {server.server_address[1]}", flush=True)

@@ -139,15 +139,16 @@ class Connection:
     @contextmanager
     def step(self) -> Iterator[None]:
         """Run a block inside a transaction so that its failure undoes the block alone."""
-        self._sqlite.execute("savepoint step")
-        try:
-            yield
-        except BaseException:
-            if self._sqlite.in_transaction:
-                self._sqlite.execute("rollback to step")
-                self._sqlite.execute("release step")
-            raise
-        self._sqlite.execute("release step")
+        with _unavailable("The ledger could not commit"):
+            self._sqlite.execute("savepoint step")
+            try:
+                yield
+            except BaseException:
+                if self._sqlite.in_transaction:
+                    self._sqlite.execute("rollback to step")
+                    self._sqlite.execute("release step")
+                raise
+            self._sqlite.execute("release step")
 
     def run(self, sql: str, **values: object) -> int:
         """Execute one statement and return the number of rows it changed."""
@@ -185,8 +186,9 @@ class Connection:
 
 def _opened(path: Path, busy_seconds: float) -> Any:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives the files beside it (-wal, -shm) the same permissions.
-    path.touch(mode=0o600, exist_ok=True)
+    if not path.exists():
+        # SQLite gives the files beside it (-wal, -shm) the same permissions.
+        path.touch(mode=0o600)
     connection = sqlite3.connect(
         path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
     )

@@ -139,16 +139,20 @@ def _note_contact(connection: Connection, ae_title: str) -> None:
 
 
 def _open_study(connection: Connection, study_instance_uid: str) -> Row:
-    study = connection.one(
-        """insert into studies (study_instance_uid, state, opened_at, changed_at)
-           values (:uid, 'open', :now, :now)
-           on conflict do update set changed_at = :now returning *""",
-        uid=study_instance_uid,
-        now=connection.now(),
+    # Not an upsert: with autoincrement each of those would use up an id.
+    sql = "update studies set changed_at = :now where study_instance_uid = :uid returning *"
+    study = connection.one(sql, uid=study_instance_uid, now=connection.now())
+    if study is not None:
+        _reopen(connection, study)
+        return study
+    study_id = connection.insert(
+        "studies",
+        study_instance_uid=study_instance_uid,
+        state=str(StudyState.OPEN),
+        opened_at=connection.now(),
+        changed_at=connection.now(),
     )
-    assert study is not None
-    _reopen(connection, study)
-    return study
+    return {"id": study_id}
 
 
 def _reopen(connection: Connection, study: Row) -> None:
@@ -181,9 +185,10 @@ def _add(connection: Connection, arrival: Arrival, study: Row, *, conflict: bool
 def _note_origin(connection: Connection, row: Row, arrival: Arrival) -> bool:
     return bool(
         connection.run(
-            """insert or ignore into origins
+            """insert into origins
                (instance_id, study_id, calling_ae_title, called_ae_title, peer_address, first_at)
-               values (:instance, :study, :calling, :called, :peer, :now)""",
+               values (:instance, :study, :calling, :called, :peer, :now)
+               on conflict (instance_id, calling_ae_title) do nothing""",
             instance=row["id"],
             study=row["study_id"],
             calling=arrival.origin.calling_ae_title,

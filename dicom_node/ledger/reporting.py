@@ -174,9 +174,10 @@ def _post(connection: Connection, study: Row, parcel: Outgoing, keep_hours: floa
     group, kind = parcel.objects[0].group, parcel.objects[0].kind
     now = connection.now()
     added = connection.run(
-        """insert or ignore into deliveries (study_id, group_key, kind, destination, state,
+        """insert into deliveries (study_id, group_key, kind, destination, state,
                created_at, next_attempt_at, expires_at)
-           values (:study, :group, :kind, :destination, 'waiting', :now, :now, :expires)""",
+           values (:study, :group, :kind, :destination, 'waiting', :now, :now, :expires)
+           on conflict (group_key, destination) do nothing""",
         study=study["id"],
         group=group,
         kind=str(kind),

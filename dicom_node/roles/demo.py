@@ -52,8 +52,8 @@ class Shown:
 def demonstrate(image: Path | None, out: Path, say: Callable[[str], None]) -> Shown:
     """Send one film to a node and collect what comes back over C-STORE into ``out``.
 
-    ``image``: DICOM, PNG or JPEG; None takes the phantom. ``say`` gets one sentence a step. Raises `RoleError` when no answer
-    comes, with what the node said.
+    ``image``: DICOM, PNG or JPEG; None takes the phantom. ``say`` gets one sentence a step. Raises
+    `RoleError` when no answer comes, with what the node said.
     """
     out.mkdir(parents=True, exist_ok=True)
     work = out / ".demo"

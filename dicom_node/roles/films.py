@@ -81,7 +81,7 @@ class Analyst:
         stored = self.spool.write(pack_saliency(maps)) if maps else None
         try:
             self.ledger.analysed(
-                instance.id, self.worker, findings.to_json_text(), stored and stored.digest
+                instance.id, self.worker, findings.to_json_text(), stored.digest if stored else None
             )
         except LeaseLost:
             return

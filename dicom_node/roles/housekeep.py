@@ -62,5 +62,7 @@ def _guarded(job: Callable[[], object], log: Log) -> Callable[[], None]:
             job()
         except NodeError as error:
             log.event("role.error", reason=error.message, remedy=error.remedy)
+        except Exception as error:  # noqa: BLE001 - a role's loop: one bad job stops no other
+            log.event("role.error", reason="a job failed", error=type(error).__name__)
 
     return guarded

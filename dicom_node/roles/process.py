@@ -13,8 +13,11 @@ import signal
 import socket
 import sys
 import threading
+import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 from dicom_node import logs
 from dicom_node.errors import NodeError, RoleError, SettingsError
@@ -36,12 +39,13 @@ def worker_name(role: str, pid: int | None = None) -> str:
 
 def run_role(role: str, configuration: Configuration) -> int:
     """Run one role in this process until SIGTERM or SIGINT and return the exit status."""
+    log = logs.Log(role)
     _harden()
+    _say_crashes_without_data(log)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_stop_when_orphaned, args=(stop,), daemon=True).start()
-    log = logs.Log(role)
     run: Callable[[Configuration, threading.Event], None]
     run = importlib.import_module(f"dicom_node.roles.{role}").run
     try:
@@ -59,6 +63,20 @@ def _harden() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def _say_crashes_without_data(log: logs.Log) -> None:
+    """Log what ends a thread by kind and place only: messages may quote a patient's data (S7)."""
+    # pydicom's warnings quote values that it does not like.
+    warnings.simplefilter("ignore")
+
+    def crashed(kind: type[BaseException], trace: TracebackType | None) -> None:
+        frames = traceback.extract_tb(trace)
+        where = f"{frames[-1].name}, line {frames[-1].lineno}" if frames else "unknown"
+        log.event("role.error", error=kind.__name__, reason=f"stopped in {where}")
+
+    sys.excepthook = lambda kind, _error, trace: crashed(kind, trace)
+    threading.excepthook = lambda what: crashed(what.exc_type, what.exc_traceback)
+
+
 def _stop_when_orphaned(stop: threading.Event) -> None:
     parent = os.getppid()
     while not stop.wait(_ORPHAN_CHECK_SECONDS):
@@ -68,6 +86,8 @@ def _stop_when_orphaned(stop: threading.Event) -> None:
 
 def main() -> int:
     """Parse the command line that the supervisor gives, load the configuration, run."""
+    # TensorFlow's start-up notes are not events of ours.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(prog="dicom-node-role")
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--config", type=Path)

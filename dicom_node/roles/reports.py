@@ -65,8 +65,8 @@ class Reporter:
         analysed = [item for item in instances if item.state is InstanceState.ANALYSED]
         signature = self._signature(instances)
         if not analysed:
-            reason = "nothing to report: no film of this study was analysed"
-            self._finish(study, [], signature, reason)
+            nothing = "nothing to report: no film of this study was analysed"
+            self._finish(study, [], signature, nothing)
             return
         if signature == study.signature:
             objects = [
@@ -151,7 +151,12 @@ class Reporter:
         )
 
     def _signature(self, instances: Sequence[Instance]) -> str:
-        facts = [(item.digest, str(item.state), item.findings_json) for item in instances]
+        # A declined instance (a lateral view, our own overlay coming back) changes no report.
+        facts = [
+            (item.digest, str(item.state), item.findings_json)
+            for item in instances
+            if item.state is not InstanceState.DECLINED
+        ]
         text = json.dumps([facts, self.template.digest, self.settings.node.ae_title])
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The AE table of a running role: reloaded when its files change, with what went wrong in the log."""
+"""The AE table of a running role: reloaded when its files change; faults go to the log."""
 
 from __future__ import annotations
 

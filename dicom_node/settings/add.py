@@ -15,8 +15,8 @@ from dicom_node.settings.model import Remote
 def add_remote(configuration: Configuration, wanted: Mapping[str, object]) -> Path:
     """Write ``remotes/<ae title>.toml`` with what is ``wanted`` and return its path.
 
-    Raises `SettingsError` where the file exists, or where the table would have a fault with it; then
-    nothing stays behind.
+    Raises `SettingsError` where the file exists, or where the table would have a fault with it;
+    then nothing stays behind.
     """
     folder = configuration.remotes_path
     name = re.sub(r"[^a-z0-9]+", "-", str(wanted["ae_title"]).lower()).strip("-") or "remote"

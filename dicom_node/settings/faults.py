@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
@@ -89,7 +90,7 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], places: Places) -> Fa
     if "remedy" in context:
         key = (*location, context["key"]) if "key" in context else location
         return places.fault(key, detail["msg"], str(context["remedy"]))
-    what = f"{detail['input']!r}: {_said(detail['msg'])}"
+    what = f"{reprlib.repr(detail['input'])}: {_said(detail['msg'])}"
     return places.fault(location, what, _meaning(location, model))
 
 

@@ -17,12 +17,23 @@ Texts = Mapping[str, str | Fault]
 
 def read_remotes(folder: Path) -> Texts:
     """Return the text of each ``*.toml`` in ``folder``, by name; a missing folder is empty."""
-    paths = sorted(path for path in folder.glob("*.toml") if not path.name.startswith("."))
-    texts = {path.name: read_text(path, f"remotes/{path.name}") for path in paths}
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        what = f"the folder cannot be read: {error.strerror or error}"
+        return {"": Fault("remotes", "", what, "let the node's user read it")}
+    texts = {
+        name: read_text(folder / name, f"remotes/{name}")
+        for name in names
+        if name.endswith(".toml") and not name.startswith(".")
+    }
     return {name: text for name, text in texts.items() if not _vanished(folder / name, text)}
 
 
 def _vanished(path: Path, text: str | Fault) -> bool:
+    """Tell whether a file was deleted between listing and reading."""
     return isinstance(text, Fault) and not path.exists()
 
 

@@ -88,11 +88,12 @@ def _mixed(
     films: Float, targets: Float, recipe: Recipe, place: tuple[int, int]
 ) -> tuple[Float, Float]:
     """Return every film mixed with another of the batch (Zhang et al., "mixup", ICLR 2018)."""
-    if not recipe.mixup:
+    mixup = recipe.phase_of(place[0])[0].mixup
+    if not mixup:
         return films, targets
     chance = np.random.default_rng([recipe.seed, *place, len(films)])
     other = chance.permutation(len(films))
-    part = chance.beta(recipe.mixup, recipe.mixup, size=len(films)).astype(np.float32)
+    part = chance.beta(mixup, mixup, size=len(films)).astype(np.float32)
     return (
         films + part[:, None, None] * (films[other] - films),
         targets + part[:, None] * (targets[other] - targets),

@@ -41,13 +41,18 @@ class Augmentation(_Part):
 
 
 class Phase(_Part):
-    """Epochs at one input size. ``batch`` is a multiple of the number of classes."""
+    """Epochs at one input size. ``batch`` is a multiple of the number of classes.
+
+    ``mixup``: every film is mixed with another of its batch, labels too, by a part drawn from
+    Beta(mixup, mixup); 0 = never.
+    """
 
     size: int = Field(ge=32, le=2048)
     epochs: int = Field(ge=1)
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0.0)
     warmup_epochs: int = Field(default=0, ge=0)
+    mixup: float = Field(default=0.0, ge=0.0)
 
 
 class Paper(_Part):
@@ -74,8 +79,7 @@ class Recipe(_Part):
     ``films_per_epoch``: draws an epoch, the same number of every class. ``source_exponent``:
     within a class, a source with n films is drawn in proportion to n to this power (1 = every
     film equally often, 0 = every source equally often). ``ema``: momentum of the running average
-    of the weights, which is what is validated and shipped. ``mixup``: every film is mixed with
-    another of its batch, labels too, by a part drawn from Beta(mixup, mixup); 0 = never.
+    of the weights, which is what is validated and shipped.
     """
 
     id: str
@@ -88,7 +92,6 @@ class Recipe(_Part):
     weight_decay: float = Field(default=0.0, ge=0.0)
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.0
-    mixup: float = Field(default=0.0, ge=0.0)
     ema: Fraction = 0.0
     choose_by: Literal["balanced log loss"] = "balanced log loss"
     phases: tuple[Phase, ...] = Field(min_length=1)

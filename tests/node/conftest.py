@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.conftest import debian
 
 from dicom_node.imaging.phantom import phantom_dataset
+from tests.conftest import debian
 from tests.node.peers import RunningNode, Storescp, free_port, make_node
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from tests.conftest import debian
 
 from dicom_node.imaging.phantom import phantom_dataset
+from tests.conftest import debian
 from tests.node.peers import (
     Orthanc,
     RunningNode,

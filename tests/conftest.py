@@ -1,0 +1,101 @@
+"""What all tests share: where the films are, the Debian peers, small disks, strict logging."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import hypothesis
+import pytest
+
+from dicom_node import logs
+
+CHECKOUT = Path(__file__).parents[1]
+IN_CI = bool(os.environ.get("CI"))
+
+# No clock and no luck in the default suite: the same examples every time.
+hypothesis.settings.register_profile("default-suite", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("default-suite")
+
+
+def debian(name: str) -> Path:
+    """Return the program ``name`` of a Debian package: skip without it, but fail in CI."""
+    folders = [Path(folder) for folder in ("/usr/bin", "/usr/sbin", "/bin")]
+    found = next((folder / name for folder in folders if (folder / name).exists()), None)
+    if found is None:
+        missing(f"{name} is not installed (Debian packages dcmtk, orthanc, dicom3tools, strace)")
+    return found
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test that needs what is missing; in CI nothing may be missing."""
+    if IN_CI:
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(autouse=True)
+def _peers(request: pytest.FixtureRequest) -> None:
+    """``@pytest.mark.pacs("storescu", "strace")`` names the programs that a test runs."""
+    for marker in request.node.iter_markers("pacs"):
+        for name in marker.args:
+            debian(name)
+
+
+@pytest.fixture(autouse=True)
+def _strict_logging() -> None:
+    """An event or field that the catalogue does not have fails the test that logs it."""
+    logs.configure(strict=True)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder that holds ``cxr/`` and ``dicom/``."""
+    folder = Path(os.environ.get("DICOM_NODE_DATA") or CHECKOUT.parent / "shared" / "data")
+    if not (folder / "dicom").is_dir():
+        pytest.skip(f"no films at {folder}: set DICOM_NODE_DATA to the folder with cxr/ and dicom/")
+    return folder
+
+
+@pytest.fixture
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: for tests of logic, whose fsync need not be real."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that mounts a file system of so many bytes (``"2m"``) and gives its folder.
+
+    Needs the right to mount: skipped without.
+    """
+    mounted: list[Path] = []
+
+    def mount(size: str) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip("this user may not mount a small file system")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def remount() -> Callable[[Path, str], None]:
+    """Return a function that changes how a small disk is mounted (``"ro"``)."""
+
+    def change(folder: Path, how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
+
+    return change

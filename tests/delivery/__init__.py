@@ -1,0 +1,1 @@
+"""Results to their destinations: a scripted PACS and DCMTK's storescp on the other side."""

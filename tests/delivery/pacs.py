@@ -1,0 +1,87 @@
+"""A PACS that does what a test tells it: statuses, delays, aborts, what it accepts."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    EnhancedSRStorage,
+    SecondaryCaptureImageStorage,
+)
+from pynetdicom import AE, evt
+
+EVERYTHING = (
+    ComprehensiveSRStorage,
+    Comprehensive3DSRStorage,
+    EnhancedSRStorage,
+    SecondaryCaptureImageStorage,
+)
+
+
+@dataclass
+class ScriptedPacs:
+    """Answers each C-STORE with the next of ``statuses``; the last one goes on for ever."""
+
+    statuses: list[int] = field(default_factory=lambda: [0x0000])
+    delay_seconds: float = 0.0
+    abort_after: int | None = None
+    stored: list[tuple[str, str, str]] = field(default_factory=list)
+    associations: int = 0
+    port: int = 0
+
+    def store(self, event: evt.Event) -> int:
+        request: Any = event.request
+        time.sleep(self.delay_seconds)
+        data = request.DataSet.getvalue()
+        uid = str(request.AffectedSOPInstanceUID)
+        digest = hashlib.sha256(data).hexdigest()
+        self.stored.append((str(request.AffectedSOPClassUID), uid, digest))
+        if self.abort_after is not None and len(self.stored) >= self.abort_after:
+            event.assoc.abort()
+        return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+
+    def established(self, _event: evt.Event) -> None:
+        self.associations += 1
+
+
+@contextmanager
+def listening(
+    pacs: ScriptedPacs,
+    *,
+    accepts: Sequence[str] = EVERYTHING,
+    require_calling: Sequence[str] = (),
+    called: str = "PACS",
+    check_called: bool = False,
+    transfer_syntaxes: Sequence[str] | None = None,
+) -> Iterator[ScriptedPacs]:
+    """Let ``pacs`` listen on a free port."""
+    entity = AE(called)
+    for uid in accepts:
+        if transfer_syntaxes:
+            entity.add_supported_context(uid, list(transfer_syntaxes))
+        else:
+            entity.add_supported_context(uid)
+    entity.require_calling_aet = list(require_calling)
+    entity.require_called_aet = check_called
+    server: Any = entity.start_server(
+        ("127.0.0.1", 0),
+        block=False,
+        evt_handlers=[(evt.EVT_C_STORE, pacs.store), (evt.EVT_ESTABLISHED, pacs.established)],
+    )
+    pacs.port = server.server_address[1]
+    try:
+        yield pacs
+    finally:
+        server.shutdown()
+        entity.shutdown()
+        for thread in threading.enumerate():
+            if thread.name.startswith("AcceptorThread"):
+                thread.join(5)

@@ -1,0 +1,127 @@
+"""From the ledger of any release to the one of this release."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database, Migrations
+
+from dicom_node.errors import SchemaTooNew
+from dicom_node.ledger import open_ledger
+from dicom_node.ledger.migrations import is_current, migrate, migrations
+from dicom_node.ledger.sqlite import SqliteLedger
+
+SCHEMA = Path(__file__).parents[1] / "dicom_node" / "ledger" / "schema.sql"
+
+
+def opened(path: Path) -> SqliteLedger:
+    return open_ledger(path, who="test")
+
+
+def raw(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def db() -> Iterator[Database]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    yield Database(connection)
+    connection.close()
+
+
+def schema_of(connection: sqlite3.Connection) -> set[str]:
+    rows = connection.execute("select sql from sqlite_master where name not like '%sqlite_%'")
+    return {sql for (sql,) in rows}
+
+
+def test_the_migrations_make_the_schema_that_is_written_down(path: Path) -> None:
+    opened(path).close()
+    plain = sqlite3.connect(":memory:")
+    plain.executescript(SCHEMA.read_text("utf-8"))
+    by_migrations = raw(path)
+    assert schema_of(by_migrations) == schema_of(plain)
+    by_migrations.close()
+    plain.close()
+
+
+def test_opening_again_changes_nothing(path: Path) -> None:
+    opened(path).close()
+    before = path.read_bytes()
+    opened(path).close()
+    assert path.read_bytes() == before
+
+
+def test_opening_a_current_ledger_needs_no_lock(path: Path) -> None:
+    first = opened(path)
+    holder = raw(path)
+    holder.execute("begin immediate")
+    open_ledger(path, who="reader", busy_seconds=0.1).close()
+    holder.close()
+    first.close()
+
+
+def test_a_ledger_of_a_newer_release_is_refused_and_left_alone(path: Path) -> None:
+    opened(path).close()
+    newer = raw(path)
+    newer.execute(
+        "insert into _sqlite_migrations (migration_set, name, applied_at)"
+        " values ('dicom_node', 'm999_of_the_future', '2030-01-01')"
+    )
+    with pytest.raises(SchemaTooNew, match="m999_of_the_future") as refused:
+        opened(path)
+    assert "newer version" in refused.value.remedy
+    # The refusal holds no lock.
+    newer.execute("begin immediate")
+    newer.close()
+
+
+def test_a_migration_that_fails_leaves_the_ledger_as_it_was(db: Database) -> None:
+    steps = Migrations("dicom_node")
+
+    @steps()
+    def m001(db: Database) -> None:
+        db.execute("create table films (id integer primary key) strict")
+
+    migrate(db, steps)
+
+    @steps()
+    def m002(db: Database) -> None:
+        db.execute("alter table films add column view text")
+
+    @steps()
+    def m003(db: Database) -> None:
+        db.execute("create table other (id integer)")
+        raise RuntimeError("interrupted")
+
+    db.execute("begin immediate")
+    with pytest.raises(RuntimeError):
+        migrate(db, steps)
+    db.execute("rollback")
+    assert db.table_names() == ["_sqlite_migrations", "films"]
+    assert [column.name for column in db["films"].columns] == ["id"]
+    assert not is_current(db, steps)
+
+
+def test_steps_are_applied_once_and_in_order(db: Database) -> None:
+    done: list[str] = []
+    steps = Migrations("dicom_node")
+    steps(name="m001")(lambda db: done.append("m001"))
+    migrate(db, steps)
+    steps(name="m002")(lambda db: done.append("m002"))
+    migrate(db, steps)
+    migrate(db, steps)
+    assert done == ["m001", "m002"]
+    assert is_current(db, steps)
+
+
+def test_the_names_of_the_steps_are_numbered_without_gaps() -> None:
+    numbers = [int(step.name[1:4]) for step in migrations._migrations]
+    assert numbers == list(range(1, len(numbers) + 1))
