@@ -96,14 +96,15 @@ def claim_delivery(ledger: SqliteLedger, worker: str = WORKER) -> Delivery:
 def instance_in(ledger: SqliteLedger, state: InstanceState, number: int = 1) -> Instance:
     """Return a new instance that went to ``state`` the usual way; nobody holds it."""
     received = ledger.received(arrival(number))
-    path: dict[InstanceState, Callable[[], None]] = {
-        InstanceState.RECEIVED: lambda: None,
-        InstanceState.DECLINED: lambda: decline(ledger),
-        InstanceState.ADMITTED: lambda: admit(ledger),
-        InstanceState.ANALYSED: lambda: (admit(ledger), analyse(ledger))[0],
-        InstanceState.FAILED: lambda: fail(ledger),
+    steps: dict[InstanceState, Sequence[Callable[[SqliteLedger], None]]] = {
+        InstanceState.RECEIVED: (),
+        InstanceState.DECLINED: (decline,),
+        InstanceState.ADMITTED: (admit,),
+        InstanceState.ANALYSED: (admit, analyse),
+        InstanceState.FAILED: (fail,),
     }
-    path[state]()
+    for step in steps[state]:
+        step(ledger)
     return ledger.instance(received.instance_id)
 
 

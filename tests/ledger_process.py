@@ -36,7 +36,7 @@ def receive_in_threads(ledger: SqliteLedger, first: str, count: str) -> None:
     """Receive as four associations do."""
     share = int(count) // 4
     starts = [str(int(first) + share * number) for number in range(4)]
-    in_threads(*(lambda at=at: receive(ledger, at, str(share)) for at in starts))  # type: ignore[misc]
+    in_threads(*(lambda at=at: receive(ledger, at, str(share)) for at in starts))
 
 
 def receive_the_same(ledger: SqliteLedger, threads: str) -> None:

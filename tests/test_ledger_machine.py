@@ -332,7 +332,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_the_ledger_does_what_its_model_does() -> None:
     run_state_machine_as_test(
-        LedgerMachine, settings=settings(max_examples=150, stateful_step_count=50)
+        LedgerMachine, settings=settings(max_examples=80, stateful_step_count=40)
     )
 
 

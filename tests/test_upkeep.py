@@ -77,6 +77,8 @@ def film_bytes(seed: int) -> bytes:
 
 def reported_study(ledger: SqliteLedger, spool: Spool, number: int) -> tuple[Study, Digest, Digest]:
     film, result = spool.write(b"film %d" % number), spool.write(b"result %d" % number)
+    age(spool.path(film.digest))
+    age(spool.path(result.digest))
     uid = f"1.2.{number + 1}"
     origin = Origin("PACS", "NODE", "127.0.0.1")
     ledger.received(Arrival(uid, "1.1", "1.2", f"{uid}.1", f"{uid}.2", film.digest, 6, origin))

@@ -101,7 +101,7 @@ class Acceptor:
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
         try:
-            server: GuardedServer = self._ae.make_server(
+            server: GuardedServer = self._ae.make_server(  # type: ignore[assignment]
                 (node.host, node.port),
                 evt_handlers=handlers,
                 ssl_context=acceptor_context(tls) if tls else None,
@@ -192,7 +192,7 @@ def _address_of(association: Association) -> str:
 
 
 def _requested_by(event: evt.Event) -> Requested:
-    primitive = event.assoc.requestor.primitive
+    primitive: Any = event.assoc.requestor.primitive
     return Requested(
         calling_ae_title=str(primitive.calling_ae_title).strip(" "),
         called_ae_title=str(primitive.called_ae_title).strip(" "),

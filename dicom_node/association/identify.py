@@ -27,7 +27,7 @@ from dicom_node.errors import (
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", re.ASCII)
 _MAX_UID_LENGTH = 64
 _LAST = Tag("SeriesInstanceUID")
-_WANTED = [
+_WANTED: list[BaseTag | int] = [
     Tag(keyword)
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 ]
@@ -65,11 +65,14 @@ def identify(data: BytesIO, transfer_syntax_uid: str) -> Identity:
 
     Raises `DataSetUnreadable` and `IdentifierMissing`.
     """
-    dataset = _read(data, UID(transfer_syntax_uid))
-    sop_class, instance = _text(dataset, "SOPClassUID"), _text(dataset, "SOPInstanceUID")
+    with warnings.catch_warnings():
+        # pydicom warns about values as it reads them, some only when they are asked for.
+        warnings.simplefilter("ignore")
+        dataset = _read(data, UID(transfer_syntax_uid))
+        sop_class, instance = _text(dataset, "SOPClassUID"), _text(dataset, "SOPInstanceUID")
+        study, series = _text(dataset, "StudyInstanceUID"), _text(dataset, "SeriesInstanceUID")
     if not sop_class or not instance:
         raise DataSetUnreadable("The data set has no SOP Class UID or no SOP Instance UID.")
-    study, series = _text(dataset, "StudyInstanceUID"), _text(dataset, "SeriesInstanceUID")
     if not is_uid(study) or not is_uid(series):
         raise IdentifierMissing("The data set has no valid Study and Series Instance UID.")
     return Identity(sop_class, instance, study, series)
@@ -94,21 +97,19 @@ def check_agreement(
 def _read(data: BytesIO, transfer_syntax: UID) -> Dataset:
     data.seek(0)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return read_dataset(
-                data,
-                transfer_syntax.is_implicit_VR,
-                transfer_syntax.is_little_endian,
-                stop_when=_past_identifiers,
-                specific_tags=_WANTED,
-            )
+        return read_dataset(
+            data,
+            transfer_syntax.is_implicit_VR,
+            transfer_syntax.is_little_endian,
+            stop_when=_past_identifiers,
+            specific_tags=_WANTED,
+        )
     except _UNREADABLE as error:
         raise DataSetUnreadable("The data set cannot be parsed.") from error
 
 
 def _past_identifiers(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return tag > _LAST
+    return bool(tag > _LAST)
 
 
 def _text(dataset: Dataset, keyword: str) -> str:

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 from pynetdicom import evt
@@ -33,7 +35,7 @@ _PREAMBLE = bytes(128) + b"DICM"
 
 @dataclass(frozen=True, slots=True)
 class StoreService:
-    """The C-STORE SCP. ``origin_of`` names the sender of an association as the AE table spells it."""
+    """The C-STORE SCP. ``origin_of`` names the sender of an association as the table spells it."""
 
     spool: Spool
     ledger: Ledger
@@ -45,7 +47,8 @@ class StoreService:
         """Answer one C-STORE request with a DIMSE status; never raise."""
         started = time.monotonic()
         origin = self.origin_of(event)
-        uid = str(event.request.AffectedSOPInstanceUID or "")
+        request: Any = event.request
+        uid = str(request.AffectedSOPInstanceUID or "")
         try:
             arrival, received = self._keep(event, origin, uid)
         except StoreError as error:
@@ -70,7 +73,7 @@ class StoreService:
         identity = identify(data, syntax)
         check_agreement(
             identity,
-            affected_sop_class_uid=str(event.request.AffectedSOPClassUID),
+            affected_sop_class_uid=_affected_sop_class(event),
             affected_sop_instance_uid=uid,
             abstract_syntax=str(event.context.abstract_syntax),
         )
@@ -79,7 +82,8 @@ class StoreService:
         return arrival, self.ledger.received(arrival)
 
     def _data_of(self, event: evt.Event) -> BytesIO:
-        data = event.request.DataSet
+        request: Any = event.request
+        data = request.DataSet
         if data is None or not data.getbuffer().nbytes:
             raise DataSetUnreadable("The C-STORE has no data set.")
         size = data.getbuffer().nbytes
@@ -123,6 +127,11 @@ class StoreService:
         )
 
 
+def _affected_sop_class(event: evt.Event) -> str:
+    request: Any = event.request
+    return str(request.AffectedSOPClassUID)
+
+
 def _header(identity: Identity, transfer_syntax_uid: str) -> bytes:
     # Nothing about the sender: the same instance from two senders is the same file.
     meta = FileMetaDataset()
@@ -131,7 +140,7 @@ def _header(identity: Identity, transfer_syntax_uid: str) -> bytes:
     meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    buffer = BytesIO()
+    buffer = DicomBytesIO()
     write_file_meta_info(buffer, meta, enforce_standard=True)
     return _PREAMBLE + buffer.getvalue()
 

@@ -26,11 +26,16 @@ DataDirOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def configuration(config: Path | None, data_dir: Path | None) -> Configuration:
-    """Return the checked configuration. Raises `SettingsError`."""
+def configuration(
+    config: Path | None, data_dir: Path | None, *, thorough: bool = False
+) -> Configuration:
+    """Return the checked configuration. Raises `SettingsError`.
+
+    ``thorough``: bundles and template must be there too.
+    """
     from dicom_node.settings import load_configuration
 
-    return load_configuration(config, data_dir=data_dir)
+    return load_configuration(config, data_dir=data_dir, thorough=thorough)
 
 
 def ledger_of(configuration: Configuration) -> Ledger:

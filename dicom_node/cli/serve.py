@@ -36,7 +36,7 @@ def serve(
     unknown = [name for name in roles if name not in ROLES]
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(ROLES)}.")
-    settings = configuration(config, data_dir)
+    settings = configuration(config, data_dir, thorough=True)
     logs.configure(settings.settings.node.log_level)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

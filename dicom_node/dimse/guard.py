@@ -1,8 +1,8 @@
 """What pynetdicom leaves open at the front door: deadlines, lengths, back-pressure, hand-shakes.
 
-pynetdicom 3.0.4 waits for ever for the rest of a PDU, reads a PDU of any length into memory, queues
-pipelined requests without limit, uses ``select`` (which fails from 1024 descriptors on) and makes TLS
-handshakes inside ``accept``. This module replaces its socket wrapper and server where that happens.
+pynetdicom 3.0.4 waits for ever for the rest of a PDU, reads a PDU of any length into memory,
+queues pipelined requests without limit, uses ``select`` (which fails from 1024 descriptors on) and
+makes TLS handshakes inside ``accept``. This module replaces its socket wrapper and server there.
 
 It leans on these internals, each with a test of its own: ``AssociationSocket._is_connected``,
 ``AssociationSocket.recv`` called with 6 and then with the PDU length, ``Association.dul.socket``,
@@ -63,14 +63,14 @@ class Limits:
 
 
 class _MonotonicTime:
-    """Stands in for ``time`` in pynetdicom's timers: a step of the wall clock must not fire them."""
+    """Stands in for ``time`` in pynetdicom's timers: a step of the clock must not fire them."""
 
     time = staticmethod(time.monotonic)
 
 
 def use_monotonic_timers() -> None:
     """Let pynetdicom's timers run on the monotonic clock (fault 63)."""
-    timer.time = _MonotonicTime
+    timer.time = _MonotonicTime  # type: ignore[attr-defined, assignment]
 
 
 class GuardedSocket(AssociationSocket):
@@ -82,7 +82,7 @@ class GuardedSocket(AssociationSocket):
     _body_type: int
 
     @classmethod
-    def guard(cls, wrapper: AssociationSocket, limits: Limits, on_drop: OnDrop) -> None:
+    def guard(cls, wrapper: Any, limits: Limits, on_drop: OnDrop) -> None:
         """Put ``wrapper``, which has announced its connection already, under guard."""
         # Making a second wrapper would announce the connection to the state machine twice.
         wrapper.__class__ = cls
@@ -158,7 +158,7 @@ class GuardedSocket(AssociationSocket):
             allowed = self.limits.max_pdu_bytes + _PDV_SLACK_BYTES
         if length > allowed:
             raise self._dropped(f"a PDU of {length} bytes is longer than {allowed}")
-        message = self.assoc.dimse.message
+        message: Any = self.assoc.dimse.message
         if message is not None and message.data_set.tell() > self.limits.max_object_bytes:
             raise self._dropped(f"an object of over {self.limits.max_object_bytes} bytes")
         self._body_type = pdu_type if length else 0
@@ -173,8 +173,8 @@ class GuardedSocket(AssociationSocket):
 
 
 def _with_plain_titles(body: bytearray) -> bytearray:
-    # PS3.8 table 9-11: called AE title at 4, calling AE title at 20, 16 bytes each. Some devices pad
-    # with NUL instead of spaces. Other control characters must not be stripped away unseen, as
+    # PS3.8 table 9-11: called AE title at 4, calling AE title at 20, 16 bytes each. Some devices
+    # pad with NUL instead of spaces. Other control characters must not be stripped away unseen, as
     # pynetdicom does: "MOD1\n" is not MOD1.
     for start in (4, 20):
         title = bytes(body[start : start + 16]).rstrip(b"\0").ljust(16)
@@ -236,11 +236,13 @@ class GuardedServer(ThreadedAssociationServer):
         self.limits = limits
         self.on_drop = self.on_handshake_failed = _say_nothing
         self._connections = _Connections()
-        super().__init__(*arguments, request_handler=GuardedHandler, **keywords)
+        keywords["request_handler"] = GuardedHandler
+        super().__init__(*arguments, **keywords)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection and nothing else."""
-        request, address = self.socket.accept()
+        listener: Any = self.socket
+        request, address = listener.accept()
         # Without it each answer waits for the peer's delayed acknowledgement, 40 ms an instance.
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return request, address
@@ -272,7 +274,7 @@ class GuardedServer(ThreadedAssociationServer):
         TCPServer.shutdown(self)
         self.server_close()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Report what went wrong with a connection without a trace on standard error."""
         self.on_drop(client_address[0], "the connection could not be taken")
 

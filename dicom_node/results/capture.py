@@ -1,7 +1,7 @@
 """The Secondary Capture: film, contour and heat beside a panel that explains itself alone.
 
-PS3.3 A.8.1. The film lies at a known place and scale of the picture, so that what is drawn on it lies
-where it belongs: see `Layout`.
+PS3.3 A.8.1. The film lies at a known place and scale of the picture, so that what is drawn on it
+lies where it belongs: see `Layout`.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _headline(column: Panel, film: AnalysedFilm, context: Context) -> None:
         "finding": template.classes[detection.finding_class].wording,
         "probability": template.percent(detection.probability),
         "threshold": template.percent(detection.threshold),
-        "network": "", "version": "", "calibration": "", "research": "",
+        "network": "", "version": "", "calibration": "", "explanation": "", "research": "",
     }  # fmt: skip
     form = template.impression.abstained if detection.abstained else template.impression.headline
     column.text(form.format(**words), 30, panel.BRIGHT, bold=True)
@@ -193,11 +193,7 @@ def _legend(column: Panel, film: AnalysedFilm, context: Context) -> None:
     if not film.saliency:
         column.text(template.evidence.missing, 16)
         return
-    change = evidence.change_when_hidden if evidence else None
-    shown = template.evidence.sentence.format(
-        change="?" if change is None else template.percent(change)
-    )
-    column.text(shown, 16)
+    column.text(template.explanation(evidence.change_when_hidden if evidence else None), 16)
     column.gap(6)
     ramp = np.linspace(0, 1, column.right - column.left, dtype=np.float32)[None].repeat(14, 0)
     colours = matplotlib.colormaps[_COLOUR_MAP](ramp)[..., :3]

@@ -18,7 +18,7 @@ from dicom_node.findings import (
 )
 from dicom_node.results.modules import MANUFACTURER
 
-_WIDTH = 78
+_WIDTH = 74
 _MEASUREMENTS, _GROUP, _TRACKING, _COMMENT = "126010", "125007", "112039", "121106"
 _ALGORITHM, _VERSION, _PARAMETERS, _FINDING = "111001", "111003", "111002", "121071"
 _CERTAINTY, _SCORE, _CHANGE = "111012", "class-score", "change-when-hidden"
@@ -63,30 +63,35 @@ def findings_from_report(document: Dataset) -> list[FilmFindings]:
 
 
 def _facts(document: Dataset) -> Iterator[str]:
-    yield f"Patient         {document.get('PatientName') or '-'}  ({document.get('PatientID') or '-'})"
-    study = f"{document.get('StudyDate') or '-'}  {document.get('StudyDescription') or ''}"
-    yield f"Study           {study.rstrip()}"
-    yield f"Accession       {document.get('AccessionNumber') or '-'}"
-    yield f"Report          {document.InstanceNumber}, {document.ContentDate} {document.ContentTime[:6]}"
-    yield f"Status          {document.get('PreliminaryFlag', '')}, {document.VerificationFlag}".lower()
+    def of(keyword: str) -> str:
+        return str(document.get(keyword) or "-")
+
+    yield f"Patient         {of('PatientName')}  ({of('PatientID')})"
+    described = document.get("StudyDescription") or ""
+    yield f"Study           {_date(of('StudyDate'))}  {described}".rstrip()
+    yield f"Accession       {of('AccessionNumber')}"
+    time = of("ContentTime")
+    when = f"{_date(of('ContentDate'))} {time[:2]}:{time[2:4]}"
+    yield f"Report          number {of('InstanceNumber')}, written {when}"
+    yield f"Status          {of('PreliminaryFlag').lower()}, {of('VerificationFlag').lower()}"
+
+
+def _date(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
 
 
 def _film(groups: list[_Group]) -> Iterator[str]:
     impression, classes = groups[0], groups[1:]
     yield impression.tracking.upper()
-    yield from _paragraph(impression.comment)
+    headline, _, rest = impression.comment.partition(". ")
+    yield headline
+    yield ""
+    yield from _paragraph(rest)
     yield ""
     for group in classes:
         for code, (name, value) in group.numbers.items():
             if code in (_CERTAINTY, _SCORE):
                 yield f"  {group.tracking:<36}{value:6.1f} %   {name}"
-    for code, (_, value) in impression.numbers.items():
-        if code == _CHANGE:
-            yield ""
-            yield from _paragraph(
-                "Explanation: the contour on the overlay surrounds the area that weighed most "
-                f"(Grad-CAM). Hiding it changes the score by {value:.1f} percentage points."
-            )
     yield ""
     yield from _paragraph(
         f"Technique: {impression.algorithm} {impression.version},"
@@ -98,7 +103,7 @@ def _film(groups: list[_Group]) -> Iterator[str]:
 
 
 def _paragraph(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def _findings(source: str, groups: list[_Group]) -> FilmFindings:

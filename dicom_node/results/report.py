@@ -241,7 +241,8 @@ def _impression(
     finding = template.classes[detection.finding_class].finding
     if detection.abstained:
         finding = template.impression.abstained_finding
-    evidence, more = film.findings.evidence, ()
+    evidence = film.findings.evidence
+    more: tuple[tuple[Code, float], ...] = ()
     if evidence is not None and evidence.change_when_hidden is not None:
         more = ((template.measurements.change_when_hidden, evidence.change_when_hidden),)
     return _Group(
@@ -267,11 +268,19 @@ def impression_text(detection: Detection, context: Context, film: AnalysedFilm) 
         "calibration": template.impression.calibrated
         if detection.calibrated
         else template.impression.uncalibrated,
+        "explanation": _explanation(film, template),
         "research": template.research_sentence,
     }
     impression = template.impression
     headline = impression.abstained if detection.abstained else impression.headline
     return f"{headline.format(**words)}. {impression.comment.format(**words)}"
+
+
+def _explanation(film: AnalysedFilm, template: Template) -> str:
+    if not film.saliency:
+        return template.evidence.missing
+    evidence = film.findings.evidence
+    return template.explanation(evidence.change_when_hidden if evidence else None)
 
 
 def detection_card(film: AnalysedFilm, context: Context) -> NetworkCard:

@@ -39,7 +39,16 @@ def _placeholders(allowed: frozenset[str], text: str) -> str:
 
 
 _WORDS = frozenset(
-    {"finding", "probability", "threshold", "network", "version", "calibration", "research"}
+    {
+        "finding",
+        "probability",
+        "threshold",
+        "network",
+        "version",
+        "calibration",
+        "explanation",
+        "research",
+    }
 )
 
 
@@ -80,6 +89,8 @@ class EvidenceText(_Part):
     """How the explanation is described."""
 
     sentence: str
+    weak: str
+    weak_below: float = Field(ge=0, le=1)
     missing: str
 
     @field_validator("sentence")
@@ -115,6 +126,12 @@ class Template(_Document):
 
     digest: str
     name: str
+
+    def explanation(self, change_when_hidden: float | None) -> str:
+        """Return how far the explanation can be trusted; the fall of the score is in [-1, 1]."""
+        if change_when_hidden is None or change_when_hidden < self.evidence.weak_below:
+            return self.evidence.weak
+        return self.evidence.sentence.format(change=self.percent(change_when_hidden))
 
     def percent(self, fraction: float) -> str:
         """Return ``fraction`` (0 to 1) as a percentage with the template's decimals."""

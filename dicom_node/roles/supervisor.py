@@ -56,7 +56,7 @@ class Supervisor:
         """Supervise until ``stop`` is set, then drain and return."""
         data_dir = self._configuration.settings.node.data_dir
         with _alone(data_dir, [child.role for child in self._children]):
-            ledger = open_ledger(self._configuration.ledger_path, who="supervisor")
+            ledger = open_ledger(self._configuration.ledger_path, who="supervisor", verify=True)
             for child in self._children:
                 ledger.orphaned(f"{worker_name(child.role).rsplit(':', 1)[0]}:")
             try:

@@ -19,6 +19,8 @@ from dicom_node.settings import Configuration, Settings
 from dicom_node.spool import Spool
 
 _SELF_TEST_SECONDS = 900
+_SETTLED_SECONDS = 60.0
+"""Younger bytes may just have come again, their row about to follow."""
 
 
 def utc_now() -> datetime:
@@ -56,7 +58,10 @@ def retain(ledger: Ledger, spool: Spool, settings: Settings, log: Log) -> None:
         if study is None:
             break
         instances += len(ledger.instances(study.id))
-        freed += sum(spool.remove(digest) for digest in ledger.forget(study.id))
+        freed += sum(
+            spool.remove(digest, min_age_seconds=_SETTLED_SECONDS)
+            for digest in ledger.forget(study.id)
+        )
     if instances:
         log.event("retention.removed", instances=instances, bytes=freed)
 

@@ -1,0 +1,195 @@
+"""An instance answered 0x0000 is on disk and in the ledger, whatever dies, and whenever."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from tests.conftest import debian
+from tests.node.peers import wait_for
+from tests.receiving.conftest import Receiver
+from tests.receiving.test_store import film
+
+pytestmark = pytest.mark.pacs("strace", "storescu")
+
+
+def films(folder: Path, count: int) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number}.dcm" for number in range(count)]
+    for number, path in enumerate(paths):
+        film(900 + number, size=256).save_as(path)
+    return paths
+
+
+def acknowledged(receiver: Receiver, paths: list[Path]) -> set[str]:
+    """Send the films on one association with DCMTK; return the UIDs answered 0x0000.
+
+    One association is one thread of the receiver: strace counts system calls a thread.
+    """
+    command = [str(debian("storescu")), "-v", "-nh", "-R", "-xe", "-aet", "MOD1", "-aec"]
+    done = subprocess.run(
+        [*command, "DICOMNODE", "-to", "5", "-ta", "5", "-td", "5", "127.0.0.1",
+         str(receiver.port), *map(str, paths)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    answered, sending = set(), None
+    for line in (done.stdout + done.stderr).splitlines():
+        if "Sending file: " in line:
+            sending = Path(line.split("Sending file: ")[1].strip())
+        if "Received Store Response (Success)" in line and sending is not None:
+            answered.add(str(pydicom.dcmread(sending, stop_before_pixels=True).SOPInstanceUID))
+    return answered
+
+
+def check_nothing_is_lost(receiver: Receiver, answered: set[str]) -> None:
+    rows = {item.sop_instance_uid: item for item in receiver.instances()}
+    assert answered <= set(rows)
+    for row in rows.values():
+        data = (receiver.spool / row.digest[:2] / row.digest).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == row.digest
+
+
+KILL_POINTS = [
+    (call, when)
+    for call, times in {
+        "fsync": (1, 2, 3, 4, 6),
+        "rename": (1, 2, 3),
+        "pwrite64": (1, 3, 5, 8, 13),
+        "fdatasync": (1, 2, 3, 5),
+        "sendto": (2, 3, 4, 6),
+    }.items()
+    for when in times
+]
+
+
+def killed_at(receiver: Receiver, paths: list[Path], call: str, when: int) -> set[str]:
+    inject = f"inject={call}:signal=SIGKILL:when={when}+"
+    trace = str(receiver.folder / "trace")
+    receiver.start("strace", "-f", "-qq", "-o", trace, "-e", f"trace={call}", "-e", inject)
+    answered = acknowledged(receiver, paths)
+    assert receiver.process is not None
+    if receiver.process.poll() is None:
+        _kill_traced(receiver)
+    receiver.process.wait(30)
+    return answered
+
+
+def _kill_traced(receiver: Receiver) -> None:
+    # Killing strace alone would leave the receiver alive.
+    children = Path(f"/proc/{receiver.pid}/task/{receiver.pid}/children").read_text().split()
+    for child in children:
+        subprocess.run(["kill", "-9", child], check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("call", "when"), KILL_POINTS)
+def test_a_kill_at_any_system_call_loses_nothing_that_was_acknowledged(
+    own_receiver: Callable[..., Receiver], tmp_path: Path, call: str, when: int
+) -> None:
+    receiver = own_receiver(pdu_seconds=10.0)
+    paths = films(tmp_path / "films", 6)
+    try:
+        answered = killed_at(receiver, paths, call, when)
+    except AssertionError:
+        # Killed while it was starting: nothing was answered yet.
+        answered = set()
+    check = own_receiver_again(receiver)
+    check_nothing_is_lost(check, answered)
+    sent_again = acknowledged(check, paths)
+    assert len(sent_again) == len(paths)
+    check_nothing_is_lost(check, answered | sent_again)
+    assert len(check.instances()) == len(paths)
+
+
+def own_receiver_again(receiver: Receiver) -> Receiver:
+    (receiver.folder / "receive.log").unlink(missing_ok=True)
+    receiver.start()
+    return receiver
+
+
+def test_a_kill_between_rename_and_commit_loses_nothing_that_was_acknowledged(
+    own_receiver: Callable[..., Receiver], tmp_path: Path
+) -> None:
+    receiver = own_receiver(pdu_seconds=10.0)
+    paths = films(tmp_path / "films", 4)
+    answered = killed_at(receiver, paths, "rename", 3)
+    assert 0 < len(answered) < 4
+    check_nothing_is_lost(own_receiver_again(receiver), answered)
+
+
+def test_file_then_name_then_folder_then_ledger_are_synced_before_the_answer(
+    own_receiver: Callable[..., Receiver], tmp_path: Path
+) -> None:
+    receiver = own_receiver(pdu_seconds=10.0)
+    trace = receiver.folder / "trace"
+    calls = "trace=fsync,fdatasync,rename,pwrite64,sendto"
+    receiver.start("strace", "-f", "-y", "-qq", "-o", str(trace), "-e", calls)
+    (path,) = films(tmp_path / "films", 1)
+    assert len(acknowledged(receiver, [path])) == 1
+    _kill_traced(receiver)
+    assert receiver.process is not None
+    receiver.process.wait(30)
+    lines = trace.read_text().splitlines()
+    renamed = next(number for number, line in enumerate(lines) if "rename(" in line)
+    name = re.findall(r'"[^"]*?/([0-9a-f]{2})/[0-9a-f]{64}"', lines[renamed])[0]
+    written = [line for line in lines[:renamed] if "fsync(" in line and "incoming" in line]
+    assert written, "the file is synced before it gets its name"
+    after = lines[renamed + 1 :]
+    folder = next(
+        number for number, line in enumerate(after)
+        if "fsync(" in line and re.search(rf"/spool/{name}>", line)
+    )  # fmt: skip
+    wal = next(
+        number for number, line in enumerate(after)
+        if number > folder and re.search(r"f(data)?sync\(.*ledger\.sqlite-wal", line)
+    )  # fmt: skip
+    answers = [
+        number for number, line in enumerate(after) if "sendto(" in line and "\\4\\0" in line
+    ]
+    assert answers, "the C-STORE response leaves"
+    assert folder < wal < answers[0]
+
+
+def test_a_full_disk_is_answered_out_of_resources_and_recovers_by_itself(
+    own_receiver: Callable[..., Receiver], small_disk: Callable[[str], Path]
+) -> None:
+    disk = small_disk("14m")
+    receiver = own_receiver()
+    (receiver.folder / "data").symlink_to(disk, target_is_directory=True)
+    receiver.start()
+    assert receiver.store(film(1, size=256)) == 0x0000
+    ballast = disk / "ballast"
+    with ballast.open("wb") as file:
+        file.write(bytes(12_000_000))
+    big = film(2, size=1600)
+    assert receiver.store(big) == 0xA700
+    assert receiver.left_overs() == []
+    assert receiver.echo() == 0
+    ballast.unlink()
+    assert receiver.store(big) == 0x0000
+    assert len(receiver.instances()) == 2
+    assert receiver.process is not None
+    receiver.process.send_signal(signal.SIGTERM)
+    receiver.process.wait(20)
+
+
+def test_a_disk_that_cannot_sync_is_answered_out_of_resources(
+    own_receiver: Callable[..., Receiver], tmp_path: Path
+) -> None:
+    receiver = own_receiver(pdu_seconds=10.0)
+    inject = "inject=rename:error=EIO:when=2"
+    receiver.start("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename", "-e", inject)
+    paths = films(tmp_path / "films", 3)
+    answered = acknowledged(receiver, paths)
+    assert len(answered) == 2
+    wait_for(lambda: "0xA700" in receiver.log, 5, "the log says why")
+    assert receiver.left_overs() == []
+    _kill_traced(receiver)

@@ -1,0 +1,123 @@
+"""What a data set says it is, and whether the command agrees."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import pytest
+
+from dicom_node.association.identify import (
+    Identity,
+    check_agreement,
+    check_command,
+    identify,
+    is_uid,
+)
+from dicom_node.dimse.status import STATUS_OF_ERROR, StoreOutcome, outcome_of
+from dicom_node.errors import (
+    DataSetMismatch,
+    DataSetUnreadable,
+    IdentifierMissing,
+    SopInstanceUidInvalid,
+    StoreError,
+)
+from tests.receiving.wire import COMPUTED_RADIOGRAPHY, IMPLICIT, element
+
+BAD_UIDS = [
+    "", "1", "1.", ".1", "1..2", "01.2", "1.02", "1.2.a", "../../../tmp/evil", "1/2", "1.2 ",
+    "1.2\n", "$(reboot)", "1.2.3;rm -rf", "1." + "2" * 64, "１.2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("uid", BAD_UIDS)
+def test_what_is_no_uid_is_refused(uid: str) -> None:
+    assert not is_uid(uid)
+    with pytest.raises(SopInstanceUidInvalid):
+        check_command(uid)
+
+
+@pytest.mark.parametrize("uid", ["0.0", "1.2", "2.25." + "1" * 39, "1." + "2" * 62])
+def test_what_the_standard_allows_is_a_uid(uid: str) -> None:
+    assert is_uid(uid)
+
+
+def data_set(*, study: bytes = b"1.5", series: bytes = b"1.6") -> bytes:
+    data = element(0x0008, 0x0016, COMPUTED_RADIOGRAPHY.encode() + b"\0")
+    data += element(0x0008, 0x0018, b"1.2.3\0")
+    data += element(0x0020, 0x000D, study + b"\0" * (len(study) % 2)) if study else b""
+    data += element(0x0020, 0x000E, series + b"\0" * (len(series) % 2)) if series else b""
+    return data
+
+
+def test_the_identifiers_of_a_data_set_are_read_without_its_pixels() -> None:
+    pixels = element(0x7FE0, 0x0010, b"")[:-4] + struct.pack("<I", 0xFFFFFFF0)
+    found = identify(io.BytesIO(data_set() + pixels), IMPLICIT)
+    assert found == Identity(COMPUTED_RADIOGRAPHY, "1.2.3", "1.5", "1.6")
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff" * 100, b"\0" * 100, b"no data set", element(0x0008, 0x0016, b"1.2")]
+)
+def test_garbage_is_unreadable(data: bytes) -> None:
+    with pytest.raises(DataSetUnreadable):
+        identify(io.BytesIO(data), IMPLICIT)
+
+
+def test_three_thousand_nested_sequences_are_unreadable_and_do_no_harm() -> None:
+    start = struct.pack("<HHI", 0x0008, 0x1140, 0xFFFFFFFF)
+    start += struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    with pytest.raises(DataSetUnreadable):
+        identify(io.BytesIO(start * 3000), IMPLICIT)
+
+
+@pytest.mark.parametrize("missing", [{"study": b""}, {"series": b""}, {"study": b"x.y"}])
+def test_an_object_that_belongs_nowhere_is_refused(missing: dict[str, bytes]) -> None:
+    with pytest.raises(IdentifierMissing):
+        identify(io.BytesIO(data_set(**missing)), IMPLICIT)
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "instance", "abstract_syntax"),
+    [
+        ("1.9", "1.2.3", COMPUTED_RADIOGRAPHY),
+        (COMPUTED_RADIOGRAPHY, "1.2.4", COMPUTED_RADIOGRAPHY),
+        (COMPUTED_RADIOGRAPHY, "1.2.3", "1.9"),
+    ],
+)
+def test_command_data_set_and_context_must_name_the_same(
+    sop_class: str, instance: str, abstract_syntax: str
+) -> None:
+    identity = Identity(COMPUTED_RADIOGRAPHY, "1.2.3", "1.5", "1.6")
+    with pytest.raises(DataSetMismatch):
+        check_agreement(
+            identity,
+            affected_sop_class_uid=sop_class,
+            affected_sop_instance_uid=instance,
+            abstract_syntax=abstract_syntax,
+        )
+
+
+def leaves(kind: type[Exception]) -> list[type[Exception]]:
+    below = kind.__subclasses__()
+    return [leaf for one in below for leaf in leaves(one)] if below else [kind]
+
+
+def test_each_error_of_receiving_has_its_status() -> None:
+    assert set(leaves(StoreError)) == set(STATUS_OF_ERROR)
+    for status in STATUS_OF_ERROR.values():
+        assert outcome_of(status) not in (StoreOutcome.STORED, StoreOutcome.STORED_WITH_WARNING)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (0x0000, "stored"), (0xB000, "stored with warning"), (0xB006, "stored with warning"),
+        (0xB007, "stored with warning"), (0x0111, "already there"), (0xA700, "try again"),
+        (0xA7AB, "try again"), (0x0110, "try again"), (0xFE00, "try again"),
+        (0x0124, "try slowly"), (0xA900, "refused"), (0xA801, "refused"), (0xC123, "refused"),
+        (0x0117, "refused"), (0x0122, "refused"),
+    ],
+)  # fmt: skip
+def test_each_status_of_a_peer_has_its_meaning(status: int, outcome: str) -> None:
+    assert outcome_of(status) == outcome
