@@ -1,0 +1,1 @@
+"""Result objects: valid, readable, about the right patient, in the right place."""

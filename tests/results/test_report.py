@@ -1,0 +1,370 @@
+"""The Structured Report keeps the ten rules from the first version on."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom import Dataset
+from pydicom.sr._concepts_dict import concepts
+
+from dicom_node.errors import IdentityNotPreserved, ResultError
+from dicom_node.findings import Detection
+from dicom_node.imaging.header import read_dataset
+from dicom_node.imaging.phantom import Encoding, Identity
+from dicom_node.records import ObjectKind
+from dicom_node.results.narrative import findings_from_report, report_text
+from dicom_node.results.write import Context, NetworkCard, WrittenObject, write_results
+from tests.conftest import debian
+from tests.results.conftest import PROBABILITIES, WEIGHTS, MakeFilm, analysed, second
+
+
+def parsed(item: WrittenObject) -> Dataset:
+    return pydicom.dcmread(io.BytesIO(item.data))
+
+
+def items(node: Dataset) -> Iterator[Dataset]:
+    for child in node.get("ContentSequence") or ():
+        yield child
+        yield from items(child)
+
+
+def groups(document: Dataset) -> list[Dataset]:
+    return [item for item in items(document) if name_of(item) == "125007"]
+
+
+def name_of(item: Dataset) -> str:
+    names = item.get("ConceptNameCodeSequence")
+    return str(names[0].get("CodeValue") or names[0].get("LongCodeValue")) if names else ""
+
+
+@pytest.fixture
+def report(make_film: MakeFilm, context: Context) -> Dataset:
+    return parsed(write_results([make_film()], context)[0])
+
+
+def errors_of(data: bytes, tmp_path: Path) -> list[str]:
+    path = tmp_path / "object.dcm"
+    path.write_bytes(data)
+    done = subprocess.run([debian("dciodvfy"), str(path)], capture_output=True, check=False)
+    lines = (done.stdout + done.stderr).decode("latin-1").splitlines()
+    return [line for line in lines if line.startswith("Error")]
+
+
+def test_there_are_three_alternatives_of_one_report_and_a_capture(
+    make_film: MakeFilm, context: Context
+) -> None:
+    *reports, capture = write_results([make_film()], context)
+    assert [item.sop_class_uid[-5:] for item in reports] == ["88.33", "88.34", "88.22"]
+    assert len({item.group for item in reports}) == 1
+    assert len({item.series_instance_uid for item in reports}) == 1
+    assert len({item.sop_instance_uid for item in [*reports, capture]}) == 4
+    assert capture.kind is ObjectKind.CAPTURE
+
+
+def test_every_container_is_separate(report: Dataset) -> None:
+    containers = [item for item in [report, *items(report)] if item.ValueType == "CONTAINER"]
+    assert {item.ContinuityOfContent for item in containers} == {"SEPARATE"}
+
+
+def test_ohif_shows_every_group(report: Dataset) -> None:
+    # What its cornerstone-dicom-sr extension asks for: root 126000, and in each group a Tracking
+    # Unique Identifier and a SCOORD that names the image it was selected from.
+    assert name_of(report) == "126000"
+    assert len(groups(report)) == 4
+    for group in groups(report):
+        assert any(name_of(item) == "112040" for item in group.ContentSequence)
+        (region,) = [item for item in group.ContentSequence if item.ValueType == "SCOORD"]
+        assert region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        numbers = [item for item in group.ContentSequence if item.ValueType == "NUM"]
+        assert 1 <= len(numbers) <= 3
+
+
+def test_the_decisive_number_comes_first(report: Dataset) -> None:
+    numbers = [item for item in groups(report)[0].ContentSequence if item.ValueType == "NUM"]
+    assert name_of(numbers[0]) == "111012"
+    assert float(numbers[0].MeasuredValueSequence[0].NumericValue) == 65.0
+
+
+def test_nobody_has_signed_it(report: Dataset) -> None:
+    assert report.VerificationFlag == "UNVERIFIED"
+    assert report.CompletionFlag == "COMPLETE"
+    assert report.PreliminaryFlag == "PRELIMINARY"
+
+
+def test_it_says_that_it_is_for_research_only(report: Dataset) -> None:
+    assert "RESEARCH USE ONLY" in report.SeriesDescription
+    comment = next(item for item in items(report) if name_of(item) == "121106")
+    assert "FOR RESEARCH USE ONLY" in comment.TextValue
+
+
+def test_a_probability_that_is_not_calibrated_is_never_called_certainty(
+    make_film: MakeFilm, context: Context
+) -> None:
+    detection = Detection(PROBABILITIES, 0.5, calibrated=False)
+    document = parsed(write_results([make_film(detection=detection)], context)[0])
+    names = {name_of(item) for item in items(document) if item.ValueType == "NUM"}
+    assert "111012" not in names
+    assert "class-score" in names
+
+
+def test_a_network_that_abstains_finds_normality_undetermined(
+    make_film: MakeFilm, context: Context
+) -> None:
+    detection = Detection(PROBABILITIES, 0.9, calibrated=True)
+    document = parsed(write_results([make_film(detection=detection)], context)[0])
+    finding = next(
+        item for item in groups(document)[0].ContentSequence if name_of(item) == "121071"
+    )
+    assert finding.ConceptCodeSequence[0].CodeMeaning == "Normality Undetermined"
+    assert "Undetermined" in report_text(document)
+
+
+def test_each_code_of_a_public_scheme_has_its_official_meaning(report: Dataset) -> None:
+    official = {
+        (scheme, code): {entry[code][0] for entry in table.values() if code in entry}
+        for scheme, table in concepts.items()
+        for entry in table.values()
+        for code in entry
+    }
+    checked = 0
+    for item in items(report):
+        for sequence in ("ConceptNameCodeSequence", "ConceptCodeSequence"):
+            for code in item.get(sequence) or ():
+                key = (str(code.CodingSchemeDesignator), str(code.get("CodeValue")))
+                if key in official and key[0] == "DCM":
+                    assert str(code.CodeMeaning) in official[key], key
+                    checked += 1
+    assert checked > 20
+
+
+def test_the_report_read_back_gives_the_same_findings(
+    make_film: MakeFilm, context: Context
+) -> None:
+    film = make_film()
+    for alternative in write_results([film], context)[:3]:
+        assert findings_from_report(parsed(alternative)) == [film.findings]
+
+
+def test_the_same_input_gives_the_same_bytes(make_film: MakeFilm, context: Context) -> None:
+    assert write_results([make_film()], context) == write_results([make_film()], context)
+
+
+def test_other_weights_give_other_instances_in_the_same_series(
+    make_film: MakeFilm, context: Context
+) -> None:
+    card = NetworkCard("covidnet", "COVID-Net", "1.0.1", "sha256:" + "cd" * 32, "research")
+    old = write_results([make_film()], context)
+    new = write_results([make_film()], second(context, networks={"covidnet": card}))
+    assert not {item.sop_instance_uid for item in old} & {item.sop_instance_uid for item in new}
+    assert [item.series_instance_uid for item in old] == [item.series_instance_uid for item in new]
+
+
+def test_two_films_are_one_report_with_two_impressions(
+    make_film: MakeFilm, context: Context
+) -> None:
+    first, other = make_film(1), make_film(2)
+    other.dataset.StudyInstanceUID = first.dataset.StudyInstanceUID
+    *reports, _, _ = write_results([first, other], context)
+    document = parsed(reports[0])
+    tracked = [item.TextValue for item in items(document) if name_of(item) == "112039"]
+    assert [text for text in tracked if text.startswith("AI impression")] == [
+        "AI impression, film 1",
+        "AI impression, film 2",
+    ]
+    assert findings_from_report(document) == [first.findings, other.findings]
+
+
+def test_a_later_report_names_the_one_it_replaces(make_film: MakeFilm, context: Context) -> None:
+    first = write_results([make_film()], context)[0]
+    named = (first.sop_class_uid, first.sop_instance_uid, first.series_instance_uid)
+    later = second(context, revision=2, predecessors=(named,))
+    document = parsed(write_results([make_film()], later)[0])
+    assert document.InstanceNumber == 2
+    assert document.SeriesInstanceUID == first.series_instance_uid
+    study = document.PredecessorDocumentsSequence[0]
+    reference = study.ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert reference.ReferencedSOPInstanceUID == first.sop_instance_uid
+
+
+def test_times_are_in_the_time_zone_of_the_film(make_film: MakeFilm, context: Context) -> None:
+    film = make_film()
+    film.dataset.TimezoneOffsetFromUTC = "-0530"
+    document = parsed(write_results([film], context)[0])
+    assert (document.ContentDate, document.ContentTime[:6]) == ("20261120", "063000")
+    assert document.TimezoneOffsetFromUTC == "-0530"
+
+
+NAMES = [
+    ("ISO_IR 100", "Müller^Jörg"),
+    ("ISO_IR 144", "Иванов^Пётр"),
+    ("ISO_IR 192", "Ελληνικά^山田"),
+    (("", "ISO 2022 IR 87"), "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+]
+
+
+@pytest.mark.parametrize(("charset", "name"), NAMES)
+def test_the_patient_s_name_comes_back_as_it_was(
+    make_film: MakeFilm, context: Context, charset: str, name: str
+) -> None:
+    film = make_film(identity=Identity(patient_name=name, specific_character_set=charset))
+    for item in write_results([film], context):
+        assert str(parsed(item).PatientName) == name
+
+
+def test_a_name_that_its_character_set_cannot_hold_stops_the_result(
+    make_film: MakeFilm, context: Context
+) -> None:
+    film = make_film()
+    film.dataset.PatientName = "Иванов^Пётр"
+    del film.dataset.SpecificCharacterSet
+    with pytest.raises(IdentityNotPreserved, match="PatientName"):
+        write_results([film], context)
+
+
+def test_films_of_two_patients_are_never_one_report(make_film: MakeFilm, context: Context) -> None:
+    first, other = make_film(1), make_film(2)
+    other.dataset.StudyInstanceUID = first.dataset.StudyInstanceUID
+    other.dataset.PatientID = "SOMEBODY-ELSE"
+    with pytest.raises(IdentityNotPreserved, match="PatientID"):
+        write_results([first, other], context)
+
+
+def test_nothing_analysed_is_no_report(context: Context) -> None:
+    with pytest.raises(ResultError):
+        write_results([], context)
+
+
+def test_an_age_that_is_no_age_string_is_left_out(make_film: MakeFilm, context: Context) -> None:
+    film = make_film()
+    with pytest.warns(UserWarning, match="AS"):
+        film.dataset.PatientAge = "62"
+    assert all("PatientAge" not in parsed(item) for item in write_results([film], context))
+
+
+ENCODINGS = [
+    Encoding(kind=kind, bits=bits, photometric=photometric)
+    for kind, bits, photometric in (
+        ("DX", 8, "MONOCHROME2"),
+        ("DX", 12, "MONOCHROME1"),
+        ("CR", 16, "MONOCHROME2"),
+        ("CR", 12, "MONOCHROME1"),
+    )
+]
+
+
+@pytest.mark.pacs("dciodvfy")
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
+def test_every_object_is_valid(
+    make_film: MakeFilm, context: Context, tmp_path: Path, encoding: Encoding
+) -> None:
+    for item in write_results([make_film(encoding=encoding)], context):
+        assert errors_of(item.data, tmp_path) == [], item.sop_class_uid
+
+
+@pytest.mark.pacs("dciodvfy")
+@pytest.mark.data
+@pytest.mark.slow
+def test_every_object_from_every_real_film_is_valid(
+    shared_data: Path, context: Context, tmp_path: Path
+) -> None:
+    films = [*(shared_data / "dicom" / "chest").glob("*.dcm")]
+    films += (shared_data / "dicom" / "chest_derived").glob("*.dcm")
+    for path in films:
+        if "deflated" in path.name:
+            continue
+        film = analysed(read_dataset(path))
+        for item in write_results([film], context):
+            assert errors_of(item.data, tmp_path) == [], (path.name, item.sop_class_uid)
+
+
+@pytest.mark.pacs("dsr2html")
+def test_each_number_stands_beside_its_name(
+    make_film: MakeFilm, context: Context, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.dcm"
+    path.write_bytes(write_results([make_film()], context)[0].data)
+    done = subprocess.run([debian("dsr2html"), str(path)], capture_output=True, check=True)
+    text = re.sub(r"<[^>]+>", " ", done.stdout.decode("utf-8", "replace"))
+    text = re.sub(r"\s+", " ", text)
+    assert "Certainty of Finding: 65.0 %" in text or "Certainty of Finding: 65 %" in text
+    assert "Fall of score when salient area is hidden: 31.0 %" in text
+
+
+@pytest.mark.pacs("dcmconv")
+def test_the_report_survives_implicit_vr(
+    make_film: MakeFilm, context: Context, tmp_path: Path
+) -> None:
+    film = make_film()
+    source, target = tmp_path / "explicit.dcm", tmp_path / "implicit.dcm"
+    source.write_bytes(write_results([film], context)[0].data)
+    subprocess.run([debian("dcmconv"), "+ti", str(source), str(target)], check=True)
+    assert findings_from_report(read_dataset(target)) == [film.findings]
+
+
+def test_files_begin_with_an_empty_preamble(make_film: MakeFilm, context: Context) -> None:
+    for item in write_results([make_film()], context):
+        assert item.data[:132] == bytes(128) + b"DICM"
+
+
+def test_the_text_reads_like_a_report(report: Dataset) -> None:
+    text = report_text(report)
+    assert "COVID-19 pneumonia, 65.0 %" in text
+    assert "Hiding that area lowers the score by 31.0 percentage points" in text.replace("\n", " ")
+    assert "FOR RESEARCH USE ONLY" in text.replace("\n", " ")
+
+
+def test_an_explanation_without_effect_is_called_weak(
+    make_film: MakeFilm, context: Context
+) -> None:
+    document = parsed(write_results([make_film(change=-0.02)], context)[0])
+    assert "take this explanation with care" in report_text(document).replace("\n", " ")
+
+
+def test_a_foreign_report_is_not_read_as_ours(report: Dataset) -> None:
+    report.Manufacturer = "Somebody"
+    with pytest.raises(ResultError, match="not a report of dicom-node"):
+        report_text(report)
+
+
+def test_the_film_is_named_as_evidence(make_film: MakeFilm, context: Context) -> None:
+    film = make_film()
+    document = parsed(write_results([film], context)[0])
+    series = document.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
+    named = series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    assert named == film.dataset.SOPInstanceUID
+
+
+def test_the_weights_are_named_with_every_number(report: Dataset) -> None:
+    for group in groups(report):
+        texts = [item.TextValue for item in group.ContentSequence if item.ValueType == "TEXT"]
+        assert f"weights={WEIGHTS}" in texts
+
+
+def test_contributing_equipment_names_acquisition_and_network(report: Dataset) -> None:
+    purposes = [
+        item.PurposeOfReferenceCodeSequence[0].CodeValue
+        for item in report.ContributingEquipmentSequence
+    ]
+    assert purposes == ["109101", "109102"]
+
+
+def test_a_study_uid_is_never_made_up(make_film: MakeFilm, context: Context) -> None:
+    film = make_film()
+    for item in write_results([film], context):
+        assert parsed(item).StudyInstanceUID == film.dataset.StudyInstanceUID
+
+
+def test_the_moment_of_writing_does_not_name_the_object(
+    make_film: MakeFilm, context: Context
+) -> None:
+    later = replace(context, analysed_at=datetime(2027, 1, 1, tzinfo=UTC))
+    first, again = write_results([make_film()], context), write_results([make_film()], later)
+    assert [a.sop_instance_uid for a in first] == [b.sop_instance_uid for b in again]
