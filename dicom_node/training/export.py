@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +55,7 @@ def export(run: Path, data: Path, models: Path) -> Bundle:
     fitted = _fit(network, of_split(cases, "val"), contract, recipe)
     folder = models / recipe.id
     folder.mkdir(parents=True, exist_ok=True)
-    digest = digest_of(run / BEST)
-    name = f"{recipe.version}-{digest.removeprefix('sha256:')[:8]}.weights.h5"
-    shutil.copyfile(run / BEST, folder / name)
+    name, digest = _store_weights(network, folder, recipe.version)
     document = _manifest(recipe, _texts(models, recipe.id), run, cases, fitted)
     document["weights"] = {
         "file": name,
@@ -72,6 +69,16 @@ def export(run: Path, data: Path, models: Path) -> Bundle:
     )
     (folder / MANIFEST).write_text(toml_text(document), encoding="utf8")
     return open_bundle(models, recipe.id)
+
+
+def _store_weights(network: Any, folder: Path, version: str) -> tuple[str, str]:
+    """Write the weights alone (a run's file holds the optimizer too); return name and digest."""
+    temporary = folder / "new.weights.h5"
+    network.save_weights(temporary)
+    digest = digest_of(temporary)
+    name = f"{version}-{digest.removeprefix('sha256:')[:8]}.weights.h5"
+    temporary.replace(folder / name)
+    return name, digest
 
 
 def _fit(network: Any, cases: tuple[Case, ...], contract: InputContract, recipe: Recipe) -> _Fitted:

@@ -32,11 +32,6 @@ from tests.node.peers import free_port, wait_for
 
 MakeRemote = Callable[..., Remote]
 
-# Where a connection is refused, pynetdicom leaves closing the socket to the garbage collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-)
-
 
 def test_report_and_capture_go_on_one_association_with_their_frozen_bytes(
     outbox: Outbox, remote: MakeRemote
