@@ -103,7 +103,9 @@ def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     console.print(_remotes_table(configuration))
 
 
-def schema(kind: Annotated[Schema, typer.Argument()] = Schema.NODE) -> None:
+def schema(
+    kind: Annotated[Schema, typer.Argument(help="Which file: node or remote.")] = Schema.NODE,
+) -> None:
     """Print the JSON Schema of node.toml, or of a file in remotes/, for editors."""
     from dicom_node.settings.reference import schema as schema_of
 

@@ -57,7 +57,9 @@ def list_(models: Models = None, as_json: Json = False) -> None:
 
 
 def verify(
-    bundle_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    bundle_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Model bundle; default: all.")
+    ] = None,
     models: Models = None,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +84,7 @@ def verify(
 
 
 def card(
-    bundle_id: Annotated[str, typer.Argument(metavar="ID")],
+    bundle_id: Annotated[str, typer.Argument(metavar="ID", help="Model bundle, e.g. covidnet.")],
     models: Models = None,
     as_json: Json = False,
 ) -> None:

@@ -85,9 +85,10 @@ class RunningNode:
         path = self.config / "remotes" / f"{ae_title.lower()}.toml"
         path.write_text("\n".join(lines) + "\n", "utf-8")
 
-    def start(self) -> None:
+    def start(self, role: str | None = None) -> None:
         command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(self.config)]
         command += ["--data-dir", str(self.data_dir)]
+        command += ["--role", role] if role else []
         log = (self.folder / "node.log").open("a")
         environment = {**os.environ, **self.environment}
         self.process = subprocess.Popen(command, stderr=log, env=environment)
@@ -197,7 +198,7 @@ class Orthanc:
     program: Path
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self, node_port: int) -> None:
+    def start(self, node_port: int, more: dict[str, list[object]] | None = None) -> None:
         settings = {
             "Name": "pacs",
             "StorageDirectory": str(self.folder / "db"),
@@ -208,7 +209,7 @@ class Orthanc:
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "DicomAlwaysAllowStore": False,
-            "DicomModalities": {"node": ["DICOMNODE", "127.0.0.1", node_port]},
+            "DicomModalities": {"node": ["DICOMNODE", "127.0.0.1", node_port], **(more or {})},
             "Plugins": [],
         }
         self.folder.mkdir(exist_ok=True)

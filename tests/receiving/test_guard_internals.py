@@ -1,4 +1,4 @@
-"""One test for each internal of pynetdicom that the guard leans on: an upgrade breaks here first."""
+"""One test for each internal of pynetdicom that the guard leans on: an upgrade fails here first."""
 
 from __future__ import annotations
 

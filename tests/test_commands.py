@@ -1,0 +1,250 @@
+"""The command line as a PACS admin uses it: what it prints, and which exit status it gives."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from dicom_node.cli.main import app
+from dicom_node.errors import NodeError
+from dicom_node.imaging.phantom import phantom_dataset
+from dicom_node.ledger import open_ledger
+from dicom_node.ledger.interface import Outgoing
+from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.records import (
+    Arrival,
+    Digest,
+    InstanceState,
+    ObjectKind,
+    Origin,
+    ResultObject,
+)
+
+ROOT = Path(__file__).parents[1]
+FINDINGS = {
+    "sop_instance_uid": "1.2.1",
+    "outcome": "analysed",
+    "reason": None,
+    "finding": {
+        "probabilities": {"normal": 0.1, "pneumonia": 0.2, "covid19": 0.7},
+        "threshold": 0.45,
+        "calibrated": True,
+    },
+}
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    done = CliRunner().invoke(app, ["config", "init", str(tmp_path / "site")])
+    assert done.exit_code == 0, done.output
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def run(site: Path) -> Run:
+    """Run a command on the site's configuration and data."""
+
+    def run(*arguments: str) -> Result:
+        more = ["--config", str(site), "--data-dir", str(site / "data")]
+        return CliRunner().invoke(app, [*arguments, *more])
+
+    return run
+
+
+@pytest.fixture
+def ledger(site: Path) -> SqliteLedger:
+    """A ledger with one reported and one declined film."""
+    made = open_ledger(site / "data" / "ledger.sqlite", who="test")
+    for number in (1, 2):
+        origin = Origin("PACS", "DICOMNODE", "10.0.0.5")
+        uid, digest = f"1.2.{number}", Digest(str(number) * 64)
+        made.received(Arrival(uid, "1.1", "1.2", f"{uid}.5", f"{uid}.6", digest, 9, origin))
+    first, other = made.claim_instances(InstanceState.RECEIVED, "w", 60, 2)
+    made.admitted(first.id, "w", "PA")
+    made.declined(other.id, "w", "view position LL is not frontal")
+    (first,) = made.claim_instances(InstanceState.ADMITTED, "w", 60, 1)
+    made.analysed(first.id, "w", json.dumps(FINDINGS), None)
+    made.quieten(0)
+    for _ in range(2):
+        study = made.claim_quiet_study("w", 60)
+        assert study is not None
+        item = ResultObject(
+            f"sr:{study.id}", ObjectKind.REPORT, f"2.25.{study.id}", "1.3", "2.25.9", Digest("d"), 1
+        )
+        outgoing = [Outgoing("PACS", (item,))] if study.id == first.study_id else []
+        made.reported(study, "w", outgoing, keep_hours=1, signature="s")
+    made.refused("STRANGER", "DICOMNODE", "10.0.0.9", "calling AE title not recognised")
+    return made
+
+
+def commands(
+    group: typer.Typer | object = app, path: tuple[str, ...] = ()
+) -> list[tuple[str, ...]]:
+    """Return every command, by its words."""
+    found = []
+    root = typer.main.get_command(group) if isinstance(group, typer.Typer) else group
+    for name, command in getattr(root, "commands", {}).items():
+        below = commands(command, (*path, name))
+        found += below or [(*path, name)]
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_command_explains_itself_and_its_options(command: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*command, "--help"])
+    assert done.exit_code == 0
+    leaf = typer.main.get_command(app)
+    for name in command:
+        leaf = leaf.commands[name]  # type: ignore[attr-defined]
+    assert leaf.help
+    for parameter in leaf.params:
+        assert getattr(parameter, "help", "x"), f"{command}: {parameter.name} has no help"
+
+
+def test_the_contract_s_commands_are_all_there() -> None:
+    words = {" ".join(command) for command in commands()}
+    wanted = {
+        "demo", "serve", "config check", "ae list", "ae echo", "ae add", "send", "cases list",
+        "cases show", "cases retry", "cases reanalyse", "outbox list", "outbox retry",
+        "outbox drop", "analyse", "models list", "models verify", "models card", "train",
+        "evaluate", "report", "templates check", "templates preview", "health",
+    }  # fmt: skip
+    assert wanted - words == set()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_each_command_in_the_docs_exists_with_its_options(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    known = {command: _options(command) for command in commands()}
+    for line in re.findall(r"dicom-node ((?:[a-z]+ ?)[^`\n]*)", text):
+        words = line.split()
+        command = next((c for c in known if tuple(words[: len(c)]) == c), None)
+        if words[0] not in {c[0] for c in known}:
+            continue
+        if command is None and len(words) > 1 and not words[1].startswith(("-", "[", "(")):
+            assert any(c[0] == words[0] and len(c) == 1 for c in known) or words[1] not in {
+                "list", "show", "add", "check",
+            }, line  # fmt: skip
+            continue
+        for option in re.findall(r"(--[a-z-]+)", line):
+            if command is not None:
+                assert option in known[command], f"{page}: {line}"
+
+
+def _options(command: tuple[str, ...]) -> set[str]:
+    leaf = typer.main.get_command(app)
+    for name in command:
+        leaf = leaf.commands[name]  # type: ignore[attr-defined]
+    return {option for parameter in leaf.params for option in parameter.opts} | {"--help"}
+
+
+def test_cases_are_listed_with_result_and_reason(run: Run, ledger: SqliteLedger) -> None:
+    rows = json.loads(run("cases", "list", "--json").stdout)
+    by_result = {row["result"]: row for row in rows}
+    assert by_result["covid19 70%"]["delivery"] == "1 waiting to PACS"
+    assert by_result[""]["reason"] == "view position LL is not frontal"
+    assert "covid19 70%" in run("cases").stdout
+
+
+def test_a_case_tells_its_story(run: Run, ledger: SqliteLedger) -> None:
+    shown = run("cases", "show", "1.2.1.5").stdout
+    for word in ("instance.received", "instance.analysed", "study.reported", "waiting"):
+        assert word in shown
+
+
+def test_the_findings_of_a_case_are_the_contract_s_json(run: Run, ledger: SqliteLedger) -> None:
+    (entry,) = json.loads(run("cases", "show", "1.2.1.5", "--json").stdout)
+    assert entry["outcome"] == "analysed"
+    assert entry["finding"]["probabilities"]["covid19"] == 0.7
+
+
+def test_a_declined_film_is_analysed_again_on_request(run: Run, ledger: SqliteLedger) -> None:
+    assert run("cases", "retry", "1.2.2.5").exit_code == 0
+    (instance,) = ledger.find_instances("1.2.2")
+    assert instance.state is InstanceState.RECEIVED
+    assert run("cases", "retry", "1.2.1.5").exit_code == 1
+
+
+def test_an_unknown_case_is_said_to_be_unknown(run: Run, ledger: SqliteLedger) -> None:
+    done = run("cases", "show", "4711")
+    assert isinstance(done.exception, NodeError)
+
+
+def test_deliveries_are_dropped_and_sent_again(run: Run, ledger: SqliteLedger) -> None:
+    (row,) = json.loads(run("outbox", "list", "--json").stdout)
+    assert (row["state"], row["destination"]) == ("waiting", "PACS")
+    assert run("outbox", "drop", str(row["id"])).exit_code == 0
+    (dropped,) = json.loads(run("outbox", "list", "--json", "--state", "expired").stdout)
+    assert "dropped by person:" in dropped["reason"]
+    assert run("outbox", "retry", "--all").exit_code == 0
+    (row,) = json.loads(run("outbox", "list", "--json").stdout)
+    assert row["state"] == "waiting"
+    assert run("outbox", "retry").exit_code == 2
+
+
+def test_a_rejected_sender_is_shown_with_the_command_that_adds_it(
+    run: Run, ledger: SqliteLedger, site: Path
+) -> None:
+    listed = json.loads(run("ae", "list", "--json").stdout)
+    (rejected,) = listed["rejected"]
+    add = rejected["add"].split()
+    assert add[:4] == ["dicom-node", "ae", "add", "STRANGER"]
+    done = CliRunner().invoke(app, add[1:])
+    assert done.exit_code == 0, done.output
+    titles = [row["ae_title"] for row in json.loads(run("ae", "list", "--json").stdout)["remotes"]]
+    assert titles == ["STRANGER"]
+    assert CliRunner().invoke(app, ["config", "check", "--config", str(site)]).exit_code == 0
+
+
+def test_an_ae_that_would_break_the_table_is_not_added(run: Run, site: Path) -> None:
+    arguments = ["ae", "add", "PACS", "--host", "10.0.0.5", "--config", str(site)]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, NodeError)
+    assert not (site / "remotes" / "pacs.toml").exists()
+
+
+def test_an_ae_is_not_overwritten(run: Run, site: Path) -> None:
+    arguments = ["ae", "add", "PACS", "--host", "10.0.0.5", "--port", "104", "--config", str(site)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, NodeError)
+    assert "exists already" in done.exception.message
+
+
+def test_a_node_that_never_ran_is_said_to_have_never_run(run: Run) -> None:
+    for command in (("cases",), ("outbox",), ("health",)):
+        done = run(*command)
+        assert isinstance(done.exception, NodeError)
+        assert "dicom-node serve" in done.exception.remedy
+
+
+def test_a_node_without_roles_is_not_healthy(run: Run, ledger: SqliteLedger) -> None:
+    done = run("health", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["roles"]["receive"]["sentence"] == "never started"
+
+
+def test_an_unknown_role_is_a_usage_error(run: Run) -> None:
+    assert run("serve", "--role", "dance").exit_code == 2
+
+
+def test_send_without_a_peer_says_what_to_check(tmp_path: Path) -> None:
+    film = tmp_path / "film.dcm"
+    phantom_dataset(rows=64, columns=64).save_as(film, enforce_file_format=True)
+    done = CliRunner().invoke(app, ["send", str(film), "--to", "127.0.0.1:1", "--aec", "X"])
+    assert isinstance(done.exception, NodeError)
+    assert "Check host and port" in done.exception.remedy
+    assert (
+        CliRunner().invoke(app, ["send", str(film), "--to", "nowhere", "--aec", "X"]).exit_code == 2
+    )
