@@ -32,10 +32,9 @@ def list_remotes(
     config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
 ) -> None:
     """List the AEs, their last contact, and who was rejected with how to add them."""
-    from rich.console import Console
     from rich.table import Table
 
-    from dicom_node.cli.options import configuration
+    from dicom_node.cli.options import configuration, wide_console
 
     settings = configuration(config, data_dir)
     contacts, refusals = _seen(settings)
@@ -44,14 +43,14 @@ def list_remotes(
     if as_json:
         typer.echo(json.dumps({"remotes": rows, "rejected": rejected}, indent=2))
         return
-    console = Console()
+    console = wide_console()
     table = Table("AE title", "address", "sends", "results to", "objects", "received", "sent",
                   "waiting", "last error", box=None)  # fmt: skip
     for row in rows:
         table.add_row(
             row["ae_title"], row["address"] or "-", "yes" if row["may_send"] else "no",
             ", ".join(row["results_to"]), ", ".join(row["objects"]),
-            (row["last_received_at"] or "never")[:19], (row["last_sent_at"] or "never")[:19],
+            _short(row["last_received_at"]), _short(row["last_sent_at"]),
             str(row["waiting"]), row["last_error"] or "",
         )  # fmt: skip
     console.print(table if rows else "The AE table is empty: every sender is rejected.")
@@ -64,6 +63,10 @@ def list_remotes(
         )  # fmt: skip
         if item["add"]:
             console.print("  To allow it: " + item["add"], markup=False, soft_wrap=True)
+
+
+def _short(moment: str | None) -> str:
+    return moment[:19].replace("T", " ") if moment else "never"
 
 
 def _seen(settings: Configuration) -> tuple[dict[str, PeerContact], Sequence[Refusal]]:
@@ -137,7 +140,8 @@ def add(
         "results_to": results_to or [],
     }
     path = add_remote(configuration(config, None), wanted)
-    typer.echo(f"Wrote {path}. Try `dicom-node ae echo {shlex.quote(ae_title)}`.")
+    where = "" if config is None else f" --config {shlex.quote(str(config))}"
+    typer.echo(f"Wrote {path}. Try `dicom-node ae echo {shlex.quote(ae_title)}{where}`.")
 
 
 def echo(

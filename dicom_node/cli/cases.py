@@ -46,10 +46,9 @@ def list_cases(
     limit: Annotated[int, typer.Option(min=1, help="How many, latest first.")] = 50,
 ) -> None:
     """List studies, the latest change first."""
-    from rich.console import Console
     from rich.table import Table
 
-    from dicom_node.cli.options import configuration, ledger_of
+    from dicom_node.cli.options import configuration, ledger_of, wide_console
 
     ledger = ledger_of(configuration(config, data_dir))
     rows = [_row(ledger, study) for study in ledger.studies(limit=limit)]
@@ -59,10 +58,10 @@ def list_cases(
     table = Table("ID", "changed (UTC)", "state", "films", "result", "delivery", "why", box=None)
     for row in rows:
         table.add_row(
-            str(row["id"]), row["changed_at"][:19], row["state"], row["films"], row["result"],
-            row["delivery"], row["reason"] or "",
+            str(row["id"]), row["changed_at"][:19].replace("T", " "), row["state"],
+            row["films"], row["result"], row["delivery"], row["reason"] or "",
         )  # fmt: skip
-    Console().print(table)
+    wide_console().print(table)
 
 
 def _row(ledger: Ledger, study: Study) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def _row(ledger: Ledger, study: Study) -> dict[str, Any]:
         "result": ", ".join(filter(None, map(_finding, instances))),
         "delivery": _counted(f"{item.state} to {item.destination}" for item in deliveries),
         "reason": "; ".join(
-            dict.fromkeys(filter(None, [study.reason, *(item.reason for item in instances)]))
+            dict.fromkeys(filter(None, [*(item.reason for item in instances), study.reason]))
         )
         or None,
     }

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from dicom_node.ledger import Ledger
     from dicom_node.settings import Configuration
+
+_WIDTH = 160
 
 ConfigOption = Annotated[
     Path | None,
@@ -49,6 +53,14 @@ def ledger_of(configuration: Configuration) -> Ledger:
             remedy="Start it with `dicom-node serve`, or name its folder with --data-dir.",
         )
     return open_ledger(configuration.ledger_path, who=person())
+
+
+def wide_console() -> Console:
+    """Return a console for tables: a terminal's own width, and room enough in a file or pipe."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)
 
 
 def person() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,9 +44,6 @@ def list_deliveries(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100,
 ) -> None:
     """List deliveries, newest first."""
-    from rich.console import Console
-    from rich.table import Table
-
     from dicom_node.cli.options import configuration, ledger_of
     from dicom_node.records import DeliveryState
 
@@ -54,7 +51,7 @@ def list_deliveries(
         raise typer.BadParameter(f"{state!r}: there are {', '.join(DeliveryState)}.")
     ledger = ledger_of(configuration(config, data_dir))
     wanted = None if state is None else DeliveryState(state)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": item.id,
             "study": item.study_id,
@@ -73,14 +70,22 @@ def list_deliveries(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
+    _print(rows)
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from dicom_node.cli.options import wide_console
+
     table = Table("ID", "study", "object", "to", "state", "tries", "next (UTC)", "why", box=None)
     for row in rows:
-        due = str(row["next_attempt_at"])[:19] if row["state"] == "waiting" else ""
+        due = row["next_attempt_at"][:19].replace("T", " ") if row["state"] == "waiting" else ""
         table.add_row(
-            str(row["id"]), str(row["study"]), str(row["object"]), str(row["destination"]),
-            str(row["state"]), str(row["attempts"]), due, str(row["reason"] or ""),
+            str(row["id"]), str(row["study"]), row["object"], row["destination"], row["state"],
+            str(row["attempts"]), due, row["reason"] or "",
         )  # fmt: skip
-    Console().print(table)
+    wide_console().print(table)
 
 
 def retry(
