@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from dicom_node.findings import FilmFindings, SaliencyMap
+from dicom_node.errors import ResultError
+from dicom_node.findings import FilmFindings, Outcome, SaliencyMap
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.templates import Template
 from dicom_node.uids import derived_uid
@@ -18,10 +19,11 @@ from dicom_node.uids import derived_uid
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnalysedFilm:
-    """One film.
+    """One film of the study.
 
     ``dataset``: the source as received. ``film``: display grey levels, float32 in [0, 1], bright =
-    dense, shape (Rows, Columns). ``digest``: SHA-256 of the stored source.
+    dense, shape (Rows, Columns). ``digest``: SHA-256 of the stored source. A declined or failed
+    film has no ``saliency``, and its ``film`` is not looked at (shape (0, 0) will do).
     """
 
     dataset: Dataset
@@ -29,6 +31,11 @@ class AnalysedFilm:
     findings: FilmFindings
     saliency: tuple[SaliencyMap, ...]
     digest: str
+
+    @property
+    def is_analysed(self) -> bool:
+        """Whether there are findings to show; the others are only mentioned."""
+        return self.findings.outcome is Outcome.ANALYSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,44 @@ class Context:
         """Return the series of a kind of object: one a study and node, whatever the suite."""
         return derived_uid("series", str(source.StudyInstanceUID), kind, self.node_ae_title)
 
-    def suite(self) -> str:
-        """Return what names the suite in derived UIDs."""
-        return "|".join(
-            f"{card.id}:{card.version}:{card.weights}" for card in self.networks.values()
+    def cards(self, films: Sequence[AnalysedFilm]) -> tuple[NetworkCard, ...]:
+        """Return the networks that answered on ``films``, in the version that answered.
+
+        That may be older than the configured one; only title and intended use are taken from
+        there.
+        """
+        found: dict[tuple[str, str, str], NetworkCard] = {}
+        for film in films:
+            for name, ran in film.findings.suite.items():
+                known = self.networks.get(name)
+                found.setdefault(
+                    (name, ran.version, ran.weights),
+                    NetworkCard(
+                        id=name,
+                        title=known.title if known else name,
+                        version=ran.version,
+                        weights=ran.weights,
+                        intended_use=known.intended_use if known else "",
+                    ),
+                )
+        return tuple(found[key] for key in sorted(found))
+
+    def detector(self, film: AnalysedFilm) -> NetworkCard:
+        """Return the network that named the finding. Raises `ResultError` if none is stated."""
+        name = film.saliency[0].network if film.saliency else next(iter(film.findings.suite), "")
+        for card in self.cards([film]):
+            if card.id == name:
+                return card
+        raise ResultError(
+            f"The findings on {film.findings.sop_instance_uid} do not say which network answered.",
+            remedy="Analyse the film again: `dicom-node cases reanalyse`.",
         )
+
+    def facts(self, films: Sequence[AnalysedFilm]) -> tuple[str, ...]:
+        """Return what a result of ``films`` follows from, for derived UIDs."""
+        sources = (
+            f"{film.dataset.SOPInstanceUID}:{film.digest}:{film.findings.outcome}" for film in films
+        )
+        cards = (*self.cards(films), *self.networks.values())
+        suite = sorted({f"{card.id}:{card.version}:{card.weights}" for card in cards})
+        return (*sources, *suite, self.template.digest, self.node_ae_title)

@@ -1,7 +1,7 @@
 """Who and what: patient, study and equipment modules of every result, copied from the source.
 
-Patient identity and character set leave as they came (results.md section 7; fault 36): what was
-written is read back and compared before anything leaves.
+Patient identity and character set leave as they came: what was written is read back and compared
+before anything leaves.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -29,16 +29,24 @@ IMPLEMENTATION_CLASS_UID = derived_uid("implementation class")
 
 PATIENT = (
     "PatientName", "PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence",
-    "OtherPatientIDsSequence", "PatientBirthDate", "PatientBirthTime", "PatientSex",
-    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "TypeOfPatientID", "OtherPatientIDsSequence", "PatientBirthDate", "PatientBirthTime",
+    "PatientSex", "QualityControlSubject", "PatientIdentityRemoved", "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
 )  # fmt: skip
 STUDY = (
     "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
     "IssuerOfAccessionNumberSequence", "ReferringPhysicianName", "StudyDescription",
     "ProcedureCodeSequence", "PatientAge", "PatientSize", "PatientWeight",
-    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialSubjectID",
-    "InstitutionName",
 )  # fmt: skip
+TRIAL = (
+    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "ClinicalTrialProtocolEthicsCommitteeName",
+    "ClinicalTrialProtocolEthicsCommitteeApprovalNumber", "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription", "LongitudinalTemporalOffsetFromEvent",
+    "LongitudinalTemporalEventType",
+)  # fmt: skip
+INSTITUTION = ("InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName")
 _TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
@@ -50,26 +58,34 @@ _IDENTIFIERS = (
     "Manufacturer",
 )  # fmt: skip
 _AGE = re.compile(r"\d{3}[DWMY]")
+_OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 
-_COMPARED = (
+IDENTITY = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
-    "StudyInstanceUID", "AccessionNumber", "StudyID", "StudyDescription", "ReferringPhysicianName",
+    "StudyInstanceUID", "AccessionNumber",
 )  # fmt: skip
+"""What must be the same in source and result."""
+
+_PATIENT_ALONE = tuple(key for key in IDENTITY if key.startswith(("Patient", "Issuer")))
+"""What every film of a study must share."""
+
+_ENCODING_FAILED = "Failed to encode value"
+"""How pydicom's warning begins when it writes question marks for what a character set has not."""
 
 
 def copy_identity(source: Dataset, target: Dataset) -> None:
     """Copy patient, study and character set of ``source`` into ``target``, nothing invented."""
-    for keyword in (*PATIENT, *STUDY):
+    for keyword in (*PATIENT, *STUDY, *TRIAL, *INSTITUTION):
         if keyword in target:
             del target[keyword]
         if keyword in source and not _is_malformed_age(keyword, source):
             target[keyword] = deepcopy(source[keyword])
         elif keyword in _TYPE_2:
             setattr(target, keyword, "")
-    if "SpecificCharacterSet" in source:
-        target.SpecificCharacterSet = source.SpecificCharacterSet
-    elif "SpecificCharacterSet" in target:
+    if "SpecificCharacterSet" in target:
         del target.SpecificCharacterSet
+    if "SpecificCharacterSet" in source:
+        target["SpecificCharacterSet"] = deepcopy(source["SpecificCharacterSet"])
 
 
 def _is_malformed_age(keyword: str, source: Dataset) -> bool:
@@ -78,17 +94,43 @@ def _is_malformed_age(keyword: str, source: Dataset) -> bool:
 
 
 def evidence_of(source: Dataset) -> Dataset:
-    """Return what a report needs of its source, with empty values where films leave them out."""
+    """Return what highdicom needs of a source to refer to it.
+
+    Nothing of the patient: that comes by `copy_identity`, and highdicom's warnings quote names.
+    """
     evidence = Dataset()
-    for keyword in (*_TYPE_2, *_IDENTIFIERS):
+    for keyword in _TYPE_2:
+        setattr(evidence, keyword, "")
+    for keyword in _IDENTIFIERS:
         setattr(evidence, keyword, source.get(keyword) or "")
     return evidence
+
+
+def requests_of(source: Dataset) -> list[Dataset]:
+    """Return the Referenced Request Sequence that follows from the source's Request Attributes."""
+    return [_request(source, item) for item in source.get("RequestAttributesSequence") or ()]
+
+
+def _request(source: Dataset, attributes: Dataset) -> Dataset:
+    request = Dataset()
+    request.StudyInstanceUID = attributes.get("StudyInstanceUID") or source.StudyInstanceUID
+    for keyword in (
+        "AccessionNumber", "RequestedProcedureID", "RequestedProcedureDescription",
+        "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest",
+    ):  # fmt: skip
+        given = attributes.get(keyword) or (
+            source.get(keyword) if keyword == "AccessionNumber" else None
+        )
+        setattr(request, keyword, given or "")
+    for keyword in ("ReferencedStudySequence", "RequestedProcedureCodeSequence"):
+        setattr(request, keyword, deepcopy(attributes.get(keyword)) or [])
+    return request
 
 
 def timezone_of(source: Dataset, moment: datetime) -> timezone:
     """Return the source's time zone, or this machine's where it states none."""
     text = str(source.get("TimezoneOffsetFromUTC") or "").strip()
-    if len(text) == 5 and text[0] in "+-" and text[1:].isdigit():
+    if _OFFSET.fullmatch(text):
         minutes = int(text[1:3]) * 60 + int(text[3:5])
         return timezone(timedelta(minutes=-minutes if text[0] == "-" else minutes))
     offset = moment.astimezone().utcoffset()
@@ -105,38 +147,45 @@ def set_times(source: Dataset, target: Dataset, moment: datetime) -> None:
     target.TimezoneOffsetFromUTC = local.strftime("%z")
 
 
-def set_equipment(source: Dataset, target: Dataset, networks: Sequence[NetworkCard]) -> None:
-    """Name this node as the equipment, and what contributed: acquisition and each network."""
+def set_equipment(
+    source: Dataset, target: Dataset, networks: Iterable[NetworkCard], node_ae_title: str
+) -> None:
+    """Name this node as the equipment, and what contributed: acquisition and each network.
+
+    The serial number of a node is its AE title: what tells it from other nodes of the hospital.
+    """
     target.Manufacturer = MANUFACTURER
     target.ManufacturerModelName = MODEL_NAME
     target.SoftwareVersions = __version__
-    target.DeviceSerialNumber = __version__
+    target.DeviceSerialNumber = node_ae_title
     items = [_acquisition(source), *(_network(card) for card in networks)]
     target.ContributingEquipmentSequence = [item for item in items if item is not None]
 
 
-def _purpose(value: str, meaning: str) -> Dataset:
+def code_item(value: str, scheme: str, meaning: str) -> Dataset:
+    """Return a coded entry of PS3.3 section 8.8."""
     code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code
 
 
 def _acquisition(source: Dataset) -> Dataset | None:
-    manufacturer = str(source.get("Manufacturer") or "")
-    if not manufacturer:
+    if not source.get("Manufacturer"):
         return None
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [_purpose("109101", "Acquisition Equipment")]
-    item.Manufacturer = manufacturer
-    for keyword in ("ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber"):
+    item.PurposeOfReferenceCodeSequence = [code_item("109101", "DCM", "Acquisition Equipment")]
+    for keyword in (
+        "Manufacturer", "InstitutionName", "StationName", "ManufacturerModelName",
+        "DeviceSerialNumber", "SoftwareVersions",
+    ):  # fmt: skip
         if source.get(keyword):
-            setattr(item, keyword, source.get(keyword))
+            item[keyword] = deepcopy(source[keyword])
     return item
 
 
 def _network(card: NetworkCard) -> Dataset:
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [_purpose("109102", "Processing Equipment")]
+    item.PurposeOfReferenceCodeSequence = [code_item("109102", "DCM", "Processing Equipment")]
     item.Manufacturer = MANUFACTURER
     item.ManufacturerModelName = card.title[:64]
     item.SoftwareVersions = card.version
@@ -145,8 +194,12 @@ def _network(card: NetworkCard) -> Dataset:
     return item
 
 
-def file_bytes(dataset: Dataset) -> bytes:
-    """Return ``dataset`` as a Part 10 file, Explicit VR Little Endian, zero preamble."""
+def file_bytes(dataset: Dataset, source: Dataset) -> bytes:
+    """Return a result as a Part 10 file, Explicit VR Little Endian, zero preamble.
+
+    Raises `IdentityNotPreserved` unless it reads back as of the patient of ``source``, and with
+    every text in it, down to the descriptions, whole.
+    """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -157,21 +210,57 @@ def file_bytes(dataset: Dataset) -> bytes:
     plain.update({tag: dataset[tag] for tag in dataset.keys() if tag.group != 2})  # noqa: SIM118
     file = FileDataset("", plain, preamble=bytes(128), file_meta=meta)
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A name that its character set cannot hold is written as "?": `check_identity` sees it.
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as said:
+        # Values that break their VR are copied as they came; lost characters are an error, below.
+        warnings.simplefilter("always")
         file.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    check_identity(source, data)
+    if any(str(warning.message).startswith(_ENCODING_FAILED) for warning in said):
+        raise IdentityNotPreserved(
+            f"The Specific Character Set of {source.SOPInstanceUID} cannot hold the texts of its"
+            " result."
+        )
+    return data
+
+
+def check_one_patient(sources: Sequence[Dataset]) -> None:
+    """Raise `IdentityNotPreserved` unless all films are of one study and one patient."""
+    for keyword in ("StudyInstanceUID", *_PATIENT_ALONE):
+        if len({_comparable(source, keyword) for source in sources}) > 1:
+            raise IdentityNotPreserved(
+                f"The films of study {sources[0].StudyInstanceUID} differ in {keyword}.",
+                remedy="Correct the study in the PACS and send it again.",
+            )
 
 
 def check_identity(source: Dataset, data: bytes) -> None:
-    """Raise `IdentityNotPreserved` unless ``data``, read back, is of the source's patient."""
+    """Raise `IdentityNotPreserved` unless ``data``, read back, is of the source's patient.
+
+    Values are compared as text, each in the character set that its data set names. A value in
+    bytes that its character set does not have cannot be compared, and is not let through.
+    """
     with warnings.catch_warnings():
+        # The source's own values may break their VR or name an unknown character set.
         warnings.simplefilter("ignore")
         written = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
-        for keyword in _COMPARED:
-            if str(written.get(keyword) or "") != str(source.get(keyword) or ""):
+        for keyword in IDENTITY:
+            if not _is_same(source, written, keyword):
                 raise IdentityNotPreserved(
                     f"{keyword} of the result of {source.SOPInstanceUID} is not the source's:"
                     " the film's Specific Character Set cannot hold it."
                 )
+
+
+def _is_same(source: Dataset, written: Dataset, keyword: str) -> bool:
+    before, after = source.get(keyword) or "", written.get(keyword) or ""
+    if str(before) != str(after):
+        return False
+    # Bytes that the named character set does not have: pydicom has read them as U+FFFD, and what
+    # they were is lost.
+    return "\N{REPLACEMENT CHARACTER}" not in str(before)
+
+
+def _comparable(source: Dataset, keyword: str) -> str:
+    # Empty trailing components and spaces say nothing (PS3.5 6.2.1.1).
+    return str(source.get(keyword) or "").rstrip("^= ").strip()

@@ -3,63 +3,76 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
 
 from dicom_node.errors import ResultError
 from dicom_node.findings import (
+    FINDING_CLASSES,
     Detection,
     Evidence,
     FilmFindings,
     NetworkVersion,
     Outcome,
 )
+from dicom_node.results.groups import fraction_of
 from dicom_node.results.modules import MANUFACTURER
 
-_WIDTH = 74
-_MEASUREMENTS, _GROUP, _TRACKING, _COMMENT = "126010", "125007", "112039", "121106"
-_ALGORITHM, _VERSION, _PARAMETERS, _FINDING = "111001", "111003", "111002", "121071"
-_CERTAINTY, _SCORE, _CHANGE = "111012", "class-score", "change-when-hidden"
-_CLASS_OF_CODE = {"882784691000119100": "covid19", "233604007": "pneumonia", "17621005": "normal"}
+_WIDTH, _LABEL = 74, 42
+_MEASUREMENTS, _GROUP, _TRACKING, _FINDING = "126010", "125007", "112039", "121071"
+_SITE = "363698007"
+_ALGORITHM, _VERSION, _PARAMETERS = "111001", "111003", "111002"
+_NOT_SAID = frozenset({_TRACKING, _ALGORITHM, _VERSION, _PARAMETERS})
+_IMPRESSION = "impression"
+_UNREADABLE = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A measurement: its name, the rounded value that people see, and the exact one."""
+
+    name: str
+    shown: str
+    exact: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """One measurement group, read back."""
+    """One measurement group, read back. ``codes`` are coded results such as the outcome."""
 
     tracking: str
-    finding: str
-    finding_code: str
-    numbers: Mapping[str, tuple[str, float]]
-    comment: str
-    algorithm: str
+    numbers: tuple[_Number, ...]
+    codes: tuple[tuple[str, str, str], ...]
+    texts: tuple[tuple[str, str], ...]
     version: str
     parameters: Mapping[str, str]
     source: str
 
+    @property
+    def output(self) -> str:
+        """What the group is about: "impression", a class, or "" for a film without findings."""
+        return self.parameters.get("output", "")
+
 
 def report_text(document: Dataset) -> str:
     """Return the report as plain text. Raises `ResultError` for a report that is not ours."""
-    groups = _groups(document)
+    films = _films(document)
     lines = ["CHEST RADIOGRAPH: AI ANALYSIS", "=" * 29, ""]
-    lines += [*_facts(document), ""]
-    for source in dict.fromkeys(group.source for group in groups):
-        lines += _film([group for group in groups if group.source == source])
+    lines += [str(document.get("SeriesDescription") or ""), "", *_facts(document), ""]
+    for groups in films.values():
+        lines += _film(groups) if groups[0].output else _mention(groups[0])
     return "\n".join(lines).rstrip() + "\n"
 
 
 def findings_from_report(document: Dataset) -> list[FilmFindings]:
     """Return the findings a film, as far as the report holds them.
 
-    Raises `ResultError` for a report that is not ours.
+    Probabilities come back as they were, to 15 significant digits. Of several networks only the
+    one that named the finding is known here. Raises `ResultError` for a report that is not ours.
     """
-    groups = _groups(document)
-    return [
-        _findings(source, [group for group in groups if group.source == source])
-        for source in dict.fromkeys(group.source for group in groups)
-    ]
+    return [_findings(source, groups) for source, groups in _films(document).items()]
 
 
 def _facts(document: Dataset) -> Iterator[str]:
@@ -80,79 +93,120 @@ def _date(text: str) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
 
 
-def _film(groups: list[_Group]) -> Iterator[str]:
+def _film(groups: Sequence[_Group]) -> Iterator[str]:
     impression, classes = groups[0], groups[1:]
+    (_, headline), *texts = impression.texts
     yield impression.tracking.upper()
-    headline, _, rest = impression.comment.partition(". ")
-    yield headline
-    yield ""
-    yield from _paragraph(rest)
+    yield from _paragraph(headline)
     yield ""
     for group in classes:
-        for code, (name, value) in group.numbers.items():
-            if code in (_CERTAINTY, _SCORE):
-                yield f"  {group.tracking:<36}{value:6.1f} %   {name}"
+        yield from (_line(group.tracking, number) for number in group.numbers)
+    for number in impression.numbers[1:]:
+        yield _line(number.name, number, named=False)
     yield ""
-    yield from _paragraph(
-        f"Technique: {impression.algorithm} {impression.version},"
-        f" {impression.parameters.get('weights', '')[:15]}…"
+    for name in dict.fromkeys(name for name, _ in texts):
+        yield from (name, "-" * len(name))
+        for text in (text for other, text in texts if other == name):
+            yield from _paragraph(text)
+        yield ""
+    for group in classes:
+        for _, text in group.texts:
+            yield from _paragraph(f"{group.tracking}: {text}")
+    yield ""
+
+
+def _mention(group: _Group) -> Iterator[str]:
+    yield group.tracking.upper()
+    for _, _, meaning in group.codes:
+        yield from _paragraph(meaning)
+    for name, text in group.texts:
+        yield from _paragraph(f"{name}: {text}")
+    yield ""
+
+
+def _line(label: str, number: _Number, *, named: bool = True) -> str:
+    line = f"  {label:<{_LABEL}}{number.shown:>7} %"
+    return f"{line}   {number.name}" if named else line
+
+
+def _paragraph(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH)
+
+
+def _findings(source: str, groups: Sequence[_Group]) -> FilmFindings:
+    try:
+        return _analysed(source, groups) if groups[0].output else _without(source, groups[0])
+    except _UNREADABLE as error:
+        raise _foreign("its numbers are not where they belong") from error
+
+
+def _analysed(source: str, groups: Sequence[_Group]) -> FilmFindings:
+    impression, parameters = groups[0], groups[0].parameters
+    found = {group.output: fraction_of(group.numbers[0].exact) for group in groups[1:]}
+    named = dict(zip(parameters["numbers"].split(), impression.numbers, strict=True))
+    evidence = Evidence(
+        **{key: fraction_of(value.exact) for key, value in named.items() if key != "probability"}
     )
-    for group in classes:
-        yield from _paragraph(f"{group.tracking}: {group.comment}", indent="  ")
-    yield ""
-
-
-def _paragraph(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
-
-
-def _findings(source: str, groups: list[_Group]) -> FilmFindings:
-    impression = groups[0]
-    probabilities = {
-        _CLASS_OF_CODE[group.finding_code]: next(
-            value / 100
-            for code, (_, value) in group.numbers.items()
-            if code in (_CERTAINTY, _SCORE)
-        )
-        for group in groups[1:]
-    }
-    parameters = impression.parameters
-    change = impression.numbers.get(_CHANGE)
     return FilmFindings(
         sop_instance_uid=source,
         outcome=Outcome.ANALYSED,
         finding=Detection(
-            probabilities=probabilities,
+            probabilities={name: found[name] for name in FINDING_CLASSES if name in found},
             threshold=float(parameters["threshold"]),
             calibrated=parameters["calibrated"] == "yes",
         ),
-        evidence=None if change is None else Evidence(change_when_hidden=change[1] / 100),
+        evidence=None if evidence == Evidence() else evidence,
         suite={parameters["network"]: NetworkVersion(impression.version, parameters["weights"])},
     )
 
 
-def _groups(document: Dataset) -> list[_Group]:
+def _without(source: str, group: _Group) -> FilmFindings:
+    _, value, _ = group.codes[0]
+    outcome = Outcome.DECLINED if value == str(Outcome.DECLINED) else Outcome.FAILED
+    return FilmFindings(source, outcome, reason=group.texts[0][1])
+
+
+def _films(document: Dataset) -> dict[str, list[_Group]]:
+    """Return the groups by film, films and groups in the report's order."""
     if document.get("Modality") != "SR" or document.get("Manufacturer") != MANUFACTURER:
-        raise ResultError(
-            "This is not a report of dicom-node.",
-            remedy="Give it a file that the node has written (Modality SR).",
-        )
-    measurements = next(item for item in _children(document) if _name(item) == _MEASUREMENTS)
-    return [_group(item) for item in _children(measurements) if _name(item) == _GROUP]
+        raise _foreign("it is no Structured Report of this software")
+    films: dict[str, list[_Group]] = {}
+    try:
+        measurements = next(item for item in _children(document) if _name(item) == _MEASUREMENTS)
+        for item in _children(measurements):
+            if _name(item) == _GROUP:
+                group = _group(item)
+                films.setdefault(group.source, []).append(group)
+    except _UNREADABLE as error:
+        raise _foreign("its content is not the one that we write") from error
+    return films
+
+
+def _foreign(why: str) -> ResultError:
+    return ResultError(
+        f"This is not a report of dicom-node: {why}.",
+        remedy="Give it a file that the node has written (Modality SR).",
+    )
 
 
 def _group(item: Dataset) -> _Group:
-    children = {_name(child): child for child in _children(item)}
-    finding = children[_FINDING].ConceptCodeSequence[0]
-    parameters = [str(child.TextValue) for child in _children(item) if _name(child) == _PARAMETERS]
+    texts = [(_name(child), child) for child in _children(item, "TEXT")]
+    fixed = {name: str(child.TextValue) for name, child in texts}
+    parameters = [str(child.TextValue) for name, child in texts if name == _PARAMETERS]
     return _Group(
-        tracking=str(children[_TRACKING].TextValue),
-        finding=str(finding.CodeMeaning),
-        finding_code=str(finding.get("CodeValue") or finding.get("LongCodeValue")),
-        numbers={_name(child): _number(child) for child in _children(item, "NUM")},
-        comment=str(children[_COMMENT].TextValue),
-        algorithm=str(children[_ALGORITHM].TextValue),
-        version=str(children[_VERSION].TextValue),
+        tracking=fixed[_TRACKING],
+        numbers=tuple(_number(child) for child in _children(item, "NUM")),
+        codes=tuple(
+            (_meaning(child), _value(child.ConceptCodeSequence[0]), _said(child))
+            for child in _children(item, "CODE")
+            if child.RelationshipType == "CONTAINS" and _name(child) not in (_FINDING, _SITE)
+        ),
+        texts=tuple(
+            (_meaning(child), str(child.TextValue))
+            for name, child in texts
+            if name not in _NOT_SAID
+        ),
+        version=fixed.get(_VERSION, ""),
         parameters=dict(text.split("=", 1) for text in parameters),
         source=_source_of(item),
     )
@@ -172,11 +226,23 @@ def _children(item: Dataset, value_type: str | None = None) -> Iterator[Dataset]
 
 def _name(item: Dataset) -> str:
     names = item.get("ConceptNameCodeSequence")
-    if not names:
-        return ""
-    return str(names[0].get("CodeValue") or names[0].get("LongCodeValue"))
+    return _value(names[0]) if names else ""
 
 
-def _number(item: Dataset) -> tuple[str, float]:
-    meaning = str(item.ConceptNameCodeSequence[0].CodeMeaning)
-    return meaning, float(item.MeasuredValueSequence[0].NumericValue)
+def _meaning(item: Dataset) -> str:
+    return str(item.ConceptNameCodeSequence[0].CodeMeaning)
+
+
+def _value(code: Dataset) -> str:
+    return str(code.get("CodeValue") or code.get("LongCodeValue"))
+
+
+def _said(item: Dataset) -> str:
+    return str(item.ConceptCodeSequence[0].CodeMeaning)
+
+
+def _number(item: Dataset) -> _Number:
+    value = item.MeasuredValueSequence[0]
+    exact = value.get("FloatingPointValue")
+    shown = str(value.NumericValue)
+    return _Number(_meaning(item), shown, float(shown if exact is None else exact))

@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import string
-import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dicom_node.errors import TemplateInvalid
 from dicom_node.findings import FINDING_CLASSES
+from dicom_node.settings.faults import Fault, explain
+from dicom_node.settings.source import Source, parse, read_text
 
 _LO = 64
 """Characters in a Long String (PS3.5 section 6.2): code meanings and Series Descriptions."""
+
+
+def _ascii(text: str) -> str:
+    foreign = sorted({character for character in text if not " " <= character <= "~"})
+    if foreign:
+        raise ValueError(
+            f"{foreign[0]!r} is not plain ASCII, and some films' character sets cannot hold it"
+        )
+    return text
+
+
+def _words(*names: str) -> AfterValidator:
+    """Return a check that a text has no placeholder but ``names``, and no format of its own."""
+
+    def check(text: str) -> str:
+        try:
+            parts = list(string.Formatter().parse(text))
+        except ValueError as error:
+            raise ValueError(f"{error}; write {{{{ for a brace") from error
+        for _, name, form, conversion in parts:
+            if name is not None and (name not in names or form or conversion):
+                known = ", ".join(f"{{{each}}}" for each in names) or "none"
+                raise ValueError(f"placeholder {{{name}}} is not known here; there are: {known}")
+        return text
+
+    return AfterValidator(check)
+
+
+Ascii = Annotated[str, Field(min_length=1), AfterValidator(_ascii)]
+Label = Annotated[str, Field(min_length=1, max_length=_LO), AfterValidator(_ascii)]
+Plain = Annotated[str, Field(min_length=1), _words()]
 
 
 class _Part(BaseModel):
@@ -24,49 +58,41 @@ class _Part(BaseModel):
 class Code(_Part):
     """A coded concept: Code Value, Coding Scheme Designator, Code Meaning (PS3.3 section 8)."""
 
-    value: str = Field(min_length=1)
-    scheme: str = Field(min_length=1, max_length=16)
-    meaning: str = Field(min_length=1, max_length=_LO)
+    value: Ascii
+    scheme: str = Field(min_length=1, max_length=16, pattern=r"^[A-Z0-9_]+$")
+    meaning: Label
 
 
-def _placeholders(allowed: frozenset[str], text: str) -> str:
-    named = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-    foreign = named - allowed
-    if foreign:
-        names = ", ".join(sorted(allowed))
-        raise ValueError(f"unknown placeholder {{{min(foreign)}}}; there are: {names}")
-    return text
+class Grade(_Part):
+    """The words for a probability of ``at_least`` so much, in [0, 1]."""
+
+    at_least: float = Field(ge=0.0, le=1.0)
+    words: Ascii
 
 
-_WORDS = frozenset(
-    {
-        "finding",
-        "probability",
-        "threshold",
-        "network",
-        "version",
-        "calibration",
-        "explanation",
-        "research",
-    }
-)
+_Headline = Annotated[Ascii, _words("finding", "probability", "threshold", "grade")]
 
 
 class Impression(_Part):
     """The first group of the report."""
 
-    headline: str
-    abstained: str
-    tracking: str = Field(max_length=_LO)
-    comment: str
-    calibrated: str
-    uncalibrated: str
+    tracking: str = Field(min_length=1, max_length=_LO - 12)
+    headline: _Headline
+    headline_uncalibrated: Annotated[Ascii, _words("finding", "probability", "threshold")]
+    abstained: Annotated[Ascii, _words("threshold")]
     abstained_finding: Code
+    basis: Annotated[Ascii, _words("network", "version", "digest", "threshold")]
+    calibrated: Annotated[Ascii, _words()]
+    uncalibrated: Annotated[Ascii, _words()]
+    grades: tuple[Grade, ...] = Field(min_length=1)
 
-    @field_validator("headline", "abstained", "comment")
+    @field_validator("grades")
     @classmethod
-    def _known_words(cls, text: str) -> str:
-        return _placeholders(_WORDS, text)
+    def _descending_to_zero(cls, grades: tuple[Grade, ...]) -> tuple[Grade, ...]:
+        steps = [grade.at_least for grade in grades]
+        if steps != sorted(set(steps), reverse=True) or steps[-1] != 0.0:
+            raise ValueError("at_least must fall from grade to grade and end with 0.0")
+        return grades
 
 
 class Measurements(_Part):
@@ -75,28 +101,65 @@ class Measurements(_Part):
     certainty: Code
     score: Code
     change_when_hidden: Code
+    saliency_in_lungs: Code
+
+
+class Texts(_Part):
+    """Concept names of the sentences."""
+
+    headline: Code
+    basis: Code
+    explanation: Code
+    comment: Code
 
 
 class FindingClass(_Part):
     """How one class of the detection network is named and coded."""
 
-    wording: str
+    wording: Annotated[str, Field(min_length=1, max_length=_LO - 12), AfterValidator(_ascii)]
     finding: Code
-    comment: str
+    comment: Annotated[Ascii, _words()]
 
 
 class EvidenceText(_Part):
     """How the explanation is described."""
 
-    sentence: str
-    weak: str
-    weak_below: float = Field(ge=0, le=1)
-    missing: str
+    sentence: Annotated[Ascii, _words("finding", "change")]
+    weak: Annotated[Ascii, _words("finding")]
+    weak_below: float = Field(ge=0.0, le=1.0)
+    inside: Annotated[Ascii, _words("inside")]
+    missing: Annotated[Ascii, _words()]
 
-    @field_validator("sentence")
-    @classmethod
-    def _known_words(cls, text: str) -> str:
-        return _placeholders(frozenset({"change"}), text)
+
+class NotAnalysed(_Part):
+    """How a film of the study that has no findings is mentioned."""
+
+    tracking: Label
+    finding: Code
+    outcome: Code
+    declined: Code
+    failed: Code
+    reason: Code
+
+
+class PanelText(_Part):
+    """What stands beside the film on the overlay."""
+
+    heading: Plain
+    probabilities: Plain
+    scores: Plain
+    threshold: Annotated[str, _words("threshold")]
+    explanation: Plain
+    legend_low: Plain
+    legend_contour: Plain
+    legend_high: Plain
+    provenance: Plain
+    taken: Annotated[str, _words("when")]
+    undated: Plain
+    network: Annotated[str, _words("network", "version", "digest")]
+    analysed: Annotated[str, _words("when")]
+    limits: Plain
+    unverified: Plain
 
 
 class _Document(_Part):
@@ -104,14 +167,18 @@ class _Document(_Part):
     language: Code
     title: Code
     procedure: Code
-    research_sentence: str = Field(min_length=10)
-    report_description: str = Field(max_length=_LO)
-    overlay_description: str = Field(max_length=_LO)
-    percent_decimals: int = Field(ge=0, le=3)
+    research_sentence: Annotated[str, Field(min_length=10), AfterValidator(_ascii), _words()]
+    report_description: Label
+    overlay_description: Label
+    percent_decimals: int = Field(ge=0, le=3, description="decimals of every percentage shown")
+    class_order: Literal["probability", "template"]
     impression: Impression
     measurements: Measurements
+    texts: Texts
     classes: dict[str, FindingClass]
     evidence: EvidenceText
+    not_analysed: NotAnalysed
+    panel: PanelText
 
     @field_validator("classes")
     @classmethod
@@ -127,47 +194,61 @@ class Template(_Document):
     digest: str
     name: str
 
-    def explanation(self, change_when_hidden: float | None) -> str:
-        """Return how far the explanation can be trusted; the fall of the score is in [-1, 1]."""
-        if change_when_hidden is None or change_when_hidden < self.evidence.weak_below:
-            return self.evidence.weak
-        return self.evidence.sentence.format(change=self.percent(change_when_hidden))
-
     def percent(self, fraction: float) -> str:
-        """Return ``fraction`` (0 to 1) as a percentage with the template's decimals."""
-        return f"{100 * fraction:.{self.percent_decimals}f}"
+        """Return ``fraction`` as a percentage with the template's decimals.
+
+        More decimals, at most 6, where rounding would claim 0 or 100 for what is neither.
+        """
+        shown = "0"
+        for decimals in range(self.percent_decimals, 7):
+            shown = f"{100 * fraction:.{decimals}f}"
+            if float(shown) not in (0.0, 100.0) or fraction in (0.0, 1.0):
+                break
+        return f"{0:.{self.percent_decimals}f}" if float(shown) == 0.0 else shown
+
+    def grade(self, probability: float) -> str:
+        """Return the words for a probability in [0, 1]."""
+        return next(each.words for each in self.impression.grades if probability >= each.at_least)
+
+    def codes(self) -> Iterator[Code]:
+        """Yield every code of the template."""
+        return _codes(self)
+
+
+def _codes(part: object) -> Iterator[Code]:
+    if isinstance(part, Code):
+        yield part
+    elif isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            yield from _codes(getattr(part, name))
+    elif isinstance(part, dict):
+        for each in part.values():
+            yield from _codes(each)
 
 
 def load_template(path: Path) -> Template:
     """Return the template in ``path``. Raises `TemplateInvalid` naming file, line and key."""
+    text = read_text(path, path.name)
+    if isinstance(text, Fault):
+        raise TemplateInvalid(str(text))
+    source = parse(text, path.name)
+    if isinstance(source, Fault):
+        said = source.what.removeprefix("not valid TOML: ")
+        raise TemplateInvalid(f"{path.name}:{source.line}: is not TOML: {said}")
+    return _validated(source, hashlib.sha256(text.encode()).hexdigest(), path.stem)
+
+
+def _validated(source: Source, digest: str, name: str) -> Template:
     try:
-        data = path.read_bytes()
-        document = tomllib.loads(data.decode("utf-8"))
-        extra = {"digest": hashlib.sha256(data).hexdigest(), "name": path.stem}
-        return Template.model_validate({**document, **extra})
-    except OSError as error:
-        raise TemplateInvalid(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TemplateInvalid(f"{path} is not TOML: {error}.") from error
+        document = _Document.model_validate(source.tables)
     except ValidationError as error:
-        lines = data.decode("utf-8").splitlines()
-        faults = "; ".join(_fault(path, lines, item) for item in error.errors())
-        raise TemplateInvalid(faults) from error
+        faults = [_pointed(fault) for fault in explain(error, _Document, source.places)]
+        raise TemplateInvalid("; ".join(str(fault) for fault in faults)) from error
+    return Template.model_construct(**dict(document), digest=digest, name=name)
 
 
-def _fault(path: Path, lines: list[str], detail: object) -> str:
-    location = [str(part) for part in detail["loc"]]  # type: ignore[index]
-    message = str(detail["msg"]).removeprefix("Value error, ")  # type: ignore[index]
-    return f"{path.name}:{_line(lines, location)}: {'.'.join(location)}: {message}"
-
-
-def _line(lines: list[str], location: list[str]) -> int:
-    """Return the number of the line that most likely holds the key: its table, then its name."""
-    start = 0
-    for number, line in enumerate(lines):
-        if line.strip().startswith("[") and line.strip().strip("[]") in ".".join(location):
-            start = number
-    for number, line in enumerate(lines[start:], start):
-        if any(line.split("=")[0].strip() == part for part in location):
-            return number + 1
-    return start + 1
+def _pointed(fault: Fault) -> Fault:
+    # Keys of a template have no help text of their own: the shipped template is their description.
+    if not fault.remedy.startswith("see docs"):
+        return fault
+    return replace(fault, remedy="compare with the template that is shipped with dicom-node")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from dicom_node.errors import IdentityNotPreserved, ResultError
+from dicom_node.errors import ResultError
 from dicom_node.records import ObjectKind
 from dicom_node.results.capture import capture
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.modules import check_identity, file_bytes
-from dicom_node.results.report import SOP_CLASSES, report
+from dicom_node.results.modules import check_one_patient, file_bytes
+from dicom_node.results.regions import places_of
+from dicom_node.results.report import SOP_CLASSES, PlacedFilm, report
 from dicom_node.uids import derived_uid
 
 __all__ = ["AnalysedFilm", "Context", "NetworkCard", "WrittenObject", "write_results"]
@@ -33,50 +35,66 @@ class WrittenObject:
 
 
 def write_results(films: Sequence[AnalysedFilm], context: Context) -> tuple[WrittenObject, ...]:
-    """Return the report in each SR class and one capture a film, of analysed films of one study.
+    """Return the report in each SR class and one capture an analysed film, all of one study.
 
-    Deterministic: the same films and context give the same bytes. Raises `ResultError`, and
-    `IdentityNotPreserved` where patient or study of a result would not be exactly the source's.
+    Declined and failed films are mentioned in the report. Deterministic: the same films and
+    context give the same bytes. Raises `ResultError`, and `IdentityNotPreserved` where patient or
+    study of a result would not be exactly the source's.
     """
-    _check_one_patient(films)
-    reports = [_report(films, context, sop_class) for sop_class in SOP_CLASSES]
-    captures = [_capture(film, context, number) for number, film in enumerate(films, 1)]
+    with warnings.catch_warnings():
+        # A film's values that break their VR are copied as they came; pydicom would quote them.
+        warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
+        return _written_results(_shown(films), context)
+
+
+def _written_results(films: Sequence[AnalysedFilm], context: Context) -> tuple[WrittenObject, ...]:
+    check_one_patient([film.dataset for film in films])
+    placed = [(film, places_of(film)) for film in films]
+    reports = [_report(placed, context, sop_class) for sop_class in SOP_CLASSES]
+    captures = [
+        _capture(film, context, number)
+        for number, film in enumerate(films, 1)
+        if film.findings.finding is not None
+    ]
     return (*reports, *captures)
 
 
-def _check_one_patient(films: Sequence[AnalysedFilm]) -> None:
-    if not films:
+def _shown(films: Sequence[AnalysedFilm]) -> list[AnalysedFilm]:
+    """Return the films with findings, then the others that have a matrix to point at.
+
+    Each in the order in which they were taken; as they came where the films do not tell.
+    """
+    ordered = sorted(films, key=_taken)
+    found = [film for film in ordered if film.findings.finding is not None]
+    others = [film for film in ordered if film.findings.finding is None]
+    if not found:
         raise ResultError("There is no analysed film to report.")
-    first = films[0].dataset
-    for film in films:
-        for keyword in ("StudyInstanceUID", "PatientID", "PatientName"):
-            if str(film.dataset.get(keyword) or "") != str(first.get(keyword) or ""):
-                raise IdentityNotPreserved(
-                    f"The films of study {first.StudyInstanceUID} differ in {keyword}.",
-                    remedy="Correct the study in the PACS and send it again.",
-                )
+    return found + [film for film in others if "Rows" in film.dataset and "Columns" in film.dataset]
 
 
-def _report(films: Sequence[AnalysedFilm], context: Context, sop_class: UID) -> WrittenObject:
-    sources = [f"{film.dataset.SOPInstanceUID}:{film.digest}" for film in films]
-    facts = (*sources, context.suite(), context.template.digest, context.node_ae_title)
-    group = derived_uid("group", "sr", *facts, str(context.revision))
-    uid = derived_uid("sr", *facts, str(context.revision), sop_class)
-    document = report(films, context, sop_class, uid)
-    return _written(f"sr:{group}", ObjectKind.REPORT, films[0].dataset, document)
+def _taken(film: AnalysedFilm) -> tuple[str, ...]:
+    source = film.dataset
+    when = (str(source.get(f"Acquisition{part}") or "") for part in ("Date", "Time"))
+    return (*when, str(source.get("InstanceNumber") or "").strip().zfill(12))
+
+
+def _report(placed: Sequence[PlacedFilm], context: Context, sop_class: UID) -> WrittenObject:
+    films = [film for film, _ in placed]
+    facts = (*context.facts(films), str(context.revision))
+    uid = derived_uid("sr", *facts, sop_class)
+    document = report(placed, context, sop_class, uid)
+    group = f"sr:{derived_uid('group', 'sr', *facts)}"
+    return _written(group, ObjectKind.REPORT, films[0].dataset, document)
 
 
 def _capture(film: AnalysedFilm, context: Context, number: int) -> WrittenObject:
-    source = f"{film.dataset.SOPInstanceUID}:{film.digest}"
-    facts = (source, context.suite(), context.template.digest, context.node_ae_title)
-    uid = derived_uid("capture", *facts)
+    uid = derived_uid("capture", *context.facts([film]))
     document = capture(film, context, uid, number)
     return _written(f"capture:{uid}", ObjectKind.CAPTURE, film.dataset, document)
 
 
 def _written(group: str, kind: ObjectKind, source: Dataset, document: Dataset) -> WrittenObject:
-    data = file_bytes(document)
-    check_identity(source, data)
+    data = file_bytes(document, source)
     return WrittenObject(
         group=group,
         kind=kind,

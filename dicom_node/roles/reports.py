@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+
 from dicom_node.errors import ImageError, LeaseLost, ResultError, SpoolError
-from dicom_node.findings import FilmFindings, unpack_saliency
+from dicom_node.findings import FilmFindings, Outcome, unpack_saliency
 from dicom_node.imaging.grayscale import film_of
 from dicom_node.imaging.header import read_dataset
 from dicom_node.ledger import Ledger
@@ -128,6 +130,8 @@ class Reporter:
         ]
 
     def _film(self, instance: Instance) -> AnalysedFilm | None:
+        if instance.state is InstanceState.FAILED:
+            return self._failed(instance)
         if instance.state is not InstanceState.ANALYSED or instance.findings_json is None:
             return None
         dataset = read_dataset(self.spool.read(instance.digest))
@@ -137,6 +141,21 @@ class Reporter:
             film=film_of(dataset, max_megapixels=self.settings.admission.max_megapixels),
             findings=FilmFindings.from_json(json.loads(instance.findings_json)),
             saliency=unpack_saliency(self.spool.read(saliency)) if saliency else (),
+            digest=instance.digest,
+        )
+
+    def _failed(self, instance: Instance) -> AnalysedFilm | None:
+        """Return a film that the report of its study mentions with the reason, if it is legible."""
+        try:
+            dataset = read_dataset(self.spool.read(instance.digest))
+        except (ImageError, SpoolError):
+            return None
+        findings = FilmFindings(instance.sop_instance_uid, Outcome.FAILED, instance.reason)
+        return AnalysedFilm(
+            dataset=dataset,
+            film=np.zeros((0, 0), np.float32),
+            findings=findings,
+            saliency=(),
             digest=instance.digest,
         )
 

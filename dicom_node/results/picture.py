@@ -1,0 +1,231 @@
+"""The picture of a capture: film with heat and contour beside a panel that explains itself alone.
+
+The film lies at a known place and scale of the picture, so that what is drawn on it lies where it
+belongs: see `Layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+from pydicom import Dataset
+
+from dicom_node.results import panel
+from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.modules import timezone_of
+from dicom_node.results.panel import Panel
+from dicom_node.results.regions import CONTOUR_LEVEL, Places, Polygon, heat_on_picture, places_of
+from dicom_node.results.wording import Wording, ordered, short_digest, wording_of
+
+FILM_WIDTH, FILM_HEIGHT = 1000, 1000
+_PANEL_WIDTH, _MARGIN, _BANNER_HEIGHT = 536, 30, 56
+_SCALES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
+_BANNER: panel.Colour = (112, 20, 24)
+_CONTOUR: panel.Colour = (255, 196, 0)
+_HALO: panel.Colour = (0, 0, 0)
+_LINE_WIDTH, _HALO_WIDTH, _FINER = 2.5, 5.5, 4
+_HEAT_FROM, _HEAT_ALPHA, _LEGEND_GREY = 0.2, 0.4, 110
+_COLOUR_MAP, _COLOURS_FROM, _COLOURS_TO = "inferno", 0.30, 0.84
+
+Picture = npt.NDArray[np.uint8]
+"""RGB, 8 bit, shape (height, width, 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the film of ``rows`` x ``columns`` lies in the picture.
+
+    The film's place (column, row), counted from its corner, is at (left + column * across,
+    top + row * down) of the picture, counted from the picture's corner.
+    """
+
+    rows: int
+    columns: int
+
+    @property
+    def scale(self) -> float:
+        """Picture pixels a film pixel, before the film's size is rounded to whole pixels."""
+        return min(FILM_WIDTH / self.columns, FILM_HEIGHT / self.rows)
+
+    @property
+    def film_size(self) -> tuple[int, int]:
+        """Width and height of the film in the picture, in whole pixels."""
+        return max(round(self.columns * self.scale), 1), max(round(self.rows * self.scale), 1)
+
+    @property
+    def across(self) -> float:
+        """Picture pixels a column of the film."""
+        return self.film_size[0] / self.columns
+
+    @property
+    def down(self) -> float:
+        """Picture pixels a row of the film."""
+        return self.film_size[1] / self.rows
+
+    @property
+    def left(self) -> int:
+        """Left edge of the film in the picture."""
+        return (FILM_WIDTH - self.film_size[0]) // 2
+
+    @property
+    def top(self) -> int:
+        """Top edge of the film in the picture."""
+        return (FILM_HEIGHT - self.film_size[1]) // 2
+
+
+def draw(film: AnalysedFilm, context: Context) -> Picture:
+    """Return the picture of one analysed film, long edge 1536."""
+    places = places_of(film)
+    size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
+    image = Image.new("RGB", size, panel.BACKGROUND)
+    layout = Layout(*film.film.shape)
+    image.paste(_film_with_heat(film, places, layout), (layout.left, layout.top))
+    wording = wording_of(film, context, has_contour=bool(places.salient))
+    image.paste(_panel(film, wording, context), (FILM_WIDTH, 0))
+    _banner(image, context.template.research_sentence)
+    return np.asarray(image)
+
+
+def _film_with_heat(film: AnalysedFilm, places: Places, layout: Layout) -> Image.Image:
+    grey = Image.fromarray((np.clip(film.film, 0, 1) * 255 + 0.5).astype(np.uint8))
+    picture = grey.resize(layout.film_size, Image.Resampling.LANCZOS).convert("RGB")
+    if not places.salient:
+        return picture
+    width, height = layout.film_size
+    heat = heat_on_picture(film.saliency[0], (layout.rows, layout.columns), (height, width))
+    picture = _heated(picture, heat)
+    lines = [line * (layout.across, layout.down) for line in places.salient]
+    for colour, thickness in ((_HALO, _HALO_WIDTH), (_CONTOUR, _LINE_WIDTH)):
+        picture.paste(colour, mask=_strokes(lines, layout.film_size, thickness))
+    return picture
+
+
+def _heated(picture: Image.Image, heat: npt.NDArray[np.float32]) -> Image.Image:
+    """Return the picture with colour laid over it, at most 40 %, nothing where there is no heat.
+
+    Of the perceptually uniform map neither end is used: on a film they look like black and white.
+    """
+    colours = matplotlib.colormaps[_COLOUR_MAP](
+        _COLOURS_FROM + (_COLOURS_TO - _COLOURS_FROM) * heat
+    )
+    alpha = _HEAT_ALPHA * np.clip((heat - _HEAT_FROM) / (1 - _HEAT_FROM), 0, 1)[..., None]
+    mixed = np.asarray(picture) * (1 - alpha) + colours[..., :3] * 255 * alpha
+    return Image.fromarray((mixed + 0.5).astype(np.uint8))
+
+
+def _strokes(lines: Sequence[Polygon], size: tuple[int, int], thickness: float) -> Image.Image:
+    """Return how far each pixel is covered by the lines, (column, row) from the corner."""
+    finer = Image.new("L", (size[0] * _FINER, size[1] * _FINER), 0)
+    pen = ImageDraw.Draw(finer)
+    width = round(thickness * _FINER)
+    for line in lines:
+        # Pillow counts from the centre of the first pixel.
+        points = [(float(x) * _FINER - 0.5, float(y) * _FINER - 0.5) for x, y in line]
+        pen.line([*points, points[1]], fill=255, width=width, joint="curve")
+    return finer.reduce(_FINER)
+
+
+def _panel(film: AnalysedFilm, wording: Wording, context: Context) -> Image.Image:
+    """Return the text beside the film, in the largest type that fits."""
+    image = Image.new("RGB", (_PANEL_WIDTH, FILM_HEIGHT), panel.BACKGROUND)
+    for scale in _SCALES:
+        image.paste(panel.BACKGROUND, (0, 0, *image.size))
+        column = Panel(image, _MARGIN, image.width - _MARGIN, _MARGIN, scale)
+        _explain(column, film, wording, context)
+        if column.y <= image.height - _MARGIN:
+            break
+    return image
+
+
+def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Context) -> None:
+    template, words = context.template, context.template.panel
+    detection = film.findings.finding
+    assert detection is not None
+    column.text(words.heading, 17, panel.QUIET)
+    column.gap(6)
+    column.text(wording.headline, 27, panel.BRIGHT, bold=True)
+    column.gap(4)
+    if not detection.abstained:
+        column.text(template.classes[detection.finding_class].comment, 15, panel.PLAIN)
+    column.heading(words.probabilities if detection.calibrated else words.scores)
+    for name in ordered(detection, template):
+        found = name == detection.finding_class and not detection.abstained
+        column.bar(
+            (
+                template.classes[name].wording,
+                f"{template.percent(detection.probabilities[name])} %",
+            ),
+            detection.probabilities[name],
+            detection.threshold,
+            panel.BAR_FOUND if found else panel.BAR,
+        )
+    column.text(words.threshold.format(threshold=template.percent(detection.threshold)), 14)
+    column.text(wording.calibration, 14, panel.QUIET)
+    column.heading(words.explanation)
+    if film.saliency and film.saliency[0].heat.max() > 0:
+        _legend(column, context)
+    column.text(wording.explanation, 15)
+    _provenance(column, film, context)
+
+
+def _legend(column: Panel, context: Context) -> None:
+    """Draw the colours as they look on a middle grey, with the contour's place."""
+    words, width, height = context.template.panel, column.right - column.left, column.sized(16)
+    heat = np.linspace(0, 1, width, dtype=np.float32)[None].repeat(height, 0)
+    grey = Image.new("RGB", (width, height), (_LEGEND_GREY,) * 3)
+    bar = _heated(grey, heat)
+    at = round(CONTOUR_LEVEL * width)
+    ImageDraw.Draw(bar).rectangle((at - 3, 0, at + 3, height), fill=_HALO)
+    ImageDraw.Draw(bar).rectangle((at - 1, 0, at + 1, height), fill=_CONTOUR)
+    column.paste(bar)
+    column.row((words.legend_low, words.legend_contour, words.legend_high), 13)
+    column.gap(4)
+
+
+def _provenance(column: Panel, film: AnalysedFilm, context: Context) -> None:
+    words, card = context.template.panel, context.detector(film)
+    column.heading(words.provenance)
+    taken = _taken(film.dataset)
+    column.text(words.taken.format(when=taken) if taken else words.undated, 15)
+    digest = short_digest(card)
+    column.text(words.network.format(network=card.title, version=card.version, digest=digest), 15)
+    local = context.analysed_at.astimezone(timezone_of(film.dataset, context.analysed_at))
+    column.text(words.analysed.format(when=_clock(local)), 15)
+    column.heading(words.limits)
+    if card.intended_use:
+        column.text(card.intended_use, 14, panel.QUIET)
+        column.gap(4)
+    column.text(words.unverified, 16, panel.BRIGHT, bold=True)
+
+
+def _clock(moment: datetime) -> str:
+    zone = moment.strftime("%z")
+    return f"{moment:%Y-%m-%d %H:%M} UTC{'' if zone == '+0000' else zone[:3] + ':' + zone[3:]}"
+
+
+def _taken(source: Dataset) -> str:
+    """Return when the film was taken, as far as its header tells, else ""."""
+    for prefix in ("Acquisition", "Content", "Series", "Study"):
+        date = str(source.get(f"{prefix}Date") or "")
+        if len(date) == 8 and date.isdigit():
+            time = str(source.get(f"{prefix}Time") or "")
+            clock = f" {time[:2]}:{time[2:4]}" if len(time) >= 4 and time[:4].isdigit() else ""
+            return f"{date[:4]}-{date[4:6]}-{date[6:]}{clock}"
+    return ""
+
+
+def _banner(image: Image.Image, sentence: str) -> None:
+    pen = ImageDraw.Draw(image)
+    top = image.height - _BANNER_HEIGHT
+    pen.rectangle((0, top, image.width, image.height), fill=_BANNER)
+    size = 24
+    while panel.font(size, bold=True).getlength(sentence) > image.width - 2 * _MARGIN and size > 10:
+        size -= 1
+    middle = (image.width // 2, top + _BANNER_HEIGHT // 2)
+    pen.text(middle, sentence, font=panel.font(size, bold=True), fill=panel.BRIGHT, anchor="mm")
