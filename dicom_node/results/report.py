@@ -13,7 +13,6 @@ import highdicom as hd
 from highdicom.sr import CodedConcept, RelationshipTypeValues
 from pydicom import Dataset
 from pydicom.uid import (
-    UID,
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
     EnhancedSRStorage,
@@ -46,24 +45,21 @@ _BILATERAL = CodedConcept("51440002", "SCT", "Bilateral")
 _PERCENT = CodedConcept("%", "UCUM", "Percent")
 _FAMILY = CodedConcept("123110", "DCM", "Artificial Intelligence")
 _MEASUREMENTS = "126010"
-_KINDS = {
-    ComprehensiveSRStorage: hd.sr.ComprehensiveSR,
-    Comprehensive3DSRStorage: hd.sr.Comprehensive3DSR,
-    EnhancedSRStorage: hd.sr.EnhancedSR,
-}
 
 PlacedFilm = tuple[AnalysedFilm, Places]
 """A film with where its network looked."""
 
 
-def report(placed: Sequence[PlacedFilm], context: Context, sop_class: UID, uid: str) -> Dataset:
-    """Return the report on the films of one study as a data set of ``sop_class``.
+def report(placed: Sequence[PlacedFilm], context: Context, uid: str) -> Dataset:
+    """Return the report on the films of one study as a data set of the first of `SOP_CLASSES`.
+
+    What the others are made of differs in SOP Class and SOP Instance UID alone.
 
     Raises `ResultError` where findings do not say which network answered.
     """
     films = [film for film, _ in placed]
     first = films[0].dataset
-    document: Dataset = _KINDS[sop_class](
+    document: Dataset = hd.sr.ComprehensiveSR(
         evidence=[evidence_of(film.dataset) for film in films],
         content=_tree(placed, context),
         series_instance_uid=context.series_uid(first, "sr"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
-from pydicom.uid import UID
 
 from dicom_node.errors import ResultError
 from dicom_node.records import ObjectKind
@@ -50,13 +49,12 @@ def write_results(films: Sequence[AnalysedFilm], context: Context) -> tuple[Writ
 def _written_results(films: Sequence[AnalysedFilm], context: Context) -> tuple[WrittenObject, ...]:
     check_one_patient([film.dataset for film in films])
     placed = [(film, places_of(film)) for film in films]
-    reports = [_report(placed, context, sop_class) for sop_class in SOP_CLASSES]
     captures = [
         _capture(film, context, number)
         for number, film in enumerate(films, 1)
         if film.findings.finding is not None
     ]
-    return (*reports, *captures)
+    return (*_reports(placed, context), *captures)
 
 
 def _shown(films: Sequence[AnalysedFilm]) -> list[AnalysedFilm]:
@@ -78,13 +76,15 @@ def _taken(film: AnalysedFilm) -> tuple[str, ...]:
     return (*when, str(source.get("InstanceNumber") or "").strip().zfill(12))
 
 
-def _report(placed: Sequence[PlacedFilm], context: Context, sop_class: UID) -> WrittenObject:
+def _reports(placed: Sequence[PlacedFilm], context: Context) -> Iterator[WrittenObject]:
     films = [film for film, _ in placed]
     facts = (*context.facts(films), str(context.revision))
-    uid = derived_uid("sr", *facts, sop_class)
-    document = report(placed, context, sop_class, uid)
     group = f"sr:{derived_uid('group', 'sr', *facts)}"
-    return _written(group, ObjectKind.REPORT, films[0].dataset, document)
+    document = report(placed, context, derived_uid("sr", *facts, SOP_CLASSES[0]))
+    for sop_class in SOP_CLASSES:
+        document.SOPClassUID = sop_class
+        document.SOPInstanceUID = derived_uid("sr", *facts, sop_class)
+        yield _written(group, ObjectKind.REPORT, films[0].dataset, document)
 
 
 def _capture(film: AnalysedFilm, context: Context, number: int) -> WrittenObject:
