@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
-from dicom_node.association.policy import Rejected, Requested, decide
+from dicom_node.association.policy import UNDECIDED, Accepted, Rejected, Requested, decide
 from dicom_node.association.store import StoreService
 from dicom_node.dimse.contexts import accepted_contexts
 from dicom_node.dimse.entity import entity
@@ -26,6 +28,7 @@ from dicom_node.spool import Spool
 
 _NEGOTIATION_SECONDS = 10.0
 _POLL_SECONDS = 0.05
+_ABORT_SECONDS = 2.0
 _UNLIMITED = 1_000_000
 """The number of associations is limited by our policy, which does not count stalled peers."""
 
@@ -42,7 +45,7 @@ class Acceptor:
         log: Log,
     ) -> None:
         self._settings, self._remotes, self._ledger, self._log = settings, remotes, ledger, log
-        self._titles: dict[int, str] = {}
+        self._titles: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._storing = 0
         self._lock = threading.Lock()
         self._service = StoreService(
@@ -66,8 +69,7 @@ class Acceptor:
         deadline = time.monotonic() + drain_seconds
         while self._busy() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        for association in self._ae.active_associations:
-            association.abort()
+        _abort(self._ae.active_associations)
 
     def _entity(self) -> AE:
         node = self._settings.node
@@ -98,7 +100,6 @@ class Acceptor:
             (evt.EVT_C_ECHO, self._echo),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_ABORTED, self._lost),
-            (evt.EVT_CONN_CLOSE, self._closed),
         ]
         try:
             server: GuardedServer = self._ae.make_server(  # type: ignore[assignment]
@@ -122,16 +123,34 @@ class Acceptor:
 
     def _requested(self, event: evt.Event) -> None:
         requested = _requested_by(event)
-        answer = decide(requested, self._remotes(), self._settings, self._established(requested))
+        answer = self._decide(requested)
         if isinstance(answer, Rejected):
             event.assoc.acse.send_reject(answer.result, answer.source, answer.diagnostic)
             event.assoc.kill()
             self._rejected(requested, answer)
             return
-        self._titles[id(event.assoc)] = answer.ae_title
+        self._titles[event.assoc] = answer.ae_title
         self._log.event("association.accepted", **_peer(requested))
 
+    def _decide(self, requested: Requested) -> Accepted | Rejected:
+        try:
+            established = self._established()
+            same = established.count(requested.peer_address)
+            return decide(requested, self._remotes(), self._settings, len(established), same)
+        except Exception as error:  # noqa: BLE001 - pynetdicom would go on and accept
+            with suppress(OSError):
+                reason, remedy = UNDECIDED.reason, UNDECIDED.remedy
+                self._log.event(
+                    "role.error", reason=reason, remedy=remedy, error=type(error).__name__
+                )
+            return UNDECIDED
+
     def _rejected(self, requested: Requested, answer: Rejected) -> None:
+        if answer.limited:
+            self._log.event(
+                "association.limit", peer_address=requested.peer_address, reason=answer.reason
+            )
+            return
         self._log.event(
             "association.rejected", **_peer(requested), reason=answer.reason, remedy=answer.remedy
         )
@@ -145,13 +164,9 @@ class Acceptor:
         except LedgerUnavailable as error:
             self._log.event("role.error", reason=error.message, remedy=error.remedy)
 
-    def _established(self, requested: Requested) -> int:
-        associations = [item for item in self._ae.active_associations if item.is_established]
-        same = sum(1 for item in associations if _address_of(item) == requested.peer_address)
-        node = self._settings.node
-        if same >= node.max_associations_per_address:
-            return node.max_associations
-        return len(associations)
+    def _established(self) -> list[str]:
+        active = self._ae.active_associations
+        return [_address_of(item) for item in active if item.is_established]
 
     def _echo(self, event: evt.Event) -> int:
         self._log.event("echo.answered", **_peer(_requested_by(event)))
@@ -171,12 +186,9 @@ class Acceptor:
             reason = "the association was aborted"
             self._log.event("association.lost", **_peer(_requested_by(event)), reason=reason)
 
-    def _closed(self, event: evt.Event) -> None:
-        self._titles.pop(id(event.assoc), None)
-
     def _origin_of(self, event: evt.Event) -> Origin:
-        requested = _requested_by(event)
-        title = self._titles.get(id(event.assoc), requested.calling_ae_title)
+        # No title, no admission: what follows the KeyError is a refusal.
+        requested, title = _requested_by(event), self._titles[event.assoc]
         return Origin(title, requested.called_ae_title, requested.peer_address)
 
     def _busy(self) -> bool:
@@ -185,6 +197,16 @@ class Acceptor:
             and (item.dimse.message is not None or item.dimse.msg_queue.qsize() > 0)
             for item in self._ae.active_associations
         )
+
+
+def _abort(associations: list[Association]) -> None:
+    # Each takes a tenth of a second, or as long as a stalled peer is being waited for.
+    threads = [threading.Thread(target=item.abort, daemon=True) for item in associations]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + _ABORT_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _address_of(association: Association) -> str:

@@ -26,6 +26,8 @@ from dicom_node.errors import (
 
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", re.ASCII)
 _MAX_UID_LENGTH = 64
+_MAX_READS = 100_000
+"""Each element costs pydicom two reads or so; what precedes the identifiers has some hundred."""
 _LAST = Tag("SeriesInstanceUID")
 _WANTED: list[BaseTag | int] = [
     Tag(keyword)
@@ -60,7 +62,19 @@ def check_command(affected_sop_instance_uid: str) -> None:
         raise SopInstanceUidInvalid("The Affected SOP Instance UID is not a valid UID.")
 
 
-def identify(data: BytesIO, transfer_syntax_uid: str) -> Identity:
+class _PatientFile(BytesIO):
+    """Bytes that may be read so many times only: millions of tiny elements must not take hours."""
+
+    reads_left = _MAX_READS
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise DataSetUnreadable("The data set has too many elements before its identifiers.")
+        return super().read(size)
+
+
+def identify(data: bytes, transfer_syntax_uid: str) -> Identity:
     """Return the identifiers of an encoded data set.
 
     Raises `DataSetUnreadable` and `IdentifierMissing`.
@@ -94,11 +108,10 @@ def check_agreement(
         raise DataSetMismatch("The data set's SOP Instance UID is not the command's.")
 
 
-def _read(data: BytesIO, transfer_syntax: UID) -> Dataset:
-    data.seek(0)
+def _read(data: bytes, transfer_syntax: UID) -> Dataset:
     try:
         return read_dataset(
-            data,
+            _PatientFile(data),
             transfer_syntax.is_implicit_VR,
             transfer_syntax.is_little_endian,
             stop_when=_past_identifiers,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dicom_node.dimse.entity import APPLICATION_CONTEXT_NAME
+from dicom_node.errors import NodeError
 from dicom_node.settings import Remote, Settings
 from dicom_node.settings.remotes import find_remote
 
@@ -38,22 +40,41 @@ class Rejected:
     reason: str
     remedy: str
 
+    @property
+    def limited(self) -> bool:
+        """Whether there are too many associations: nothing about this sender is wrong."""
+        return self.source == _PRESENTATION
+
 
 _PERMANENT, _TRANSIENT = 1, 2
-_SERVICE_USER, _PRESENTATION = 1, 3
+_SERVICE_USER, _ACSE, _PRESENTATION = 1, 2, 3
+
+UNDECIDED = Rejected(
+    _TRANSIENT, _ACSE, 1, "the request could not be judged", NodeError.default_remedy
+)
+"""Where no decision can be made nobody is let in."""
 
 
 def decide(
-    requested: Requested, remotes: Mapping[str, Remote], settings: Settings, established: int
+    requested: Requested,
+    remotes: Mapping[str, Remote],
+    settings: Settings,
+    established: int,
+    established_from_address: int = 0,
 ) -> Accepted | Rejected:
-    """Decide on a requested association while ``established`` others are open."""
+    """Decide on a requested association while ``established`` others are open.
+
+    ``established_from_address`` of them come from where this one comes from.
+    """
     if requested.application_context_name != APPLICATION_CONTEXT_NAME:
         reason = "application context name not supported"
         return Rejected(_PERMANENT, _SERVICE_USER, 2, reason, "Check the sender's software.")
     node = settings.node
     if established >= node.max_associations:
-        remedy = "Raise node.max_associations if so many senders are expected."
-        return Rejected(_TRANSIENT, _PRESENTATION, 2, "local limit exceeded", remedy)
+        return _limited("max_associations", "local limit exceeded")
+    if established_from_address >= node.max_associations_per_address:
+        reason = "local limit exceeded: too many associations from this address"
+        return _limited("max_associations_per_address", reason)
     if (
         settings.admission.check_called_ae_title
         and requested.called_ae_title != node.ae_title.strip()
@@ -93,12 +114,19 @@ def _may_call_from(remote: Remote, peer_address: str) -> bool:
     return not networks or any(address in network for network in networks)
 
 
+def _limited(key: str, reason: str) -> Rejected:
+    remedy = f"Raise node.{key} if so many senders are expected."
+    return Rejected(_TRANSIENT, _PRESENTATION, 2, reason, remedy)
+
+
 def _unknown(reason: str, remedy: str) -> Rejected:
     return Rejected(_PERMANENT, _SERVICE_USER, 3, reason, remedy)
 
 
 def _add(requested: Requested) -> str:
+    # For copying into a shell: a title that a stranger chose must stay one word there.
+    address = shlex.quote(requested.peer_address)
     return (
-        f"dicom-node ae add {requested.calling_ae_title!r} --host {requested.peer_address}"
-        f" --port 104 --address {requested.peer_address}"
+        f"dicom-node ae add {shlex.quote(requested.calling_ae_title)} --host {address}"
+        f" --port 104 --address {address}"
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 from pydicom.dataset import FileMetaDataset
@@ -19,8 +19,9 @@ from dicom_node.association.identify import (
     check_agreement,
     check_command,
     identify,
+    is_uid,
 )
-from dicom_node.dimse.entity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.dimse.entity import IMPLEMENTATION_CLASS_UID
 from dicom_node.dimse.status import PROCESSING_FAILURE, STATUS_OF_ERROR, SUCCESS
 from dicom_node.errors import DataSetUnreadable, InstanceTooLarge, NodeError, StoreError
 from dicom_node.ledger import Ledger
@@ -31,6 +32,9 @@ from dicom_node.spool import Spool, Stored
 
 _PREAMBLE = bytes(128) + b"DICM"
 """Always zero: nothing executable can ride in front of an instance (CVE-2019-11687)."""
+
+_STORED_BY = "DICOMNODE"
+"""Implementation Version Name of stored files: set, for pydicom would name its own version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,20 @@ class StoreService:
 
     def store(self, event: evt.Event) -> int:
         """Answer one C-STORE request with a DIMSE status; never raise."""
+        try:
+            return self._answer(event)
+        except Exception as error:  # noqa: BLE001 - pynetdicom would answer 0xC211 for us
+            # The disk of the log may be the one that is full.
+            with suppress(OSError):
+                self.log.event(
+                    "role.error",
+                    reason="a C-STORE could not be handled",
+                    remedy=NodeError.default_remedy,
+                    error=type(error).__name__,
+                )
+            return PROCESSING_FAILURE
+
+    def _answer(self, event: evt.Event) -> int:
         started = time.monotonic()
         origin = self.origin_of(event)
         request: Any = event.request
@@ -55,14 +73,6 @@ class StoreService:
             status = STATUS_OF_ERROR[type(error)]
             self._refused(origin, uid, status, error)
             return status
-        except Exception as error:  # noqa: BLE001 - pynetdicom would answer 0xC211 for us
-            self.log.event(
-                "role.error",
-                reason="a C-STORE could not be handled",
-                remedy=NodeError.default_remedy,
-                error=type(error).__name__,
-            )
-            return PROCESSING_FAILURE
         self._stored(arrival, received, round((time.monotonic() - started) * 1000))
         return SUCCESS
 
@@ -77,21 +87,20 @@ class StoreService:
             affected_sop_instance_uid=uid,
             abstract_syntax=str(event.context.abstract_syntax),
         )
-        stored = self.spool.write((_header(identity, syntax), data.getvalue()))
+        stored = self.spool.write((_header(identity, syntax), data))
         arrival = _arrival(identity, syntax, stored, origin)
         return arrival, self.ledger.received(arrival)
 
-    def _data_of(self, event: evt.Event) -> BytesIO:
+    def _data_of(self, event: evt.Event) -> bytes:
         request: Any = event.request
-        data = request.DataSet
-        if data is None or not data.getbuffer().nbytes:
+        data: bytes = request.DataSet.getvalue() if request.DataSet is not None else b""
+        if not data:
             raise DataSetUnreadable("The C-STORE has no data set.")
-        size = data.getbuffer().nbytes
-        if size > self.max_object_bytes:
+        if len(data) > self.max_object_bytes:
             raise InstanceTooLarge(
-                f"The object has {size} bytes; {self.max_object_bytes} are taken."
+                f"The object has {len(data)} bytes; {self.max_object_bytes} are taken."
             )
-        return BytesIO(data.getvalue())
+        return data
 
     def _refused(self, origin: Origin, uid: str, status: int, error: StoreError) -> None:
         self.log.event(
@@ -99,7 +108,8 @@ class StoreService:
             calling_ae_title=origin.calling_ae_title,
             called_ae_title=origin.called_ae_title,
             peer_address=origin.peer_address,
-            sop_instance_uid=uid[:64],
+            # What is no UID may be anything, a patient's name too (S7).
+            sop_instance_uid=uid if is_uid(uid) else "invalid",
             status=f"0x{status:04X}",
             reason=error.message,
             remedy=error.remedy,
@@ -133,13 +143,14 @@ def _affected_sop_class(event: evt.Event) -> str:
 
 
 def _header(identity: Identity, transfer_syntax_uid: str) -> bytes:
-    # Nothing about the sender: the same instance from two senders is the same file.
+    # Nothing about the sender and no version: the same instance from two senders, or before
+    # and after an upgrade of the node, is the same file.
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(identity.sop_class_uid)
     meta.MediaStorageSOPInstanceUID = UID(identity.sop_instance_uid)
     meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    meta.ImplementationVersionName = _STORED_BY
     buffer = DicomBytesIO()
     write_file_meta_info(buffer, meta, enforce_standard=True)
     return _PREAMBLE + buffer.getvalue()

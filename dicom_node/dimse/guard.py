@@ -1,14 +1,16 @@
 """What pynetdicom leaves open at the front door: deadlines, lengths, back-pressure, hand-shakes.
 
 pynetdicom 3.0.4 waits for ever for the rest of a PDU, reads a PDU of any length into memory,
-queues pipelined requests without limit, uses ``select`` (which fails from 1024 descriptors on) and
-makes TLS handshakes inside ``accept``. This module replaces its socket wrapper and server there.
+queues pipelined requests without limit, uses ``select`` (which fails from 1024 descriptors on),
+makes TLS handshakes inside ``accept`` and loses its thread, without an A-ABORT, on a message that
+it cannot decode. This module replaces its socket wrapper, message provider and server there.
 
 It leans on these internals, each with a test of its own: ``AssociationSocket._is_connected``,
 ``AssociationSocket.recv`` called with 6 and then with the PDU length, ``Association.dul.socket``,
-``Association.dimse.msg_queue``, ``Association.dimse.message.data_set``,
-``RequestHandler._create_association``, ``AssociationServer.get_request``, ``ssl_context`` and
-``process_request_thread``, ``timer.time``.
+``Association.dimse.msg_queue``, ``Association.dimse.message`` with its ``data_set`` and
+``encoded_command_set``, ``DIMSEServiceProvider.receive_primitive``, "Evt19" in
+``dul.event_queue``, ``RequestHandler._create_association``, ``AssociationServer.get_request``,
+``ssl_context`` and ``process_request_thread``, ``timer.time``.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from dataclasses import dataclass
 from socketserver import TCPServer
 from typing import Any
 
+from pydicom.errors import BytesLengthException
 from pynetdicom import timer
+from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.transport import (
     AssociationSocket,
     RequestHandler,
@@ -34,10 +38,21 @@ from pynetdicom.transport import (
 _ASSOCIATE_RQ, _P_DATA = 0x01, 0x04
 _PDU_TYPES = range(0x01, 0x08)
 _MAX_OTHER_PDU_BYTES = 262_144
+_MAX_COMMAND_BYTES = 65_536
+"""A command set has a dozen short elements (PS3.7 annex E)."""
 _HEADER_BYTES = 6
 _PDV_SLACK_BYTES = 1024
 _QUEUED_MESSAGES = 1
 _READ_BYTES = 1 << 18
+
+_INVALID_PDU = "Evt19"
+"""PS3.8 table 9-10: unrecognised or invalid PDU received; the answer is an A-P-ABORT."""
+
+_UNDECODABLE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, NotImplementedError,
+    RecursionError, OverflowError, struct.error, BytesLengthException,
+)  # fmt: skip
+"""What pynetdicom and pydicom raise on bytes that are no command set."""
 
 OnDrop = Callable[[str, str], None]
 """Called with the peer's address and the reason when the guard drops it."""
@@ -158,10 +173,17 @@ class GuardedSocket(AssociationSocket):
             allowed = self.limits.max_pdu_bytes + _PDV_SLACK_BYTES
         if length > allowed:
             raise self._dropped(f"a PDU of {length} bytes is longer than {allowed}")
-        message: Any = self.assoc.dimse.message
-        if message is not None and message.data_set.tell() > self.limits.max_object_bytes:
-            raise self._dropped(f"an object of over {self.limits.max_object_bytes} bytes")
+        self._check_message()
         self._body_type = pdu_type if length else 0
+
+    def _check_message(self) -> None:
+        message: Any = self.assoc.dimse.message
+        if message is None:
+            return
+        if message.data_set.tell() > self.limits.max_object_bytes:
+            raise self._dropped(f"an object of over {self.limits.max_object_bytes} bytes")
+        if message.encoded_command_set.tell() > _MAX_COMMAND_BYTES:
+            raise self._dropped(f"a command set of over {_MAX_COMMAND_BYTES} bytes")
 
     def _report(self, reason: str) -> None:
         self.on_drop(str(self.assoc.requestor.address), reason)
@@ -170,6 +192,26 @@ class GuardedSocket(AssociationSocket):
         self._body_type = 0
         self._report(reason)
         return PeerDropped(reason)
+
+
+class GuardedMessages(DIMSEServiceProvider):
+    """Puts the PDUs of one association together to messages; aborts on what is none."""
+
+    on_drop: OnDrop
+
+    @classmethod
+    def guard(cls, provider: Any, on_drop: OnDrop) -> None:
+        """Put ``provider``, which its association has made already, under guard."""
+        provider.__class__ = cls
+        provider.on_drop = on_drop
+
+    def receive_primitive(self, primitive: Any) -> None:
+        """Add the content of one P-DATA-TF PDU to the message."""
+        try:
+            super().receive_primitive(primitive)
+        except _UNDECODABLE:
+            self.on_drop(str(self.assoc.requestor.address), "not a DIMSE message")
+            self.dul.event_queue.put(_INVALID_PDU)
 
 
 def _with_plain_titles(body: bytearray) -> bytearray:
@@ -220,6 +262,7 @@ class GuardedHandler(RequestHandler):
         association = super()._create_association()
         server = self.server
         GuardedSocket.guard(association.dul.socket, server.limits, server.on_drop)
+        GuardedMessages.guard(association.dimse, server.on_drop)
         return association
 
 

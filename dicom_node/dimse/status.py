@@ -52,9 +52,9 @@ class StoreOutcome(StrEnum):
 
 _OUTCOMES: Mapping[int, StoreOutcome] = {
     SUCCESS: StoreOutcome.STORED,
-    0xB000: StoreOutcome.STORED_WITH_WARNING,
-    0xB006: StoreOutcome.STORED_WITH_WARNING,
-    0xB007: StoreOutcome.STORED_WITH_WARNING,
+    0x0001: StoreOutcome.STORED_WITH_WARNING,
+    0x0107: StoreOutcome.STORED_WITH_WARNING,
+    0x0116: StoreOutcome.STORED_WITH_WARNING,
     0x0111: StoreOutcome.ALREADY_THERE,
     PROCESSING_FAILURE: StoreOutcome.TRY_AGAIN,
     0x0124: StoreOutcome.TRY_SLOWLY,
@@ -64,9 +64,12 @@ _OUTCOMES: Mapping[int, StoreOutcome] = {
 
 
 def outcome_of(status: int) -> StoreOutcome:
-    """Return what the C-STORE ``status`` of a peer means (PS3.4 table B.2-1)."""
+    """Return what the C-STORE ``status`` of a peer means (PS3.4 table B.2-1, PS3.7 annex C)."""
     if status in _OUTCOMES:
         return _OUTCOMES[status]
+    # All of Bxxx are warnings, not only the three that PS3.4 names: the peer has the object.
+    if 0xB000 <= status <= 0xBFFF:
+        return StoreOutcome.STORED_WITH_WARNING
     if 0xA700 <= status <= 0xA7FF:
         return StoreOutcome.TRY_AGAIN
     if 0xA800 <= status <= 0xA9FF or 0xC000 <= status <= 0xCFFF:

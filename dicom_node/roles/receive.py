@@ -7,6 +7,7 @@ import resource
 import threading
 
 from dicom_node.association.acceptor import Acceptor
+from dicom_node.errors import LedgerUnavailable
 from dicom_node.ledger import open_ledger
 from dicom_node.logs import Log
 from dicom_node.roles.heart import Heart
@@ -27,13 +28,29 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     acceptor = Acceptor(settings, remotes.current, spool, ledger, log)
     heart, where = Heart(ledger, "receive"), f"port={acceptor.port}"
     log.event("role.started", pid=os.getpid(), port=acceptor.port, sqlite=ledger.sqlite_version)
+    well = True
     while not stop.is_set():
-        heart.beat("working", where)
+        well = _beat(heart, log, "working", where, well=well)
         stop.wait(_BEAT_SECONDS)
-    heart.beat("stopping", where)
+    _beat(heart, log, "stopping", where, well=well)
     acceptor.stop(settings.node.drain_seconds)
-    heart.beat("stopped")
+    _beat(heart, log, "stopped", None, well=well)
     ledger.close()
+
+
+def _beat(heart: Heart, log: Log, state: str, detail: str | None, *, well: bool) -> bool:
+    """Beat and return whether the ledger took it; ``well`` says whether it took the last one.
+
+    A ledger that is locked or full is no reason to stop answering: senders are told 0xA700 and
+    associations go on.
+    """
+    try:
+        heart.beat(state, detail)
+    except LedgerUnavailable as error:
+        if well:
+            log.event("role.error", reason=error.message, remedy=error.remedy)
+        return False
+    return True
 
 
 def _raise_descriptor_limit() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pydicom
@@ -15,7 +17,8 @@ import pytest
 from tests.conftest import debian
 from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
-from tests.receiving.test_store import film
+from tests.receiving.test_store import encoded, film, raw_store
+from tests.receiving.wire import c_store_rq
 
 pytestmark = pytest.mark.pacs("strace", "storescu")
 
@@ -179,6 +182,25 @@ def test_a_full_disk_is_answered_out_of_resources_and_recovers_by_itself(
     assert receiver.process is not None
     receiver.process.send_signal(signal.SIGTERM)
     receiver.process.wait(20)
+
+
+def test_a_locked_ledger_is_answered_out_of_resources_and_the_receiver_stays(
+    own_receiver: Callable[..., Receiver],
+) -> None:
+    receiver, sent = own_receiver(), film(3)
+    receiver.start()
+    other = sqlite3.connect(receiver.folder / "data" / "ledger.sqlite", isolation_level=None)
+    command = c_store_rq(sent.SOPInstanceUID.encode())
+    with closing(other):
+        other.execute("begin immediate")
+        assert raw_store(receiver, command, encoded(sent), seconds=30.0) == 0xA700
+        wait_for(lambda: "could not commit" in receiver.log, 10, "the role says so")
+        assert receiver.echo() == 0
+        assert receiver.process is not None
+        assert receiver.process.poll() is None
+        other.execute("rollback")
+    assert receiver.store(sent) == 0
+    assert receiver.stop() == 0
 
 
 def test_a_disk_that_cannot_sync_is_answered_out_of_resources(

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pynetdicom import AE, dul, timer, transport
+from pynetdicom import AE, dul, fsm, timer, transport
 from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.sop_class import Verification
 
 from dicom_node.dimse.guard import (
+    GuardedMessages,
     GuardedServer,
     GuardedSocket,
     Limits,
@@ -22,7 +24,7 @@ from dicom_node.dimse.guard import (
     use_monotonic_timers,
 )
 from tests.node.peers import wait_for
-from tests.receiving.wire import associate_rq, connect, read_pdu
+from tests.receiving.wire import associate_rq, connect, p_data, read_pdu
 
 LIMITS = Limits(
     max_pdu_bytes=16384,
@@ -79,6 +81,25 @@ def test_the_queue_and_the_unfinished_message_of_an_association_can_be_looked_at
     raw, association = accepted(server)
     assert association.dimse.msg_queue.qsize() == 0
     assert association.dimse.message is None
+    raw.sendall(p_data(b"x" * 30, command=True, last=False))
+    message = wait_for(lambda: association.dimse.message, 5, "a message has begun")
+    wait_for(lambda: message.encoded_command_set.tell() == 30, 5, "its bytes are counted")
+    assert message.data_set.tell() == 0
+    raw.close()
+
+
+def test_messages_come_through_the_provider_that_we_replace(server: GuardedServer) -> None:
+    raw, association = accepted(server)
+    assert isinstance(association.dimse, GuardedMessages)
+    assert "dul.assoc.dimse.receive_primitive(" in inspect.getsource(fsm.DT_2)
+    assert "def receive_primitive(self, primitive" in inspect.getsource(DIMSEServiceProvider)
+    raw.close()
+
+
+def test_an_invalid_pdu_event_ends_the_association_with_an_abort(server: GuardedServer) -> None:
+    raw, association = accepted(server)
+    association.dul.event_queue.put("Evt19")
+    assert read_pdu(raw)[0] == 0x07
     raw.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 
 import pytest
@@ -52,7 +51,7 @@ def data_set(*, study: bytes = b"1.5", series: bytes = b"1.6") -> bytes:
 
 def test_the_identifiers_of_a_data_set_are_read_without_its_pixels() -> None:
     pixels = element(0x7FE0, 0x0010, b"")[:-4] + struct.pack("<I", 0xFFFFFFF0)
-    found = identify(io.BytesIO(data_set() + pixels), IMPLICIT)
+    found = identify(data_set() + pixels, IMPLICIT)
     assert found == Identity(COMPUTED_RADIOGRAPHY, "1.2.3", "1.5", "1.6")
 
 
@@ -61,20 +60,42 @@ def test_the_identifiers_of_a_data_set_are_read_without_its_pixels() -> None:
 )
 def test_garbage_is_unreadable(data: bytes) -> None:
     with pytest.raises(DataSetUnreadable):
-        identify(io.BytesIO(data), IMPLICIT)
+        identify(data, IMPLICIT)
 
 
 def test_three_thousand_nested_sequences_are_unreadable_and_do_no_harm() -> None:
     start = struct.pack("<HHI", 0x0008, 0x1140, 0xFFFFFFFF)
     start += struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
     with pytest.raises(DataSetUnreadable):
-        identify(io.BytesIO(start * 3000), IMPLICIT)
+        identify(start * 3000, IMPLICIT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        element(0x0008, 0x0001, b"") * 1_000_000,
+        struct.pack("<HHI", 0x0008, 0x1140, 0xFFFFFFFF)
+        + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+        + element(0x0008, 0x0001, b"") * 1_000_000,
+    ],
+    ids=["in the data set", "in a sequence"],
+)
+def test_millions_of_elements_before_the_identifiers_are_not_read_to_their_end(data: bytes) -> None:
+    with pytest.raises(DataSetUnreadable, match="too many elements"):
+        identify(data, IMPLICIT)
+
+
+def test_ten_thousand_private_elements_are_no_obstacle() -> None:
+    start = data_set(study=b"", series=b"")
+    private = b"".join(element(0x0009, 0x1000 + number, b"some") for number in range(10_000))
+    end = data_set()[len(start) :]
+    assert identify(start + private + end, IMPLICIT).study_instance_uid == "1.5"
 
 
 @pytest.mark.parametrize("missing", [{"study": b""}, {"series": b""}, {"study": b"x.y"}])
 def test_an_object_that_belongs_nowhere_is_refused(missing: dict[str, bytes]) -> None:
     with pytest.raises(IdentifierMissing):
-        identify(io.BytesIO(data_set(**missing)), IMPLICIT)
+        identify(data_set(**missing), IMPLICIT)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +134,9 @@ def test_each_error_of_receiving_has_its_status() -> None:
     ("status", "outcome"),
     [
         (0x0000, "stored"), (0xB000, "stored with warning"), (0xB006, "stored with warning"),
-        (0xB007, "stored with warning"), (0x0111, "already there"), (0xA700, "try again"),
+        (0xB007, "stored with warning"), (0xB008, "stored with warning"),
+        (0x0001, "stored with warning"), (0x0107, "stored with warning"),
+        (0x0116, "stored with warning"), (0x0111, "already there"), (0xA700, "try again"),
         (0xA7AB, "try again"), (0x0110, "try again"), (0xFE00, "try again"),
         (0x0124, "try slowly"), (0xA900, "refused"), (0xA801, "refused"), (0xC123, "refused"),
         (0x0117, "refused"), (0x0122, "refused"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+
 import pytest
 
 from dicom_node.association.policy import Accepted, Rejected, Requested, decide
@@ -67,6 +70,26 @@ def test_beyond_the_limit_the_answer_is_to_try_again() -> None:
     rejected = decide(asked("MOD1"), REMOTES, Settings(), established=64)
     assert isinstance(rejected, Rejected)
     assert (rejected.result, rejected.source, rejected.diagnostic) == (2, 3, 2)
+
+
+def test_beyond_the_limit_of_an_address_the_remedy_names_the_key_to_raise() -> None:
+    rejected = decide(asked("MOD1"), REMOTES, Settings(), 40, established_from_address=32)
+    assert isinstance(rejected, Rejected)
+    assert rejected.limited
+    assert "max_associations_per_address" in rejected.remedy
+
+
+@pytest.mark.parametrize("title", ["$(reboot)'", '`id`"', "A; rm -rf ~", "PLAIN"])
+def test_the_command_that_adds_a_stranger_is_safe_in_a_shell(title: str) -> None:
+    rejected = decide(asked(title), REMOTES, Settings(), established=0)
+    assert isinstance(rejected, Rejected)
+    assert not rejected.limited
+    assert shlex.split(rejected.remedy)[:4] == ["dicom-node", "ae", "add", title]
+    echoed = subprocess.run(
+        ["sh", "-c", rejected.remedy.replace("dicom-node ae add", "printf %s,")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert echoed.stdout.startswith(f"{title},")
 
 
 def test_an_empty_table_takes_nobody() -> None:

@@ -160,6 +160,42 @@ def test_an_object_beyond_the_limit_is_cut_off(receiver: Receiver) -> None:
     assert receiver.left_overs() == []
 
 
+def test_a_command_without_end_is_cut_off(receiver: Receiver) -> None:
+    before = resident_bytes(receiver.pid)
+    raw = established(receiver.port)
+    chunk = p_data(bytes(16_000), command=True, last=False)
+    with pytest.raises(ConnectionError):
+        raw.sendall(chunk * 6_000)
+    raw.close()
+    assert resident_bytes(receiver.pid) - before < 20_000_000
+    assert "a command set of over" in receiver.log
+
+
+def test_three_hundred_connections_from_one_address_leave_room_for_others(
+    receiver: Receiver,
+) -> None:
+    raws = [connect(receiver.port, "127.0.0.3") for _ in range(300)]
+    started = time.monotonic()
+    assert receiver.echo() == 0x0000
+    assert time.monotonic() - started < 2.0
+    assert "too many connections" in receiver.log
+    for raw in raws:
+        raw.close()
+
+
+def test_a_stop_takes_no_longer_for_many_peers(own_receiver: Callable[..., Receiver]) -> None:
+    own = own_receiver()
+    own.start()
+    raws = [established(own.port) for _ in range(12)]
+    raws += [half_a_data_pdu(own.port), one_byte(own.port)]
+    # A message that has begun is waited for while the drain lasts (3 s here), no longer.
+    started = time.monotonic()
+    assert own.stop() == 0
+    assert time.monotonic() - started < 8.0
+    for raw in raws:
+        raw.close()
+
+
 def test_requests_sent_without_waiting_wait_on_the_wire_not_in_memory(receiver: Receiver) -> None:
     before = resident_bytes(receiver.pid)
     raw = established(receiver.port)

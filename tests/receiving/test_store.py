@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import resource
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from dicom_node import __version__
 from dicom_node.imaging.phantom import Encoding, phantom_dataset
 from tests.conftest import debian
 from tests.node.peers import wait_for
@@ -48,9 +49,10 @@ def encoded(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def raw_store(receiver: Receiver, command: bytes, data: bytes | None) -> int:
+def raw_store(receiver: Receiver, command: bytes, data: bytes | None, seconds: float = 10.0) -> int:
     """Send a C-STORE as bytes and return the status."""
     with connect(receiver.port) as raw:
+        raw.settimeout(seconds)
         raw.sendall(associate_rq())
         assert read_pdu(raw)[0] == 0x02
         raw.sendall(p_data(command, command=True))
@@ -86,15 +88,15 @@ def test_the_same_film_again_is_one_row(receiver: Receiver) -> None:
 def test_the_same_film_from_many_at_once_is_one_row(receiver: Receiver) -> None:
     sent, statuses = film(3), []
     threads = [
-        threading.Thread(target=lambda: statuses.append(receiver.store(sent))) for _ in range(8)
+        threading.Thread(target=lambda: statuses.append(receiver.store(sent))) for _ in range(14)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert statuses == [0] * 8
+    assert statuses == [0] * 14
     rows = [item for item in receiver.instances() if item.sop_instance_uid == sent.SOPInstanceUID]
-    assert [row.duplicate_count for row in rows] == [7]
+    assert [row.duplicate_count for row in rows] == [13]
 
 
 def test_the_same_uid_with_other_bytes_keeps_both(receiver: Receiver) -> None:
@@ -137,6 +139,16 @@ def test_what_cannot_be_identified_safely_is_refused_and_leaves_nothing(
     after = {path for path in receiver.folder.rglob("*") if "ledger" not in path.name}
     assert after == before
     assert not Path("/tmp/evil").exists()
+
+
+def test_nothing_of_a_refused_object_is_logged_but_a_proper_uid(receiver: Receiver) -> None:
+    canary, sent = "CANARY^OLIVIA", film(11)
+    sent.PatientName = sent.PatientID = canary
+    data = encoded(sent).replace(sent.StudyInstanceUID.encode()[:12], canary[:12].encode())
+    for uid in (sent.SOPInstanceUID, canary, f"1.2.3\n{canary}"):
+        assert raw_store(receiver, c_store_rq(uid.encode()), data) in (0xC000, 0x0117)
+    assert '"sop_instance_uid": "invalid"' in receiver.log
+    assert "CANARY" not in receiver.log
 
 
 def test_missing_study_uid_is_refused(receiver: Receiver) -> None:
@@ -229,11 +241,36 @@ def test_an_association_aborted_in_the_middle_of_an_object_leaves_nothing(
     assert sent.SOPInstanceUID not in uids
 
 
-def test_more_than_a_thousand_open_descriptors_are_no_obstacle(receiver: Receiver) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    assert resource.prlimit(receiver.pid, resource.RLIMIT_NOFILE)[0] > 1024
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+WITH_MANY_DESCRIPTORS = """\
+import os, resource, sys
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+for _ in range(1100):
+    os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_more_than_a_thousand_open_descriptors_are_no_obstacle(
+    own_receiver: Callable[..., Receiver],
+) -> None:
+    receiver = own_receiver()
+    receiver.start(sys.executable, "-c", WITH_MANY_DESCRIPTORS)
+    assert len(list(Path(f"/proc/{receiver.pid}/fd").iterdir())) > 1100
+    assert receiver.echo() == 0
+    assert receiver.store(film(9)) == 0
+    assert receiver.stop() == 0
+
+
+def test_what_is_stored_does_not_depend_on_the_version_of_the_node(receiver: Receiver) -> None:
+    # Else a film that comes again after an upgrade would be a conflict, with a second result.
+    sent = film(10)
+    assert receiver.store(sent) == 0
+    (row,) = [item for item in receiver.instances() if item.sop_instance_uid == sent.SOPInstanceUID]
+    stored = pydicom.dcmread(receiver.spool / row.digest[:2] / row.digest)
+    assert stored.file_meta.ImplementationVersionName == "DICOMNODE"
+    for version in (__version__, pydicom.__version__):
+        assert version not in str(stored.file_meta.ImplementationVersionName)
 
 
 @pytest.mark.pacs
