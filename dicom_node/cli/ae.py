@@ -34,7 +34,7 @@ def list_remotes(
     """List the AEs, their last contact, and who was rejected with how to add them."""
     from rich.table import Table
 
-    from dicom_node.cli.options import configuration, wide_console
+    from dicom_node.cli.options import cell, configuration, wide_console
 
     settings = configuration(config, data_dir)
     contacts, refusals = _seen(settings)
@@ -47,22 +47,26 @@ def list_remotes(
     table = Table("AE title", "address", "sends", "results to", "objects", "received", "sent",
                   "waiting", "last error", box=None)  # fmt: skip
     for row in rows:
-        table.add_row(
+        values = (
             row["ae_title"], row["address"] or "-", "yes" if row["may_send"] else "no",
             ", ".join(row["results_to"]), ", ".join(row["objects"]),
             _short(row["last_received_at"]), _short(row["last_sent_at"]),
-            str(row["waiting"]), row["last_error"] or "",
+            row["waiting"], row["last_error"],
         )  # fmt: skip
+        table.add_row(*map(cell, values))
     console.print(table if rows else "The AE table is empty: every sender is rejected.")
     for item in rejected:
-        sentence = f"\nRejected {item['count']} times, last {item['last_at'][:19]}:"
-        console.print(
-            f"{sentence} {item['calling_ae_title']!r} from {item['peer_address']}:"
-            f" {item['reason']}.",
-            markup=False, soft_wrap=True, highlight=False,
-        )  # fmt: skip
+        console.print()
+        console.print(cell(_rejection(item)), soft_wrap=True, highlight=False)
         if item["add"]:
             console.print("  To allow it: " + item["add"], markup=False, soft_wrap=True)
+
+
+def _rejection(item: dict[str, Any]) -> str:
+    return (
+        f"Rejected {item['count']} times, last {item['last_at'][:19]}:"
+        f" {item['calling_ae_title']!r} from {item['peer_address']}: {item['reason']}."
+    )
 
 
 def _short(moment: str | None) -> str:
@@ -149,20 +153,13 @@ def echo(
 ) -> None:
     """Ask a remote AE for a C-ECHO, and tell whether it has called this node."""
     from dicom_node.cli.options import configuration
-    from dicom_node.delivery.association import Peer
+    from dicom_node.delivery.association import peer_of
     from dicom_node.delivery.files import echo as c_echo
-    from dicom_node.dimse.tls import requestor_context
-    from dicom_node.errors import DestinationUnknown
 
     settings = configuration(config, data_dir)
-    remote = settings.remotes.get(ae_title)
-    if remote is None or remote.host is None or remote.port is None:
-        raise DestinationUnknown(f"{ae_title} has no host and port in the AE table.")
-    own = settings.settings.node.ae_title
-    tls = settings.settings.tls
-    context = requestor_context(tls) if remote.tls and tls else None
-    c_echo(Peer(remote.host, remote.port, remote.ae_title, own, context))
-    typer.echo(f"{ae_title} at {remote.host}:{remote.port} answers to {own}.")
+    peer = peer_of(ae_title, settings.remotes.get(ae_title), settings.settings)
+    c_echo(peer)
+    typer.echo(f"{peer} answers to {peer.calling_ae_title}.")
     contacts, _ = _seen(settings)
     contact = contacts.get(ae_title)
     if contact is not None and contact.last_received_at is not None:

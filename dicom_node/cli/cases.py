@@ -10,8 +10,12 @@ import typer
 from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from dicom_node.ledger import Ledger
     from dicom_node.records import Instance, Study
+
+_ID_DIGITS = 19
 
 StudyArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Number from `cases list`, or a Study Instance UID.")
@@ -48,7 +52,7 @@ def list_cases(
     """List studies, the latest change first."""
     from rich.table import Table
 
-    from dicom_node.cli.options import configuration, ledger_of, wide_console
+    from dicom_node.cli.options import cell, configuration, ledger_of, wide_console
 
     ledger = ledger_of(configuration(config, data_dir))
     rows = [_row(ledger, study) for study in ledger.studies(limit=limit)]
@@ -57,10 +61,11 @@ def list_cases(
         return
     table = Table("ID", "changed (UTC)", "state", "films", "result", "delivery", "why", box=None)
     for row in rows:
-        table.add_row(
-            str(row["id"]), row["changed_at"][:19].replace("T", " "), row["state"],
-            row["films"], row["result"], row["delivery"], row["reason"] or "",
+        values = (
+            row["id"], row["changed_at"][:19].replace("T", " "), row["state"],
+            row["films"], row["result"], row["delivery"], row["reason"],
         )  # fmt: skip
+        table.add_row(*map(cell, values))
     wide_console().print(table)
 
 
@@ -109,7 +114,7 @@ def show(
     """Show one study: its films, findings, deliveries, and its whole story."""
     from rich.console import Console
 
-    from dicom_node.cli.options import configuration, ledger_of
+    from dicom_node.cli.options import cell, configuration, ledger_of
 
     ledger = ledger_of(configuration(config, data_dir))
     found = _find(ledger, study)
@@ -117,21 +122,26 @@ def show(
     if as_json:
         typer.echo(json.dumps([_findings(item) for item in instances], indent=2))
         return
-    console = Console(soft_wrap=True)
-    console.print(f"[bold]Study {found.id}[/bold]  {found.study_instance_uid}")
-    console.print(
-        f"{found.state}, report {found.revision}" + (f": {found.reason}" * bool(found.reason))
-    )
-    for item in instances:
-        told = _finding(item) or item.reason or ""
-        console.print(f"  film {item.sop_instance_uid}  {item.state}  {told}")
-    for delivery in ledger.deliveries(study_id=found.id):
-        told = f": {delivery.reason}" if delivery.reason else ""
-        console.print(f"  {delivery.kind} to {delivery.destination}  {delivery.state}{told}")
-    console.print("\n[bold]Story[/bold]")
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"Study {found.id}  {found.study_instance_uid}", style="bold", markup=False)
+    for line in _summary(ledger, found, instances):
+        console.print(cell(line))
+    console.print("\nStory", style="bold")
     for event in ledger.events(study_id=found.id):
         told = f"  {event.detail}" if event.detail else ""
-        console.print(f"  {event.at:%Y-%m-%d %H:%M:%S.%f}  {event.what:<20} {event.who}{told}")
+        console.print(
+            cell(f"  {event.at:%Y-%m-%d %H:%M:%S.%f}  {event.what:<20} {event.who}{told}")
+        )
+
+
+def _summary(ledger: Ledger, study: Study, instances: Sequence[Instance]) -> Iterator[str]:
+    yield f"{study.state}, report {study.revision}" + (f": {study.reason}" * bool(study.reason))
+    for item in instances:
+        told = _finding(item) or item.reason or ""
+        yield f"  film {item.sop_instance_uid}  {item.state}  {told}"
+    for delivery in ledger.deliveries(study_id=study.id):
+        told = f": {delivery.reason}" if delivery.reason else ""
+        yield f"  {delivery.kind} to {delivery.destination}  {delivery.state}{told}"
 
 
 def _findings(instance: Instance) -> dict[str, Any]:
@@ -182,7 +192,8 @@ def _find(ledger: Ledger, text: str) -> Study:
     from dicom_node.errors import RowMissing
     from dicom_node.records import StudyId
 
-    if text.isdigit():
+    # A longer number is no id of the ledger (and beyond its range), but may be a UID.
+    if text.isascii() and text.isdigit() and len(text) < _ID_DIGITS:
         return ledger.study(StudyId(int(text)))
     found = ledger.find_study(text)
     if found is None:

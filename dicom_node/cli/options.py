@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from dicom_node.ledger import Ledger
     from dicom_node.settings import Configuration
@@ -61,6 +62,17 @@ def wide_console() -> Console:
 
     console = Console()
     return console if console.is_terminal else Console(width=_WIDTH)
+
+
+def cell(value: object) -> Text:
+    """Return ``value`` as it is, for a table or line: never markup, never a control character.
+
+    Reasons and AE titles may quote what a stranger sent (S8, S11).
+    """
+    from rich.text import Text
+
+    text = "" if value is None else str(value)
+    return Text("".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text))
 
 
 def person() -> str:

@@ -9,8 +9,11 @@ import typer
 
 from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
 
+_MAX_ID = 2**63 - 1
+
 DeliveriesArgument = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID]…", help="Numbers from `outbox list`.")
+    list[int] | None,
+    typer.Argument(metavar="[ID]…", min=1, max=_MAX_ID, help="Numbers from `outbox list`."),
 ]
 
 
@@ -76,15 +79,16 @@ def list_deliveries(
 def _print(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    from dicom_node.cli.options import wide_console
+    from dicom_node.cli.options import cell, wide_console
 
     table = Table("ID", "study", "object", "to", "state", "tries", "next (UTC)", "why", box=None)
     for row in rows:
         due = row["next_attempt_at"][:19].replace("T", " ") if row["state"] == "waiting" else ""
-        table.add_row(
-            str(row["id"]), str(row["study"]), row["object"], row["destination"], row["state"],
-            str(row["attempts"]), due, row["reason"] or "",
+        values = (
+            row["id"], row["study"], row["object"], row["destination"], row["state"],
+            row["attempts"], due, row["reason"],
         )  # fmt: skip
+        table.add_row(*map(cell, values))
     wide_console().print(table)
 
 
@@ -116,7 +120,10 @@ def retry(
 
 
 def drop(
-    deliveries: Annotated[list[int], typer.Argument(metavar="ID…", help="Waiting deliveries.")],
+    deliveries: Annotated[
+        list[int],
+        typer.Argument(metavar="ID…", min=1, max=_MAX_ID, help="Waiting deliveries."),
+    ],
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:

@@ -7,6 +7,19 @@ from typing import Annotated
 
 import typer
 
+_MAX_PORT = 65535
+
+
+def _ae_title(value: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from dicom_node.settings.model import AETitle
+
+    try:
+        return str(TypeAdapter(AETitle).validate_python(value))
+    except ValidationError as error:
+        raise typer.BadParameter(str(error.errors()[0]["ctx"]["error"])) from error
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -18,8 +31,13 @@ def send(
         list[Path], typer.Argument(exists=True, help="DICOM files, or folders of them.")
     ],
     to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="Where to send them.")],
-    aec: Annotated[str, typer.Option(help="Called AE title: the node or PACS that is called.")],
-    aet: Annotated[str, typer.Option(help="Calling AE title: as whom.")] = "DICOMNODE",
+    aec: Annotated[
+        str,
+        typer.Option(callback=_ae_title, help="Called AE title: the node or PACS that is called."),
+    ],
+    aet: Annotated[
+        str, typer.Option(callback=_ae_title, help="Calling AE title: as whom.")
+    ] = "DICOMNODE",
 ) -> None:
     """Send DICOM files by C-STORE, each in the transfer syntax it has.
 
@@ -31,9 +49,11 @@ def send(
     from dicom_node.delivery.files import send_files
 
     host, _, port = to.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal() or not 1 <= int(port) <= _MAX_PORT:
         raise typer.BadParameter(f"{to!r} is not HOST:PORT, for example 127.0.0.1:11112")
     paths = [item for path in files for item in _within(path)]
+    if not paths:
+        raise typer.BadParameter("There is no file in this folder.")
     sent = []
     peer = Peer(host, int(port), aec, aet)
     for item in track(send_files(paths, peer), "Sending", len(paths), transient=True):

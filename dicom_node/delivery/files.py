@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import InvalidDicomError
-from pynetdicom import _config
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from dicom_node.delivery.association import Peer, associate, end
-from dicom_node.dimse.status import StoreOutcome, outcome_of
-from dicom_node.errors import AssociationRefused
+from dicom_node.delivery.association import ARRIVED, Peer, associate, end, store
+from dicom_node.dimse.status import outcome_of
+from dicom_node.errors import AssociationRefused, DeliveryError
 
-_config.STORE_SEND_CHUNKED_DATASET = True
 _MAX_CONTEXTS = 128
+
+_UNREADABLE = (
+    InvalidDicomError,
+    BytesLengthException,
+    AttributeError,
+    EOFError,
+    NotImplementedError,  # pydicom's answer to an unknown value representation
+    OSError,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ def send_files(files: Sequence[Path], peer: Peer) -> Iterator[Sent]:
     association = associate(peer, proposed[:_MAX_CONTEXTS])
     try:
         for file in kinds:
-            yield _send(association, file)
+            yield _send(association, file, peer)
     finally:
         end(association)
 
@@ -62,26 +73,24 @@ def echo(peer: Peer) -> None:
 
 def _kind_of(file: Path) -> tuple[str, str] | None:
     try:
-        header = pydicom.dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True)
-        return str(header.SOPClassUID), str(header.file_meta.TransferSyntaxUID)
-    except (InvalidDicomError, AttributeError, OSError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = pydicom.dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True)
+            return str(header.SOPClassUID), str(header.file_meta.TransferSyntaxUID)
+    except _UNREADABLE:
         return None
 
 
-def _send(association: Association, file: Path) -> Sent:
+def _send(association: Association, file: Path, peer: Peer) -> Sent:
     if not association.is_established:
         return Sent(file, stored=False, status=None, sentence="the association was lost")
     try:
-        answer = association.send_c_store(file)
-    except (ValueError, RuntimeError) as error:
-        return Sent(file, stored=False, status=None, sentence=f"not sent: {error}")
-    if "Status" not in answer:
-        return Sent(file, stored=False, status=None, sentence="no answer")
-    status = int(answer.Status)
+        status = store(association, file, file.stat().st_size, peer.answer_seconds)
+    except DeliveryError as error:
+        return Sent(file, stored=False, status=None, sentence=error.message)
+    except _UNREADABLE:
+        # The library's own words could quote the data set.
+        why = "not sent: its SOP class and transfer syntax are not accepted, or it is damaged"
+        return Sent(file, stored=False, status=None, sentence=why)
     outcome = outcome_of(status)
-    stored = outcome in (
-        StoreOutcome.STORED,
-        StoreOutcome.STORED_WITH_WARNING,
-        StoreOutcome.ALREADY_THERE,
-    )
-    return Sent(file, stored, status, f"{outcome} (0x{status:04X})")
+    return Sent(file, outcome in ARRIVED, status, f"{outcome} (0x{status:04X})")

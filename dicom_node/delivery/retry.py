@@ -6,13 +6,25 @@ from datetime import datetime, timedelta
 
 from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
-from dicom_node.dimse.status import StoreOutcome
+from dicom_node.dimse.status import StoreOutcome, outcome_of
+from dicom_node.records import Delivery
 from dicom_node.settings.model import DeliverySection
 
 MAX_PERMANENT_ATTEMPTS = 3
 """A peer that refuses the same bytes so often will not take them the next time either."""
 
 _JITTER = 0.1
+
+
+def worth_another_try(delivery: Delivery, outcome: StoreOutcome) -> bool:
+    """Return whether ``delivery``, answered with ``outcome`` now, is tried again by itself.
+
+    Refused bytes are not, from the third attempt on; but the first refusal after a time of other
+    trouble (a PACS that was down, say) is never the last.
+    """
+    if outcome is not StoreOutcome.REFUSED or delivery.attempts + 1 < MAX_PERMANENT_ATTEMPTS:
+        return True
+    return delivery.status is None or outcome_of(delivery.status) is not StoreOutcome.REFUSED
 
 
 def next_attempt_at(

@@ -1,16 +1,19 @@
 """C-STORE SCU: the results of one study to one destination, on one association.
 
-The address comes from the AE table alone. Whatever goes wrong, each delivery ends in the ledger as
-sent, postponed or refused; bytes leave as they were frozen.
+The address comes from the AE table alone. Whatever the destination does, each delivery ends in the
+ledger as sent, postponed or refused; bytes leave as they were frozen. An association that an object
+makes the peer abort is followed by another one for the objects after it.
 """
 
 from __future__ import annotations
 
 import io
+import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
 import pydicom
 from pydicom import Dataset
@@ -21,30 +24,39 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from pynetdicom import _config
 from pynetdicom.association import Association
 
-from dicom_node.delivery.association import NotRecognised, Peer, associate, end
-from dicom_node.delivery.retry import MAX_PERMANENT_ATTEMPTS, next_attempt_at
+from dicom_node.delivery.association import (
+    ARRIVED,
+    NothingAccepted,
+    NotRecognised,
+    PeerGone,
+    associate,
+    end,
+    peer_of,
+    store,
+)
+from dicom_node.delivery.retry import next_attempt_at, worth_another_try
 from dicom_node.dimse.contexts import proposed_contexts
 from dicom_node.dimse.status import StoreOutcome, outcome_of
-from dicom_node.dimse.tls import requestor_context
 from dicom_node.errors import (
     AssociationRefused,
     DeliveryError,
     DestinationUnknown,
-    LeaseLost,
-    PeerSilent,
+    LedgerError,
+    NodeError,
+    SettingsError,
     SpoolError,
 )
 from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
 from dicom_node.records import Delivery, ResultObject
 from dicom_node.settings import Remote, Settings
+from dicom_node.settings.model import DeliverySection
 from dicom_node.spool import Spool
 
-# With a path, pynetdicom then sends the data set's bytes as they are in the file.
-_config.STORE_SEND_CHUNKED_DATASET = True
+PARCEL_SIZE = 32
+"""So many objects at most are claimed, and sent, together."""
 
 SR_CLASSES: Mapping[str, str] = {
     "comprehensive": ComprehensiveSRStorage,
@@ -53,83 +65,106 @@ SR_CLASSES: Mapping[str, str] = {
 }
 
 
+def lease_seconds(limits: DeliverySection) -> float:
+    """Return how long a parcel is held: each of its objects may run into its time-out."""
+    return (PARCEL_SIZE + 1) * limits.answer_timeout_seconds + limits.connect_timeout_seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What is needed to deliver: our title and limits, the stores, and who works."""
+    """What is needed to deliver: our title and limits, the stores, and who works.
+
+    Once ``stop`` is set, no other object is begun; the rest keeps its lease for who set it to
+    release.
+    """
 
     settings: Settings
     spool: Spool
     ledger: Ledger
     worker: str
     log: Log
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def deliver(self, parcel: Sequence[Delivery], remotes: Mapping[str, Remote]) -> None:
-        """Deliver what was claimed for one destination and study, each object on its own merits."""
+        """Deliver what was claimed for one destination and study, each object on its own merits.
+
+        Raises `LedgerUnavailable` where an outcome cannot be written down.
+        """
+        # The other half of the lease is for the object that is then under way.
+        no_more_at = time.monotonic() + lease_seconds(self.settings.delivery) / 2
+        rest = parcel
+        while rest and not self.stop.is_set():
+            if time.monotonic() > no_more_at:
+                self.postpone(rest, PeerGone("The destination is slow; the rest goes later."))
+                return
+            rest = self._on_one_association(rest, remotes, no_more_at)
+
+    def postpone(self, deliveries: Sequence[Delivery], error: NodeError) -> None:
+        """Keep for later what is not concluded of ``deliveries``, with the error as the reason."""
+        for delivery in deliveries:
+            self._postpone(delivery, error)
+
+    def _on_one_association(
+        self, parcel: Sequence[Delivery], remotes: Mapping[str, Remote], no_more_at: float
+    ) -> Sequence[Delivery]:
+        """Send as many as the association and the time allow; return those not tried."""
+        name = parcel[0].destination
+        remote = remotes.get(name)
+        classes = [item.sop_class_uid for delivery in parcel for item in delivery.alternatives]
         try:
-            remote = _remote_of(parcel[0].destination, remotes)
-            association = self._associate(parcel, remote)
-        except DeliveryError as error:
+            peer = peer_of(name, remote, self.settings)
+            association = associate(peer, proposed_contexts(classes))
+        except NothingAccepted:
             for delivery in parcel:
-                self._postpone(delivery, error)
-            return
+                self._refuse(delivery, _not_accepted(name))
+            return ()
+        except (DeliveryError, SettingsError) as error:
+            self.postpone(parcel, error)
+            return ()
+        assert remote is not None  # else there is no peer
         try:
-            for delivery in parcel:
-                self._one(association, delivery, remote)
+            for place, delivery in enumerate(parcel):
+                over = self.stop.is_set() or time.monotonic() > no_more_at
+                if place and (over or not association.is_established):
+                    return parcel[place:]
+                if not self._one(association, delivery, remote):
+                    self.postpone(parcel[place + 1 :], PeerGone("The destination fell silent."))
+                    return ()
         finally:
             end(association)
+        return ()
 
-    def _associate(self, parcel: Sequence[Delivery], remote: Remote) -> Association:
-        limits, tls = self.settings.delivery, self.settings.tls
-        classes = [item.sop_class_uid for delivery in parcel for item in delivery.alternatives]
-        peer = Peer(
-            host=str(remote.host),
-            port=int(remote.port or 0),
-            called_ae_title=remote.ae_title,
-            calling_ae_title=self.settings.node.ae_title,
-            tls=requestor_context(tls) if remote.tls and tls else None,
-            connect_seconds=limits.connect_timeout_seconds,
-            answer_seconds=limits.answer_timeout_seconds,
-        )
-        return associate(peer, proposed_contexts(classes))
-
-    def _one(self, association: Association, delivery: Delivery, remote: Remote) -> None:
+    def _one(self, association: Association, delivery: Delivery, remote: Remote) -> bool:
+        """Try one object; return False where the peer fell silent, so that no other is tried."""
         chosen = _choose(association, delivery, remote)
-        if chosen is None and association.is_established:
-            self._refuse(delivery, f"not accepted by {remote.ae_title}: no presentation context")
-            return
         try:
             if chosen is None:
-                raise PeerSilent(f"{remote.ae_title} ended the association.")
+                self._refuse(delivery, _not_accepted(remote.ae_title))
+                return True
             self.ledger.pin(delivery.id, self.worker, chosen.sop_instance_uid)
             status = self._store(association, chosen)
-        except LeaseLost:
-            return
+            self._conclude(delivery, chosen, status)
+        except LedgerError:
+            return True  # the row went elsewhere meanwhile: a person dropped it, say
         except (DeliveryError, SpoolError) as error:
             self._postpone(delivery, error)
-            return
-        self._conclude(delivery, chosen, status)
+            return isinstance(error, PeerGone | SpoolError)
+        return True
 
     def _store(self, association: Association, item: ResultObject) -> int:
         data = self.spool.read(item.digest)
-        syntaxes = _accepted(association).get(item.sop_class_uid, ())
-        payload: Any = self.spool.path(item.digest)
-        if ExplicitVRLittleEndian not in syntaxes:
+        payload: Path | Dataset = self.spool.path(item.digest)
+        if ExplicitVRLittleEndian not in _accepted(association)[item.sop_class_uid]:
             payload = _implicit(data)
         try:
-            answer = association.send_c_store(payload)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise PeerSilent("The association ended before the object was sent.") from error
-        if "Status" not in answer:
-            raise PeerSilent("The destination took the object and did not answer in time.")
-        return int(answer.Status)
+            answer_seconds = self.settings.delivery.answer_timeout_seconds
+            return store(association, payload, len(data), answer_seconds)
+        except ValueError as error:
+            raise SpoolError("The object cannot be sent as it is stored.") from error
 
     def _conclude(self, delivery: Delivery, item: ResultObject, status: int) -> None:
         outcome = outcome_of(status)
-        if outcome in (
-            StoreOutcome.STORED,
-            StoreOutcome.STORED_WITH_WARNING,
-            StoreOutcome.ALREADY_THERE,
-        ):
+        if outcome in ARRIVED:
             self.ledger.sent(delivery.id, self.worker, status)
             self.log.event(
                 "delivery.sent",
@@ -140,23 +175,20 @@ class Sender:
             )
             return
         reason = f"{delivery.destination} answered 0x{status:04X}"
-        tries = delivery.attempts + 1
-        if outcome is StoreOutcome.REFUSED and tries >= MAX_PERMANENT_ATTEMPTS:
-            self._refuse(delivery, f"{reason} {tries} times", status)
+        if not worth_another_try(delivery, outcome):
+            self._refuse(delivery, f"{reason} at each of {delivery.attempts + 1} tries", status)
             return
         slowly = outcome is StoreOutcome.TRY_SLOWLY
         error = (NotRecognised if slowly else AssociationRefused)(reason)
         self._postpone(delivery, error, status)
 
-    def _postpone(
-        self, delivery: Delivery, error: DeliveryError | SpoolError, status: int | None = None
-    ) -> None:
-        slowly = isinstance(error, NotRecognised | DestinationUnknown)
+    def _postpone(self, delivery: Delivery, error: NodeError, status: int | None = None) -> None:
+        slowly = isinstance(error, NotRecognised | DestinationUnknown | SettingsError)
         outcome = StoreOutcome.TRY_SLOWLY if slowly else StoreOutcome.TRY_AGAIN
         due = next_attempt_at(datetime.now(UTC), delivery.attempts, outcome, self.settings.delivery)
         try:
             self.ledger.postponed(delivery.id, self.worker, due, error.message, status)
-        except LeaseLost:
+        except LedgerError:
             return
         self.log.event(
             "delivery.postponed",
@@ -169,7 +201,10 @@ class Sender:
         )
 
     def _refuse(self, delivery: Delivery, reason: str, status: int | None = None) -> None:
-        self.ledger.delivery_refused(delivery.id, self.worker, reason, status)
+        try:
+            self.ledger.delivery_refused(delivery.id, self.worker, reason, status)
+        except LedgerError:
+            return
         self.log.event(
             "delivery.refused",
             destination=delivery.destination,
@@ -180,11 +215,8 @@ class Sender:
         )
 
 
-def _remote_of(destination: str, remotes: Mapping[str, Remote]) -> Remote:
-    remote = remotes.get(destination)
-    if remote is None or remote.host is None or remote.port is None:
-        raise DestinationUnknown(f"{destination} has no host and port in the AE table.")
-    return remote
+def _not_accepted(ae_title: str) -> str:
+    return f"not accepted by {ae_title}: no presentation context"
 
 
 def _accepted(association: Association) -> dict[str, tuple[str, ...]]:

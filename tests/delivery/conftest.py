@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from dicom_node.settings.model import DeliverySection
 from dicom_node.spool import Spool
 
 WORKER = "deliver@test:1"
+REPORT_CLASSES = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStorage)
 
 
 def object_bytes(sop_class: str, uid: str) -> bytes:
@@ -73,7 +75,8 @@ class Outbox:
         (instance,) = self.ledger.claim_instances(InstanceState.RECEIVED, "w", 60, 1)
         self.ledger.admitted(instance.id, "w", "PA")
         (instance,) = self.ledger.claim_instances(InstanceState.ADMITTED, "w", 60, 1)
-        self.ledger.analysed(instance.id, "w", "{}", None)
+        findings = {"sop_instance_uid": uid, "outcome": "analysed", "reason": None}
+        self.ledger.analysed(instance.id, "w", json.dumps(findings), None)
         self.ledger.quieten(0)
         study = self.ledger.claim_quiet_study("w", 60)
         assert study is not None
@@ -85,10 +88,9 @@ class Outbox:
         self.ledger.reported(study, "w", outgoing, keep_hours=1, signature="s")
 
     def _objects(self, number: int) -> list[tuple[ResultObject, ...]]:
-        classes = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStorage)
         report = tuple(
             self._object(f"sr:{number}", ObjectKind.REPORT, sop_class, f"2.25.{number}{place}")
-            for place, sop_class in enumerate(classes, 1)
+            for place, sop_class in enumerate(REPORT_CLASSES, 1)
         )
         capture = self._object(
             f"capture:{number}", ObjectKind.CAPTURE, SecondaryCaptureImageStorage, f"2.25.{number}9"

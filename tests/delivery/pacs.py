@@ -33,6 +33,7 @@ class ScriptedPacs:
     statuses: list[int] = field(default_factory=lambda: [0x0000])
     delay_seconds: float = 0.0
     abort_after: int | None = None
+    abort_at_classes: frozenset[str] = frozenset()
     stored: list[tuple[str, str, str]] = field(default_factory=list)
     associations: int = 0
     port: int = 0
@@ -44,7 +45,8 @@ class ScriptedPacs:
         uid = str(request.AffectedSOPInstanceUID)
         digest = hashlib.sha256(data).hexdigest()
         self.stored.append((str(request.AffectedSOPClassUID), uid, digest))
-        if self.abort_after is not None and len(self.stored) >= self.abort_after:
+        many = self.abort_after is not None and len(self.stored) >= self.abort_after
+        if many or request.AffectedSOPClassUID in self.abort_at_classes:
             event.assoc.abort()
         return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
 

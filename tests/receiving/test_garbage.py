@@ -101,42 +101,33 @@ def threads(receiver: Receiver) -> int:
     return len(list(Path(f"/proc/{receiver.pid}/task").iterdir()))
 
 
-def settled(receiver: Receiver, before: int) -> bool:
-    """Whether no thread is left of what the test sent."""
-    return bool(wait_for(lambda: threads(receiver) <= before, 10, "its threads have ended"))
+@pytest.fixture(scope="module")
+def resting(receiver: Receiver) -> int:
+    """Return the number of threads of a receiver that nobody has called yet."""
+    return threads(receiver)
 
 
-@pytest.fixture
-def quiet(receiver: Receiver) -> tuple[int, int]:
-    """Return the number of threads and of log lines of a receiver that has nothing to do."""
-    wait_for(lambda: threads(receiver) <= 5, 15, "earlier peers are gone")
+def check_unharmed(receiver: Receiver, resting: int) -> None:
+    """Nothing of it is an error of ours, no thread is left of it, others are served."""
+    lines = receiver.log.splitlines()
+    assert not [line for line in lines if '"error"' in line or not line.startswith("{")]
     assert receiver.echo() == 0
-    wait_for(lambda: threads(receiver) <= 5, 15, "the echo is gone")
-    return 5, len(receiver.log.splitlines())
-
-
-def check_unharmed(receiver: Receiver, quiet: tuple[int, int]) -> None:
-    """Nothing of it is an error of ours, no thread is left, others are served."""
-    before, lines = quiet
-    news = receiver.log.splitlines()[lines:]
-    assert not [line for line in news if '"error"' in line or not line.startswith("{")]
-    assert receiver.echo() == 0
-    assert settled(receiver, before)
+    wait_for(lambda: threads(receiver) <= resting, 10, "its threads have ended")
 
 
 @pytest.mark.parametrize("name", ABORTED_AT_ONCE)
 def test_what_is_no_message_is_answered_with_an_abort(
-    receiver: Receiver, quiet: tuple[int, int], name: str
+    receiver: Receiver, resting: int, name: str
 ) -> None:
     with established(receiver.port) as raw:
         raw.sendall(ABORTED_AT_ONCE[name])
         assert read_pdu(raw)[0] == A_ABORT
         assert closed_within(raw, 5)
-    check_unharmed(receiver, quiet)
+    check_unharmed(receiver, resting)
 
 
 def test_messages_that_ask_for_nothing_end_with_the_idle_time_out(
-    receiver: Receiver, quiet: tuple[int, int]
+    receiver: Receiver, resting: int
 ) -> None:
     raws = [established(receiver.port) for _ in IGNORED_UNTIL_IDLE]
     for raw, content in zip(raws, IGNORED_UNTIL_IDLE.values(), strict=True):
@@ -145,18 +136,18 @@ def test_messages_that_ask_for_nothing_end_with_the_idle_time_out(
         raw.settimeout(IDLE_SECONDS + 3)
         assert read_pdu(raw)[0] == A_ABORT
         raw.close()
-    check_unharmed(receiver, quiet)
+    check_unharmed(receiver, resting)
 
 
 @pytest.mark.parametrize("name", BEFORE_ASSOCIATION)
 def test_what_is_no_proper_association_request_gets_its_answer(
-    receiver: Receiver, quiet: tuple[int, int], name: str
+    receiver: Receiver, resting: int, name: str
 ) -> None:
     content, answer = BEFORE_ASSOCIATION[name]
     with connect(receiver.port) as raw:
         raw.sendall(content)
         assert read_pdu(raw)[0] == answer
-    check_unharmed(receiver, quiet)
+    check_unharmed(receiver, resting)
 
 
 def test_a_request_of_over_256_kilobytes_is_not_read(receiver: Receiver) -> None:

@@ -1,0 +1,149 @@
+"""The delivering role at work: destinations side by side, and what happens when things break."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicom_node.delivery import sender
+from dicom_node.errors import LedgerUnavailable
+from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.records import Delivery
+from dicom_node.roles import deliver
+from dicom_node.settings import Configuration, load_configuration
+from tests.delivery.conftest import Outbox
+from tests.delivery.pacs import ScriptedPacs, listening
+from tests.node.peers import wait_for
+
+SETTINGS = """
+[delivery]
+connect_timeout_seconds = 1.0
+answer_timeout_seconds = 3.0
+retry_first_seconds = 0.1
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, outbox: Outbox) -> Callable[..., Configuration]:
+    """Return the configuration of a node whose outbox is ``outbox``, with remotes at ports."""
+
+    def site(**ports: int) -> Configuration:
+        folder = tmp_path / "site"
+        (folder / "remotes").mkdir(parents=True)
+        (folder / "node.toml").write_text(SETTINGS)
+        for name, port in ports.items():
+            text = f'ae_title = "{name}"\nhost = "127.0.0.1"\nport = {port}\n'
+            (folder / "remotes" / f"{name}.toml").write_text(text)
+        return load_configuration(folder, data_dir=tmp_path, thorough=False)
+
+    return site
+
+
+@contextmanager
+def delivering(configuration: Configuration) -> Iterator[tuple[threading.Event, list[Exception]]]:
+    """Run the role in a thread; yields how to stop it, and the error it ended with."""
+    stop, errors = threading.Event(), []
+
+    def run() -> None:
+        try:
+            deliver.run(configuration, stop)
+        except LedgerUnavailable as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield stop, errors
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def states(outbox: Outbox, destination: str) -> set[str]:
+    return {item.state for item in outbox.deliveries() if item.destination == destination}
+
+
+def test_a_slow_destination_delays_no_other(
+    outbox: Outbox, site: Callable[..., Configuration]
+) -> None:
+    outbox.post("SLOW", "QUICK")
+    outbox.post("SLOW", "QUICK", number=2)
+    slow, quick = ScriptedPacs(delay_seconds=2.0), ScriptedPacs()
+    with (
+        listening(slow, called="SLOW"),
+        listening(quick, called="QUICK"),
+        delivering(site(SLOW=slow.port, QUICK=quick.port)),
+    ):
+        wait_for(lambda: states(outbox, "QUICK") == {"sent"}, 10, "all is with QUICK")
+        assert len(slow.stored) <= 1
+        assert states(outbox, "SLOW") == {"waiting"}
+
+
+def test_an_order_to_stop_lets_the_object_under_way_arrive_and_gives_the_rest_back(
+    outbox: Outbox, site: Callable[..., Configuration]
+) -> None:
+    outbox.post("PACS")
+    pacs = ScriptedPacs(delay_seconds=1.0)
+    with listening(pacs), delivering(site(PACS=pacs.port)) as (stop, _):
+        wait_for(lambda: pacs.associations == 1, 10, "the association stands")
+        stop.set()
+    report, capture = outbox.deliveries()
+    assert {report.state, capture.state} <= {"sent", "waiting"}
+    assert capture.state == "waiting"
+    assert capture.attempts == 0
+    assert len(pacs.stored) == (report.state == "sent")
+
+
+def test_what_nobody_foresaw_postpones_its_parcel_alone(
+    outbox: Outbox, site: Callable[..., Configuration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.post("ODD", "PACS")
+    choose = sender._choose
+
+    def odd(association: Any, delivery: Delivery, remote: Any) -> Any:
+        if delivery.destination == "ODD":
+            raise ZeroDivisionError
+        return choose(association, delivery, remote)
+
+    monkeypatch.setattr(sender, "_choose", odd)
+    pacs = ScriptedPacs()
+    with listening(pacs), delivering(site(PACS=pacs.port, ODD=pacs.port)):
+        wait_for(lambda: states(outbox, "PACS") == {"sent"}, 10, "PACS has its results")
+        wait_for(
+            lambda: all(
+                item.attempts > 1 for item in outbox.deliveries() if item.destination == "ODD"
+            ),
+            10,
+            "ODD is tried again",
+        )
+    reasons = {item.reason for item in outbox.deliveries() if item.destination == "ODD"}
+    assert reasons == {"The attempt failed within the node: ZeroDivisionError."}
+
+
+def test_a_ledger_that_cannot_note_an_outcome_ends_the_role_and_the_same_bytes_go_again(
+    outbox: Outbox, site: Callable[..., Configuration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.post("PACS")
+    pacs = ScriptedPacs()
+    with listening(pacs):
+        configuration = site(PACS=pacs.port)
+
+        def full(*_: object) -> None:
+            raise LedgerUnavailable("The ledger could not commit.")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(SqliteLedger, "sent", full)
+            with delivering(configuration) as (_, errors):
+                wait_for(lambda: bool(errors), 10, "the role ends")
+        outbox.ledger.orphaned("deliver@")
+        with delivering(configuration):
+            wait_for(lambda: states(outbox, "PACS") == {"sent"}, 10, "PACS has its results")
+    first = pacs.stored[0]
+    assert pacs.stored.count(first) == 2
+    assert len(set(pacs.stored)) == 2

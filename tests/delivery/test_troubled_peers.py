@@ -1,0 +1,260 @@
+"""A PACS that freezes, crawls, vanishes or breaks off ends an attempt in time, and we say why."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.uid import CTImageStorage
+
+from dicom_node.settings import Remote
+from dicom_node.settings.model import TlsSection
+from tests.conftest import debian
+from tests.delivery import conftest
+from tests.delivery.conftest import Outbox, object_bytes
+from tests.delivery.pacs import ScriptedPacs, listening
+from tests.delivery.relay import slow_line, steady, stops_after
+from tests.node.peers import free_port, wait_for
+
+MakeRemote = Callable[..., Remote]
+LARGE = 20_000_000
+EVERY_REPORT = frozenset(conftest.REPORT_CLASSES)
+
+
+@pytest.fixture
+def large_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the first object of every study larger than the buffers between us and the PACS."""
+
+    def padded(sop_class: str, uid: str) -> bytes:
+        dataset = pydicom.dcmread(io.BytesIO(object_bytes(sop_class, uid)))
+        dataset.EncapsulatedDocument = bytes(LARGE if uid.endswith("1") else 2)
+        buffer = io.BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+        return buffer.getvalue()
+
+    monkeypatch.setattr(conftest, "object_bytes", padded)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+@pytest.mark.usefixtures("large_reports")
+def test_a_line_that_freezes_within_the_data_ends_the_attempt(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs()) as pacs, slow_line(pacs.port, stops_after(500_000)) as port:
+        with at_most(6):
+            report, capture = outbox.attempt(remote(port))
+        assert (report.state, capture.state) == ("waiting", "waiting")
+        assert "in time" in str(report.reason)
+        outbox.hurry()
+        assert {item.state for item in outbox.attempt(remote(pacs.port))} == {"sent"}
+    assert [uid for _, uid, _ in pacs.stored] == ["2.25.11", "2.25.19"]
+
+
+@pytest.mark.usefixtures("large_reports")
+def test_a_slow_line_may_take_longer_than_an_answer_as_long_as_it_moves(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs()) as pacs, slow_line(pacs.port, steady(LARGE / 4)) as port:
+        started = time.monotonic()
+        deliveries = outbox.attempt(remote(port))
+    assert time.monotonic() - started > 2 * outbox.settings.delivery.answer_timeout_seconds
+    assert [item.state for item in deliveries] == ["sent", "sent"]
+
+
+@pytest.mark.usefixtures("large_reports")
+def test_a_line_that_trickles_is_not_waited_for(
+    outbox: Outbox, remote: MakeRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.delivery.deadline.SLOWEST_BYTES_PER_SECOND", LARGE)
+    outbox.post("PACS")
+    with listening(ScriptedPacs()) as pacs, slow_line(pacs.port, steady(LARGE / 8)) as port:
+        with at_most(6):
+            report, _ = outbox.attempt(remote(port))
+        assert report.state == "waiting"
+    assert "2.25.11" not in [uid for _, uid, _ in pacs.stored]
+
+
+def test_an_object_that_makes_the_pacs_break_off_does_not_hold_back_the_others(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs(abort_at_classes=EVERY_REPORT)) as pacs:
+        report, capture = outbox.attempt(remote(pacs.port))
+    assert report.state == "waiting"
+    assert "ended the association without an answer" in str(report.reason)
+    assert capture.state == "sent"
+    assert pacs.associations == 2
+
+
+def test_a_pacs_that_takes_none_of_our_classes_gets_no_further_calls(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs(), accepts=(CTImageStorage,)) as pacs:
+        deliveries = outbox.attempt(remote(pacs.port))
+    assert {item.state for item in deliveries} == {"refused"}
+    assert "not accepted by PACS" in str(deliveries[0].reason)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "256.1.1.1", "a..b", "x" * 70])
+def test_a_host_name_that_is_not_known_is_told_and_tried_again(outbox: Outbox, host: str) -> None:
+    outbox.post("PACS")
+    deliveries = outbox.attempt(Remote(ae_title="PACS", host=host, port=104))
+    assert {item.state for item in deliveries} == {"waiting"}
+    assert f"the name {host} is not known" in str(deliveries[0].reason)
+
+
+def test_what_is_meant_for_tls_never_goes_out_in_the_clear(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs()) as pacs:
+        report, _ = outbox.attempt(remote(pacs.port, tls=True))
+    assert report.state == "waiting"
+    assert "wants TLS" in str(report.reason)
+    assert pacs.associations == 0
+
+
+def test_unusable_tls_files_are_told(outbox: Outbox, remote: MakeRemote, tmp_path: Path) -> None:
+    gone = TlsSection(certificate=tmp_path / "a", key=tmp_path / "b", ca=tmp_path / "c")
+    outbox.settings = outbox.settings.model_copy(update={"tls": gone})
+    outbox.post("PACS")
+    report, _ = outbox.attempt(remote(free_port(), tls=True))
+    assert report.state == "waiting"
+    assert "TLS files" in str(report.reason)
+
+
+def test_a_delivery_dropped_while_it_is_sent_stays_dropped_and_the_others_go_on(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    dropped = outbox.deliveries()[0].id
+
+    class Interrupted(ScriptedPacs):
+        def store(self, event: object) -> int:
+            if not self.stored:
+                outbox.ledger.drop(dropped, "person:test")
+            return super().store(event)  # type: ignore[arg-type]
+
+    with listening(Interrupted()) as pacs:
+        report, capture = outbox.attempt(remote(pacs.port))
+    assert (report.state, report.reason) == ("expired", "dropped by person:test")
+    assert capture.state == "sent"
+
+
+def test_the_first_refusal_after_a_night_without_pacs_is_not_the_last_word(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    for _ in range(4):
+        outbox.attempt(remote(free_port()))
+        outbox.hurry()
+    with listening(ScriptedPacs(statuses=[0xA900])) as pacs:
+        assert {item.state for item in outbox.attempt(remote(pacs.port))} == {"waiting"}
+        outbox.hurry()
+        assert {item.state for item in outbox.attempt(remote(pacs.port))} == {"refused"}
+
+
+def test_half_an_answer_to_the_association_request_ends_the_attempt(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def serve() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(65_536)
+                peer.sendall(b"\x02\x00\x00\x00\x01\x00abc")
+                ended.wait(20)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with at_most(6):
+            report, _ = outbox.attempt(remote(listener.getsockname()[1]))
+        ended.set()
+        thread.join()
+    assert report.state == "waiting"
+
+
+@pytest.mark.pacs("storescp")
+@pytest.mark.parametrize(
+    ("options", "states"),
+    [
+        (["--refuse"], ("waiting", "waiting")),
+        (["--ignore"], ("sent", "sent")),
+        (["--abort-during"], ("waiting", "waiting")),
+        (["--abort-after"], ("waiting", "waiting")),
+        (["--sleep-during", "4"], ("waiting", "waiting")),
+        (["--sleep-after", "4"], ("sent", "waiting")),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_whatever_storescp_is_told_to_do_the_attempt_ends(
+    outbox: Outbox,
+    remote: MakeRemote,
+    tmp_path: Path,
+    options: list[str],
+    states: tuple[str, str],
+) -> None:
+    outbox.post("PACS")
+    with storescp(tmp_path, *options) as (_, port), at_most(8):
+        deliveries = outbox.attempt(remote(port))
+    assert tuple(item.state for item in deliveries) == states
+
+
+@pytest.mark.pacs("storescp")
+@pytest.mark.usefixtures("large_reports")
+def test_a_pacs_stopped_within_the_data_gets_the_same_bytes_when_it_goes_on(
+    outbox: Outbox, remote: MakeRemote, tmp_path: Path
+) -> None:
+    outbox.post("PACS")
+    with storescp(tmp_path, "--sleep-during", "1") as (process, port):
+        stopper = threading.Timer(0.5, os.kill, (process.pid, signal.SIGSTOP))
+        stopper.start()
+        with at_most(8):
+            deliveries = outbox.attempt(remote(port))
+        stopper.join()
+        assert {item.state for item in deliveries} == {"waiting"}
+        os.kill(process.pid, signal.SIGKILL)
+    with storescp(tmp_path) as (_, port):
+        outbox.hurry()
+        assert {item.state for item in outbox.attempt(remote(port))} == {"sent"}
+
+
+@contextmanager
+def storescp(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run DCMTK's storescp as the AE ``PACS`` with ``options``."""
+    port = free_port()
+    command = [str(debian("storescp")), "-aet", "PACS", "-od", str(folder), *options, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def connects() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_for(connects, 10, "storescp listens")
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
