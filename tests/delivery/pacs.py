@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,7 @@ def listening(
     called: str = "PACS",
     check_called: bool = False,
     transfer_syntaxes: Sequence[str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[ScriptedPacs]:
     """Let ``pacs`` listen on a free port."""
     entity = AE(called)
@@ -76,6 +78,7 @@ def listening(
     server: Any = entity.start_server(
         ("127.0.0.1", 0),
         block=False,
+        ssl_context=tls,
         evt_handlers=[(evt.EVT_C_STORE, pacs.store), (evt.EVT_ESTABLISHED, pacs.established)],
     )
     pacs.port = server.server_address[1]

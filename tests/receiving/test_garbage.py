@@ -101,33 +101,29 @@ def threads(receiver: Receiver) -> int:
     return len(list(Path(f"/proc/{receiver.pid}/task").iterdir()))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def resting(receiver: Receiver) -> int:
     """Return the number of threads of a receiver that nobody has called yet."""
     return threads(receiver)
 
 
-def check_unharmed(receiver: Receiver, resting: int) -> None:
-    """Nothing of it is an error of ours, no thread is left of it, others are served."""
+def check_unharmed(receiver: Receiver) -> None:
+    """Nothing of it is an error of ours, and others are served."""
     lines = receiver.log.splitlines()
     assert not [line for line in lines if '"error"' in line or not line.startswith("{")]
     assert receiver.echo() == 0
-    wait_for(lambda: threads(receiver) <= resting, 10, "its threads have ended")
 
 
 @pytest.mark.parametrize("name", ABORTED_AT_ONCE)
-def test_what_is_no_message_is_answered_with_an_abort(
-    receiver: Receiver, resting: int, name: str
-) -> None:
+def test_what_is_no_message_is_answered_with_an_abort(receiver: Receiver, name: str) -> None:
     with established(receiver.port) as raw:
         raw.sendall(ABORTED_AT_ONCE[name])
         assert read_pdu(raw)[0] == A_ABORT
-        assert closed_within(raw, 5)
-    check_unharmed(receiver, resting)
+    check_unharmed(receiver)
 
 
 def test_messages_that_ask_for_nothing_end_with_the_idle_time_out(
-    receiver: Receiver, resting: int
+    receiver: Receiver,
 ) -> None:
     raws = [established(receiver.port) for _ in IGNORED_UNTIL_IDLE]
     for raw, content in zip(raws, IGNORED_UNTIL_IDLE.values(), strict=True):
@@ -136,18 +132,18 @@ def test_messages_that_ask_for_nothing_end_with_the_idle_time_out(
         raw.settimeout(IDLE_SECONDS + 3)
         assert read_pdu(raw)[0] == A_ABORT
         raw.close()
-    check_unharmed(receiver, resting)
+    check_unharmed(receiver)
 
 
 @pytest.mark.parametrize("name", BEFORE_ASSOCIATION)
 def test_what_is_no_proper_association_request_gets_its_answer(
-    receiver: Receiver, resting: int, name: str
+    receiver: Receiver, name: str
 ) -> None:
     content, answer = BEFORE_ASSOCIATION[name]
     with connect(receiver.port) as raw:
         raw.sendall(content)
         assert read_pdu(raw)[0] == answer
-    check_unharmed(receiver, resting)
+    check_unharmed(receiver)
 
 
 def test_a_request_of_over_256_kilobytes_is_not_read(receiver: Receiver) -> None:
@@ -155,3 +151,14 @@ def test_a_request_of_over_256_kilobytes_is_not_read(receiver: Receiver) -> None
         raw.sendall(struct.pack(">BBI", 0x01, 0, 2_700_000))
         assert closed_within(raw, 5)
     assert receiver.echo() == 0
+
+
+def test_no_thread_is_left_of_any_of_it(receiver: Receiver, resting: int) -> None:
+    for content in ABORTED_AT_ONCE.values():
+        with established(receiver.port) as raw:
+            raw.sendall(content)
+    for content, _ in BEFORE_ASSOCIATION.values():
+        with connect(receiver.port) as raw:
+            raw.sendall(content)
+    wait_for(lambda: threads(receiver) <= resting, 15, "its threads have ended")
+    check_unharmed(receiver)
