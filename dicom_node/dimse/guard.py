@@ -261,6 +261,8 @@ class GuardedHandler(RequestHandler):
     def _create_association(self) -> Any:
         association = super()._create_association()
         server = self.server
+        # Else a stalled peer holds a stopping process until its PDU's deadline.
+        association.dul.daemon = True
         GuardedSocket.guard(association.dul.socket, server.limits, server.on_drop)
         GuardedMessages.guard(association.dimse, server.on_drop)
         return association
