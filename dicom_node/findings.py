@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,9 @@ import numpy.typing as npt
 
 FINDING_CLASSES = ("normal", "pneumonia", "covid19")
 """The classes of the detection networks, in the order of their outputs."""
+
+SCORES = ("geographic_extent", "opacity_extent")
+"""The severity scores of 0-8."""
 
 
 class Outcome(StrEnum):
@@ -127,7 +130,13 @@ class SaliencyMap:
 
 @dataclass(frozen=True, slots=True)
 class FilmFindings:
-    """Everything found on one film; parts are absent where a network did not run."""
+    """Everything found on one film; parts are absent where a network did not run.
+
+    ``finding`` and ``evidence`` are those of the first detection network of the suite (without
+    one, the evidence is the first network's). ``checks``: every network's evidence, by bundle;
+    of a score, ``change_when_hidden`` is its fall in points. ``detections``: every detection
+    network's answer, by bundle, where there is more than one.
+    """
 
     sop_instance_uid: str
     outcome: Outcome
@@ -136,6 +145,8 @@ class FilmFindings:
     scores: Mapping[str, Score] = field(default_factory=dict)
     airspace: Airspace | None = None
     evidence: Evidence | None = None
+    checks: Mapping[str, Evidence] = field(default_factory=dict)
+    detections: Mapping[str, Detection] = field(default_factory=dict)
     suite: Mapping[str, NetworkVersion] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -146,13 +157,7 @@ class FilmFindings:
             "reason": self.reason,
         }
         if self.finding is not None:
-            result["finding"] = {
-                "class": self.finding.finding_class,
-                "probabilities": dict(self.finding.probabilities),
-                "abstained": self.finding.abstained,
-                "threshold": self.finding.threshold,
-                "calibrated": self.finding.calibrated,
-            }
+            result["finding"] = _detection_to_json(self.finding)
         if self.scores:
             result["scores"] = {
                 name: {"value": score.value, "low": score.low, "high": score.high}
@@ -165,9 +170,12 @@ class FilmFindings:
                 "zones": dict(self.airspace.zones),
             }
         if self.evidence is not None:
-            result["evidence"] = {
-                "saliency_in_lungs": self.evidence.saliency_in_lungs,
-                "change_when_hidden": self.evidence.change_when_hidden,
+            result["evidence"] = asdict(self.evidence)
+        if self.checks:
+            result["checks"] = {name: asdict(found) for name, found in self.checks.items()}
+        if self.detections:
+            result["detections"] = {
+                name: _detection_to_json(found) for name, found in self.detections.items()
             }
         if self.suite:
             result["suite"] = {
@@ -189,16 +197,34 @@ class FilmFindings:
             sop_instance_uid=document["sop_instance_uid"],
             outcome=Outcome(document["outcome"]),
             reason=document.get("reason"),
-            finding=finding
-            and Detection(finding["probabilities"], finding["threshold"], finding["calibrated"]),
+            finding=finding and _detection_from_json(finding),
             scores={name: Score(**score) for name, score in document.get("scores", {}).items()},
             airspace=airspace and Airspace(**airspace),
             evidence=evidence and Evidence(**evidence),
+            checks={name: Evidence(**found) for name, found in document.get("checks", {}).items()},
+            detections={
+                name: _detection_from_json(found)
+                for name, found in document.get("detections", {}).items()
+            },
             suite={
                 name: NetworkVersion(**network)
                 for name, network in document.get("suite", {}).items()
             },
         )
+
+
+def _detection_to_json(found: Detection) -> dict[str, Any]:
+    return {
+        "class": found.finding_class,
+        "probabilities": dict(found.probabilities),
+        "abstained": found.abstained,
+        "threshold": found.threshold,
+        "calibrated": found.calibrated,
+    }
+
+
+def _detection_from_json(document: Mapping[str, Any]) -> Detection:
+    return Detection(document["probabilities"], document["threshold"], document["calibrated"])
 
 
 def pack_saliency(maps: Sequence[SaliencyMap]) -> bytes:

@@ -5,15 +5,18 @@ A part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 from dicom_node.events import CATALOGUE
 from dicom_node.settings.reference import node_table, remote_table
+from dicom_node.training.card import interval
 
 DOCS = Path(__file__).parent
 _PART = re.compile(r"(<!-- begin ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
@@ -75,11 +78,73 @@ def events() -> str:
     return "\n".join(["| event | level | meaning | fields |", "|---|---|---|---|", *rows])
 
 
+def _evaluations() -> dict[str, dict[str, Any]]:
+    """Return every bundle's evaluation.json by id; a bundle that was not measured is left out."""
+    paths = sorted((DOCS.parent / "models").glob("*/evaluation.json"))
+    return {path.parent.name: json.loads(path.read_text("utf-8")) for path in paths}
+
+
+def _shown(figure: Mapping[str, float | None] | None) -> str:
+    return interval(figure) if figure else "-"
+
+
+def detection_table() -> str:
+    """Return the detection networks with their controls."""
+    keys = ("rim_only", "lungs_hidden", "lungs_only", "nih", "cohen")
+    head = ("network", "balanced accuracy", "AUC", "rim alone", "lungs greyed out", "lungs alone",
+            "within NIH", "within Cohen")  # fmt: skip
+    rows = []
+    for name, found in _evaluations().items():
+        if found.get("task") != "detection":
+            continue
+        controls = [found["controls"].get(key) for key in keys]
+        rows.append(
+            (f"`{name}`", _shown(found["overall"]["balanced_accuracy"]),
+             _shown(found["overall"]["auc"]), *(_control(control) for control in controls))
+        )  # fmt: skip
+    return _rows(head, rows)
+
+
+def _control(control: Mapping[str, Any] | None) -> str:
+    if control is None:
+        return "-"
+    area = f", AUC {_shown(control['auc'])}" if control["auc"] else ""
+    return f"{_shown(control['balanced_accuracy'])}{area}"
+
+
+def severity_table() -> str:
+    """Return the severity networks' figures."""
+    rows = []
+    for name, found in _evaluations().items():
+        if found.get("task") == "score":
+            again = found["repeated"]
+            said = (
+                f"{again['mae']:.2f} ± {again['mae_sd']:.2f}, R² {again['r2']:.3f} ± "
+                f"{again['r2_sd']:.3f}" if again else "-"
+            )  # fmt: skip
+            overall = found["overall"]
+            rows.append((f"`{name}`", f"MAE {_shown(overall['mae'])}, R² {_shown(overall['r2'])}",
+                         said))  # fmt: skip
+        elif found.get("task") == "airspace":
+            folds = found["cross_validation"]
+            rows.append((f"`{name}`, level 2 against 1", f"AUC {_shown(found['test']['auc'])}",
+                         f"AUC {_shown(folds['auc'])}" if folds else "-"))  # fmt: skip
+            rows.append((f"`{name}`, zones (0-3)", f"MAE {_shown(found['all_zones'])}", "-"))
+    return _rows(("network", "test", "repeated splits or folds"), rows)
+
+
+def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "node-keys": node_table,
     "remote-keys": remote_table,
     "events": events,
     "licences": licences,
+    "detection": detection_table,
+    "severity": severity_table,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from dicom_node.analysis.calibration import abstention_threshold, fit_temperatur
 from dicom_node.analysis.devices import use_device
 from dicom_node.analysis.engine import Engine
 from dicom_node.analysis.evidence import hide_salient
-from dicom_node.analysis.saliency import explained, explainer
+from dicom_node.analysis.family import Family
+from dicom_node.analysis.saliency import saliency_in_lungs
 from dicom_node.bundles import open_bundle
 from dicom_node.errors import BundleMissing, DeviceUnavailable, OutputNotFinite
-from dicom_node.findings import FINDING_CLASSES, FilmFindings, Outcome, SaliencyMap
+from dicom_node.findings import FINDING_CLASSES, FilmFindings, Outcome, Region, SaliencyMap
 from dicom_node.imaging.geometry import heat_on_film
+from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.phantom import phantom
 from dicom_node.imaging.prepare import prepare
 
@@ -113,7 +116,15 @@ def test_a_wanted_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch)
     assert use_device("auto") == use_device("cpu") == "cpu"
 
 
-def _sees_brightness() -> Any:
+@pytest.fixture
+def sees_brightness(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
+    """Heat of a network that looks at brightness: prepared film → heat, (rows, columns)."""
+    monkeypatch.setattr("dicom_node.analysis.family.load_network", lambda _: _brightness())
+    family = Family([open_bundle(resources.model_bundles(), "covidnet")])
+    return lambda grid: family.answer(grid[None], ["covidnet"], explain=True)["covidnet"].heat[0]
+
+
+def _brightness() -> Any:
     """A network whose last convolution is the film's brightness above 0.25, at full size."""
     import keras
 
@@ -130,26 +141,25 @@ def _sees_brightness() -> Any:
 
 @pytest.mark.parametrize("shape", [(900, 900), (2400, 1300), (700, 1900), (3000, 2500)])
 def test_grad_cam_finds_a_planted_bright_square_within_a_pixel_of_the_film(
-    shape: tuple[int, int],
+    shape: tuple[int, int], sees_brightness: Callable[[Any], Any]
 ) -> None:
     rows, columns = shape
     film = np.full(shape, 0.25, dtype=np.float32)
     box = np.array([int(rows * 0.55), int(columns * 0.3), int(rows * 0.8), int(columns * 0.45)])
     film[box[0] : box[2], box[1] : box[3]] = 1.0
     grid, region = prepare(film)
-    _, heat = explained(explainer(_sees_brightness()), grid[None])
-    on = heat_on_film(SaliencyMap("test", "normal", heat[0], region), rows, columns)
+    heat = sees_brightness(grid)
+    on = heat_on_film(SaliencyMap("test", "normal", heat, region), rows, columns)
     found_rows = np.flatnonzero((on > 0.5).any(axis=1))
     found_columns = np.flatnonzero((on > 0.5).any(axis=0))
     found = [found_rows[0], found_columns[0], found_rows[-1] + 1, found_columns[-1] + 1]
     assert np.abs(found - box).max() <= 1
 
 
-def test_heat_is_all_zero_where_nothing_speaks_for_the_class() -> None:
-    _, heat = explained(
-        explainer(_sees_brightness()), np.full((1, 480, 480, 3), 0.1, dtype=np.float32)
-    )
-    assert heat.max() == 0.0
+def test_heat_is_all_zero_where_nothing_speaks_for_the_class(
+    sees_brightness: Callable[[Any], Any],
+) -> None:
+    assert sees_brightness(np.full((480, 480, 3), 0.1, dtype=np.float32)).max() == 0.0
 
 
 def test_hiding_takes_the_structure_away_where_it_was_hot_and_nowhere_else() -> None:
@@ -183,3 +193,108 @@ def test_engines_of_two_folders_do_not_mix(engine: Engine, tmp_path: Path) -> No
     with pytest.raises(BundleMissing):
         Engine(tmp_path, ["covidnet"])
     assert engine.suite_version
+
+
+SUITE = ("covidnet-lite", "covidnet-s-geographic", "covidnet-s-opacity", "covidnet-cxr-s")
+
+
+@pytest.fixture(scope="module")
+def suite() -> Engine:
+    """The default suite with the lungs, warm."""
+    engine = Engine(resources.model_bundles(), SUITE, "cpu", lungs="lung-unet")
+    engine.warm()
+    return engine
+
+
+def test_a_suite_gives_every_kind_of_finding_with_its_evidence(suite: Engine, film: Any) -> None:
+    findings, maps = suite.analyse(film, "2.25.1")
+    assert findings.finding is not None
+    assert findings.airspace is not None
+    assert set(findings.scores) == {"geographic_extent", "opacity_extent"}
+    assert [heat.network for heat in maps] == list(SUITE)
+    assert set(findings.checks) == set(SUITE)
+    assert findings.evidence == findings.checks["covidnet-lite"]
+    for evidence in findings.checks.values():
+        assert evidence.saliency_in_lungs is not None
+        assert 0.0 <= evidence.saliency_in_lungs <= 1.0
+    for score in findings.scores.values():
+        assert score.low is not None
+        assert score.high is not None
+        assert 0.0 <= score.low <= score.value <= score.high <= 8.0
+    assert all(0.0 <= zone <= 3.0 for zone in findings.airspace.zones.values())
+    assert FilmFindings.from_json(findings.to_json()) == findings
+
+
+def test_a_network_answers_the_same_alone_as_in_a_family(suite: Engine, film: Any) -> None:
+    together, _ = suite.analyse(film, "2.25.1")
+    alone, maps = Engine(resources.model_bundles(), ["covidnet-s-opacity"], "cpu").analyse(
+        film, "2.25.1"
+    )
+    assert alone.finding is None
+    assert [heat.target for heat in maps] == ["opacity_extent"]
+    assert alone.scores["opacity_extent"].value == pytest.approx(
+        together.scores["opacity_extent"].value, abs=1e-4
+    )
+    assert set(alone.suite) == {
+        "covidnet-s-opacity",
+        "covidnet-cxr-s",
+        "covidnet-lite",
+        "lung-unet",
+    }
+
+
+def test_a_family_needs_one_pass_of_its_trunk_for_all_its_networks(suite: Engine) -> None:
+    (family,) = suite._families
+    assert family[0].id == "covidnet-lite"
+    assert {bundle.id for bundle in family} == set(SUITE)
+
+
+@pytest.mark.parametrize(
+    ("film", "words"),
+    [
+        (np.full((700, 700), 0.4, np.float32), "uniform"),
+        (np.random.default_rng(3).random((700, 700), dtype=np.float32), "Not a"),
+        (1.0 - phantom(1, rows=900, columns=900).film, "Not a"),
+    ],
+    ids=["constant", "noise", "inverted"],
+)
+def test_what_is_no_chest_radiograph_is_declined_with_a_reason(
+    suite: Engine, film: Any, words: str
+) -> None:
+    findings, maps = suite.analyse(film, "2.25.1")
+    assert findings.outcome is Outcome.DECLINED
+    assert words in (findings.reason or "")
+    assert findings.finding is None
+    assert maps == ()
+
+
+def test_a_declined_film_does_not_change_the_answers_to_its_neighbours(
+    suite: Engine, film: Any
+) -> None:
+    constant = np.full((700, 700), 0.4, np.float32)
+    answers = suite.analyse_many([(constant, "2.25.1"), (film, "2.25.2"), (constant, "2.25.3")])
+    outcomes = [findings.outcome for findings, _ in answers]
+    assert outcomes == [Outcome.DECLINED, Outcome.ANALYSED, Outcome.DECLINED]
+    assert answers[1][0] == suite.analyse(film, "2.25.2")[0]
+
+
+def test_the_part_of_the_heat_in_the_lungs_is_what_was_planted() -> None:
+    probability = np.zeros((256, 256), dtype=np.float32)
+    probability[64:192, 32:96] = probability[64:192, 160:224] = 1.0
+    lungs = lungs_from(probability, 512, 512)
+    heat = np.zeros((16, 16), dtype=np.float32)
+    heat[6:10, 3:5] = 1.0
+    assert _in_lungs(heat, lungs) > 0.95
+    heat[6:10, 7:9] = 1.0
+    assert _in_lungs(heat, lungs) == pytest.approx(0.5, abs=0.05)
+    assert saliency_in_lungs(_map(np.zeros((16, 16), np.float32)), lungs) is None
+
+
+def _map(heat: Any) -> SaliencyMap:
+    return SaliencyMap("test", "normal", heat, Region(0, 0, 512, 512))
+
+
+def _in_lungs(heat: Any, lungs: Lungs) -> float:
+    found = saliency_in_lungs(_map(heat), lungs)
+    assert found is not None
+    return found

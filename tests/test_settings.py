@@ -249,6 +249,14 @@ def test_a_bundle_or_template_that_is_not_there_is_named_when_asked(write: Write
     assert template.startswith("node.toml:4: results.template: there is no template 'poem'")
 
 
+def test_a_suite_without_a_network_that_names_findings_is_a_fault(write: Write) -> None:
+    folder = write('[analysis]\nsuite = ["covidnet-cxr-s"]')
+    with pytest.raises(SettingsError) as caught:
+        load_configuration(folder, thorough=True)
+    assert "analysis.suite: reports need a detection network" in caught.value.faults[0]
+    load_configuration(write('[analysis]\nsuite = ["covidnet"]'), thorough=True)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(st.binary(max_size=200) | st.text("[]=\"'.#\n ae_titlenodeport0123", max_size=80))
 def test_no_file_content_does_anything_but_load_or_name_faults(

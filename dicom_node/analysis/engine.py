@@ -1,6 +1,8 @@
 """The engine: films in, findings and saliency maps out, the same for the same pixels.
 
-One engine a process, one inference at a time.
+One engine a process, one inference at a time. Of every film the lungs are found first; the gate
+says whether it can be analysed at all; then each family of networks (`dicom_node.analysis.family`)
+answers, is explained, and is asked again with what it looked at hidden.
 """
 
 from __future__ import annotations
@@ -11,41 +13,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from dicom_node.analysis.calibration import probabilities
+from dicom_node.analysis.answers import Told, changed, told
 from dicom_node.analysis.devices import Device, make_deterministic, use_device
 from dicom_node.analysis.evidence import hide_salient
-from dicom_node.analysis.saliency import Explain, explained, explainer
-from dicom_node.bundles import Bundle, load_network, open_bundle, self_test_film
-from dicom_node.errors import OutputNotFinite
+from dicom_node.analysis.family import Answer as NetworkAnswer
+from dicom_node.analysis.family import Family
+from dicom_node.analysis.gate import refusal
+from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.saliency import saliency_in_lungs
+from dicom_node.bundles import Bundle, open_bundle, self_test_film
+from dicom_node.errors import BundleContractBroken, OutputNotFinite
 from dicom_node.findings import (
-    Detection,
     Evidence,
     FilmFindings,
     NetworkVersion,
     Outcome,
+    Region,
     SaliencyMap,
 )
-from dicom_node.imaging.prepare import Float, prepare
+from dicom_node.imaging.lungs import Lungs
+from dicom_node.imaging.prepare import Float, InputContract, prepare
 
 Answer = tuple[FilmFindings, tuple[SaliencyMap, ...]]
-Probabilities = npt.NDArray[np.float64]
+_Looked = tuple[Told, Evidence, SaliencyMap]
 
 
 @dataclass(frozen=True, slots=True)
-class _Detector:
-    """A loaded detection bundle."""
+class _Branch:
+    """A loaded family with the contract of its films; ``wanted``: the ids in the suite."""
 
-    bundle: Bundle
-    explain: Explain
+    family: Family
+    contract: InputContract
+    wanted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     """The suite in memory; ``lanes``: films a call."""
 
-    detectors: tuple[_Detector, ...]
+    lungs: LungFinder | None
+    branches: tuple[_Branch, ...]
     lanes: int
     device: str
 
@@ -54,7 +62,9 @@ class Engine:
     """The networks of a suite: manifests read at once, weights loaded when first wanted.
 
     ``bundles_folder`` holds the model bundles, ``suite`` names those to run, the first detection
-    network gives the finding. ``device``: auto, gpu or cpu. ``batch``: how many films a GPU takes
+    network gives the finding. ``lungs`` names the bundle that finds them; with it, films that
+    cannot be a frontal chest radiograph are declined, and the evidence tells how much of what a
+    network looked at was lung. ``device``: auto, gpu or cpu. ``batch``: how many films a GPU takes
     at once. So that a film's findings never depend on which films came with it, every call has
     the same shape: ``batch`` films on a GPU (filled up with zeros), one on the CPU, where more at
     once is no faster. Raises `BundleMissing` or `BundleContractBroken`.
@@ -67,9 +77,12 @@ class Engine:
         device: Device = "auto",
         batch: int = 8,
         *,
+        lungs: str = "",
         memory_growth: bool = True,
     ) -> None:
         self._bundles = tuple(open_bundle(bundles_folder, bundle_id) for bundle_id in suite)
+        self._families = _families(self._bundles, bundles_folder)
+        self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs)
         self._wanted: Device = device
         self._batch = max(1, batch)
         self._memory_growth = memory_growth
@@ -78,8 +91,10 @@ class Engine:
 
     @property
     def suite_version(self) -> Mapping[str, NetworkVersion]:
-        """Bundle id → version and weights digest, of all that run."""
-        return {bundle.id: bundle.network_version for bundle in self._bundles}
+        """Bundle id → version and weights digest, of all that run, trunks and lungs too."""
+        trunks = [bundle for family in self._families for bundle in family]
+        ran = (*self._bundles, *trunks, *([self._lungs] if self._lungs else []))
+        return {bundle.id: bundle.network_version for bundle in ran}
 
     @property
     def device(self) -> str:
@@ -106,72 +121,177 @@ class Engine:
         for film, uid in films:
             _check_film(film, uid)
         with self._one_at_a_time:
-            found = [self._detect(detector, films) for detector in self._load().detectors]
-        return [
-            self._answer(uid, [answers[index] for answers in found])
-            for index, (_, uid) in enumerate(films)
+            loaded = self._load()
+            lungs = [loaded.lungs.find(film) if loaded.lungs else None for film, _ in films]
+            refusals = [
+                refusal(film, found) if found else None
+                for (film, _), found in zip(films, lungs, strict=True)
+            ]
+            taken = [i for i, reason in enumerate(refusals) if reason is None]
+            chosen = [films[i] for i in taken]
+            found = [self._look(branch, chosen, [lungs[i] for i in taken])
+                     for branch in loaded.branches] if taken else []  # fmt: skip
+        answers: list[Answer] = [
+            (FilmFindings(uid, Outcome.DECLINED, reason=reason, suite=self.suite_version), ())
+            for (_, uid), reason in zip(films, refusals, strict=True)
         ]
+        for place, index in enumerate(taken):
+            looked = {name: seen for branch in found for name, seen in branch[place].items()}
+            answers[index] = self._answer(films[index][1], looked)
+        return answers
 
     def _load(self) -> _Loaded:
         """Return the networks, on their device; loads them the first time."""
         if self._loaded is None:
             device = use_device(self._wanted, memory_growth=self._memory_growth)
             make_deterministic()
+            suite = [bundle.id for bundle in self._bundles]
             self._loaded = _Loaded(
-                tuple(_Detector(found, explainer(load_network(found))) for found in self._bundles),
+                LungFinder(self._lungs) if self._lungs else None,
+                tuple(
+                    _Branch(
+                        Family(bundles), bundles[0].contract,
+                        tuple(bundle.id for bundle in bundles if bundle.id in suite),
+                    )
+                    for bundles in self._families
+                ),
                 lanes=self._batch if device == "gpu" else 1,
                 device=device,
-            )
+            )  # fmt: skip
         return self._loaded
 
-    def _answer(self, uid: str, found: Sequence[tuple[Detection, Evidence, SaliencyMap]]) -> Answer:
-        finding, evidence = (found[0][0], found[0][1]) if found else (None, None)
+    def _answer(self, uid: str, looked: Mapping[str, _Looked]) -> Answer:
+        """Return the findings of one film from what each network of the suite told."""
+        ordered = {b.id: looked[b.id] for b in self._bundles}
+        detections = {
+            name: seen.detection for name, (seen, _, _) in ordered.items() if seen.detection
+        }
+        first = next(iter(detections), next(iter(ordered), ""))
+        airspace = [seen.airspace for seen, _, _ in ordered.values() if seen.airspace]
         findings = FilmFindings(
-            uid, Outcome.ANALYSED, finding=finding, evidence=evidence, suite=self.suite_version
+            uid,
+            Outcome.ANALYSED,
+            finding=detections.get(first),
+            scores={name: s for seen, _, _ in ordered.values() for name, s in seen.scores.items()},
+            airspace=airspace[0] if airspace else None,
+            evidence=ordered[first][1] if first else None,
+            checks={name: evidence for name, (_, evidence, _) in ordered.items()},
+            detections=detections if len(detections) > 1 else {},
+            suite=self.suite_version,
         )
-        return findings, tuple(heat for _, _, heat in found)
+        maps = {name: heat for name, (_, _, heat) in ordered.items()}
+        return findings, tuple([maps.pop(first), *maps.values()] if first else [])
 
-    def _detect(
-        self, detector: _Detector, films: Sequence[tuple[Float, str]]
-    ) -> list[tuple[Detection, Evidence, SaliencyMap]]:
-        """Run one network on the films, then again with the salient area hidden."""
-        bundle = detector.bundle
-        prepared = [prepare(film, bundle.contract) for film, _ in films]
+    def _look(
+        self,
+        branch: _Branch,
+        films: Sequence[tuple[Float, str]],
+        lungs: Sequence[Lungs | None],
+    ) -> list[dict[str, _Looked]]:
+        """Run one family on the films, then again with what each group looked at hidden.
+
+        Networks that are explained on the same features share the second pass: the mean of their
+        heat is hidden.
+        """
+        prepared = [
+            prepare(film, branch.contract, found)
+            for (film, _), found in zip(films, lungs, strict=True)
+        ]
         grids = np.stack([grid for grid, _ in prepared])
-        before, heats = self._probabilities(detector, grids)
-        hidden = np.stack(
-            [hide_salient(grid, heat) for grid, heat in zip(grids, heats, strict=True)]
-        )
-        after, _ = self._probabilities(detector, hidden)
-        answers = []
-        for index, (_, region) in enumerate(prepared):
-            _check_output(before[index], heats[index], films[index][1])
-            target = int(before[index].argmax())
-            named = dict(zip(bundle.classes, map(float, before[index]), strict=True))
-            answers.append(
-                (
-                    Detection(named, bundle.threshold, bundle.calibrated),
-                    Evidence(
-                        change_when_hidden=float(before[index, target] - after[index, target])
-                    ),
-                    SaliencyMap(bundle.id, bundle.classes[target], heats[index], region),
-                )
-            )
-        return answers
+        before = self._ask(branch.family, grids, branch.wanted, explain=True)
+        after: dict[str, NetworkAnswer] = {}
+        for group in branch.family.groups:
+            if asked := [name for name in group if name in branch.wanted]:
+                heats = np.mean([before[name].heat for name in asked], axis=0)
+                hidden = [hide_salient(g, h) for g, h in zip(grids, heats, strict=True)]
+                after |= self._ask(branch.family, np.stack(hidden), asked, explain=False)
+        bundles = {bundle.id: bundle for bundle in self._bundles}
+        return [
+            {
+                name: _seen(bundles[name], before[name], after[name], index,
+                            region, lungs[index], films[index][1])
+                for name in branch.wanted
+            }
+            for index, (_, region) in enumerate(prepared)
+        ]  # fmt: skip
 
-    def _probabilities(self, detector: _Detector, grids: Float) -> tuple[Probabilities, Float]:
-        """Return (probabilities, heat) of the prepared films, in calls of one shape."""
-        logits, heats, lanes = [], [], self._load().lanes
+    def _ask(
+        self, family: Family, grids: Float, wanted: Sequence[str], *, explain: bool
+    ) -> dict[str, NetworkAnswer]:
+        """Return the answers to the prepared films, in calls of one shape."""
+        parts, lanes = [], self._load().lanes
         for start in range(0, len(grids), lanes):
             part = grids[start : start + lanes]
             filled = np.zeros((lanes, *part.shape[1:]), dtype=np.float32)
             filled[: len(part)] = part
-            scores, heat = explained(detector.explain, filled)
-            logits.append(scores[: len(part)])
-            heats.append(heat[: len(part)])
-        temperature = detector.bundle.manifest.calibration.temperature
-        found = probabilities(np.concatenate(logits), temperature)
-        return found, np.concatenate(heats)
+            found = family.answer(filled, wanted, explain=explain)
+            parts.append({name: _first(answer, len(part)) for name, answer in found.items()})
+        return {name: _joined([part[name] for part in parts]) for name in wanted}
+
+
+def _families(bundles: Sequence[Bundle], folder: Path) -> tuple[tuple[Bundle, ...], ...]:
+    """Return the suite's families, each with its trunk first, in the suite's order."""
+    found: dict[str, dict[str, Bundle]] = {}
+    for bundle in bundles:
+        line = [bundle]
+        while trunk := line[-1].manifest.trunk:
+            line.append(open_bundle(folder, trunk))
+            if len(line) > 8:
+                raise BundleContractBroken(f"Bundle {bundle.id}: its trunks lead in a circle.")
+        root = line[-1]
+        if any(member.contract != root.contract for member in line):
+            raise BundleContractBroken(f"Bundle {bundle.id}: its [input] is not that of its trunk.")
+        family = found.setdefault(root.id, {})
+        for member in reversed(line):
+            family.setdefault(member.id, member)
+    return tuple(tuple(family.values()) for family in found.values())
+
+
+def _lung_bundle(bundles: Sequence[Bundle], folder: Path, wanted: str) -> Bundle | None:
+    """Return the bundle that finds the lungs; raises if networks want different ones."""
+    named = {wanted, *(bundle.manifest.input.lungs for bundle in bundles)} - {""}
+    if len(named) > 1:
+        raise BundleContractBroken(
+            f"The suite needs the lungs from several bundles: {', '.join(sorted(named))}.",
+            remedy="Choose networks that use the same one, and name it in analysis.lungs.",
+        )
+    return open_bundle(folder, named.pop()) if named else None
+
+
+def _seen(
+    bundle: Bundle,
+    before: NetworkAnswer,
+    after: NetworkAnswer,
+    index: int,
+    region: Region,
+    lungs: Lungs | None,
+    uid: str,
+) -> _Looked:
+    """Return what one network told about one film, its evidence and where it looked."""
+    heat = before.heat[index]
+    values = {name: value[index] for name, value in before.values.items()}
+    hidden = {name: value[index] for name, value in after.values.items()}
+    _check_output(values, heat, uid)
+    seen = told(bundle, values)
+    saliency = SaliencyMap(bundle.id, seen.target, heat, region)
+    evidence = Evidence(
+        saliency_in_lungs=saliency_in_lungs(saliency, lungs) if lungs else None,
+        change_when_hidden=changed(seen, told(bundle, hidden)),
+    )
+    return seen, evidence, saliency
+
+
+def _first(answer: NetworkAnswer, films: int) -> NetworkAnswer:
+    return NetworkAnswer(
+        {name: value[:films] for name, value in answer.values.items()}, answer.heat[:films]
+    )
+
+
+def _joined(parts: Sequence[NetworkAnswer]) -> NetworkAnswer:
+    return NetworkAnswer(
+        {n: np.concatenate([part.values[n] for part in parts]) for n in parts[0].values},
+        np.concatenate([part.heat for part in parts]),
+    )
 
 
 def _check_film(film: Float, uid: str) -> None:
@@ -179,8 +299,8 @@ def _check_film(film: Float, uid: str) -> None:
         raise OutputNotFinite(f"Film {uid} holds values that are no numbers or not in [0, 1].")
 
 
-def _check_output(found: Probabilities, heat: Float, uid: str) -> None:
-    if not (np.isfinite(found).all() and np.isfinite(heat).all()):
+def _check_output(values: Mapping[str, Float], heat: Float, uid: str) -> None:
+    if not all(np.isfinite(value).all() for value in (*values.values(), heat)):
         raise OutputNotFinite(f"A network's answer to film {uid} is not a number.")
-    if abs(float(found.sum()) - 1.0) > 1e-6 or heat.min() < 0.0 or heat.max() > 1.0:
+    if heat.min() < 0.0 or heat.max() > 1.0:
         raise OutputNotFinite(f"A network's answer to film {uid} is out of its range.")

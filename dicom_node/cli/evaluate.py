@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.progress import Progress
 
 
 def register(app: typer.Typer) -> None:
@@ -23,23 +24,50 @@ def evaluate(
     models: Annotated[
         Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
     ] = None,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Severity only: first teach and check on so many patient splits (hours); "
+            "0 takes those that are stored.",
+        ),
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Write evaluation.json, figures and the card's tables.")
     ] = False,
 ) -> None:
-    """Measure a bundle: accuracy, sensitivity, PPV, confusion matrix, controls for short cuts."""
+    """Measure a bundle: figures with intervals, beside controls for short cuts."""
     from dicom_node import resources
     from dicom_node.training.card import tables
     from dicom_node.training.evaluate import evaluate as measure
     from dicom_node.training.evaluate import write_evaluation
 
     console, folder = Console(), models or resources.model_bundles()
-    evaluation = measure(bundle_id, data, folder, split)
+    if repeat:
+        _repeat(bundle_id, data, folder, repeat)
+    document = measure(bundle_id, data, folder, split)
     if write:
-        write_evaluation(evaluation, folder)
-    document = evaluation.to_json()
+        write_evaluation(document, folder)
     if as_json:
         typer.echo(json.dumps(document, indent=1))
     else:
         console.print(Markdown(tables(document)))
+
+
+def _repeat(bundle_id: str, data: Path, folder: Path, splits: int) -> None:
+    """Run the repeated splits of this bundle, or of the one it begins with, with progress."""
+    from dicom_node.bundles import open_bundle
+    from dicom_node.training.severity import REPEATED_RECIPE
+    from dicom_node.training.severity import repeat as run
+
+    if not (folder / bundle_id / REPEATED_RECIPE).is_file():
+        bundle_id = open_bundle(folder, bundle_id).manifest.trunk
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("features are made", total=None)
+        run(
+            bundle_id, data, folder, splits=splits,
+            on_split=lambda kind, done, all_: progress.update(
+                task, description=f"{kind} {done}", total=all_, advance=1
+            ),
+        )  # fmt: skip

@@ -16,6 +16,7 @@ from dicom_node.cli import (
     analyse,
     cases,
     config,
+    dataset,
     demo,
     evaluate,
     health,
@@ -43,8 +44,8 @@ app = typer.Typer(
 )
 
 for group in (
-    demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, train,
-    evaluate, health,
+    demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, dataset,
+    train, evaluate, health,
 ):  # fmt: skip
     group.register(app)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,26 +49,28 @@ def list_(models: Models = None, as_json: Json = False) -> None:
     table = Table("id", "version", "parameters", "paper", "MACs", "paper", "weights")
     for bundle in found:
         manifest, cost = bundle.manifest, bundle.manifest.weights
+        paper = manifest.paper
         table.add_row(
             bundle.id, manifest.version,
-            _short(cost.parameters), _short(manifest.paper.parameters),
-            _short(cost.macs), _short(manifest.paper.macs), cost.digest.removeprefix("sha256:")[:8],
+            _short(cost.parameters), _short(paper.parameters) if paper else "",
+            _short(cost.macs), _short(paper.macs) if paper else "",
+            cost.digest.removeprefix("sha256:")[:8],
         )  # fmt: skip
     console.print(table)
 
 
 def verify(
-    bundle_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Model bundle; default: all.")
+    bundle_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Model bundles; default: all.")
     ] = None,
     models: Models = None,
     as_json: Json = False,
 ) -> None:
-    """Check digests, shapes and the self-test of one bundle, or of all. Exit 1 if any fails."""
+    """Check digests, shapes and the self-test of these bundles, or of all. Exit 1 if any fails."""
     from dicom_node.bundles import verify as check
 
     results: list[dict[str, Any]] = []
-    for bundle in _bundles(models, bundle_id):
+    for bundle in _bundles(models, bundle_ids):
         try:
             check(bundle)
             results.append({"id": bundle.id, "well": True, "fault": None})
@@ -89,7 +92,7 @@ def card(
     as_json: Json = False,
 ) -> None:
     """Print the model card: what it is for, how well it does, where it fails."""
-    bundle = _bundles(models, bundle_id)[0]
+    bundle = _bundles(models, [bundle_id])[0]
     text = (bundle.folder / CARD).read_text(encoding="utf8")
     if as_json:
         typer.echo(json.dumps({"id": bundle.id, "card": text}, indent=1))
@@ -97,12 +100,14 @@ def card(
         console.print(Markdown(text))
 
 
-def _bundles(models: Path | None, bundle_id: str | None) -> tuple[Bundle, ...]:
-    """Return one bundle or all."""
+def _bundles(models: Path | None, bundle_ids: Sequence[str] | None) -> tuple[Bundle, ...]:
+    """Return the named bundles, or all."""
     from dicom_node import resources
 
     folder = models or resources.model_bundles()
-    return (open_bundle(folder, bundle_id),) if bundle_id else list_bundles(folder)
+    if not bundle_ids:
+        return list_bundles(folder)
+    return tuple(open_bundle(folder, bundle_id) for bundle_id in bundle_ids)
 
 
 def _row(bundle: Bundle) -> dict[str, Any]:
@@ -117,7 +122,8 @@ def _row(bundle: Bundle) -> dict[str, Any]:
         "calibrated": bundle.calibrated,
         "parameters": manifest.weights.parameters,
         "macs": manifest.weights.macs,
-        "paper": manifest.paper.model_dump(),
+        "trunk": manifest.trunk,
+        "paper": manifest.paper.model_dump() if manifest.paper else None,
         "weights": manifest.weights.digest,
         "intended_use": manifest.intended_use,
     }

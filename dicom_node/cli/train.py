@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.progress import Progress
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ console = Console()
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     app.command("train")(train)
+    app.command("ablate")(ablate)
 
 
 def train(
@@ -41,8 +44,11 @@ def train(
     from dicom_node.training.export import export
     from dicom_node.training.loop import Watcher
     from dicom_node.training.loop import train as run_training
+    from dicom_node.training.recipe import RECIPE_FILE, read_share
 
     folder = models or resources.model_bundles()
+    share = read_share(folder / bundle_id / RECIPE_FILE)
+    bundle_id = share.taught_with if share else bundle_id
     with Progress(console=console) as progress:
         task = progress.add_task("films are read", total=None)
 
@@ -60,11 +66,35 @@ def train(
     )
 
 
+def ablate(
+    bundle_id: Annotated[str, typer.Argument(metavar="ID", help="covidnet-vlad.")],
+    data: Annotated[Path, typer.Option(help="Folder with cases.csv and images/.")],
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs and their checkpoints are kept.")] = Path(
+        "runs"
+    ),
+) -> None:
+    """Train a network by its recipe with parts left out, and measure what each part is worth."""
+    from dicom_node import resources
+    from dicom_node.training.ablation import ablate as run_ablation
+    from dicom_node.training.card import ablation_table
+    from dicom_node.training.loop import Watcher
+
+    def watcher(variant: str) -> Watcher:
+        console.print(f"variant {variant}")
+        return Watcher(on_epoch=lambda report: _print_epoch(console, report))
+
+    folder = models or resources.model_bundles()
+    path = run_ablation(bundle_id, data, folder, runs, watcher=watcher)
+    console.print(Markdown(ablation_table(json.loads(path.read_text(encoding="utf8")))))
+
+
 def _print_epoch(output: Console, report: EpochReport) -> None:
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in report.validation.items())
     output.print(
         f"epoch {report.epoch:3d}/{report.epochs}  {report.size} px  loss {report.loss:.3f}  "
-        f"validation: log loss {report.validation_log_loss:.3f}, balanced accuracy "
-        f"{report.validation_balanced_accuracy:.3f}  {report.seconds:.0f} s"
-        + ("  best" if report.best else ""),
+        f"validation: {figures}  {report.seconds:.0f} s" + ("  best" if report.best else ""),
         soft_wrap=True,
     )

@@ -1,4 +1,4 @@
-"""A film to a network's input grid: crop the top, resize, repeat the channel.
+"""A film to a network's input grid: crop, resize, equalise, hide, repeat the channel.
 
 Training and serving call the same `prepare`, so a network never meets a film that was made ready
 in another way than those it learned from.
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from dicom_node.findings import Region
+from dicom_node.imaging.lungs import Lungs
 
 Float = npt.NDArray[np.float32]
 
@@ -22,36 +23,84 @@ Float = npt.NDArray[np.float32]
 class InputContract:
     """What a network expects to see.
 
-    ``rows`` × ``columns`` × ``channels`` values; ``crop_top`` is the part of the height, in
-    [0, 1), that is cut off above (burned-in text, neck); ``intensity`` is ``"unit"``: grey values
-    in [0, 1], bright = dense.
+    ``rows`` × ``columns`` × ``channels`` values. ``region``: the ``"film"``, of which ``crop_top``,
+    a part of the height in [0, 1), is cut off above (burned-in text, neck); or the ``"lungs"``, a
+    square around them with ``margin``, a part of its side, on each side. ``outside``: what lies
+    outside the lungs is ``"kept"`` or ``"hidden"`` (0; the mask is dilated first). ``intensity``:
+    ``"unit"``, grey values in [0, 1], bright = dense; or ``"equalised"``, with a flat histogram,
+    of the lungs only where the rest is hidden.
     """
 
     rows: int = 480
     columns: int = 480
     channels: int = 3
     crop_top: float = 0.08
-    intensity: Literal["unit"] = "unit"
+    intensity: Literal["unit", "equalised"] = "unit"
+    region: Literal["film", "lungs"] = "film"
+    margin: float = 0.0
+    outside: Literal["kept", "hidden"] = "kept"
+
+    @property
+    def needs_lungs(self) -> bool:
+        """Whether the lungs must be known before a film can be made ready."""
+        return self.region == "lungs" or self.outside == "hidden"
 
 
-def prepare(film: Float, contract: InputContract | None = None) -> tuple[Float, Region]:
+def prepare(
+    film: Float, contract: InputContract | None = None, lungs: Lungs | None = None
+) -> tuple[Float, Region]:
     """Return the network's input and the rectangle of the film that it covers.
 
     ``film``: float32 in [0, 1], shape (rows, columns), bright = dense. The input has the shape
-    (contract.rows, contract.columns, contract.channels), float32 in [0, 1]. The height is cut by
-    ``crop_top``, rounded to whole rows; what remains is stretched to the grid without keeping the
+    (contract.rows, contract.columns, contract.channels), float32 in [0, 1]. The film is cut to
+    whole rows and columns; what remains is stretched to the grid without keeping the
     aspect ratio, by a triangle filter as wide as the reduction, so that no detail is aliased.
     Grid cell (i, j) therefore is the rectangle ``region.top + i * (region.bottom − region.top) /
     contract.rows …`` of the film: the inverse is exact and affine. Raises ValueError on an array
-    that is not two-dimensional.
+    that is not two-dimensional, and where the contract needs ``lungs`` and there are none.
     """
     contract = contract or InputContract()
     if film.ndim != 2:
         raise ValueError(f"a film has the shape (rows, columns). Received: {film.shape}")
-    rows, columns = film.shape
-    top = min(round(rows * contract.crop_top), rows - 1)
-    region = Region(float(top), 0.0, float(rows), float(columns))
-    picture = Image.fromarray(np.ascontiguousarray(film[top:], dtype=np.float32))
-    grid = picture.resize((contract.columns, contract.rows), Image.Resampling.BILINEAR)
-    values = np.clip(np.asarray(grid, dtype=np.float32), 0.0, 1.0)
+    region = _region_of(film, contract, lungs)
+    shape = (contract.rows, contract.columns)
+    values = resized(film, region, shape)
+    if contract.outside == "hidden" and lungs is not None:
+        inside = lungs.mask_on(region, shape)
+        if contract.intensity == "equalised":
+            values = equalised(values, inside)
+        values = np.where(inside, values, np.float32(0))
+    elif contract.intensity == "equalised":
+        values = equalised(values)
     return np.repeat(values[:, :, None], contract.channels, axis=2), region
+
+
+def _region_of(film: Float, contract: InputContract, lungs: Lungs | None) -> Region:
+    """Return the whole-pixel rectangle that the contract asks for."""
+    rows, columns = film.shape
+    if contract.needs_lungs and lungs is None:
+        raise ValueError("this input contract needs the lungs of the film. Received: none")
+    if contract.region == "lungs" and lungs is not None:
+        return lungs.square(contract.margin)
+    top = min(round(rows * contract.crop_top), rows - 1)
+    return Region(float(top), 0.0, float(rows), float(columns))
+
+
+def resized(film: Float, region: Region, shape: tuple[int, int]) -> Float:
+    """Return that whole-pixel part of the film on a grid of ``shape``, float32 in [0, 1]."""
+    top, left, bottom, right = map(round, (region.top, region.left, region.bottom, region.right))
+    part = np.ascontiguousarray(film[top:bottom, left:right], dtype=np.float32)
+    grid = Image.fromarray(part).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    return np.clip(np.asarray(grid, dtype=np.float32), 0.0, 1.0)
+
+
+def equalised(film: Float, inside: npt.NDArray[np.bool_] | None = None) -> Float:
+    """Return the film with a flat histogram (256 levels), float32 in [0, 1].
+
+    Only the values ``inside`` count for the histogram; without one, all do.
+    """
+    levels = np.minimum((film * 255).astype(np.uint8), 255)
+    counted = levels if inside is None or not inside.any() else levels[inside]
+    counts = np.cumsum(np.bincount(counted.ravel(), minlength=256))
+    table = (counts / counts[-1]).astype(np.float32)
+    return np.asarray(table[levels], dtype=np.float32)

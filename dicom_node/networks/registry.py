@@ -10,14 +10,37 @@ from typing import Any
 
 from dicom_node.errors import BundleContractBroken
 
-KEYS = ("covidnet",)
+KEYS = (
+    "covidnet",
+    "covidnet-lite",
+    "covidnet-cxr-s",
+    "covidnet-s",
+    "covidnet-vlad",
+    "lung-unet",
+    "resnet50",
+    "chexnet",
+)
 
 
 def _builders() -> dict[str, Callable[..., Any]]:
     """Import Keras only when a network is wanted."""
+    from dicom_node.networks.baselines import chexnet, resnet50
     from dicom_node.networks.covidnet import covidnet
+    from dicom_node.networks.covidnet_lite import covidnet_lite
+    from dicom_node.networks.covidnet_s import covidnet_cxr_s, covidnet_s
+    from dicom_node.networks.covidnet_vlad import covidnet_vlad
+    from dicom_node.networks.lung_unet import lung_unet
 
-    return {"covidnet": covidnet}
+    return {
+        "covidnet": covidnet,
+        "covidnet-lite": covidnet_lite,
+        "covidnet-cxr-s": covidnet_cxr_s,
+        "covidnet-s": covidnet_s,
+        "covidnet-vlad": covidnet_vlad,
+        "lung-unet": lung_unet,
+        "resnet50": resnet50,
+        "chexnet": chexnet,
+    }
 
 
 def build(key: str, **shape: Any) -> Any:

@@ -91,6 +91,21 @@ class Context:
             remedy="Analyse the film again: `dicom-node cases reanalyse`.",
         )
 
+    def grader(self, film: AnalysedFilm, target: str) -> NetworkCard:
+        """Return the network whose saliency map explains ``target``; else the detector."""
+        names = [heat.network for heat in film.saliency if heat.target == target]
+        for card in self.cards([film]):
+            if card.id in names:
+                return card
+        return self.detector(film)
+
+    def card_of(self, film: AnalysedFilm, parameters: Sequence[str]) -> NetworkCard:
+        """Return the network that a group's parameters name. Raises `ResultError` without one."""
+        for card in self.cards([film]):
+            if f"network={card.id}" in parameters:
+                return card
+        return self.detector(film)
+
     def facts(self, films: Sequence[AnalysedFilm]) -> tuple[str, ...]:
         """Return what a result of ``films`` follows from, for derived UIDs."""
         sources = (

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from decimal import Decimal
 
 from dicom_node.findings import Detection
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.regions import Places, Polygon, simplified
-from dicom_node.results.templates import Code
+from dicom_node.results.severity import severity_groups
+from dicom_node.results.values import Group, Number, percentage
 from dicom_node.results.wording import (
     not_analysed,
     ordered,
@@ -19,46 +18,8 @@ from dicom_node.results.wording import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A measurement in percent: ``exact`` for machines, ``shown`` for people."""
-
-    key: str
-    name: Code
-    exact: float
-    shown: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Group:
-    """One measurement group.
-
-    ``key``: "impression", a class of the network, or "not analysed". ``texts``: concept name and
-    sentence. ``parameters``: what the network worked with, and what reads the group back.
-    """
-
-    key: str
-    tracking: str
-    finding: Code
-    place: Polygon
-    numbers: tuple[Number, ...] = ()
-    outcome: Code | None = None
-    texts: tuple[tuple[Code, str], ...] = ()
-    parameters: tuple[str, ...] = ()
-
-
-def percentage(fraction: float) -> float:
-    """Return ``fraction`` as a percentage, by moving the decimal point: no digit is lost to it."""
-    return float(Decimal(repr(float(fraction))).scaleb(2))
-
-
-def fraction_of(percentage: float) -> float:
-    """Return the fraction that `percentage` was given: the same to 15 significant digits."""
-    return float(Decimal(repr(percentage)).scaleb(-2))
-
-
 def groups_of(film: AnalysedFilm, places: Places, context: Context, where: str) -> Iterator[Group]:
-    """Yield the groups of one film, the impression first.
+    """Yield the groups of one film: the impression, the classes, what was graded.
 
     ``where`` follows every tracking identifier: ", film 2", or "" where there is only one film.
     """
@@ -68,6 +29,7 @@ def groups_of(film: AnalysedFilm, places: Places, context: Context, where: str) 
     yield _impression(film, places, context, where)
     for name in ordered(film.findings.finding, context.template):
         yield _class(film, places, context, (name, where))
+    yield from severity_groups(film, places, context, where)
 
 
 def _mention(film: AnalysedFilm, places: Places, context: Context, where: str) -> Group:
@@ -77,7 +39,7 @@ def _mention(film: AnalysedFilm, places: Places, context: Context, where: str) -
         tracking=f"{words.tracking}{where}",
         finding=words.finding,
         place=places.seen,
-        outcome=outcome_code(film.findings, template),
+        evaluations=((words.outcome, outcome_code(film.findings, template)),),
         texts=(
             (words.reason, not_analysed(film.findings)),
             (template.texts.comment, template.research_sentence),

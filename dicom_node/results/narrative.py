@@ -11,14 +11,17 @@ from pydicom import Dataset
 from dicom_node.errors import ResultError
 from dicom_node.findings import (
     FINDING_CLASSES,
+    Airspace,
     Detection,
     Evidence,
     FilmFindings,
     NetworkVersion,
     Outcome,
+    Score,
 )
-from dicom_node.results.groups import fraction_of
 from dicom_node.results.modules import MANUFACTURER
+from dicom_node.results.severity import AIRSPACE, SCORE, ZONE
+from dicom_node.results.values import fraction_of
 
 _WIDTH, _LABEL = 74, 42
 _MEASUREMENTS, _GROUP, _TRACKING, _FINDING = "126010", "125007", "112039", "121071"
@@ -69,8 +72,8 @@ def report_text(document: Dataset) -> str:
 def findings_from_report(document: Dataset) -> list[FilmFindings]:
     """Return the findings a film, as far as the report holds them.
 
-    Probabilities come back as they were, to 15 significant digits. Of several networks only the
-    one that named the finding is known here. Raises `ResultError` for a report that is not ours.
+    Numbers come back as they were, to 15 significant digits; evidence is that of the network that
+    named the finding. Raises `ResultError` for a report that is not ours.
     """
     return [_findings(source, groups) for source, groups in _films(document).items()]
 
@@ -94,7 +97,8 @@ def _date(text: str) -> str:
 
 
 def _film(groups: Sequence[_Group]) -> Iterator[str]:
-    impression, classes = groups[0], groups[1:]
+    impression = groups[0]
+    classes = [group for group in groups[1:] if group.output in FINDING_CLASSES]
     (_, headline), *texts = impression.texts
     yield impression.tracking.upper()
     yield from _paragraph(headline)
@@ -103,16 +107,32 @@ def _film(groups: Sequence[_Group]) -> Iterator[str]:
         yield from (_line(group.tracking, number) for number in group.numbers)
     for number in impression.numbers[1:]:
         yield _line(number.name, number, named=False)
+    yield from _severity(groups)
     yield ""
     for name in dict.fromkeys(name for name, _ in texts):
         yield from (name, "-" * len(name))
         for text in (text for other, text in texts if other == name):
             yield from _paragraph(text)
         yield ""
-    for group in classes:
+    for group in groups[1:]:
         for _, text in group.texts:
             yield from _paragraph(f"{group.tracking}: {text}")
     yield ""
+
+
+def _severity(groups: Sequence[_Group]) -> Iterator[str]:
+    """Say what was graded: both extents with their intervals, the level, each zone."""
+    for group in groups:
+        kind, _, _ = group.output.partition(":")
+        if kind == SCORE:
+            value, *ends = (number.shown for number in group.numbers)
+            between = f"   90 % interval {ends[0]} to {ends[1]}" if len(ends) == 2 else ""
+            yield f"  {group.tracking:<{_LABEL}}{value:>7}  {between}"
+        elif kind == AIRSPACE:
+            for _, _, meaning in group.codes:
+                yield from _paragraph(f"  {group.tracking}: {meaning} ({group.numbers[0].shown} %)")
+        elif kind == ZONE:
+            yield f"    {group.tracking:<{_LABEL - 2}}{group.numbers[0].shown:>7}   of 3"
 
 
 def _mention(group: _Group) -> Iterator[str]:
@@ -142,7 +162,11 @@ def _findings(source: str, groups: Sequence[_Group]) -> FilmFindings:
 
 def _analysed(source: str, groups: Sequence[_Group]) -> FilmFindings:
     impression, parameters = groups[0], groups[0].parameters
-    found = {group.output: fraction_of(group.numbers[0].exact) for group in groups[1:]}
+    found = {
+        group.output: fraction_of(group.numbers[0].exact)
+        for group in groups[1:]
+        if group.output in FINDING_CLASSES
+    }
     named = dict(zip(parameters["numbers"].split(), impression.numbers, strict=True))
     evidence = Evidence(
         **{key: fraction_of(value.exact) for key, value in named.items() if key != "probability"}
@@ -156,8 +180,35 @@ def _analysed(source: str, groups: Sequence[_Group]) -> FilmFindings:
             calibrated=parameters["calibrated"] == "yes",
         ),
         evidence=None if evidence == Evidence() else evidence,
-        suite={parameters["network"]: NetworkVersion(impression.version, parameters["weights"])},
+        scores=dict(_scores(groups)),
+        airspace=_airspace(groups),
+        suite={
+            group.parameters["network"]: NetworkVersion(group.version, group.parameters["weights"])
+            for group in groups
+        },
     )
+
+
+def _scores(groups: Sequence[_Group]) -> Iterator[tuple[str, Score]]:
+    for group in groups:
+        kind, _, name = group.output.partition(":")
+        if kind == SCORE:
+            keys = group.parameters["numbers"].split()
+            exact = [number.exact for number in group.numbers]
+            yield name, Score(**dict(zip(keys, exact, strict=True)))
+
+
+def _airspace(groups: Sequence[_Group]) -> Airspace | None:
+    level = [group for group in groups if group.output == AIRSPACE]
+    if not level:
+        return None
+    zones = {
+        group.output.partition(":")[2]: group.numbers[0].exact
+        for group in groups
+        if group.output.startswith(f"{ZONE}:")
+    }
+    _, value, _ = level[0].codes[0]
+    return Airspace(int(value.rpartition("-")[2]), fraction_of(level[0].numbers[0].exact), zones)
 
 
 def _without(source: str, group: _Group) -> FilmFindings:

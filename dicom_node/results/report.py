@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from dicom_node import __version__
 from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.groups import Group, groups_of
+from dicom_node.results.groups import groups_of
 from dicom_node.results.library import image_library
 from dicom_node.results.modules import (
     MANUFACTURER,
@@ -33,6 +33,7 @@ from dicom_node.results.modules import (
 )
 from dicom_node.results.regions import Places
 from dicom_node.results.templates import Code, Template
+from dicom_node.results.values import Group, Number
 from dicom_node.uids import derived_uid
 
 SOP_CLASSES = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStorage)
@@ -42,7 +43,6 @@ SERIES_OFFSET = 1
 PRIVATE_SCHEME = "99DICOMNODE"
 _LUNG = CodedConcept("39607008", "SCT", "Lung")
 _BILATERAL = CodedConcept("51440002", "SCT", "Bilateral")
-_PERCENT = CodedConcept("%", "UCUM", "Percent")
 _FAMILY = CodedConcept("123110", "DCM", "Artificial Intelligence")
 _MEASUREMENTS = "126010"
 
@@ -154,7 +154,6 @@ def _content(
     group: Group, film: AnalysedFilm, context: Context
 ) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     source = film.dataset
-    outcome = context.template.not_analysed.outcome
     content = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=derived_uid("tracking", source.SOPInstanceUID, group.key),
@@ -166,18 +165,18 @@ def _content(
             source_image=hd.sr.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID),
         ),
         finding_type=concept(group.finding),
-        finding_sites=[hd.sr.FindingSite(_LUNG, laterality=_BILATERAL)],
+        finding_sites=[_site(group)],
         algorithm_id=_algorithm(group, film, context),
         measurements=[
-            hd.sr.Measurement(concept(number.name), number.exact, _PERCENT)
+            hd.sr.Measurement(concept(number.name), number.exact, _unit(number))
             for number in group.numbers
         ]
         or None,
         qualitative_evaluations=[
-            hd.sr.QualitativeEvaluation(concept(outcome), concept(group.outcome))
+            hd.sr.QualitativeEvaluation(concept(name), concept(answer))
+            for name, answer in group.evaluations
         ]
-        if group.outcome
-        else None,
+        or None,
     )
     items = content[0].ContentSequence
     _show([item for item in items if item.ValueType == "NUM"], group)
@@ -185,6 +184,17 @@ def _content(
         contains = RelationshipTypeValues.CONTAINS
         items.append(hd.sr.TextContentItem(concept(name), text, relationship_type=contains))
     return content
+
+
+def _unit(number: Number) -> CodedConcept:
+    value, meaning, _ = number.unit.value
+    return CodedConcept(value, "UCUM", meaning)
+
+
+def _site(group: Group) -> hd.sr.FindingSite:
+    if group.site is None:
+        return hd.sr.FindingSite(_LUNG, laterality=_BILATERAL)
+    return hd.sr.FindingSite(concept(group.site.place), laterality=concept(group.site.laterality))
 
 
 def _show(items: Sequence[Dataset], group: Group) -> None:
@@ -198,7 +208,7 @@ def _algorithm(
 ) -> hd.sr.AlgorithmIdentification | None:
     if not group.parameters:
         return None
-    card = context.detector(film)
+    card = context.card_of(film, group.parameters)
     return hd.sr.AlgorithmIdentification(
         name=card.title, version=card.version, family=_FAMILY, parameters=list(group.parameters)
     )

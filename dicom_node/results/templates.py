@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dicom_node.errors import TemplateInvalid
-from dicom_node.findings import FINDING_CLASSES
+from dicom_node.findings import FINDING_CLASSES, SCORES
 from dicom_node.settings.faults import Fault, explain
 from dicom_node.settings.source import Source, parse, read_text
 
@@ -80,6 +80,7 @@ class Impression(_Part):
     headline: _Headline
     headline_uncalibrated: Annotated[Ascii, _words("finding", "probability", "threshold")]
     abstained: Annotated[Ascii, _words("threshold")]
+    doubtful: Annotated[Ascii, _words("headline")]
     abstained_finding: Code
     basis: Annotated[Ascii, _words("network", "version", "digest", "threshold")]
     calibrated: Annotated[Ascii, _words()]
@@ -128,7 +129,48 @@ class EvidenceText(_Part):
     weak: Annotated[Ascii, _words("finding")]
     weak_below: float = Field(ge=0.0, le=1.0)
     inside: Annotated[Ascii, _words("inside")]
+    elsewhere: Annotated[Ascii, _words("inside")]
+    lungs_below: float = Field(ge=0.0, le=1.0)
     missing: Annotated[Ascii, _words()]
+
+
+class Graded(_Part):
+    """How one kind of severity is named, coded and commented."""
+
+    wording: Annotated[str, Field(min_length=1, max_length=_LO - 12), AfterValidator(_ascii)]
+    concept: Code
+    comment: Annotated[Ascii, _words()]
+
+
+class ZoneText(_Part):
+    """How a zone is named and its score coded."""
+
+    wording: Annotated[str, Field(max_length=_LO - 24), AfterValidator(_ascii), _words("zone")]
+    concept: Code
+
+
+class Severity(_Part):
+    """How severity is reported. ``decimals``: of the scores shown; ``levels``: 0, 1, 2."""
+
+    finding: Code
+    decimals: int = Field(ge=0, le=3)
+    low: Code
+    high: Code
+    scores: dict[str, Graded]
+    airspace: Graded
+    levels: tuple[Code, Code, Code]
+    zone: ZoneText
+
+    @field_validator("scores")
+    @classmethod
+    def _each_score(cls, scores: dict[str, Graded]) -> dict[str, Graded]:
+        if set(scores) != set(SCORES):
+            raise ValueError(f"there must be exactly the scores {', '.join(SCORES)}")
+        return scores
+
+    def shown(self, value: float) -> str:
+        """Return a score with the template's decimals."""
+        return f"{value:.{self.decimals}f}"
 
 
 class NotAnalysed(_Part):
@@ -177,6 +219,7 @@ class _Document(_Part):
     texts: Texts
     classes: dict[str, FindingClass]
     evidence: EvidenceText
+    severity: Severity
     not_analysed: NotAnalysed
     panel: PanelText
 
@@ -221,8 +264,8 @@ def _codes(part: object) -> Iterator[Code]:
     elif isinstance(part, BaseModel):
         for name in type(part).model_fields:
             yield from _codes(getattr(part, name))
-    elif isinstance(part, dict):
-        for each in part.values():
+    elif isinstance(part, dict | tuple):
+        for each in part.values() if isinstance(part, dict) else part:
             yield from _codes(each)
 
 

@@ -27,8 +27,9 @@ def wording_of(film: AnalysedFilm, context: Context, *, has_contour: bool) -> Wo
     detection, template = film.findings.finding, context.template
     assert detection is not None
     card, impression = context.detector(film), template.impression
+    said = headline(detection, template)
     return Wording(
-        headline=headline(detection, template),
+        headline=impression.doubtful.format(headline=said) if elsewhere(film, template) else said,
         basis=impression.basis.format(
             network=card.title,
             version=card.version,
@@ -68,7 +69,16 @@ def explanation(film: AnalysedFilm, template: Template, *, has_contour: bool) ->
         said = words.sentence.format(finding=finding, change=points(change, template))
     if inside is None:
         return said
+    if elsewhere(film, template):
+        return f"{said} {words.elsewhere.format(inside=template.percent(inside))}"
     return f"{said} {words.inside.format(inside=template.percent(inside))}"
+
+
+def elsewhere(film: AnalysedFilm, template: Template) -> bool:
+    """Whether the network looked mostly outside the lungs."""
+    evidence = film.findings.evidence or Evidence()
+    inside = evidence.saliency_in_lungs
+    return inside is not None and inside < template.evidence.lungs_below
 
 
 def not_analysed(findings: FilmFindings) -> str:

@@ -69,6 +69,8 @@ class ByHand:
             findings, maps = self._engine.analyse(film, uid)
         except (ImageError, AnalysisError) as error:
             return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
+        if findings.outcome is not Outcome.ANALYSED:
+            return Answer(file, findings)
         return Answer(file, findings, self._film(file, dataset, film, (findings, maps)))
 
     def _film(

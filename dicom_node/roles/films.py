@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dicom_node.analysis.engine import Engine
 from dicom_node.errors import AnalysisError, ImageError, LeaseLost, SpoolError
-from dicom_node.findings import FilmFindings, SaliencyMap, pack_saliency
+from dicom_node.findings import FilmFindings, Outcome, SaliencyMap, pack_saliency
 from dicom_node.imaging.grayscale import film_of
 from dicom_node.imaging.header import read_dataset
 from dicom_node.ledger import Ledger
@@ -78,6 +78,9 @@ class Analyst:
         maps: tuple[SaliencyMap, ...],
         milliseconds: int,
     ) -> None:
+        if findings.outcome is Outcome.DECLINED:
+            self._decline(instance, findings.reason or "")
+            return
         stored = self.spool.write(pack_saliency(maps)) if maps else None
         try:
             self.ledger.analysed(
@@ -91,6 +94,15 @@ class Analyst:
             finding=findings.finding and findings.finding.finding_class,
             milliseconds=milliseconds,
         )
+
+    def _decline(self, instance: Instance, reason: str) -> None:
+        """Note a film whose pixels are no frontal chest radiograph."""
+        uid = instance.sop_instance_uid
+        try:
+            self.ledger.declined(instance.id, self.worker, reason)
+        except LeaseLost:
+            return
+        self.log.event("instance.declined", sop_instance_uid=uid, reason=reason)
 
     def _fail(self, instance: Instance, error: ImageError | SpoolError | AnalysisError) -> None:
         try:

@@ -107,7 +107,11 @@ def _arrival_of(spool: Spool, digest: Digest) -> Arrival | None:
 
 def self_test(configuration: Configuration, log: Log) -> None:
     """Let each bundle prove itself, in a process of its own: this one never loads a network."""
-    command = [sys.executable, "-m", "dicom_node", "models", "verify", "--json"]
+    analysis = configuration.settings.analysis
+    wanted = (*analysis.suite, *([analysis.lungs] if analysis.lungs else []))
+    command = [sys.executable, "-m", "dicom_node", "models", "verify", *wanted, "--json"]
+    if analysis.models_dir:
+        command += ["--models", str(analysis.models_dir)]
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=_SELF_TEST_SECONDS, check=False, text=True
@@ -116,9 +120,6 @@ def self_test(configuration: Configuration, log: Log) -> None:
     except (subprocess.TimeoutExpired, json.JSONDecodeError) as error:
         raise NodeError(f"The self-test of the bundles gave no answer: {error}.") from error
     for answer in answers:
-        if answer["id"] not in configuration.settings.analysis.suite:
-            continue
-        name = "self_test.passed" if answer["passed"] else "self_test.failed"
-        log.event(
-            name, network=answer["id"], **({} if answer["passed"] else {"reason": answer["reason"]})
-        )
+        well = answer["well"]
+        name = "self_test.passed" if well else "self_test.failed"
+        log.event(name, network=answer["id"], **({} if well else {"reason": answer["fault"]}))

@@ -20,15 +20,16 @@ def engine_of(settings: Settings) -> Engine:
         analysis.suite,
         analysis.device,
         analysis.batch,
+        lungs=analysis.lungs,
         memory_growth=analysis.gpu_memory_growth,
     )
 
 
 def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
-    """Return what a report says about each network of the suite."""
+    """Return what a report says about each network that answers, trunks and lungs too."""
     folder = settings.analysis.models_dir or model_bundles()
     cards = {}
-    for name in settings.analysis.suite:
+    for name in engine_of(settings).suite_version:
         manifest = open_bundle(folder, name).manifest
         cards[name] = NetworkCard(
             id=manifest.id,

@@ -6,7 +6,8 @@ import json
 import os
 import ssl
 import stat
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dicom_node import resources
+from dicom_node.findings import FINDING_CLASSES
 from dicom_node.settings.environment import Overrides, overrides
 from dicom_node.settings.faults import Fault, Places, explain, refusal, suggestion
 from dicom_node.settings.model import Remote, Settings, TlsSection
@@ -200,13 +202,37 @@ def _tls_files(tls: TlsSection, places: Places) -> Iterator[Fault]:
         yield places.fault(("tls", "ca"), what, "give the CA's certificate")
 
 
+def _names_a_finding(models: Path, suite: Sequence[str]) -> bool:
+    """Whether the first detection network of the suite has the classes that reports know.
+
+    True as well where a manifest cannot be read: that fault is named elsewhere.
+    """
+    for name in suite:
+        try:
+            document = tomllib.loads((models / name / "model.toml").read_text("utf-8"))
+            if document["task"] == "detection":
+                return set(document["outputs"][0]["classes"]) == set(FINDING_CLASSES)
+        except (OSError, KeyError, IndexError, tomllib.TOMLDecodeError):
+            return True
+    return False
+
+
 def _missing_resources(settings: Settings, places: Places) -> Iterator[Fault]:
     models = settings.analysis.models_dir or resources.model_bundles()
     known = sorted(path.parent.name for path in models.glob("*/model.toml"))
-    for position, name in enumerate(settings.analysis.suite):
+    named: list[tuple[tuple[str | int, ...], str]] = [
+        (("analysis", "suite", position), name)
+        for position, name in enumerate(settings.analysis.suite)
+    ]
+    if settings.analysis.lungs:
+        named.append((("analysis", "lungs"), settings.analysis.lungs))
+    for place, name in named:
         if name not in known:
             what = f"there is no bundle {name!r} in {models}"
-            yield places.fault(("analysis", "suite", position), what, suggestion(name, known))
+            yield places.fault(place, what, suggestion(name, known))
+    if not _names_a_finding(models, settings.analysis.suite):
+        what = "reports need a detection network of normal, pneumonia and covid19 before any other"
+        yield places.fault(("analysis", "suite"), what, "put covidnet-lite first")
     templates = settings.results.templates_dir or resources.report_templates()
     known = sorted(path.stem for path in templates.glob("*.toml"))
     if settings.results.template not in known:

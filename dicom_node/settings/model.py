@@ -141,7 +141,18 @@ class AnalysisSection(Section):
         default=True, description="take GPU memory as needed, not all at once"
     )
     suite: tuple[str, ...] = Field(
-        default=("covidnet",), description="bundles to run, from models/"
+        default=(
+            "covidnet-lite",
+            "covidnet-s-geographic",
+            "covidnet-s-opacity",
+            "covidnet-cxr-s",
+        ),
+        description="bundles to run, from models/; the first detection network gives the finding",
+    )
+    lungs: str = Field(
+        default="lung-unet",
+        description="bundle that finds the lungs: declines other films, checks explanations; "
+        "empty: none, unless a network needs the lungs",
     )
     models_dir: OtherFolder = Field(
         default=None, description="other folder with bundles; empty: shipped"

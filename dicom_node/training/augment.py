@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from dicom_node.imaging.prepare import Float
+from dicom_node.imaging.prepare import Float, equalised
 from dicom_node.training.recipe import Augmentation
 
 
@@ -16,7 +17,11 @@ def augmented(film: Float, how: Augmentation, chance: np.random.Generator) -> Fl
 
     The result depends on nothing but the film, ``how`` and the state of ``chance``.
     """
-    film = _moved(film, how, chance)
+    return retouched(moved(film, draw_placement(film.shape, how, chance)), how, chance)
+
+
+def retouched(film: Float, how: Augmentation, chance: np.random.Generator) -> Float:
+    """Return the film with changed tone, resolution, rim and corners, nothing moved."""
     film = _toned(film, how, chance)
     film = _degraded(film, how, chance)
     _hide_rim(film, how, chance)
@@ -24,9 +29,23 @@ def augmented(film: Float, how: Augmentation, chance: np.random.Generator) -> Fl
     return np.clip(film, 0.0, 1.0)
 
 
-def _moved(film: Float, how: Augmentation, chance: np.random.Generator) -> Float:
-    """Shift, turn, zoom and mirror about the centre, in one interpolation."""
-    rows, columns = film.shape
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where each place of the changed film comes from.
+
+    ``affine``: column = a x + b y + c, row = d x + e y + f, in pixels. ``mirrored``: left and
+    right have changed places.
+    """
+
+    affine: tuple[float, float, float, float, float, float]
+    mirrored: bool
+
+
+def draw_placement(
+    shape: tuple[int, ...], how: Augmentation, chance: np.random.Generator
+) -> Placement:
+    """Draw a shift, turn, zoom and perhaps a mirroring about the centre."""
+    rows, columns = shape
     angle = math.radians(chance.uniform(-how.rotation_degrees, how.rotation_degrees))
     stretch = chance.uniform(-how.zoom, how.zoom)
     zoom_y, zoom_x = np.exp(stretch + chance.uniform(-0.3, 0.3, 2) * how.zoom)
@@ -38,10 +57,16 @@ def _moved(film: Float, how: Augmentation, chance: np.random.Generator) -> Float
     centre_x, centre_y = columns / 2, rows / 2
     c = centre_x - a * (centre_x + shift_x) - b * (centre_y + shift_y)
     f = centre_y - d * (centre_x + shift_x) - e * (centre_y + shift_y)
-    moved = Image.fromarray(film).transform(
-        (columns, rows), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR
+    return Placement((a, b, c, d, e, f), mirror < 0)
+
+
+def moved(picture: Float, placement: Placement) -> Float:
+    """Return the picture so placed, in one linear interpolation; 0 comes in from outside."""
+    rows, columns = picture.shape
+    found = Image.fromarray(picture).transform(
+        (columns, rows), Image.Transform.AFFINE, placement.affine, Image.Resampling.BILINEAR
     )
-    return np.array(moved, dtype=np.float32)
+    return np.array(found, dtype=np.float32)
 
 
 def _toned(film: Float, how: Augmentation, chance: np.random.Generator) -> Float:
@@ -55,14 +80,6 @@ def _toned(film: Float, how: Augmentation, chance: np.random.Generator) -> Float
     if chance.random() < how.equalise:
         film = film + chance.uniform(0.2, 1.0) * (equalised(film) - film)
     return film.astype(np.float32)
-
-
-def equalised(film: Float) -> Float:
-    """Return the film with a flat histogram (256 levels), float32 in [0, 1]."""
-    levels = np.minimum((film * 255).astype(np.uint8), 255)
-    counts = np.cumsum(np.bincount(levels.ravel(), minlength=256))
-    table = (counts / counts[-1]).astype(np.float32)
-    return np.asarray(table[levels], dtype=np.float32)
 
 
 def _degraded(film: Float, how: Augmentation, chance: np.random.Generator) -> Float:

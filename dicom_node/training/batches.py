@@ -7,9 +7,10 @@ training was stopped before it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,13 @@ from dicom_node.training.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``films``: float32 in [0, 1], (films, rows, columns, 3); ``targets``: one-hot."""
+    """``films``: float32 in [0, 1], (films, rows, columns, channels); ``targets``: what they teach.
+
+    One-hot classes, or whatever the lesson's loss takes.
+    """
 
     films: Float
-    targets: Float
+    targets: Any
 
 
 def draws(cases: Sequence[Case], recipe: Recipe, epoch: int) -> npt.NDArray[np.int64]:
@@ -34,12 +38,12 @@ def draws(cases: Sequence[Case], recipe: Recipe, epoch: int) -> npt.NDArray[np.i
     Within a class a film's chance is that of its source (``source_exponent``), shared equally.
     """
     phase, _ = recipe.phase_of(epoch)
-    each = phase.batch // len(recipe.classes)
+    each = phase.batch // len(recipe.class_names)
     steps = max(1, recipe.films_per_epoch // phase.batch)
     chance = np.random.default_rng([recipe.seed, epoch])
     columns = [
         _draw_class(cases, name, recipe.source_exponent, steps * each, chance)
-        for name in recipe.classes
+        for name in recipe.class_names
     ]
     return np.concatenate([column.reshape(steps, each) for column in columns], axis=1)
 
@@ -61,6 +65,7 @@ def batches(
     epoch: int,
 ) -> Iterator[Batch]:
     """Yield the epoch's batches, augmented, the next one being made while one is used."""
+    channels, classes = recipe.input.channels, len(recipe.class_names)
 
     def make(step: int) -> Batch:
         shown = [
@@ -71,15 +76,20 @@ def batches(
             )
             for slot, index in enumerate(order[step])
         ]
-        targets = np.eye(len(recipe.classes), dtype=np.float32)[labels[order[step]]]
+        targets = np.eye(classes, dtype=np.float32)[labels[order[step]]]
         pixels, targets = _mixed(np.stack(shown), targets, recipe, (epoch, step))
-        return Batch(np.repeat(pixels[..., None], 3, axis=-1), targets)
+        return Batch(np.repeat(pixels[..., None], channels, axis=-1), targets)
 
+    return ahead(make, len(order))
+
+
+def ahead(make: Callable[[int], Batch], steps: int) -> Iterator[Batch]:
+    """Yield ``make(0)``, ``make(1)``, …; the next one is made while one is used."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="augment") as worker:
         coming = worker.submit(make, 0)
-        for step in range(len(order)):
+        for step in range(steps):
             ready = coming.result()
-            if step + 1 < len(order):
+            if step + 1 < steps:
                 coming = worker.submit(make, step + 1)
             yield ready
 

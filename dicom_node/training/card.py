@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dicom_node.bundles import CARD, EVALUATION
 from dicom_node.errors import BundleContractBroken
 
+ABLATION = "ablation.json"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
@@ -27,13 +28,25 @@ def card_with_tables(folder: Path) -> str:
     evaluation = json.loads((folder / EVALUATION).read_text(encoding="utf8"))
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{tables(evaluation)}\n\n{END}{after}"
+    parts = [tables(evaluation)]
+    if (folder / ABLATION).is_file():
+        parts.append(ablation_table(json.loads((folder / ABLATION).read_text(encoding="utf8"))))
+    return f"{before}{BEGIN}\n\n{chr(10).join(parts)}\n\n{END}{after}"
 
 
 def tables(evaluation: Mapping[str, Any]) -> str:
     """Return the figures of ``evaluation.json`` as Markdown tables."""
-    parts = (_overall, _by_class, _confusion, _abstention, _controls, _by_source)
-    return "\n\n".join(part(evaluation) for part in parts)
+    return "\n\n".join(filter(None, (part(evaluation) for part in _BY_TASK[evaluation["task"]])))
+
+
+def ablation_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of ``ablation.json`` as a Markdown table."""
+    keys = ("auc", "sensitivity", "specificity", "accuracy")
+    lines = [
+        (row["variant"], f"{row['parameters'] / 1e6:.1f} M", *(interval(row[key]) for key in keys))
+        for row in rows
+    ]
+    return _table(("variant", "parameters", "AUC", *keys[1:]), lines)
 
 
 def interval(figure: Mapping[str, float | None] | None) -> str:
@@ -48,32 +61,41 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _overall(evaluation: Mapping[str, Any]) -> str:
-    overall = evaluation["overall"]
-    words = {
-        "accuracy": "accuracy",
-        "balanced_accuracy": "balanced accuracy (chance 0.33)",
-        "auc": "area under the ROC curve, mean of the classes",
-        "calibration_error": "expected calibration error",
-        "log_loss": "log loss, balanced (nats)",
-    }
-    head = (
+def _head(evaluation: Mapping[str, Any]) -> str:
+    return (
         f"Split `{evaluation['split']}`: {evaluation['films']} films of {evaluation['patients']} "
         f"patients, weights `{evaluation['weights'][:15]}…`. In brackets: 95 % bootstrap interval "
         "over patients."
     )
+
+
+def _overall(evaluation: Mapping[str, Any]) -> str:
+    overall, chance = evaluation["overall"], 1 / len(evaluation["classes"])
+    words = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": f"balanced accuracy (chance {chance:.2f})",
+        "geometric_mean_recall": "geometric mean recall",
+        "auc": "area under the ROC curve, mean of the classes",
+        "calibration_error": "expected calibration error",
+        "log_loss": "log loss, balanced (nats)",
+    }
     rows = [(word, interval(overall[key])) for key, word in words.items()]
-    return f"{head}\n\n{_table(('figure', 'value'), rows)}"
+    rows += [
+        (f"balanced accuracy, {control['question']}, {control['films']} films",
+         interval(control["balanced_accuracy"])
+         + (f", AUC {interval(control['auc'])}" if control["auc"] else ""))
+        for control in evaluation["controls"].values()
+    ]  # fmt: skip
+    return f"{_head(evaluation)}\n\n{_table(('figure', 'value'), rows)}"
 
 
 def _by_class(evaluation: Mapping[str, Any]) -> str:
+    keys = ("sensitivity", "specificity", "ppv", "f1", "auc")
     rows = [
-        (name, *(interval(found[key]) for key in ("sensitivity", "ppv", "auc")))
+        (name, *(interval(found[key]) for key in keys))
         for name, found in evaluation["by_class"].items()
     ]
-    return _table(
-        ("class", "sensitivity", "positive predictive value", "AUC against the rest"), rows
-    )
+    return _table(("class", "sensitivity", "specificity", "PPV", "F1", "AUC"), rows)
 
 
 def _confusion(evaluation: Mapping[str, Any]) -> str:
@@ -95,14 +117,6 @@ def _abstention(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def _controls(evaluation: Mapping[str, Any]) -> str:
-    rows = [
-        (c["question"], str(c["films"]), interval(c["balanced_accuracy"]), interval(c["auc"]))
-        for c in evaluation["controls"].values()
-    ]
-    return _table(("control", "films", "balanced accuracy", "AUC"), rows)
-
-
 def _by_source(evaluation: Mapping[str, Any]) -> str:
     classes = evaluation["classes"]
     rows = [
@@ -116,3 +130,97 @@ def _by_source(evaluation: Mapping[str, Any]) -> str:
         for row in evaluation["by_source"]
     ]
     return _table(("source: right of all", *classes), rows)
+
+
+def _groups(evaluation: Mapping[str, Any]) -> str:
+    rows = [
+        (f"{kind}: {row['group']}", str(row["films"]), interval(row["accuracy"]),
+         interval(row["balanced_accuracy"]))
+        for kind, key in (("projection", "by_view"), ("sex", "by_sex"))
+        for row in evaluation[key]
+    ]  # fmt: skip
+    return _table(("films", "number", "accuracy", "balanced accuracy"), rows)
+
+
+def _score(evaluation: Mapping[str, Any]) -> str:
+    overall, repeated = evaluation["overall"], evaluation["repeated"]
+    rows = [
+        ("mean absolute error (0-8)", interval(overall["mae"])),
+        ("the same of always saying the median of `train`", f"{evaluation['median_mae']:.2f}"),
+        ("R²", interval(overall["r2"])),
+        ("Pearson's r", interval(overall["correlation"])),
+        ("films whose truth lies in the stated 90 % interval", interval(overall["coverage"])),
+        ("mean width of that interval", f"{evaluation['interval_width']:.2f}"),
+    ]
+    if repeated:
+        rows += [
+            (f"mean absolute error, mean ± sd of {repeated['splits']} patient splits of all films",
+             f"{repeated['mae']:.2f} ± {repeated['mae_sd']:.2f}"),
+            ("R², the same", f"{repeated['r2']:.3f} ± {repeated['r2_sd']:.3f}"),
+            ("R² of the best of these splits", f"{repeated['best_r2']:.3f}"),
+        ]  # fmt: skip
+    return f"{_head(evaluation)}\n\n{_table(('figure', 'value'), rows)}"
+
+
+def _airspace(evaluation: Mapping[str, Any]) -> str:
+    words = {
+        "films": "films (of them level 1)",
+        "auc": "AUC",
+        "accuracy": "accuracy",
+        "sensitivity_1": "sensitivity, level 1",
+        "sensitivity_2": "sensitivity, level 2",
+        "ppv_1": "PPV, level 1",
+        "ppv_2": "PPV, level 2",
+    }
+    columns = {"split": evaluation["test"], "cross-validation": evaluation["cross_validation"]}
+    columns = {name: found for name, found in columns.items() if found}
+    rows = [
+        (word, *(f"{found['films']} ({found['level_1']})" if key == "films"
+                 else interval(found[key]) for found in columns.values()))
+        for key, word in words.items()
+    ]  # fmt: skip
+    level = _table(("level 2 against level 1", *columns), rows)
+    zones = [
+        (name.replace("_", " "), interval(found)) for name, found in evaluation["zones"].items()
+    ]
+    zones.append(("all zones", interval(evaluation["all_zones"])))
+    zones.append(("opacity or none, AUC over zones", interval(evaluation["zone_opacity_auc"])))
+    return (
+        f"{_head(evaluation)}\n\n{level}\n\n{_table(('zone', 'mean absolute error (0-3)'), zones)}"
+    )
+
+
+def _lungs(evaluation: Mapping[str, Any]) -> str:
+    rows = [
+        (row["source"], row["convention"].replace("_", " "), str(row["films"]),
+         interval(row["dice"]), interval(row["iou"]), f"{row['median_dice']:.2f}",
+         f"{row['tenth_percentile_dice']:.2f}")
+        for row in (evaluation["behind_heart"], *evaluation["by_source"])
+    ]  # fmt: skip
+    head = (
+        "masks by",
+        "outline",
+        "films",
+        "Dice, mean",
+        "IoU, mean",
+        "Dice, median",
+        "10th percentile",
+    )
+    return f"{_head(evaluation)}\n\n{_table(head, rows)}"
+
+
+def _mistakes(evaluation: Mapping[str, Any]) -> str:
+    rows = [
+        (m["film"], m["source"], m["true"], m["named"], f"{m['probability']:.2f}")
+        for m in evaluation["mistakes"]
+    ]
+    head = "The surest of its mistakes (the films may not be shown; `image_id` of cases.csv):"
+    return f"{head}\n\n{_table(('film', 'source', 'true', 'named', 'probability'), rows)}"
+
+
+_BY_TASK: Mapping[str, tuple[Callable[[Mapping[str, Any]], str], ...]] = {
+    "detection": (_overall, _by_class, _confusion, _abstention, _by_source, _groups, _mistakes),
+    "score": (_score,),
+    "airspace": (_airspace,),
+    "segmentation": (_lungs,),
+}

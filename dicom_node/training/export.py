@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,12 @@ from dicom_node.errors import TrainingError
 from dicom_node.imaging.prepare import InputContract
 from dicom_node.networks import cost, registry
 from dicom_node.training.data import Case, labels_of, of_split, read_cases
-from dicom_node.training.evaluate import logits_of
+from dicom_node.training.found_lungs import lungs_of_cases
+from dicom_node.training.lesson_of_classes import cases_of
+from dicom_node.training.logits import logits_of
 from dicom_node.training.loop import BEST, HISTORY, RECIPE
 from dicom_node.training.recipe import RECIPE_FILE, Recipe, Texts, read_recipe
-
-
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    """What validation films decided, all rounded as the manifest states it."""
-
-    temperature: float
-    threshold: float
+from dicom_node.training.severity import export_suite
 
 
 def export(run: Path, data: Path, models: Path) -> Bundle:
@@ -45,46 +41,100 @@ def export(run: Path, data: Path, models: Path) -> Bundle:
             f"Run {run.name} has no validated weights yet.", remedy="Go on training, then export."
         )
     recipe = Recipe.model_validate_json((run / RECIPE).read_text(encoding="utf8"))
+    if recipe.task == "suite":
+        recipe = recipe.model_copy(update={"bundle": _texts(models, recipe.id)})
+        return export_suite(run, recipe, data, models, BEST)[0]
     size = recipe.phases[-1].size
-    contract = InputContract(rows=size, columns=size)
-    network = registry.build(
-        recipe.network, rows=size, columns=size, classes=len(recipe.classes), dropout=recipe.dropout
-    )
+    contract = recipe.input.contract(size)
+    network = _built(recipe, contract)
     network.load_weights(run / BEST)
-    cases = read_cases(data, recipe.classes)
-    fitted = _fit(network, of_split(cases, "val"), contract, recipe)
     folder = models / recipe.id
     folder.mkdir(parents=True, exist_ok=True)
-    name, digest = _store_weights(network, folder, recipe.version)
-    document = _manifest(recipe, _texts(models, recipe.id), run, cases, fitted)
-    document["weights"] = {
+    weights = store_weights(network, folder, recipe.version)
+    cases = cases_of(recipe, data) if recipe.task == "detection" else _drawn(data)
+    document = _manifest(recipe, _texts(models, recipe.id), run, cases, contract)
+    if recipe.task == "detection":
+        document |= _fit(network, of_split(cases, "val"), contract, recipe, models)
+    document["weights"] = weights
+    return write_bundle(folder, document, network)
+
+
+def _built(recipe: Recipe, contract: InputContract) -> Any:
+    """Return the recipe's network at the size that is served."""
+    shape: dict[str, Any] = {
+        "rows": contract.rows, "columns": contract.columns, "channels": contract.channels,
+    }  # fmt: skip
+    if recipe.class_names:
+        shape["classes"] = len(recipe.class_names)
+    return registry.build(recipe.network, dropout=recipe.dropout, **shape, **recipe.options)
+
+
+def _drawn(data: Path) -> tuple[Case, ...]:
+    return tuple(case for case in read_cases(data) if case.mask is not None)
+
+
+def write_bundle(folder: Path, document: Mapping[str, Any], network: Any) -> Bundle:
+    """Write manifest and self-test, and return the bundle; see `store_weights` for the weights."""
+    (folder / MANIFEST).write_text(toml_text(document), encoding="utf8")
+    bundle = open_bundle(folder.parent, folder.name)
+    (folder / SELF_TEST).write_text(
+        json.dumps(self_test_document(bundle, network), indent=1) + "\n", encoding="utf8"
+    )
+    return bundle
+
+
+def store_weights(network: Any, folder: Path, version: str) -> dict[str, Any]:
+    """Write the weights alone and return the manifest's table of them.
+
+    Kernels are stored in half precision; norms and biases keep theirs. The network is left with
+    what was stored, so that everything measured from here on is measured on that.
+    """
+    import h5py
+
+    temporary = folder / "new.weights.h5"
+    network.save_weights(temporary)
+    with h5py.File(temporary, "r") as full, h5py.File(folder / "half.h5", "w") as half:
+        full.visititems(lambda name, item: _copy(name, item, half))
+        for name, value in full.attrs.items():
+            half.attrs[name] = value
+    (folder / "half.h5").replace(temporary)
+    network.load_weights(temporary)
+    digest = digest_of(temporary)
+    name = f"{version}-{digest.removeprefix('sha256:')[:8]}.weights.h5"
+    temporary.replace(folder / name)
+    return {
         "file": name,
         "digest": digest,
         "parameters": cost.parameters(network),
         "macs": cost.macs(network),
     }
-    document["input"] |= {"crop_top": contract.crop_top, "intensity": contract.intensity}
-    (folder / SELF_TEST).write_text(
-        json.dumps(self_test_document(contract, network), indent=1) + "\n", encoding="utf8"
-    )
-    (folder / MANIFEST).write_text(toml_text(document), encoding="utf8")
-    return open_bundle(models, recipe.id)
 
 
-def _store_weights(network: Any, folder: Path, version: str) -> tuple[str, str]:
-    """Write the weights alone (a run's file holds the optimizer too); return name and digest."""
-    temporary = folder / "new.weights.h5"
-    network.save_weights(temporary)
-    digest = digest_of(temporary)
-    name = f"{version}-{digest.removeprefix('sha256:')[:8]}.weights.h5"
-    temporary.replace(folder / name)
-    return name, digest
+def _copy(name: str, item: Any, half: Any) -> None:
+    """Copy one group or array of a weights file; arrays of two and more dimensions are halved."""
+    import h5py
+
+    if isinstance(item, h5py.Group):
+        copied = half.require_group(name)
+    else:
+        kind = "float16" if item.ndim > 1 and item.dtype == "float32" else item.dtype
+        copied = half.create_dataset(name, data=item[()].astype(kind), track_times=False)
+    for key, value in item.attrs.items():
+        copied.attrs[key] = value
 
 
-def _fit(network: Any, cases: tuple[Case, ...], contract: InputContract, recipe: Recipe) -> _Fitted:
-    logits = logits_of(network, cases, contract)
-    temperature = round(fit_temperature(logits, labels_of(cases, recipe.classes)), 3)
-    return _Fitted(temperature, abstention_threshold(probabilities(logits, temperature)))
+def _fit(
+    network: Any, cases: tuple[Case, ...], contract: InputContract, recipe: Recipe, models: Path
+) -> dict[str, Any]:
+    """Return the manifest's tables that validation films decide, rounded as they are stated."""
+    lungs = lungs_of_cases(cases, recipe.input.lungs, models)
+    logits = logits_of(network, cases, contract, lungs=lungs)
+    temperature = round(fit_temperature(logits, labels_of(cases, recipe.class_names)), 3)
+    threshold = abstention_threshold(probabilities(logits, temperature))
+    return {
+        "thresholds": {"abstain": threshold},
+        "calibration": {"temperature": temperature, "fitted_on": "val"},
+    }
 
 
 def _texts(models: Path, bundle_id: str) -> Texts:
@@ -97,45 +147,68 @@ def _texts(models: Path, bundle_id: str) -> Texts:
     return texts
 
 
+_OUTPUTS: dict[str, dict[str, Any]] = {
+    "detection": {"name": "finding", "kind": "class-logits", "range": [0.0, 1.0]},
+    "segmentation": {"name": "lungs", "kind": "mask-logits", "range": [0.0, 1.0]},
+}
+
+
 def _manifest(
-    recipe: Recipe, texts: Texts, run: Path, cases: tuple[Case, ...], fitted: _Fitted
+    recipe: Recipe, texts: Texts, run: Path, cases: tuple[Case, ...], contract: InputContract
 ) -> dict[str, Any]:
     """Return the manifest without its weights table."""
-    lines = (run / HISTORY).read_text(encoding="utf8").splitlines()
-    epochs = [json.loads(line) for line in lines]
-    taught = of_split(cases, "train")
-    return {
+    output = dict(_OUTPUTS[recipe.task])
+    if recipe.class_names:
+        output["classes"] = list(recipe.class_names)
+    document = {
         "id": recipe.id,
         "title": texts.title,
         "version": recipe.version,
-        "task": "detection",
+        "task": recipe.task,
         "network": recipe.network,
         "intended_use": texts.intended_use,
         "licence": texts.licence,
-        "input": {"rows": recipe.phases[-1].size, "columns": recipe.phases[-1].size, "channels": 3},
-        "outputs": [
-            {
-                "name": "finding",
-                "kind": "class-logits",
-                "range": [0.0, 1.0],
-                "classes": list(recipe.classes),
-            }
-        ],
-        "thresholds": {"abstain": fitted.threshold},
-        "calibration": {"temperature": fitted.temperature, "fitted_on": "val"},
-        "paper": texts.paper.model_dump(),
-        "training": {
-            "data": texts.data,
-            "films": len(taught),
-            "patients": len({case.patient for case in taught}),
-            "validation_films": len(of_split(cases, "val")),
-            "epochs": len(epochs),
-            "best_epoch": max(found["epoch"] for found in epochs if found["best"]),
-        },
+        "input": input_table(contract, recipe.input.lungs),
+        "outputs": [output],
+        "thresholds": {},
+        "calibration": {},
+        "training": training_table(texts.data, cases) | epochs_table(run),
+    }
+    if recipe.options:
+        document["options"] = dict(recipe.options)
+    if texts.paper:
+        document["paper"] = texts.paper.model_dump()
+    return document
+
+
+def epochs_table(run: Path) -> dict[str, Any]:
+    """Return how many epochs a run had and which one was chosen."""
+    lines = (run / HISTORY).read_text(encoding="utf8").splitlines()
+    epochs = [json.loads(line) for line in lines]
+    best = max(found["epoch"] for found in epochs if found["best"])
+    return {"epochs": len(epochs), "best_epoch": best}
+
+
+def input_table(contract: InputContract, lungs: str) -> dict[str, Any]:
+    """Return the manifest's table of an input contract; what is as by default is left out."""
+    table = asdict(contract)
+    plain = {"region": "film", "margin": 0.0, "outside": "kept"}
+    table = {key: value for key, value in table.items() if plain.get(key) != value}
+    return table | ({"lungs": lungs} if lungs else {})
+
+
+def training_table(data: str, cases: tuple[Case, ...]) -> dict[str, Any]:
+    """Return the manifest's table of what was learned from, without the epochs."""
+    taught = of_split(cases, "train")
+    return {
+        "data": data,
+        "films": len(taught),
+        "patients": len({case.patient for case in taught}),
+        "validation_films": len(of_split(cases, "val")),
     }
 
 
-def toml_text(document: dict[str, Any]) -> str:
+def toml_text(document: Mapping[str, Any]) -> str:
     """Return a document of plain values, tables and lists of tables as TOML."""
     lines = ["# Written by `dicom-node train`; the texts come from recipe.toml."]
     plain = {key: value for key, value in document.items() if not _tables_of(key, value)}

@@ -13,8 +13,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.errors import TrainingError
-from dicom_node.imaging.prepare import InputContract
-from dicom_node.networks.registry import build
-from dicom_node.training.batches import batches, draws
-from dicom_node.training.data import Case, labels_of, load_films, of_split, read_cases
-from dicom_node.training.metrics import balanced_accuracy, balanced_log_loss
+from dicom_node.training.lessons import Lesson, lesson_of
 from dicom_node.training.recipe import RECIPE_FILE, Recipe, read_recipe
 
 Arrays = list[npt.NDArray[Any]]
@@ -35,14 +31,17 @@ BEST, STATE, HISTORY, RECIPE = "best.weights.h5", "state.npz", "history.jsonl", 
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """What one epoch gave. Losses in nats; ``epoch`` counts from 1."""
+    """What one epoch gave. ``epoch`` counts from 1; ``validation``: figures by name.
+
+    ``score`` is what epochs are chosen by: lower is better.
+    """
 
     epoch: int
     epochs: int
     size: int
     loss: float
-    validation_log_loss: float
-    validation_balanced_accuracy: float
+    score: float
+    validation: Mapping[str, float]
     seconds: float
     best: bool
 
@@ -53,28 +52,6 @@ class Watcher:
 
     on_step: Callable[[int, int, int], None] | None = None
     on_epoch: Callable[[EpochReport], None] | None = None
-
-
-@dataclass(slots=True)
-class _Films:
-    """The films of one input size, prepared once."""
-
-    cases: Sequence[Case]
-    classes: Sequence[str]
-    size: int = 0
-    pixels: npt.NDArray[np.float16] = field(default_factory=lambda: np.empty(0, np.float16))
-
-    @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """Class indices, (films,)."""
-        return labels_of(self.cases, self.classes)
-
-    def at(self, size: int) -> npt.NDArray[np.float16]:
-        """Return all films at that size, float16 in [0, 1], (films, size, size)."""
-        if size != self.size:
-            self.pixels = load_films(self.cases, InputContract(rows=size, columns=size))
-            self.size = size
-        return self.pixels
 
 
 @dataclass(slots=True)
@@ -126,16 +103,40 @@ def train(
     """
     recipe = read_recipe(models / bundle_id / RECIPE_FILE)
     recipe = recipe.shortened(epochs) if epochs else recipe
+    return train_recipe(recipe, data, models, runs, fresh=fresh, watcher=watcher)
+
+
+def train_recipe(
+    recipe: Recipe,
+    data: Path,
+    models: Path,
+    runs: Path,
+    *,
+    fresh: bool = False,
+    watcher: Watcher | None = None,
+) -> Path:
+    """Train by a recipe and return the run's folder; see `train`."""
     run = _open_run(recipe, runs, fresh=fresh)
-    cases = read_cases(data, recipe.classes)
-    taught = _Films(of_split(cases, "train"), recipe.classes)
-    checked = _Films(of_split(cases, "val"), recipe.classes)
-    state = _start(recipe)
+    lesson = lesson_of(recipe, data, models)
+    state = _start(lesson)
     if (run / STATE).is_file():
         state.restore(run / STATE)
     while state.epochs_done < recipe.epochs:
-        _epoch(recipe, state, taught, checked, run, watcher or Watcher())
+        _epoch(lesson, state, run, watcher or Watcher())
     return run
+
+
+def teach(lesson: Lesson) -> Any:
+    """Run the recipe to its last epoch and return the network with its averaged weights.
+
+    Nothing is validated, chosen or kept.
+    """
+    state = _start(lesson)
+    while state.epochs_done < lesson.recipe.epochs:
+        _learn(lesson, state, Watcher())
+        state.epochs_done += 1
+    _set(state.network.weights, state.average)
+    return state.network
 
 
 def _open_run(recipe: Recipe, runs: Path, *, fresh: bool) -> Path:
@@ -149,37 +150,33 @@ def _open_run(recipe: Recipe, runs: Path, *, fresh: bool) -> Path:
     return run
 
 
-def _start(recipe: Recipe) -> _State:
-    """Return the untrained network, compiled, with everything seeded."""
+def _start(lesson: Lesson) -> _State:
+    """Return the network to teach, compiled, with everything seeded."""
     import keras
 
+    recipe = lesson.recipe
     keras.utils.set_random_seed(recipe.seed)
-    network = build(
-        recipe.network, rows=None, columns=None, classes=len(recipe.classes), dropout=recipe.dropout
-    )
+    network = lesson.network()
+    for layer in network.layers:
+        if recipe.frozen and layer.name.startswith(recipe.frozen):
+            layer.trainable = False
     optimizer = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, global_clipnorm=5.0)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     optimizer.build(network.trainable_variables)
-    loss = keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=recipe.label_smoothing
-    )
-    network.compile(optimizer, loss, jit_compile=False)
+    network.compile(optimizer, jit_compile=False, **lesson.losses())
     return _State(network, _values(network.weights))
 
 
-def _epoch(
-    recipe: Recipe, state: _State, taught: _Films, checked: _Films, run: Path, watcher: Watcher
-) -> None:
+def _epoch(lesson: Lesson, state: _State, run: Path, watcher: Watcher) -> None:
     """Train one epoch, validate its averaged weights, keep them if best, write the state."""
-    began, epoch = time.monotonic(), state.epochs_done
+    began, epoch, recipe = time.monotonic(), state.epochs_done, lesson.recipe
     phase, _ = recipe.phase_of(epoch)
-    loss = _learn(recipe, state, taught, watcher)
-    found = _validate(state, checked.at(phase.size))
-    log_loss = balanced_log_loss(checked.labels, found)
-    best = phase.size == recipe.phases[-1].size and log_loss < state.best_loss
-    if best:
-        state.best_loss = log_loss
-        with _Averaged(state):
+    loss = _learn(lesson, state, watcher)
+    with _Averaged(state):
+        score, figures = lesson.check(state.network, phase.size)
+        best = phase.size == recipe.phases[-1].size and score < state.best_loss
+        if best:
+            state.best_loss = score
             state.network.save_weights(run / BEST)
     state.epochs_done += 1
     state.save(run / STATE)
@@ -188,8 +185,8 @@ def _epoch(
         epochs=recipe.epochs,
         size=phase.size,
         loss=loss,
-        validation_log_loss=log_loss,
-        validation_balanced_accuracy=balanced_accuracy(checked.labels, found),
+        score=score,
+        validation=figures,
         seconds=time.monotonic() - began,
         best=best,
     )
@@ -198,23 +195,21 @@ def _epoch(
         watcher.on_epoch(report)
 
 
-def _learn(recipe: Recipe, state: _State, taught: _Films, watcher: Watcher) -> float:
+def _learn(lesson: Lesson, state: _State, watcher: Watcher) -> float:
     """Show the network one epoch of films; return the mean loss. Raises `TrainingError`."""
-    epoch = state.epochs_done
-    films = taught.at(recipe.phase_of(epoch)[0].size)
-    order = draws(taught.cases, recipe, epoch)
+    epoch, steps = state.epochs_done, lesson.steps(state.epochs_done)
     losses = []
-    for step, batch in enumerate(batches(films, taught.labels, order, recipe, epoch)):
-        state.network.optimizer.learning_rate = _learning_rate(recipe, epoch, step / len(order))
-        losses.append(float(state.network.train_on_batch(batch.films, batch.targets)))
+    for step, batch in enumerate(lesson.batches(epoch)):
+        state.network.optimizer.learning_rate = _learning_rate(lesson.recipe, epoch, step / steps)
+        losses.append(float(np.ravel(state.network.train_on_batch(batch.films, batch.targets))[0]))
         if not math.isfinite(losses[-1]):
             raise TrainingError(
                 f"The loss became {losses[-1]} in epoch {epoch + 1}.",
                 remedy="Lower learning_rate in the recipe and train afresh.",
             )
-        _average(state, recipe.ema)
+        _average(state, lesson.recipe.ema)
         if watcher.on_step:
-            watcher.on_step(epoch, step + 1, len(order))
+            watcher.on_step(epoch, step + 1, steps)
     return float(np.mean(losses))
 
 
@@ -236,20 +231,6 @@ def _average(state: _State, momentum: float) -> None:
         (keep * old + (1 - keep) * new).astype(old.dtype)
         for old, new in zip(state.average, _values(state.network.weights), strict=True)
     ]
-
-
-def _validate(state: _State, films: npt.NDArray[np.float16]) -> npt.NDArray[np.float64]:
-    """Return the averaged network's probabilities, (films, classes)."""
-    with _Averaged(state):
-        logits = [
-            state.network.predict_on_batch(
-                np.repeat(films[start : start + 16, :, :, None].astype(np.float32), 3, axis=-1)
-            )
-            for start in range(0, len(films), 16)
-        ]
-    values = np.concatenate(logits).astype(np.float64)
-    values = np.exp(values - values.max(axis=1, keepdims=True))
-    return np.asarray(values / values.sum(axis=1, keepdims=True))
 
 
 class _Averaged:

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float64]
 
 
 def confusion_matrix(labels: Labels, probabilities: Probabilities) -> npt.NDArray[np.int64]:
@@ -106,3 +107,60 @@ def roc_points(
 
 def _ratio(part: int, whole: int) -> float:
     return float(part / whole) if whole else float("nan")
+
+
+def specificities(labels: Labels, probabilities: Probabilities) -> list[float]:
+    """Return, for each class, the part of the other films that was not named so."""
+    matrix = confusion_matrix(labels, probabilities)
+    others = [matrix.sum() - matrix[k].sum() for k in range(len(matrix))]
+    wrong = [matrix[:, k].sum() - matrix[k, k] for k in range(len(matrix))]
+    return [_ratio(all_ - w, all_) for all_, w in zip(others, wrong, strict=True)]
+
+
+def f1_scores(labels: Labels, probabilities: Probabilities) -> list[float]:
+    """Return, for each class, the harmonic mean of sensitivity and positive predictive value."""
+    matrix = confusion_matrix(labels, probabilities)
+    return [
+        _ratio(2 * matrix[k, k], matrix[k].sum() + matrix[:, k].sum()) for k in range(len(matrix))
+    ]
+
+
+def geometric_mean_recall(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the geometric mean of the sensitivities of the classes that occur, in [0, 1]."""
+    found = [value for value in sensitivities(labels, probabilities) if not np.isnan(value)]
+    return float(np.prod(found) ** (1 / len(found))) if found else float("nan")
+
+
+def mean_absolute_error(truth: Values, found: Values) -> float:
+    """Return the mean of |truth - found|, in the unit of the score."""
+    return float(np.abs(truth - found).mean()) if len(truth) else float("nan")
+
+
+def r_squared(truth: Values, found: Values) -> float:
+    """Return 1 - squared errors / squares about the mean of the truth; NaN if it does not vary."""
+    spread = float(((truth - truth.mean()) ** 2).sum()) if len(truth) else 0.0
+    return 1.0 - float(((truth - found) ** 2).sum()) / spread if spread > 0 else float("nan")
+
+
+def correlation(truth: Values, found: Values) -> float:
+    """Return Pearson's r; NaN where one of both does not vary."""
+    if len(truth) < 2 or truth.std() == 0 or found.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(truth, found)[0, 1])
+
+
+def coverage(truth: Values, low: Values, high: Values) -> float:
+    """Return the part of films whose truth lies within [low, high]."""
+    return float(((truth >= low) & (truth <= high)).mean()) if len(truth) else float("nan")
+
+
+def dice(drawn: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> float:
+    """Return 2 |drawn ∩ found| / (|drawn| + |found|), in [0, 1]; 1 if both are empty."""
+    total = int(drawn.sum()) + int(found.sum())
+    return float(2 * (drawn & found).sum() / total) if total else 1.0
+
+
+def intersection_over_union(drawn: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> float:
+    """Return |drawn ∩ found| / |drawn ∪ found|, in [0, 1]; 1 if both are empty."""
+    union = int((drawn | found).sum())
+    return float((drawn & found).sum() / union) if union else 1.0

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dicom_node.errors import TrainingError
+from dicom_node.imaging.prepare import InputContract
 
 RECIPE_FILE = "recipe.toml"
+_AnyPart = TypeVar("_AnyPart", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Task = Literal["detection", "segmentation", "severity", "suite"]
 
 
 class _Part(BaseModel):
@@ -55,6 +58,25 @@ class Phase(_Part):
     mixup: float = Field(default=0.0, ge=0.0)
 
 
+class RecipeInput(_Part):
+    """What the network sees beside the size: `dicom_node.imaging.prepare.InputContract`.
+
+    ``lungs``: the bundle that finds the lungs, where the contract needs them.
+    """
+
+    channels: int = Field(default=3, ge=1, le=3)
+    crop_top: float = Field(default=0.08, ge=0.0, lt=1.0)
+    intensity: Literal["unit", "equalised"] = "unit"
+    region: Literal["film", "lungs"] = "film"
+    margin: float = Field(default=0.0, ge=0.0, le=0.5)
+    outside: Literal["kept", "hidden"] = "kept"
+    lungs: str = ""
+
+    def contract(self, size: int) -> InputContract:
+        """Return the input contract for a grid of ``size`` × ``size``."""
+        return InputContract(rows=size, columns=size, **self.model_dump(exclude={"lungs"}))
+
+
 class Paper(_Part):
     """The paper's network, for comparison."""
 
@@ -70,7 +92,7 @@ class Texts(_Part):
     intended_use: str
     licence: str
     data: str
-    paper: Paper
+    paper: Paper | None = None
 
 
 class Recipe(_Part):
@@ -79,13 +101,29 @@ class Recipe(_Part):
     ``films_per_epoch``: draws an epoch, the same number of every class. ``source_exponent``:
     within a class, a source with n films is drawn in proportion to n to this power (1 = every
     film equally often, 0 = every source equally often). ``ema``: momentum of the running average
-    of the weights, which is what is validated and shipped.
+    of the weights, which is what is validated and shipped. ``initial``: weights to begin with
+    (`dicom_node.training.initial`), none = random. ``frozen``: layers whose names begin so are not
+    taught. ``options`` go to the builder of the network. ``positive``: with two classes, the
+    finding that is the second one; all other findings are the first. ``trunk`` and ``trunk_layer``:
+    the bundle and the layer whose features are this network's input; they are made once for
+    ``variants`` random changes of each film. ``severity_films``: graded films that are added to
+    every batch of a suite.
     """
 
     id: str
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    task: Task = "detection"
     network: str
-    classes: tuple[str, ...]
+    options: dict[str, int | str] = {}
+    initial: str = ""
+    frozen: tuple[str, ...] = ()
+    input: RecipeInput = RecipeInput()
+    classes: tuple[str, ...] = ()
+    positive: str = ""
+    trunk: str = ""
+    trunk_layer: str = ""
+    variants: int = Field(default=1, ge=1)
+    severity_films: int = Field(default=0, ge=0)
     seed: int
     films_per_epoch: int = Field(ge=1)
     source_exponent: Fraction = 1.0
@@ -93,10 +131,17 @@ class Recipe(_Part):
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.0
     ema: Fraction = 0.0
-    choose_by: Literal["balanced log loss"] = "balanced log loss"
+    choose_by: Literal[
+        "balanced log loss", "1 - Dice", "extent errors", "log loss and extent errors"
+    ] = "balanced log loss"
     phases: tuple[Phase, ...] = Field(min_length=1)
     augmentation: Augmentation = Augmentation()
     bundle: Texts | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the network's outputs."""
+        return ("other", self.positive) if self.positive else self.classes
 
     @property
     def epochs(self) -> int:
@@ -124,10 +169,34 @@ class Recipe(_Part):
         return self.model_copy(update={"phases": kept})
 
 
+class Share(_Part):
+    """A recipe that says only: taught together with another bundle, by that one's recipe.
+
+    ``output``: which of the outputs that are taught there is this bundle's.
+    """
+
+    id: str
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    taught_with: str
+    output: str
+    bundle: Texts
+
+
 def read_recipe(path: Path) -> Recipe:
     """Return the recipe; raises `TrainingError` naming file, key and fault."""
+    return _read(path, Recipe)
+
+
+def read_share(path: Path) -> Share | None:
+    """Return the recipe of a bundle that is taught with another one; None if it has its own."""
+    if not path.is_file() or "taught_with" not in tomllib.loads(path.read_text(encoding="utf8")):
+        return None
+    return _read(path, Share)
+
+
+def _read(path: Path, kind: type[_AnyPart]) -> _AnyPart:
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf8")))
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf8")))
     except FileNotFoundError as missing:
         raise TrainingError(f"There is no recipe {path.name} for this network.") from missing
     except tomllib.TOMLDecodeError as fault:

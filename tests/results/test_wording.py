@@ -19,10 +19,10 @@ from dicom_node.errors import ResultError, TemplateInvalid
 from dicom_node.findings import Detection, Evidence, FilmFindings, Outcome
 from dicom_node.resources import report_templates
 from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.groups import fraction_of, percentage
 from dicom_node.results.library import image_library
 from dicom_node.results.narrative import findings_from_report, report_text
 from dicom_node.results.templates import Template, load_template
+from dicom_node.results.values import fraction_of, percentage
 from dicom_node.results.write import WrittenObject, write_results
 from tests.conftest import debian
 from tests.results.conftest import MakeFilm

@@ -1,0 +1,198 @@
+"""Networks that share a trunk, run as one: a pass of the trunk serves all of them.
+
+A family is a network that takes films and all networks of the suite that begin, directly or not,
+with its features (``trunk`` in their manifests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dicom_node.analysis.saliency import explained_layer
+from dicom_node.bundles import Bundle, load_network
+from dicom_node.errors import BundleContractBroken
+from dicom_node.imaging.prepare import Float
+
+Values = Mapping[str, Float]
+"""A network's outputs by name, each with the films first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One network's answer: its outputs and, if asked for, where it looked.
+
+    ``heat``: float32 in [0, 1], (films, rows, columns) of the grid that is explained.
+    """
+
+    values: Values
+    heat: Float
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A loaded network, cut where it is explained.
+
+    ``lower``: input → (explained features, layers before them that others begin with); ``upper``:
+    explained features → outputs. A network without rows and columns has no ``lower``.
+    """
+
+    bundle: Bundle
+    lower: Any
+    upper: Any
+
+
+class Family:
+    """The networks of one trunk. ``bundles``: the trunk first, then in any order.
+
+    Raises `BundleDamaged` or `BundleContractBroken`.
+    """
+
+    def __init__(self, bundles: Sequence[Bundle]) -> None:
+        self._members = {bundle.id: _member(bundle, bundles) for bundle in _parents_first(bundles)}
+        self._functions: dict[tuple[frozenset[str], bool], Callable[[Any], Any]] = {}
+
+    @cached_property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Ids of networks that are explained on the same features, in the order of the family."""
+        found: dict[str, list[str]] = {}
+        for bundle_id in self._members:
+            found.setdefault(self._explained_by(bundle_id), []).append(bundle_id)
+        return tuple(map(tuple, found.values()))
+
+    def _explained_by(self, bundle_id: str) -> str:
+        """Return the network whose features explain this one: itself, or up the trunk."""
+        member = self._members[bundle_id]
+        return bundle_id if member.lower else self._explained_by(member.bundle.manifest.trunk)
+
+    def answer(self, films: Float, wanted: Sequence[str], *, explain: bool) -> dict[str, Answer]:
+        """Return the answers of the ``wanted`` networks; without ``explain`` heat is empty.
+
+        ``films``: float32, (films, rows, columns, channels), by the trunk's contract.
+        """
+        key = (frozenset(wanted), explain)
+        if key not in self._functions:
+            self._functions[key] = self._compiled(frozenset(wanted), explain=explain)
+        found = self._functions[key](films)
+        return {
+            bundle_id: Answer(
+                {name: np.asarray(value, dtype=np.float32) for name, value in values.items()},
+                np.asarray(heat, dtype=np.float32),
+            )
+            for bundle_id, (values, heat) in found.items()
+        }
+
+    def _compiled(self, wanted: frozenset[str], *, explain: bool) -> Callable[[Any], Any]:
+        import tensorflow as tf
+
+        members = [self._members[name] for name in self._needed(wanted)]
+
+        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+        def run(films: Any) -> Any:
+            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+                known, features = _forward(members, films, tape if explain else None)
+                targets = {name: _target(self._members[name].bundle, known[name])
+                           for name in sorted(wanted)}  # fmt: skip
+            return {
+                name: (_named(self._members[name].bundle, known[name]),
+                       _heat(tape, targets[name], features[self._explained_by(name)])
+                       if explain else tf.zeros((0,)))
+                for name in sorted(wanted)
+            }  # fmt: skip
+
+        return run  # type: ignore[no-any-return]
+
+    def _needed(self, wanted: frozenset[str]) -> list[str]:
+        """Return the wanted networks and all that they begin with, parents first."""
+        needed = set(wanted)
+        for name in reversed(list(self._members)):
+            if name in needed and (trunk := self._members[name].bundle.manifest.trunk):
+                needed.add(trunk)
+        return [name for name in self._members if name in needed]
+
+
+def _parents_first(bundles: Sequence[Bundle]) -> list[Bundle]:
+    """Return the bundles so that each follows its trunk."""
+    known = {bundle.id: bundle for bundle in bundles}
+    ordered: dict[str, Bundle] = {}
+
+    def place(bundle: Bundle) -> None:
+        if bundle.id in ordered:
+            return
+        if trunk := bundle.manifest.trunk:
+            place(known[trunk])
+        ordered[bundle.id] = bundle
+
+    for bundle in bundles:
+        place(bundle)
+    return list(ordered.values())
+
+
+def _member(bundle: Bundle, bundles: Sequence[Bundle]) -> _Member:
+    """Load a network and cut it at its explained layer."""
+    import keras
+
+    network = load_network(bundle)
+    layer = explained_layer(network)
+    if layer is None:
+        return _Member(bundle, None, network)
+    outputs = network.output if isinstance(network.output, dict) else {}
+    taps = {
+        other.manifest.trunk_layer
+        for other in bundles
+        if other.manifest.trunk == bundle.id and other.manifest.trunk_layer not in outputs
+    }
+    try:
+        before = {name: network.get_layer(name).output for name in sorted(taps)}
+    except ValueError as missing:
+        raise BundleContractBroken(f"Bundle {bundle.id}: {missing}") from missing
+    lower = keras.Model(network.input, {"explained": layer.output, **before})
+    return _Member(bundle, lower, keras.Model(layer.output, network.output))
+
+
+def _forward(
+    members: Sequence[_Member], films: Any, tape: Any
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Return every network's outputs with its shared layers, and its explained features."""
+    known: dict[str, dict[str, Any]] = {}
+    features: dict[str, Any] = {}
+    for member in members:
+        manifest = member.bundle.manifest
+        given = known[manifest.trunk][manifest.trunk_layer] if manifest.trunk else films
+        shared: dict[str, Any] = {}
+        if member.lower is not None:
+            shared = dict(member.lower(given, training=False))
+            given = features[manifest.id] = shared.pop("explained")
+            if tape is not None:
+                tape.watch(given)
+        found = member.upper(given, training=False)
+        found = found if isinstance(found, dict) else {manifest.outputs[0].name: found}
+        known[manifest.id] = {**found, **shared}
+    return known, features
+
+
+def _named(bundle: Bundle, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {output.name: found[output.name] for output in bundle.manifest.outputs}
+
+
+def _target(bundle: Bundle, found: Mapping[str, Any]) -> Any:
+    """Return what is explained, (films,): the highest class, or the sum of the scores."""
+    import tensorflow as tf
+
+    scores = [output for output in bundle.manifest.outputs if output.kind == "scores"]
+    if scores:
+        return tf.reduce_sum(found[scores[0].name], axis=-1)
+    return tf.reduce_max(found[bundle.manifest.outputs[0].name], axis=-1)
+
+
+def _heat(tape: Any, target: Any, features: Any) -> Any:
+    """Return Grad-CAM of the target on the features; see `dicom_node.analysis.saliency`."""
+    import tensorflow as tf
+
+    weights = tf.reduce_mean(tape.gradient(target, features), axis=(1, 2), keepdims=True)
+    heat = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
+    return tf.math.divide_no_nan(heat, tf.reduce_max(heat, axis=(1, 2), keepdims=True))
