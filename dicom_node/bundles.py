@@ -240,11 +240,12 @@ def check_weights(bundle: Bundle) -> Path:
     return path
 
 
-def load_network(bundle: Bundle) -> Any:
+def load_network(bundle: Bundle, *, tested: bool = False) -> Any:
     """Return the Keras model with the bundle's weights, digest checked before they are read.
 
     Input (films, rows, columns, channels) in [0, 1] by the contract, or the features of the
-    trunk's layer. Raises `BundleDamaged` or `BundleContractBroken`.
+    trunk's layer. ``tested``: it must give the stored answer to the self-test input, on this
+    machine, now. Raises `BundleDamaged` or `BundleContractBroken`.
     """
     path = check_weights(bundle)
     network = registry.build(bundle.manifest.network, **_shape(bundle.manifest))
@@ -254,6 +255,8 @@ def load_network(bundle: Bundle) -> Any:
         raise BundleContractBroken(
             f"Bundle {bundle.id}: the weights do not fit network {bundle.manifest.network!r}."
         ) from fault
+    if tested:
+        _self_test(bundle, network)
     return network
 
 
@@ -280,19 +283,21 @@ def verify(bundle: Bundle) -> None:
             raise BundleDamaged(f"Bundle {bundle.id}: {name} is missing.")
     for neighbour in filter(None, (bundle.manifest.trunk, bundle.manifest.input.lungs)):
         open_bundle(bundle.folder.parent, neighbour)
-    network = load_network(bundle)
+    network = load_network(bundle, tested=True)
     counted = cost.parameters(network), cost.macs(network)
     stated = bundle.manifest.weights.parameters, bundle.manifest.weights.macs
     if counted != stated:
         raise BundleContractBroken(
             f"Bundle {bundle.id}: parameters and MACs are {counted}, the manifest says {stated}."
         )
-    _self_test(bundle, network)
 
 
 def _self_test(bundle: Bundle, network: Any) -> None:
     """Compare the network's answer to the self-test input with the stored one."""
-    stored = json.loads((bundle.folder / SELF_TEST).read_text(encoding="utf8"))
+    path = bundle.folder / SELF_TEST
+    if not path.is_file():
+        raise BundleDamaged(f"Bundle {bundle.id}: {SELF_TEST} is missing.")
+    stored = json.loads(path.read_text(encoding="utf8"))
     if stored["film"] != film_digest(self_test_film()):
         raise BundleContractBroken(f"Bundle {bundle.id}: {SELF_TEST} was made with another film.")
     answer = self_test_answer(bundle, network)
@@ -311,7 +316,7 @@ def self_test_document(bundle: Bundle, network: Any) -> dict[str, Any]:
     return {
         "film": film_digest(self_test_film()),
         "answer": [round(float(value), 6) for value in self_test_answer(bundle, network)],
-        "tolerance": 0.01,
+        "tolerance": 0.05,
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,12 @@ from dicom_node.analysis.evidence import hide_salient
 from dicom_node.analysis.family import Family
 from dicom_node.analysis.saliency import saliency_in_lungs
 from dicom_node.bundles import open_bundle
-from dicom_node.errors import BundleMissing, DeviceUnavailable, OutputNotFinite
+from dicom_node.errors import (
+    BundleContractBroken,
+    BundleMissing,
+    DeviceUnavailable,
+    OutputNotFinite,
+)
 from dicom_node.findings import FINDING_CLASSES, FilmFindings, Outcome, Region, SaliencyMap
 from dicom_node.imaging.geometry import heat_on_film
 from dicom_node.imaging.lungs import Lungs, lungs_from
@@ -107,6 +114,11 @@ def test_an_engine_with_an_unknown_bundle_does_not_start() -> None:
         Engine(resources.model_bundles(), ["no-such-network"])
 
 
+def test_the_lung_network_is_no_member_of_a_suite() -> None:
+    with pytest.raises(BundleContractBroken, match="names no finding"):
+        Engine(resources.model_bundles(), ["covidnet", "lung-unet"])
+
+
 def test_a_wanted_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
@@ -119,7 +131,7 @@ def test_a_wanted_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def sees_brightness(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
     """Heat of a network that looks at brightness: prepared film → heat, (rows, columns)."""
-    monkeypatch.setattr("dicom_node.analysis.family.load_network", lambda _: _brightness())
+    monkeypatch.setattr("dicom_node.analysis.family.load_network", lambda _, tested: _brightness())
     family = Family([open_bundle(resources.model_bundles(), "covidnet")])
     return lambda grid: family.answer(grid[None], ["covidnet"], explain=True)["covidnet"].heat[0]
 
@@ -298,3 +310,14 @@ def _in_lungs(heat: Any, lungs: Lungs) -> float:
     found = saliency_in_lungs(_map(heat), lungs)
     assert found is not None
     return found
+
+
+def test_a_network_that_answers_otherwise_than_stored_does_not_start(tmp_path: Path) -> None:
+    for name in ("covidnet", "lung-unet"):
+        shutil.copytree(resources.model_bundles() / name, tmp_path / name)
+    stored = tmp_path / "covidnet" / "self_test.json"
+    document = json.loads(stored.read_text(encoding="utf8"))
+    document["answer"][0] += 1.0
+    stored.write_text(json.dumps(document), encoding="utf8")
+    with pytest.raises(BundleContractBroken, match="self-test is off by 1"):
+        Engine(tmp_path, ["covidnet"], "cpu", lungs="lung-unet").warm()

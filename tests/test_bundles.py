@@ -130,7 +130,7 @@ def test_a_weights_path_that_leaves_the_bundle_is_refused(models: Path) -> None:
 def test_another_answer_to_the_self_test_breaks_the_contract(models: Path) -> None:
     path = models / "covidnet" / "self_test.json"
     stored = json.loads(path.read_text(encoding="utf8"))
-    stored["logits"][0] += 1.0
+    stored["answer"][0] += 1.0
     path.write_text(json.dumps(stored), encoding="utf8")
     with pytest.raises(BundleContractBroken, match="self-test is off by 1"):
         verify(open_bundle(models, "covidnet"))
@@ -161,12 +161,13 @@ def test_the_list_gives_the_cost_beside_the_papers(models: Path) -> None:
 
 
 def test_verify_exits_1_and_says_what_is_wrong(models: Path) -> None:
-    assert _run(models, "models", "verify").exit_code == 0
+    assert _run(models, "models", "verify", "covidnet", "lung-unet").exit_code == 0
     bundle = open_bundle(models, "covidnet")
     (bundle.folder / bundle.manifest.weights.file).write_bytes(b"no weights")
-    refused = _run(models, "models", "verify", "--json")
+    refused = _run(models, "models", "verify", "covidnet", "lung-unet", "--json")
     assert refused.exit_code == 1
-    (result,) = json.loads(refused.stdout)
+    result, other = json.loads(refused.stdout)
+    assert other == {"id": "lung-unet", "well": True, "fault": None}
     assert not result["well"]
     assert "digest" in result["fault"]
 

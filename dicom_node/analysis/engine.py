@@ -80,7 +80,7 @@ class Engine:
         lungs: str = "",
         memory_growth: bool = True,
     ) -> None:
-        self._bundles = tuple(open_bundle(bundles_folder, bundle_id) for bundle_id in suite)
+        self._bundles = tuple(_answering(bundles_folder, bundle_id) for bundle_id in suite)
         self._families = _families(self._bundles, bundles_folder)
         self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs)
         self._wanted: Device = device
@@ -227,6 +227,17 @@ class Engine:
             found = family.answer(filled, wanted, explain=explain)
             parts.append({name: _first(answer, len(part)) for name, answer in found.items()})
         return {name: _joined([part[name] for part in parts]) for name in wanted}
+
+
+def _answering(folder: Path, bundle_id: str) -> Bundle:
+    """Open a bundle of the suite; raises `BundleContractBroken` for one that finds nothing."""
+    bundle = open_bundle(folder, bundle_id)
+    if bundle.manifest.task == "segmentation":
+        raise BundleContractBroken(
+            f"Bundle {bundle_id} finds the lungs and names no finding.",
+            remedy="Take it out of analysis.suite and name it in analysis.lungs.",
+        )
+    return bundle
 
 
 def _families(bundles: Sequence[Bundle], folder: Path) -> tuple[tuple[Bundle, ...], ...]:

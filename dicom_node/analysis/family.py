@@ -136,7 +136,7 @@ def _member(bundle: Bundle, bundles: Sequence[Bundle]) -> _Member:
     """Load a network and cut it at its explained layer."""
     import keras
 
-    network = load_network(bundle)
+    network = load_network(bundle, tested=True)
     layer = explained_layer(network)
     if layer is None:
         return _Member(bundle, None, network)

@@ -18,7 +18,7 @@ class LungFinder:
         import tensorflow as tf
 
         self.bundle = bundle
-        network = load_network(bundle)
+        network = load_network(bundle, tested=True)
 
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
         def answer(films: Any) -> Any:

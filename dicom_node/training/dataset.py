@@ -1,7 +1,6 @@
 """One table of films from folders of public sources: the papers' COVIDx, rebuilt as a tool.
 
-The same film found twice, in one source or in two, becomes one row, and its patients one group.
-Splits are by group, stratified by finding, and follow from the seed alone.
+Copies of a film, within a source or across sources, become one row and their patients one group.
 """
 
 from __future__ import annotations
@@ -14,225 +13,224 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from dicom_node.errors import ImageError, TrainingError
 from dicom_node.imaging.grayscale import film_of
-from dicom_node.imaging.header import read_dataset
-from dicom_node.training.dataset_sources import SOURCES, Record
+from dicom_node.training.dataset_copies import Picture, Print, Values, copies, print_of
+from dicom_node.training.dataset_own import PICTURES
+from dicom_node.training.dataset_records import Record
+from dicom_node.training.dataset_splits import Group, joined, split_groups
+from dicom_node.training.dataset_words import FINDINGS
 
 SHORTER_SIDE, QUALITY = 512, 92
-PARTS = (("train", 0.7), ("val", 0.1), ("test", 0.2))
 COLUMNS = (
     "image_id", "file", "split", "patient_id", "finding", "finding_detail", "label_basis", "origin",
-    "source_path", "other_filenames_same_image", "source_patient_id", "licence_note", "view", "age",
-    "sex", "width", "height", "orig_width", "orig_height", "recommended",
+    "source_repo", "source_path", "other_filenames_same_image", "source_patient_id", "licence_note",
+    "view", "age", "sex", "geographic_extent", "opacity_extent",
+    "zone_a", "zone_b", "zone_c", "zone_d", "zone_e", "zone_f",
+    "zone_a_junior", "zone_b_junior", "zone_c_junior", "zone_d_junior", "zone_e_junior",
+    "zone_f_junior", "zones_with_opacity", "airspace_level", "has_lung_mask", "mask_file",
+    "mask_source", "mask_convention", "lesion_file", "rsna_reader_class",
+    "width", "height", "orig_width", "orig_height", "quality_note", "recommended",
 )  # fmt: skip
-SAME = 0.97
-"""Two small pictures that correlate by more are the same film."""
+"""The columns of every table that training reads; what no source tells stays blank."""
 
-_THUMB = 48
-Picture = npt.NDArray[np.uint8]
-Thumb = npt.NDArray[np.float32]
+_PICTURE_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, ImageError)
+"""What Pillow and our decoders raise for files that are no pictures."""
+
+OnStep = Callable[[str, int, int], None]
+Row = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A film that was read: its grey levels as they are stored, and where it comes from."""
+    """A film that was read and written: sizes are (columns, rows), before and after."""
 
+    image_id: str
     record: Record
-    thumb: Thumb
+    seen: Print
+    original: tuple[int, int]
     size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What was built: rows of the table; ``duplicates`` merged; ``unreadable`` files by reason."""
+    """What was built: rows of the table; ``copies`` merged; ``unreadable`` files and reasons."""
 
-    rows: tuple[Mapping[str, str], ...]
-    duplicates: int
-    unreadable: Mapping[str, str]
+    rows: tuple[Row, ...]
+    copies: int
+    unreadable: Mapping[Path, str]
 
     def counts(self) -> Mapping[tuple[str, str, str], int]:
         """Return the number of films by (origin, finding, split)."""
         return Counter((row["origin"], row["finding"], row["split"]) for row in self.rows)
 
 
-def read_sources(folders: Mapping[str, Sequence[Path]]) -> list[Record]:
-    """Return all records of the named sources. Raises `TrainingError` for an unknown one."""
-    records: list[Record] = []
-    for key, places in folders.items():
-        if key not in SOURCES:
-            raise TrainingError(
-                f"There is no source {key!r}.", remedy=f"Known: {', '.join(sorted(SOURCES))}."
-            )
-        for folder in places:
-            records += SOURCES[key].read(folder, SOURCES[key])
-    return records
-
-
 def build(
-    records: Iterable[Record],
-    out: Path,
-    *,
-    seed: int = 2020,
-    on_film: Callable[[int, int], None] | None = None,
+    records: Iterable[Record], out: Path, *, seed: int = 2020, on_step: OnStep | None = None
 ) -> Built:
     """Write ``cases.csv`` and ``images/`` into ``out`` and return what was built.
 
     Films are 8-bit grey JPEG of quality 92, the shorter side at most 512 pixels, never enlarged.
-    Unreadable files are named and left out. Raises `TrainingError` if nothing is left, or if
-    ``out`` holds a table already.
+    The same records and seed give the same table, in whatever order they come. Raises
+    `TrainingError` if no film can be read, or if ``out`` holds films already.
     """
-    if (out / "cases.csv").exists():
-        raise TrainingError(f"{out} holds a cases.csv already.", remedy="Choose an empty folder.")
-    films, unreadable = _read_all(list(records), on_film)
+    images = out / "images"
+    if (out / "cases.csv").exists() or (images.is_dir() and any(images.iterdir())):
+        raise TrainingError(f"{out} holds films already.", remedy="Choose an empty folder.")
+    images.mkdir(parents=True, exist_ok=True)
+    say = on_step or (lambda *_: None)
+    films, unreadable = _read_all(records, images, say)
     if not films:
-        raise TrainingError("No film of these sources could be read.")
-    group_of, kept = _merged(films)
-    patients = _patients(films, group_of)
-    split_of = splits(
-        {patients[i]: films[i].record.finding for i in kept}, Counter(patients[i] for i in kept),
-        seed,
-    )  # fmt: skip
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    rows = tuple(
-        _row(number, i, films, group_of, patients, split_of, out)
-        for number, i in enumerate(kept, start=1)
-    )
-    with (out / "cases.csv").open("w", newline="", encoding="utf8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    return Built(rows, len(films) - len(kept), unreadable)
+        raise TrainingError(
+            "No film of these sources could be read.",
+            remedy="See that the pictures are whole: open one of them.",
+        )
+    say("copies are looked for", 0, 1)
+    sets = _copy_sets(films)
+    say("copies are looked for", 1, 1)
+    for film in (film for same in sets for film in same[1:]):
+        (images / f"{film.image_id}.jpg").unlink()
+    rows = _rows(sets, seed)
+    _write(rows, out / "cases.csv")
+    return Built(rows, len(films) - len(sets), unreadable)
 
 
 def _read_all(
-    records: Sequence[Record], on_film: Callable[[int, int], None] | None
-) -> tuple[list[Film], dict[str, str]]:
-    films, unreadable = [], {}
-    for number, record in enumerate(records, start=1):
+    records: Iterable[Record], images: Path, say: OnStep
+) -> tuple[list[Film], dict[Path, str]]:
+    ordered = sorted(records, key=lambda film: (film.origin, film.name, film.path))
+    films: list[Film] = []
+    unreadable: dict[Path, str] = {}
+    taken: Counter[str] = Counter()
+    for number, record in enumerate(ordered, start=1):
+        name = f"{record.origin}/{record.name}"
+        taken[name] += 1
         try:
             picture = read_picture(record.path)
-        except (OSError, UnidentifiedImageError, ImageError) as fault:
-            unreadable[str(record.path)] = str(fault)
+        except _PICTURE_FAULTS as fault:
+            unreadable[record.path] = str(fault)
         else:
-            films.append(Film(record, _thumb(picture), (picture.shape[1], picture.shape[0])))
-        if on_film:
-            on_film(number, len(records))
+            films.append(_written(record, picture, f"{name}/{taken[name]}", images))
+        say("films are read", number, len(ordered))
     return films, unreadable
 
 
 def read_picture(path: Path) -> Picture:
-    """Return a film as 8-bit grey, (rows, columns), turned as its EXIF says; DICOM as displayed."""
-    if path.suffix.lower() in {".dcm", ".dicom", ""}:
-        film = film_of(read_dataset(path.read_bytes()))
-        return np.asarray(np.rint(film * 255), dtype=np.uint8)
+    """Return a film as 8-bit grey, (rows, columns), turned as its EXIF says; DICOM as displayed.
+
+    Raises ImageError for DICOM, and OSError, SyntaxError or ValueError for pictures, that cannot be
+    read; ValueError also where nothing is to be seen.
+    """
+    if path.suffix.lower() not in PICTURES:
+        return np.asarray(np.rint(film_of(path) * 255), dtype=np.uint8)
     with Image.open(path) as picture:
         turned = ImageOps.exif_transpose(picture)
-        if turned.mode.startswith("I"):
-            deep = np.asarray(turned, dtype=np.float32)
-            return np.asarray(np.rint(deep / max(1.0, float(deep.max())) * 255), dtype=np.uint8)
-        return np.asarray(turned.convert("L"), dtype=np.uint8)
+        if turned.mode.startswith(("I", "F")):
+            grey = _eight_bits(np.asarray(turned, dtype=np.float32))
+        else:
+            grey = np.asarray(turned.convert("L"), dtype=np.uint8)
+    if grey.min() == grey.max():
+        raise ValueError("Every pixel has the same value: the film shows nothing.")
+    return grey
 
 
-def _thumb(picture: Picture) -> Thumb:
-    """Return the film on 48 × 48, mean 0 and length 1: the same after scaling and compression."""
-    small = Image.fromarray(picture).resize((_THUMB, _THUMB), Image.Resampling.BOX)
-    values = np.asarray(small, dtype=np.float32)
-    values = values - values.mean()
-    return np.asarray(values / max(1e-6, float(np.linalg.norm(values))))
+def _eight_bits(deep: Values) -> Picture:
+    share = np.clip(deep / max(1.0, float(deep.max())), 0, 1)
+    return np.asarray(np.rint(share * 255), dtype=np.uint8)
 
 
-def _merged(films: Sequence[Film]) -> tuple[list[int], list[int]]:
-    """Return each film's group (the index of its best copy), and the films that are kept.
-
-    Films are compared by their small pictures; of copies the largest is kept, of equal ones the
-    first.
-    """
-    order = sorted(range(len(films)), key=lambda i: (-films[i].size[0] * films[i].size[1], i))
-    thumbs = np.stack([film.thumb.ravel() for film in films])
-    group_of, kept = list(range(len(films))), np.empty(0, dtype=np.int64)
-    for i in order:
-        if len(kept):
-            alike = thumbs[kept] @ thumbs[i]
-            best = int(alike.argmax())
-            if alike[best] >= SAME:
-                group_of[i] = int(kept[best])
-                continue
-        kept = np.append(kept, i)
-    return group_of, sorted(map(int, kept))
+def _written(record: Record, picture: Picture, name: str, images: Path) -> Film:
+    """Write one film, not larger than it is; its identifier follows from its name in its source."""
+    image_id = f"cxr_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    original = (picture.shape[1], picture.shape[0])
+    scale = min(1.0, SHORTER_SIDE / min(original))
+    size = (max(1, round(original[0] * scale)), max(1, round(original[1] * scale)))
+    small = Image.fromarray(picture)
+    if size != original:
+        small = small.resize(size, Image.Resampling.LANCZOS)
+    small.save(images / f"{image_id}.jpg", quality=QUALITY)
+    return Film(image_id, record, print_of(picture), original, size)
 
 
-def _patients(films: Sequence[Film], group_of: Sequence[int]) -> list[str]:
-    """Return each film's patient group: patients that share a film are one."""
-    leader: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while leader.setdefault(name, name) != name:
-            name = leader[name]
-        return name
-
-    for film, best in zip(films, group_of, strict=True):
-        one, other = find(film.record.patient), find(films[best].record.patient)
-        leader[max(one, other)] = min(one, other)
-    return [find(film.record.patient) for film in films]
+def _copy_sets(films: Sequence[Film]) -> list[list[Film]]:
+    """Return the films, copies of one film together: the largest first, then by identifier."""
+    pairs = ((films[i].image_id, films[j].image_id) for i, j in copies([f.seen for f in films]))
+    group = joined(pairs, (film.image_id for film in films))
+    sets: defaultdict[str, list[Film]] = defaultdict(list)
+    for film in films:
+        sets[group[film.image_id]].append(film)
+    for same in sets.values():
+        same.sort(key=lambda film: (-film.original[0] * film.original[1], film.image_id))
+    return list(sets.values())
 
 
-def splits(
-    finding_of: Mapping[str, str], films_of: Mapping[str, int], seed: int
-) -> Mapping[str, str]:
-    """Return the split of each patient group, stratified by finding.
-
-    Patients of a finding are put in an order that their names and the seed give, and dealt to the
-    split that lacks most films. Nothing depends on the order of the records.
-    """
-    by_finding: defaultdict[str, list[str]] = defaultdict(list)
-    for patient, finding in finding_of.items():
-        by_finding[finding].append(patient)
-    chosen: dict[str, str] = {}
-    for patients in by_finding.values():
-        total = sum(films_of[patient] for patient in patients)
-        lacking = {name: part * total for name, part in PARTS}
-        for patient in sorted(patients, key=lambda name: _shuffled(name, seed)):
-            name = max(lacking, key=lambda split: lacking[split])
-            chosen[patient] = name
-            lacking[name] -= films_of[patient]
-    return chosen
+def _rows(sets: Sequence[Sequence[Film]], seed: int) -> tuple[Row, ...]:
+    patients = [[film.record.patient for film in same] for same in sets]
+    pairs = ((same[0], other) for same in patients for other in same[1:])
+    group_of = joined(pairs, (patient for same in patients for patient in same))
+    groups = [group_of[same[0]] for same in patients]
+    split_of = split_groups(_groups(sets, groups), seed)
+    return tuple(
+        _row(same, group, split_of[group]) for same, group in zip(sets, groups, strict=True)
+    )
 
 
-def _shuffled(patient: str, seed: int) -> str:
-    return hashlib.sha256(f"{seed}:{patient}".encode()).hexdigest()
+def _groups(sets: Sequence[Sequence[Film]], groups: Sequence[str]) -> Iterable[Group]:
+    """Return the patient groups, each in the stratum of its source and its first finding."""
+    findings: defaultdict[str, list[str]] = defaultdict(list)
+    for same, group in zip(sets, groups, strict=True):
+        findings[group].append(_finding(same))
+    for group, found in findings.items():
+        yield Group(group, (group.split("_")[0], min(found, key=FINDINGS.index)), len(found))
 
 
-def _row(
-    number: int,
-    index: int,
-    films: Sequence[Film],
-    group_of: Sequence[int],
-    patients: Sequence[str],
-    split_of: Mapping[str, str],
-    out: Path,
-) -> dict[str, str]:
-    """Write one film and return its row."""
-    record, size = films[index].record, films[index].size
-    scale = min(1.0, SHORTER_SIDE / min(size))
-    width, height = (max(1, round(side * scale)) for side in size)
-    image_id = f"cxr_{number:04d}"
-    picture = Image.fromarray(read_picture(record.path))
-    if scale < 1:
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    picture.save(out / "images" / f"{image_id}.jpg", quality=QUALITY)
-    copies = [
-        films[i].record.path.name for i, best in enumerate(group_of) if best == index and i != index
-    ]
-    return {
-        "image_id": image_id, "file": f"images/{image_id}.jpg", "split": split_of[patients[index]],
-        "patient_id": patients[index], "finding": record.finding, "finding_detail": record.detail,
-        "label_basis": record.basis, "origin": record.origin, "source_path": str(record.path.name),
-        "other_filenames_same_image": ";".join(copies), "source_patient_id": record.patient,
-        "licence_note": record.licence, "view": record.view, "age": record.age, "sex": record.sex,
-        "width": str(width), "height": str(height), "orig_width": str(size[0]),
-        "orig_height": str(size[1]), "recommended": "1",
+def _finding(same: Sequence[Film]) -> str:
+    return min((film.record.finding for film in same), key=FINDINGS.index)
+
+
+def _row(same: Sequence[Film], group: str, split: str) -> Row:
+    """Return the row of a film and its copies: what the kept one does not tell, a copy may."""
+    kept, records = same[0], [film.record for film in same]
+    finding = _finding(same)
+    said = next(record for record in records if record.finding == finding)
+    agree = all(record.finding == finding for record in records)
+    known = {
+        "image_id": kept.image_id, "file": f"images/{kept.image_id}.jpg", "split": split,
+        "patient_id": group, "finding": finding, "finding_detail": said.finding_detail,
+        "label_basis": _all(record.label_basis for record in records) if agree
+        else said.label_basis,
+        "origin": kept.record.origin, "source_repo": kept.record.repository,
+        "source_path": kept.record.name,
+        "other_filenames_same_image": ";".join(record.name for record in records[1:]),
+        "source_patient_id": kept.record.patient,
+        "licence_note": _all((record.licence_note for record in records), "; "),
+        "view": _first((record.view for record in records), "unknown"),
+        "age": _first(record.age for record in records),
+        "sex": _first(record.sex for record in records),
+        "has_lung_mask": "0",
+        "rsna_reader_class": _first(record.reader_class for record in records),
+        "width": str(kept.size[0]), "height": str(kept.size[1]),
+        "orig_width": str(kept.original[0]), "orig_height": str(kept.original[1]),
+        "quality_note": "" if agree else "sources_disagree", "recommended": "1" if agree else "0",
     }  # fmt: skip
+    return {column: known.get(column, "") for column in COLUMNS}
+
+
+def _all(texts: Iterable[str], mark: str = "+") -> str:
+    return mark.join(sorted({text for text in texts if text}))
+
+
+def _first(texts: Iterable[str], unknown: str = "") -> str:
+    return next((text for text in texts if text not in {"", unknown}), unknown)
+
+
+def _write(rows: Sequence[Row], path: Path) -> None:
+    """Write the table whole or not at all."""
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: row["image_id"]))
+    part.replace(path)
