@@ -73,6 +73,13 @@ class Panel:
             self._draw.text((x, self.y), word, font=face, fill=colour, anchor=f"{anchor}a")
         self.y += round(self.sized(size) * 1.34)
 
+    def pair(self, label: str, value: str) -> None:
+        """Write a label at the left and its value at the right, on one line."""
+        face = font(self.sized(16))
+        self._draw.text((self.left, self.y), label, font=face, fill=PLAIN)
+        self._draw.text((self.right, self.y), value, font=face, fill=BRIGHT, anchor="ra")
+        self.y += round(self.sized(16) * 1.4)
+
     def bar(
         self, label_and_value: tuple[str, str], fraction: float, mark: float, colour: Colour
     ) -> None:

@@ -167,11 +167,27 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
         )
     column.text(words.threshold.format(threshold=template.percent(detection.threshold)), 14)
     column.text(wording.calibration, 14, panel.QUIET)
+    _severity(column, film, context)
     column.heading(words.explanation)
     if film.saliency and film.saliency[0].heat.max() > 0:
         _legend(column, context)
     column.text(wording.explanation, 15)
     _provenance(column, film, context)
+
+
+def _severity(column: Panel, film: AnalysedFilm, context: Context) -> None:
+    """Write the scores with their intervals, and the airspace level, where they were graded."""
+    findings, words = film.findings, context.template.severity
+    if not findings.scores and findings.airspace is None:
+        return
+    column.heading(context.template.panel.severity)
+    for name, score in findings.scores.items():
+        value = words.shown(score.value)
+        if score.low is not None and score.high is not None:
+            value += f"  ({words.shown(score.low)}\N{EN DASH}{words.shown(score.high)})"
+        column.pair(words.scores[name].wording, value)
+    if findings.airspace is not None:
+        column.text(words.levels[findings.airspace.level].meaning, 15)
 
 
 def _legend(column: Panel, context: Context) -> None:

@@ -191,6 +191,7 @@ class PanelText(_Part):
     probabilities: Plain
     scores: Plain
     threshold: Annotated[str, _words("threshold")]
+    severity: Plain
     explanation: Plain
     legend_low: Plain
     legend_contour: Plain
