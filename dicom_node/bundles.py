@@ -344,9 +344,9 @@ def self_test_answer(bundle: Bundle, network: Any) -> Float:
 
 
 def _summary(values: Float) -> Float:
-    """Return a vector as it is, and 4 × 4 means of what has rows and columns."""
-    if values.ndim < 2:
-        return np.atleast_1d(values)
+    """Return a few values as they are, and 4 × 4 means of what has rows and columns."""
+    if values.ndim < 2 or min(values.shape[:2]) < 4:
+        return values.ravel()
     rows, columns = (np.array_split(np.arange(size), 4) for size in values.shape[:2])
     return np.array([values[np.ix_(r, c)].mean() for r in rows for c in columns], np.float32)
 

@@ -22,9 +22,11 @@ from dicom_node.bundles import (
 )
 from dicom_node.cli.models import register
 from dicom_node.errors import BundleContractBroken, BundleDamaged, BundleMissing
+from dicom_node.settings.model import AnalysisSection
 from dicom_node.training.card import card_with_tables
 
 SHIPPED = [bundle.id for bundle in list_bundles(resources.model_bundles())]
+IN_USE = (*AnalysisSection().suite, AnalysisSection().lungs)
 
 
 @pytest.fixture
@@ -44,7 +46,10 @@ def test_covidnet_is_shipped() -> None:
     assert "covidnet" in SHIPPED
 
 
-@pytest.mark.parametrize("bundle_id", SHIPPED)
+@pytest.mark.parametrize(
+    "bundle_id",
+    [pytest.param(i, marks=[] if i in IN_USE else pytest.mark.slow) for i in SHIPPED],
+)
 def test_a_shipped_bundle_is_whole_and_answers_its_self_test(bundle_id: str) -> None:
     verify(open_bundle(resources.model_bundles(), bundle_id))
 

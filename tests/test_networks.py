@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+BASELINES = ("chexnet", "resnet50")
 ON_FEATURES = ("covidnet-cxr-s", "covidnet-s")
 CHANNELS = {"lung-unet": 1}
 
@@ -51,51 +54,71 @@ def _arrays(network: Any) -> list[Any]:
     return [np.asarray(keras.ops.convert_to_numpy(value)) for value in _answers(network)]
 
 
-@pytest.mark.parametrize("key", registry.KEYS)
-def test_a_network_gives_finite_outputs_for_every_film(key: str) -> None:
-    for found in _arrays(_seeded(key)):
+@dataclass(frozen=True)
+class Built:
+    """A network as its seed made it, its weights and its answers: one for all tests of it."""
+
+    key: str
+    network: Any
+    weights: list[Any]
+    answers: list[Any]
+
+
+@pytest.fixture(
+    scope="module",
+    # The baselines are for tables: no node runs them unless a site says so, and they are large.
+    params=[
+        pytest.param(key, marks=pytest.mark.slow if key in BASELINES else ())
+        for key in registry.KEYS
+    ],
+)
+def as_seeded(request: pytest.FixtureRequest) -> Built:
+    network = _seeded(request.param)
+    return Built(request.param, network, network.get_weights(), _arrays(network))
+
+
+@pytest.fixture
+def built(as_seeded: Built) -> Iterator[Built]:
+    yield as_seeded
+    as_seeded.network.set_weights(as_seeded.weights)
+
+
+def test_a_network_gives_finite_outputs_for_every_film(built: Built) -> None:
+    for found in built.answers:
         assert found.shape[0] == 2
         assert found.dtype == np.float32
         assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("key", registry.KEYS)
-def test_every_weight_of_a_network_gets_a_finite_gradient(key: str) -> None:
+def test_every_weight_of_a_network_gets_a_finite_gradient(built: Built) -> None:
     import tensorflow as tf
 
-    network = _seeded(key)
     with tf.GradientTape() as tape:
-        found = _answers(network, training=True)
+        found = _answers(built.network, training=True)
         loss = sum(tf.reduce_sum(tf.square(value)) for value in found)
-    gradients = tape.gradient(loss, [v.value for v in network.trainable_variables])
+    gradients = tape.gradient(loss, [v.value for v in built.network.trainable_variables])
     assert all(g is not None and np.isfinite(g.numpy()).all() for g in gradients)
 
 
-@pytest.mark.parametrize("key", registry.KEYS)
-def test_a_network_whose_weights_were_saved_and_loaded_answers_the_same(
-    key: str, tmp_path: Path
+def test_a_network_is_made_by_its_seed_and_its_saved_weights_alone(
+    built: Built, tmp_path: Path
 ) -> None:
-    network = _seeded(key)
-    network.save_weights(tmp_path / "some.weights.h5")
-    keras.utils.set_random_seed(4)
-    other = _seeded(key)
+    other = _seeded(built.key)
+    for one, two in zip(built.answers, _arrays(other), strict=True):
+        assert np.array_equal(one, two)
+    built.network.save_weights(tmp_path / "some.weights.h5")
+    other.set_weights([weights * 0.9 for weights in built.weights])
+    assert any(
+        not np.array_equal(one, two) for one, two in zip(built.answers, _arrays(other), strict=True)
+    )
     other.load_weights(tmp_path / "some.weights.h5")
-    for one, two in zip(_arrays(network), _arrays(other), strict=True):
+    for one, two in zip(built.answers, _arrays(other), strict=True):
         assert np.array_equal(one, two)
 
 
-@pytest.mark.parametrize("key", registry.KEYS)
-def test_the_same_seed_gives_the_same_network(key: str) -> None:
-    for one, two in zip(_arrays(_seeded(key)), _arrays(_seeded(key)), strict=True):
-        assert np.array_equal(one, two)
-
-
-@pytest.mark.parametrize("key", registry.KEYS)
-def test_half_precision_weights_change_an_answer_only_a_little(key: str) -> None:
-    network = _seeded(key)
-    exact = _arrays(network)
-    network.set_weights([w.astype(np.float16).astype(np.float32) for w in network.get_weights()])
-    for one, two in zip(exact, _arrays(network), strict=True):
+def test_half_precision_weights_change_an_answer_only_a_little(built: Built) -> None:
+    built.network.set_weights([w.astype(np.float16).astype(np.float32) for w in built.weights])
+    for one, two in zip(built.answers, _arrays(built.network), strict=True):
         assert np.abs(one - two).max() <= 0.02 * max(1.0, float(np.abs(one).max()))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dicom_node.analysis.answers import LUNGS
 from dicom_node.analysis.calibration import abstention_threshold, fit_temperature, probabilities
 from dicom_node.bundles import Bundle
 from dicom_node.networks.covidnet_lite import SHARED
@@ -148,6 +149,8 @@ def _scoring(
         "outputs": [
             {"name": "extent", "kind": "scores", "range": [0.0, 2 * LUNG_SCORE_MAX],
              "reported_as": share.output},
+            {"name": "lungs", "kind": "scores", "range": [0.0, LUNG_SCORE_MAX],
+             "classes": list(LUNGS)},
         ],
         "calibration": {"half_width": conformal(np.array(errors)), "fitted_on": "val"},
     }  # fmt: skip
