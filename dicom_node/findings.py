@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,9 @@ FINDING_CLASSES = ("normal", "pneumonia", "covid19")
 
 SCORES = ("geographic_extent", "opacity_extent")
 """The severity scores of 0-8."""
+
+QUALITY = ("positioning", "under_exposed", "over_exposed")
+"""What may be wrong with a film that was analysed all the same."""
 
 
 class Outcome(StrEnum):
@@ -76,11 +79,13 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A regression score with its interval, all in the unit of the score (0-8)."""
+    """A regression score with its interval (0-8), and what each lung adds to it (0-4)."""
 
     value: float
     low: float | None = None
     high: float | None = None
+    right: float | None = None
+    left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,25 @@ class SaliencyMap:
     region: Region
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LungMask:
+    """The lungs of one film, as the bundle ``network`` found them.
+
+    ``mask``: bool, shape (grid rows, grid columns); the grid covers exactly the whole film.
+    """
+
+    network: str
+    mask: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """Where the networks looked on one film, one map a network, and where its lungs are."""
+
+    maps: tuple[SaliencyMap, ...] = ()
+    lungs: LungMask | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class FilmFindings:
     """Everything found on one film; parts are absent where a network did not run.
@@ -135,7 +159,8 @@ class FilmFindings:
     ``finding`` and ``evidence`` are those of the first detection network of the suite (without
     one, the evidence is the first network's). ``checks``: every network's evidence, by bundle;
     of a score, ``change_when_hidden`` is its fall in points. ``detections``: every detection
-    network's answer, by bundle, where there is more than one.
+    network's answer, by bundle, where there is more than one. ``quality``: which of `QUALITY` may
+    be wrong with the film.
     """
 
     sop_instance_uid: str
@@ -148,6 +173,7 @@ class FilmFindings:
     checks: Mapping[str, Evidence] = field(default_factory=dict)
     detections: Mapping[str, Detection] = field(default_factory=dict)
     suite: Mapping[str, NetworkVersion] = field(default_factory=dict)
+    quality: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract's JSON object, without ``file`` (the caller knows that)."""
@@ -159,10 +185,7 @@ class FilmFindings:
         if self.finding is not None:
             result["finding"] = _detection_to_json(self.finding)
         if self.scores:
-            result["scores"] = {
-                name: {"value": score.value, "low": score.low, "high": score.high}
-                for name, score in self.scores.items()
-            }
+            result["scores"] = {name: _score_to_json(score) for name, score in self.scores.items()}
         if self.airspace is not None:
             result["airspace"] = {
                 "level": self.airspace.level,
@@ -177,6 +200,8 @@ class FilmFindings:
             result["detections"] = {
                 name: _detection_to_json(found) for name, found in self.detections.items()
             }
+        if self.quality:
+            result["quality"] = list(self.quality)
         if self.suite:
             result["suite"] = {
                 name: {"version": network.version, "weights": network.weights}
@@ -210,7 +235,14 @@ class FilmFindings:
                 name: NetworkVersion(**network)
                 for name, network in document.get("suite", {}).items()
             },
+            quality=tuple(document.get("quality", ())),
         )
+
+
+def _score_to_json(score: Score) -> dict[str, Any]:
+    document = {"value": score.value, "low": score.low, "high": score.high}
+    lungs = {"right": score.right, "left": score.left}
+    return document | {name: value for name, value in lungs.items() if value is not None}
 
 
 def _detection_to_json(found: Detection) -> dict[str, Any]:
@@ -227,29 +259,35 @@ def _detection_from_json(document: Mapping[str, Any]) -> Detection:
     return Detection(document["probabilities"], document["threshold"], document["calibrated"])
 
 
-def pack_saliency(maps: Sequence[SaliencyMap]) -> bytes:
-    """Return the maps as bytes, the same bytes for the same maps (numpy's own npz format)."""
+def pack_explanation(explanation: Explanation) -> bytes:
+    """Return the explanation as bytes, the same for the same maps and lungs (numpy's npz)."""
     facts = [
         {
             "network": item.network,
             "target": item.target,
             "region": [item.region.top, item.region.left, item.region.bottom, item.region.right],
         }
-        for item in maps
+        for item in explanation.maps
     ]
-    arrays = {f"heat{number}": item.heat.astype(np.float32) for number, item in enumerate(maps)}
+    arrays = {f"heat{i}": item.heat.astype(np.float32) for i, item in enumerate(explanation.maps)}
+    if explanation.lungs is not None:
+        arrays["lungs"] = explanation.lungs.mask  # type: ignore[assignment]
+        arrays["lungs_by"] = np.array(explanation.lungs.network)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def unpack_saliency(data: bytes) -> tuple[SaliencyMap, ...]:
-    """Return the maps that `pack_saliency` wrote."""
+def unpack_explanation(data: bytes) -> Explanation:
+    """Return what `pack_explanation` wrote; archives of older releases hold no lungs."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         facts = json.loads(str(archive["facts"]))
-        return tuple(
+        maps = tuple(
             SaliencyMap(
                 fact["network"], fact["target"], archive[f"heat{number}"], Region(*fact["region"])
             )
             for number, fact in enumerate(facts)
         )
+        if "lungs" not in archive:
+            return Explanation(maps)
+        return Explanation(maps, LungMask(str(archive["lungs_by"]), archive["lungs"]))

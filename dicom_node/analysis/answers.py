@@ -11,6 +11,9 @@ from dicom_node.errors import BundleContractBroken
 from dicom_node.findings import Airspace, Detection, Score
 from dicom_node.imaging.prepare import Float
 
+LUNGS = ("right", "left")
+"""The classes of an output with one value a lung."""
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -30,7 +33,7 @@ def told(bundle: Bundle, values: Mapping[str, Float]) -> Told:
 
     Raises `BundleContractBroken` for a bundle that is not of this kind.
     """
-    outputs = {output.kind: output for output in bundle.manifest.outputs}
+    outputs = {output.kind: output for output in reversed(bundle.manifest.outputs)}
     task = bundle.manifest.task
     if task == "detection":
         found = _classes(bundle, outputs["class-logits"], values)
@@ -76,6 +79,15 @@ def _score(bundle: Bundle, output: Output, values: Mapping[str, Float]) -> Score
     low, high = output.range
     value = min(high, max(low, float(values[output.name][0])))
     half = bundle.manifest.calibration.half_width
+    lungs = _lungs(bundle, values)
     if not half:
-        return Score(value)
-    return Score(value, max(low, value - half), min(high, value + half))
+        return Score(value, **lungs)
+    return Score(value, max(low, value - half), min(high, value + half), **lungs)
+
+
+def _lungs(bundle: Bundle, values: Mapping[str, Float]) -> dict[str, float]:
+    """Return what each lung adds to the score, where the manifest declares such an output."""
+    for output in bundle.manifest.outputs:
+        if output.classes == LUNGS:
+            return dict(zip(LUNGS, map(float, values[output.name].ravel()), strict=True))
+    return {}

@@ -21,12 +21,15 @@ from dicom_node.analysis.family import Answer as NetworkAnswer
 from dicom_node.analysis.family import Family
 from dicom_node.analysis.gate import refusal
 from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.quality import quality
 from dicom_node.analysis.saliency import saliency_in_lungs
 from dicom_node.bundles import Bundle, open_bundle, self_test_film
 from dicom_node.errors import BundleContractBroken, OutputNotFinite
 from dicom_node.findings import (
     Evidence,
+    Explanation,
     FilmFindings,
+    LungMask,
     NetworkVersion,
     Outcome,
     Region,
@@ -35,7 +38,7 @@ from dicom_node.findings import (
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float, InputContract, prepare
 
-Answer = tuple[FilmFindings, tuple[SaliencyMap, ...]]
+Answer = tuple[FilmFindings, Explanation]
 _Looked = tuple[Told, Evidence, SaliencyMap]
 
 
@@ -109,7 +112,7 @@ class Engine:
         self.analyse(self_test_film(), "")
 
     def analyse(self, film: Float, sop_instance_uid: str) -> Answer:
-        """Return what was found on one film, and a saliency map a network.
+        """Return what was found on one film, a saliency map a network, and its lungs.
 
         ``film``: float32 in [0, 1], (rows, columns), bright = dense. Raises `OutputNotFinite` if
         the film or an answer holds a value that is no number or out of its range.
@@ -132,12 +135,15 @@ class Engine:
             found = [self._look(branch, chosen, [lungs[i] for i in taken])
                      for branch in loaded.branches] if taken else []  # fmt: skip
         answers: list[Answer] = [
-            (FilmFindings(uid, Outcome.DECLINED, reason=reason, suite=self.suite_version), ())
+            (
+                FilmFindings(uid, Outcome.DECLINED, reason=reason, suite=self.suite_version),
+                Explanation(),
+            )
             for (_, uid), reason in zip(films, refusals, strict=True)
         ]
         for place, index in enumerate(taken):
             looked = {name: seen for branch in found for name, seen in branch[place].items()}
-            answers[index] = self._answer(films[index][1], looked)
+            answers[index] = self._answer(films[index], looked, lungs[index])
         return answers
 
     def _load(self) -> _Loaded:
@@ -160,8 +166,11 @@ class Engine:
             )  # fmt: skip
         return self._loaded
 
-    def _answer(self, uid: str, looked: Mapping[str, _Looked]) -> Answer:
+    def _answer(
+        self, seen_film: tuple[Float, str], looked: Mapping[str, _Looked], lungs: Lungs | None
+    ) -> Answer:
         """Return the findings of one film from what each network of the suite told."""
+        film, uid = seen_film
         ordered = {b.id: looked[b.id] for b in self._bundles}
         detections = {
             name: seen.detection for name, (seen, _, _) in ordered.items() if seen.detection
@@ -178,9 +187,13 @@ class Engine:
             checks={name: evidence for name, (_, evidence, _) in ordered.items()},
             detections=detections if len(detections) > 1 else {},
             suite=self.suite_version,
+            quality=quality(film, lungs) if lungs else (),
         )
         maps = {name: heat for name, (_, _, heat) in ordered.items()}
-        return findings, tuple([maps.pop(first), *maps.values()] if first else [])
+        found = LungMask(self._lungs.id, lungs.mask) if self._lungs and lungs else None
+        return findings, Explanation(
+            tuple([maps.pop(first), *maps.values()] if first else []), found
+        )
 
     def _look(
         self,

@@ -89,6 +89,11 @@ def decode(
         return _decode(dataset["PixelData"], layout, max_megapixels)
 
 
+def little_endian(pixels: Pixels) -> bytes:
+    """Return the values row by row, little endian, as native Pixel Data has them."""
+    return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
 def _layout(dataset: Dataset, max_megapixels: float) -> _Layout:
     transfer_syntax_uid = transfer_syntax_of(dataset)
     if transfer_syntax_uid not in SUPPORTED_TRANSFER_SYNTAXES:

@@ -107,13 +107,13 @@ def _table(dataset: Dataset, stored: _Stored) -> npt.NDArray[np.float32]:
     voi = _voi(dataset, modality(stored.values), stored.counts)
     every = np.arange(stored.lowest, stored.lowest + stored.padding.size, dtype=np.float64)
     brightness = voi(modality(every))
-    if _is_inverted(dataset):
+    if is_inverted(dataset):
         brightness = 1.0 - brightness
     brightness[stored.padding] = 0.0
     return brightness.astype(np.float32)
 
 
-def _is_inverted(dataset: Dataset) -> bool:
+def is_inverted(dataset: Dataset) -> bool:
     """Whether low values are bright: Presentation LUT Shape (C.11.6), else MONOCHROME1."""
     shape = str(dataset.get("PresentationLUTShape") or "").strip()
     if shape in ("IDENTITY", "INVERSE"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import warnings
@@ -96,6 +97,7 @@ class FilmHeader:
     signed: bool = False
     photometric_interpretation: str = ""
     pixel_spacing: tuple[float, float] | None = None
+    patient_key: str = field(default="", repr=False)
 
 
 def read_header(source: Path | bytes) -> FilmHeader:
@@ -118,6 +120,11 @@ def read_dataset(source: Path | bytes) -> Dataset:
     if "PixelData" not in dataset and _announces_pixel_data(source):
         raise PixelDataTruncated("The object ends within Pixel Data.")
     return dataset
+
+
+def read_attributes(source: Path | bytes) -> Dataset:
+    """Return the data set of a file, or of its bytes, up to Pixel Data; errors as above."""
+    return _read(source, stop_before_pixels=True)
 
 
 def header_of(dataset: Dataset) -> FilmHeader:
@@ -210,7 +217,22 @@ def _header(dataset: Dataset) -> FilmHeader:
         signed=integer(dataset, "PixelRepresentation") == 1,
         photometric_interpretation=_text(dataset, "PhotometricInterpretation"),
         pixel_spacing=_spacing(dataset),
+        patient_key=_patient_key(dataset),
     )
+
+
+def _patient_key(dataset: Dataset) -> str:
+    # Not the name where there is a birth date: the same patient's is spelt in several ways. The
+    # birth date keeps apart those whom two departments gave the same number; without one the name
+    # has to, since a course of another patient is worse than none.
+    patient, born = _text(dataset, "PatientID"), _text(dataset, "PatientBirthDate")
+    name = "" if born else _text(dataset, "PatientName").partition("=")[0].casefold()
+    said = (
+        patient,
+        _text(dataset, "IssuerOfPatientID"),
+        born or "".join(filter(str.isalnum, name)),
+    )
+    return hashlib.sha256("\0".join(said).encode()).hexdigest() if patient else ""
 
 
 def _read(source: Path | bytes, *, stop_before_pixels: bool) -> Dataset:

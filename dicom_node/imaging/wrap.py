@@ -119,6 +119,10 @@ def picture_dataset(picture: Picture, identity: Identity) -> FileDataset:
     return dataset
 
 
+PICTURES = frozenset({".png", ".jpg", ".jpeg"})
+"""Suffixes of what `wrap_picture` takes."""
+
+
 def wrap_picture(
     path: Path,
     *,
@@ -148,8 +152,12 @@ def wrap_picture(
         description="Imported picture",
         lossy_ratio=round(pixels.nbytes / len(content), 2) if is_jpeg else None,
     )
-    identity = identity or Identity(patient_name="IMAGE^IMPORTED", patient_id="IMPORTED")
-    return picture_dataset(picture, with_uids(identity, hashlib.sha256(content).hexdigest()))
+    digest = hashlib.sha256(content).hexdigest()
+    # A patient of its own: two pictures must never pass for films of the same person.
+    identity = identity or Identity(
+        patient_name="IMAGE^IMPORTED", patient_id=f"IMPORTED-{digest[:12]}"
+    )
+    return picture_dataset(picture, with_uids(identity, digest))
 
 
 def with_uids(identity: Identity, study: str, *film: str) -> Identity:

@@ -13,6 +13,8 @@ from pydicom import Dataset
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, SecondaryCaptureImageStorage
 
 from dicom_node import __version__
+from dicom_node.findings import SaliencyMap
+from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.modules import (
     MANUFACTURER,
@@ -22,9 +24,9 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
-from dicom_node.results.picture import Layout, Picture, draw
+from dicom_node.results.picture import Layout, Picture, draw, draw_overlay
 
-__all__ = ["Layout", "Picture", "capture", "draw", "save_picture"]
+__all__ = ["Layout", "Picture", "capture", "draw", "overlay", "save_picture"]
 
 SERIES_OFFSET = 2
 _ALWAYS_LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit)
@@ -32,7 +34,26 @@ _JPEG_METHOD = "ISO_10918_1"
 
 
 def capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dataset:
-    """Return the capture of one film as a Secondary Capture data set, RGB, 8 bit."""
+    """Return the one-page summary of a film as a Secondary Capture data set, RGB, 8 bit."""
+    document = _capture(film, context, uid, number)
+    shown = "Grad-CAM" if film.saliency else "Findings"
+    _derivation(film, context, document, (shown, context.detector(film)))
+    _pixels(draw(film, context), document)
+    return document
+
+
+def overlay(
+    film: AnalysedFilm, context: Context, heat: SaliencyMap, uid: str, number: int
+) -> Dataset:
+    """Return the film with where one network looked as a Secondary Capture, RGB, 8 bit."""
+    document = _capture(film, context, uid, number)
+    _derivation(film, context, document, ("Grad-CAM", context.card(film, heat.network)))
+    _pixels(draw_overlay(film, context, heat), document)
+    return document
+
+
+def _capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dataset:
+    """Return a capture of one film without pixels and without what they were derived by."""
     source, document = film.dataset, Dataset()
     copy_identity(source, document)
     set_times(source, document, context.analysed_at)
@@ -47,9 +68,7 @@ def capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Data
     document.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     document.SeriesDescription = context.template.overlay_description
     _film_attributes(source, document)
-    _derivation(film, context, document)
     _compression(source, document)
-    _pixels(draw(film, context), document)
     return document
 
 
@@ -83,8 +102,10 @@ def _film_attributes(source: Dataset, document: Dataset) -> None:
         document.BurnedInAnnotation = source.BurnedInAnnotation
 
 
-def _derivation(film: AnalysedFilm, context: Context, document: Dataset) -> None:
-    source, card = film.dataset, context.detector(film)
+def _derivation(
+    film: AnalysedFilm, context: Context, document: Dataset, by: tuple[str, NetworkCard]
+) -> None:
+    source, (shown, card) = film.dataset, by
     reference = Dataset()
     reference.ReferencedSOPClassUID = source.SOPClassUID
     reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
@@ -92,7 +113,6 @@ def _derivation(film: AnalysedFilm, context: Context, document: Dataset) -> None
         code_item("121322", "DCM", "Source image for image processing operation")
     ]
     document.SourceImageSequence = [reference]
-    shown = "Grad-CAM" if film.saliency else "Findings"
     document.DerivationDescription = (
         f"{shown} of {card.title} {card.version}, weights {card.weights}."
         f" {context.template.research_sentence}"

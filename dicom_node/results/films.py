@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from dicom_node.errors import ResultError
-from dicom_node.findings import FilmFindings, Outcome, SaliencyMap
+from dicom_node.findings import Explanation, FilmFindings, LungMask, Outcome, SaliencyMap
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.templates import Template
 from dicom_node.uids import derived_uid
@@ -23,14 +23,24 @@ class AnalysedFilm:
 
     ``dataset``: the source as received. ``film``: display grey levels, float32 in [0, 1], bright =
     dense, shape (Rows, Columns). ``digest``: SHA-256 of the stored source. A declined or failed
-    film has no ``saliency``, and its ``film`` is not looked at (shape (0, 0) will do).
+    film has no ``explanation``, and its ``film`` is not looked at (shape (0, 0) will do).
     """
 
     dataset: Dataset
     film: npt.NDArray[np.float32]
     findings: FilmFindings
-    saliency: tuple[SaliencyMap, ...]
+    explanation: Explanation
     digest: str
+
+    @property
+    def saliency(self) -> tuple[SaliencyMap, ...]:
+        """Where each network looked; first the one that named the finding."""
+        return self.explanation.maps
+
+    @property
+    def lungs(self) -> LungMask | None:
+        """The lungs, where a network found them."""
+        return self.explanation.lungs
 
     @property
     def is_analysed(self) -> bool:
@@ -39,11 +49,20 @@ class AnalysedFilm:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierFilm:
+    """A film of the same patient that was analysed before. ``when``: see `taken_at`."""
+
+    when: str
+    findings: FilmFindings
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """Everything about a report that is not the films.
 
     ``revision``: 1 for the first report of a study. ``predecessors``: SOP class, SOP instance and
     series UID of the reports it replaces. ``analysed_at``: aware; start of the analysis.
+    ``earlier``: films of the same patient from other studies, oldest first.
     """
 
     node_ae_title: str
@@ -53,6 +72,7 @@ class Context:
     revision: int
     predecessors: tuple[tuple[str, str, str], ...]
     analysed_at: datetime
+    earlier: tuple[EarlierFilm, ...] = ()
 
     def series_uid(self, source: Dataset, kind: str) -> str:
         """Return the series of a kind of object: one a study and node, whatever the suite."""
@@ -99,6 +119,13 @@ class Context:
                 return card
         return self.detector(film)
 
+    def card(self, film: AnalysedFilm, network: str) -> NetworkCard:
+        """Return a network of the film's suite by its id; else the detector."""
+        for card in self.cards([film]):
+            if card.id == network:
+                return card
+        return self.detector(film)
+
     def card_of(self, film: AnalysedFilm, parameters: Sequence[str]) -> NetworkCard:
         """Return the network that a group's parameters name. Raises `ResultError` without one."""
         for card in self.cards([film]):
@@ -113,4 +140,16 @@ class Context:
         )
         cards = (*self.cards(films), *self.networks.values())
         suite = sorted({f"{card.id}:{card.version}:{card.weights}" for card in cards})
-        return (*sources, *suite, self.template.digest, self.node_ae_title)
+        course = (f"{film.when}:{film.findings.to_json_text()}" for film in self.earlier)
+        return (*sources, *suite, *course, self.template.digest, self.node_ae_title)
+
+
+def taken_at(source: Dataset) -> str:
+    """Return when the film was taken, as far as its header tells, else ""."""
+    for prefix in ("Acquisition", "Content", "Series", "Study"):
+        date = str(source.get(f"{prefix}Date") or "")
+        if len(date) == 8 and date.isdigit():
+            time = str(source.get(f"{prefix}Time") or "")
+            clock = f" {time[:2]}:{time[2:4]}" if len(time) >= 4 and time[:4].isdigit() else ""
+            return f"{date[:4]}-{date[4:6]}-{date[6:]}{clock}"
+    return ""

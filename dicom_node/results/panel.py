@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ PLAIN: Colour = (206, 209, 214)
 QUIET: Colour = (158, 163, 171)
 BAR: Colour = (88, 152, 214)
 BAR_FOUND: Colour = (255, 196, 0)
+ZONE: Colour = (52, 92, 132)
 GROOVE: Colour = (44, 47, 53)
 RULE: Colour = (58, 62, 70)
 
@@ -95,6 +97,19 @@ class Panel:
         tick, beyond = self.left + round(width * mark), self.sized(3)
         self._draw.line((tick, top - beyond, tick, top + thick + beyond), fill=BRIGHT, width=2)
         self.y = top + thick + self.sized(11)
+
+    def cells(self, values: Sequence[tuple[str, float]]) -> None:
+        """Draw boxes side by side, each with its words, filled from below by its fraction."""
+        face, gap, high = font(self.sized(16)), self.sized(4), self.sized(30)
+        width = (self.right - self.left - gap * (len(values) - 1)) // len(values)
+        for place, (words, fraction) in enumerate(values):
+            left, bottom = self.left + place * (width + gap), self.y + high
+            self._draw.rectangle((left, self.y, left + width, bottom), fill=GROOVE)
+            if (filled := round(high * min(max(fraction, 0.0), 1.0))) > 0:
+                self._draw.rectangle((left, bottom - filled, left + width, bottom), fill=ZONE)
+            middle = (left + width // 2, self.y + high // 2)
+            self._draw.text(middle, words, font=face, fill=BRIGHT, anchor="mm")
+        self.y += high + gap
 
     def paste(self, image: Image.Image) -> None:
         """Put a picture below what is there."""

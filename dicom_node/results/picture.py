@@ -14,17 +14,40 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from pydicom import Dataset
 
+from dicom_node.findings import Airspace, SaliencyMap
+from dicom_node.imaging.header import header_of
+from dicom_node.imaging.orientation import is_mirrored
 from dicom_node.results import panel
-from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.cards import NetworkCard
+from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.modules import timezone_of
 from dicom_node.results.panel import Panel
-from dicom_node.results.regions import CONTOUR_LEVEL, Places, Polygon, heat_on_picture, places_of
-from dicom_node.results.wording import Wording, ordered, short_digest, wording_of
+from dicom_node.results.regions import (
+    CONTOUR_LEVEL,
+    Places,
+    Polygon,
+    contours_of,
+    heat_on_picture,
+    places_of,
+)
+from dicom_node.results.severity import ZONES
+from dicom_node.results.wording import (
+    Wording,
+    answer_of,
+    course,
+    evidence_of_network,
+    ordered,
+    quality,
+    short_digest,
+    wording_of,
+)
 
 FILM_WIDTH, FILM_HEIGHT = 1000, 1000
 _PANEL_WIDTH, _MARGIN, _BANNER_HEIGHT = 536, 30, 56
+_PANEL_TOP = 96
+"""Above it the panel is empty: viewers write patient and series into the corners of a picture."""
+
 _SCALES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
 _BANNER: panel.Colour = (112, 20, 24)
 _CONTOUR: panel.Colour = (255, 196, 0)
@@ -32,6 +55,9 @@ _HALO: panel.Colour = (0, 0, 0)
 _LINE_WIDTH, _HALO_WIDTH, _FINER = 2.5, 5.5, 4
 _HEAT_FROM, _HEAT_ALPHA, _LEGEND_GREY = 0.2, 0.4, 110
 _COLOUR_MAP, _COLOURS_FROM, _COLOURS_TO = "inferno", 0.30, 0.84
+
+ZONE_MAX = 3.0
+"""The highest score of a zone."""
 
 Picture = npt.NDArray[np.uint8]
 """RGB, 8 bit, shape (height, width, 3)."""
@@ -92,15 +118,49 @@ def draw(film: AnalysedFilm, context: Context) -> Picture:
     return np.asarray(image)
 
 
+def draw_overlay(film: AnalysedFilm, context: Context, heat: SaliencyMap) -> Picture:
+    """Return the film with where one network looked, and what it answered; long edge 1536."""
+    size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
+    image = Image.new("RGB", size, panel.BACKGROUND)
+    layout = Layout(*film.film.shape)
+    lines = contours_of(heat)
+    image.paste(_film_with(film, heat if lines else None, layout), (layout.left, layout.top))
+    column = Panel(image, FILM_WIDTH + _MARGIN, image.width - _MARGIN, _PANEL_TOP, 1.0)
+    _explain_network(column, film, heat, context)
+    _banner(image, context.template.research_sentence)
+    return np.asarray(image)
+
+
+def _explain_network(
+    column: Panel, film: AnalysedFilm, heat: SaliencyMap, context: Context
+) -> None:
+    words, card = context.template.panel, context.card(film, heat.network)
+    column.text(words.heading, 17, panel.QUIET)
+    column.gap(6)
+    column.text(card.title, 24, panel.BRIGHT, bold=True)
+    column.gap(4)
+    for line in answer_of(film, heat.network, context):
+        column.text(line, 18, panel.PLAIN)
+    column.heading(words.explanation)
+    _legend(column, context)
+    for line in evidence_of_network(film, heat.network, context):
+        column.text(line, 15)
+    _provenance(column, film, context, card)
+
+
 def _film_with_heat(film: AnalysedFilm, places: Places, layout: Layout) -> Image.Image:
+    return _film_with(film, film.saliency[0] if places.salient else None, layout)
+
+
+def _film_with(film: AnalysedFilm, heat_of: SaliencyMap | None, layout: Layout) -> Image.Image:
     grey = Image.fromarray((np.clip(film.film, 0, 1) * 255 + 0.5).astype(np.uint8))
     picture = grey.resize(layout.film_size, Image.Resampling.LANCZOS).convert("RGB")
-    if not places.salient:
+    if heat_of is None:
         return picture
     width, height = layout.film_size
-    heat = heat_on_picture(film.saliency[0], (layout.rows, layout.columns), (height, width))
+    heat = heat_on_picture(heat_of, (layout.rows, layout.columns), (height, width))
     picture = _heated(picture, heat)
-    lines = [line * (layout.across, layout.down) for line in places.salient]
+    lines = [line * (layout.across, layout.down) for line in contours_of(heat_of)]
     for colour, thickness in ((_HALO, _HALO_WIDTH), (_CONTOUR, _LINE_WIDTH)):
         picture.paste(colour, mask=_strokes(lines, layout.film_size, thickness))
     return picture
@@ -136,7 +196,7 @@ def _panel(film: AnalysedFilm, wording: Wording, context: Context) -> Image.Imag
     image = Image.new("RGB", (_PANEL_WIDTH, FILM_HEIGHT), panel.BACKGROUND)
     for scale in _SCALES:
         image.paste(panel.BACKGROUND, (0, 0, *image.size))
-        column = Panel(image, _MARGIN, image.width - _MARGIN, _MARGIN, scale)
+        column = Panel(image, _MARGIN, image.width - _MARGIN, _PANEL_TOP, scale)
         _explain(column, film, wording, context)
         if column.y <= image.height - _MARGIN:
             break
@@ -168,11 +228,15 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
     column.text(words.threshold.format(threshold=template.percent(detection.threshold)), 14)
     column.text(wording.calibration, 14, panel.QUIET)
     _severity(column, film, context)
+    _course(column, context)
+    if doubts := quality(film.findings, template):
+        column.gap(6)
+        column.text(doubts, 15, panel.BAR_FOUND)
     column.heading(words.explanation)
     if film.saliency and film.saliency[0].heat.max() > 0:
         _legend(column, context)
     column.text(wording.explanation, 15)
-    _provenance(column, film, context)
+    _provenance(column, film, context, context.detector(film))
 
 
 def _severity(column: Panel, film: AnalysedFilm, context: Context) -> None:
@@ -188,6 +252,36 @@ def _severity(column: Panel, film: AnalysedFilm, context: Context) -> None:
         column.pair(words.scores[name].wording, value)
     if findings.airspace is not None:
         column.text(words.levels[findings.airspace.level].meaning, 15)
+        _zones(column, film, findings.airspace, context)
+
+
+def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Context) -> None:
+    """Draw the six zones with their scores, each side where it is on the film beside."""
+    words = context.template.panel
+    sides = [("right", words.right), ("left", words.left)]
+    if is_mirrored(header_of(film.dataset)):
+        sides.reverse()
+    if set(airspace.zones) != set(ZONES):
+        return
+    column.gap(6)
+    column.row((sides[0][1], words.zones, sides[1][1]), 13)
+    for height in ("upper", "middle", "lower"):
+        column.cells(
+            [
+                (context.template.severity.shown(value), value / ZONE_MAX)
+                for side, _ in sides
+                for value in (airspace.zones[f"{side}_{height}"],)
+            ]
+        )
+
+
+def _course(column: Panel, context: Context) -> None:
+    """Write a line for each earlier film of the patient."""
+    if not context.earlier:
+        return
+    column.heading(context.template.panel.course)
+    for line in course(context):
+        column.text(line, 14)
 
 
 def _legend(column: Panel, context: Context) -> None:
@@ -204,10 +298,10 @@ def _legend(column: Panel, context: Context) -> None:
     column.gap(4)
 
 
-def _provenance(column: Panel, film: AnalysedFilm, context: Context) -> None:
-    words, card = context.template.panel, context.detector(film)
+def _provenance(column: Panel, film: AnalysedFilm, context: Context, card: NetworkCard) -> None:
+    words = context.template.panel
     column.heading(words.provenance)
-    taken = _taken(film.dataset)
+    taken = taken_at(film.dataset)
     column.text(words.taken.format(when=taken) if taken else words.undated, 15)
     digest = short_digest(card)
     column.text(words.network.format(network=card.title, version=card.version, digest=digest), 15)
@@ -223,17 +317,6 @@ def _provenance(column: Panel, film: AnalysedFilm, context: Context) -> None:
 def _clock(moment: datetime) -> str:
     zone = moment.strftime("%z")
     return f"{moment:%Y-%m-%d %H:%M} UTC{'' if zone == '+0000' else zone[:3] + ':' + zone[3:]}"
-
-
-def _taken(source: Dataset) -> str:
-    """Return when the film was taken, as far as its header tells, else ""."""
-    for prefix in ("Acquisition", "Content", "Series", "Study"):
-        date = str(source.get(f"{prefix}Date") or "")
-        if len(date) == 8 and date.isdigit():
-            time = str(source.get(f"{prefix}Time") or "")
-            clock = f" {time[:2]}:{time[2:4]}" if len(time) >= 4 and time[:4].isdigit() else ""
-            return f"{date[:4]}-{date[4:6]}-{date[6:]}{clock}"
-    return ""
 
 
 def _banner(image: Image.Image, sentence: str) -> None:

@@ -9,47 +9,95 @@ import numpy as np
 import pydicom
 
 from dicom_node.findings import (
+    Airspace,
     Detection,
     Evidence,
+    Explanation,
     FilmFindings,
+    LungMask,
     NetworkVersion,
     Outcome,
     Region,
     SaliencyMap,
+    Score,
 )
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.results.cards import NetworkCard
-from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
 from dicom_node.results.narrative import report_text
+from dicom_node.results.severity import ZONES
 from dicom_node.results.templates import Template
 from dicom_node.results.write import write_results
 
 _SIZE = 256
 _WEIGHTS = "sha256:" + "0" * 64
+_TARGETS = {
+    "covidnet-lite": "covid19",
+    "covidnet-s-geographic": "geographic_extent",
+    "covidnet-s-opacity": "opacity_extent",
+    "covidnet-cxr-s": "airspace",
+}
+_ZONES = (0.2, 1.4, 2.1, 0.1, 0.8, 1.9)
 
 
 def preview_text(template: Template) -> str:
     """Return the report on a phantom with invented numbers, in the words of ``template``."""
+    report, *_ = write_results([preview_film()], preview_context(template))
+    return report_text(pydicom.dcmread(io.BytesIO(report.data)))
+
+
+def preview_film() -> AnalysedFilm:
+    """Return a phantom on which every kind of finding was invented."""
     dataset = phantom_dataset(rows=_SIZE, columns=_SIZE)
-    heat = np.zeros((15, 15), np.float32)
-    heat[8:12, 3:6] = 1
-    findings = FilmFindings(
-        str(dataset.SOPInstanceUID),
-        Outcome.ANALYSED,
-        finding=Detection({"normal": 0.04, "pneumonia": 0.13, "covid19": 0.83}, 0.5, True),  # noqa: FBT003
-        evidence=Evidence(change_when_hidden=0.41),
-        suite={"covidnet": NetworkVersion("0.0.0", _WEIGHTS)},
-    )
-    film = AnalysedFilm(
+    heat = np.zeros((14, 14), np.float32)
+    heat[8:11, 3:6] = 1
+    whole = Region(0, 0, _SIZE, _SIZE)
+    maps = tuple(SaliencyMap(name, target, heat, whole) for name, target in _TARGETS.items())
+    mask = np.zeros((32, 32), bool)
+    mask[5:26, 5:14] = mask[5:26, 18:27] = True
+    return AnalysedFilm(
         dataset=dataset,
         film=np.zeros((_SIZE, _SIZE), np.float32),
-        findings=findings,
-        saliency=(SaliencyMap("covidnet", "covid19", heat, Region(0, 0, _SIZE, _SIZE)),),
+        findings=_findings(str(dataset.SOPInstanceUID)),
+        explanation=Explanation(maps, LungMask("lung-unet", mask)),
         digest="0" * 64,
     )
-    card = NetworkCard("covidnet", "COVID-Net (preview)", "0.0.0", _WEIGHTS, "")
-    context = Context(
-        "DICOMNODE", template, 9000, {"covidnet": card}, 1, (), datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _findings(sop_instance_uid: str) -> FilmFindings:
+    evidence = Evidence(saliency_in_lungs=0.86, change_when_hidden=0.41)
+    networks = (*_TARGETS, "lung-unet")
+    return FilmFindings(
+        sop_instance_uid,
+        Outcome.ANALYSED,
+        finding=Detection(
+            {"normal": 0.04, "pneumonia": 0.13, "covid19": 0.83}, 0.5, calibrated=True
+        ),
+        scores={
+            "geographic_extent": Score(4.2, 3.1, 5.4, 2.3, 1.9),
+            "opacity_extent": Score(3.0, 2.1, 3.9, 1.6, 1.4),
+        },
+        airspace=Airspace(2, 0.91, dict(zip(ZONES, _ZONES, strict=True))),
+        evidence=evidence,
+        checks=dict.fromkeys(_TARGETS, evidence),
+        suite=dict.fromkeys(networks, NetworkVersion("0.0.0", _WEIGHTS)),
+        quality=("positioning",),
     )
-    report, *_ = write_results([film], context)
-    return report_text(pydicom.dcmread(io.BytesIO(report.data)))
+
+
+def preview_context(template: Template) -> Context:
+    """Return the circumstances of an invented report, with an earlier film of the patient."""
+    before = _findings("2.25.1")
+    return Context(
+        node_ae_title="DICOMNODE",
+        template=template,
+        series_number_base=9000,
+        networks={
+            name: NetworkCard(name, f"{name} (preview)", "0.0.0", _WEIGHTS, "Preview.")
+            for name in (*_TARGETS, "lung-unet")
+        },
+        revision=1,
+        predecessors=(),
+        analysed_at=datetime(2026, 1, 1, tzinfo=UTC),
+        earlier=(EarlierFilm("2019-12-20 09:15", before),),
+    )

@@ -6,7 +6,8 @@ first pixel (PS3.3 C.18.6.1.1), whatever the display does with the film.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ import numpy.typing as npt
 from dicom_node.findings import Region, SaliencyMap
 from dicom_node.imaging.geometry import contours
 from dicom_node.imaging.geometry import heat_on_film as heat_of
+from dicom_node.imaging.header import header_of
+from dicom_node.imaging.orientation import is_mirrored
 from dicom_node.results.films import AnalysedFilm
 
 CONTOUR_LEVEL = 0.5
@@ -28,21 +31,115 @@ Polygon = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """``seen``: the rectangle that the network saw. ``salient``: contours, largest area first."""
+    """Places on one film.
+
+    ``seen``: the rectangle that the network saw. ``salient``: contours, largest area first.
+    ``lungs``: the outline of each lung found, by side. ``zones``: of each zone, by its name in the
+    findings, the lung in it; where no lungs were found, the part of the rectangle.
+    """
 
     seen: Polygon
     salient: tuple[Polygon, ...]
+    lungs: Mapping[str, Polygon] = field(default_factory=dict)
+    zones: Mapping[str, Polygon] = field(default_factory=dict)
+
+    @property
+    def both_lungs(self) -> Polygon | None:
+        """Both outlines as one closed line, joined by the shortest way there and back."""
+        outlines = [simplified(line) for line in self.lungs.values()]
+        if len(outlines) < 2:
+            return outlines[0] if outlines else None
+        return _joined(*outlines)
 
 
 def places_of(film: AnalysedFilm) -> Places:
-    """Return where the network looked on a film; everything and nothing without a saliency map."""
-    rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
+    """Return where the network looked on a film; everything and nothing without a saliency map.
+
+    What has no matrix has no places.
+    """
+    rows, columns = (int(film.dataset.get(name) or 0) for name in ("Rows", "Columns"))
+    if not rows or not columns:
+        return Places(np.zeros((0, 2)), ())
     if not film.saliency:
         return Places(_rectangle(Region(0, 0, rows, columns)), ())
     region = film.saliency[0].region
-    lines = (_on_film(line, film.saliency[0]) for line in _contours(film.saliency[0]))
-    by_area = sorted(lines, key=_area, reverse=True)
-    return Places(_rectangle(region), tuple(by_area))
+    return Places(
+        _rectangle(region), contours_of(film.saliency[0]), _lungs(film, region), zones_of(film)
+    )
+
+
+def contours_of(saliency: SaliencyMap) -> tuple[Polygon, ...]:
+    """Return the contours of one network's heat on the film, largest area first."""
+    lines = (_on_film(line, saliency.region) for line in _contours(saliency))
+    return tuple(sorted(lines, key=_area, reverse=True))
+
+
+def zones_of(film: AnalysedFilm) -> Mapping[str, Polygon]:
+    """Return the six zones: the lungs in each third of what the severity network saw, a side.
+
+    Empty where no zones were graded.
+    """
+    airspace = film.findings.airspace
+    graded = [heat.region for heat in film.saliency if heat.target == "airspace"]
+    if airspace is None or not graded:
+        return {}
+    return {name: _part_of(film, _cell(graded[0], name, film)) for name in airspace.zones}
+
+
+def _cell(seen: Region, zone: str, film: AnalysedFilm) -> Region:
+    side, height = zone.split("_")
+    third = ("upper", "middle", "lower").index(height)
+    down = (seen.bottom - seen.top) / 3
+    half = _half(seen, side, film)
+    top = seen.top + third * down
+    return Region(top, half.left, top + down, half.right)
+
+
+def _half(seen: Region, side: str, film: AnalysedFilm) -> Region:
+    """Return the half of a region with that lung: the patient's right is at the left as hung."""
+    middle = (seen.left + seen.right) / 2
+    if (side == "right") != is_mirrored(header_of(film.dataset)):
+        return Region(seen.top, seen.left, seen.bottom, middle)
+    return Region(seen.top, middle, seen.bottom, seen.right)
+
+
+def _lungs(film: AnalysedFilm, seen: Region) -> Mapping[str, Polygon]:
+    if film.lungs is None or not film.lungs.mask.any():
+        return {}
+    found = {side: _lung_in(film, _half(seen, side, film)) for side in ("right", "left")}
+    return {side: line for side, line in found.items() if line is not None}
+
+
+def _part_of(film: AnalysedFilm, cell: Region) -> Polygon:
+    line = _lung_in(film, cell)
+    return _rectangle(cell) if line is None else line
+
+
+def _lung_in(film: AnalysedFilm, cell: Region) -> Polygon | None:
+    """Return the outline of the largest piece of lung in a part of the film, if there is any."""
+    if film.lungs is None:
+        return None
+    rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
+    mask = film.lungs.mask
+    height, width = _fine(cell)
+    down, across = height / (cell.bottom - cell.top), width / (cell.right - cell.left)
+    # The film in the cell's own pixels: all of it, so that the mask lies where it belongs.
+    whole = Region(
+        -cell.top * down, -cell.left * across,
+        (rows - cell.top) * down, (columns - cell.left) * across,
+    )  # fmt: skip
+    grid = heat_of(
+        SaliencyMap(film.lungs.network, "", mask.astype(np.float32), whole), height, width
+    )
+    lines = [_on_film(line, cell) for line in contours(grid, CONTOUR_LEVEL)]
+    return simplified(max(lines, key=_area)) if lines else None
+
+
+def _joined(one: Polygon, other: Polygon) -> Polygon:
+    gaps = np.linalg.norm(one[:-1, None] - other[None, :-1], axis=-1)
+    i, k = np.unravel_index(int(gaps.argmin()), gaps.shape)
+    first, second = np.roll(one[:-1], -i, axis=0), np.roll(other[:-1], -k, axis=0)
+    return np.concatenate([first, first[:1], second, second[:1], first[:1]])
 
 
 def heat_on_picture(saliency: SaliencyMap, film: tuple[int, int], picture: tuple[int, int]) -> (
@@ -71,6 +168,14 @@ def simplified(line: Polygon) -> Polygon:
     return kept
 
 
+def begun_at(line: Polygon, part: float) -> Polygon:
+    """Return the same closed line, begun at the corner that lies ``part`` of its length along."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    first = int(np.searchsorted(along, part * along[-1])) % (len(line) - 1)
+    corners = np.roll(line[:-1], -first, axis=0)
+    return np.concatenate([corners, corners[:1]])
+
+
 def _contours(saliency: SaliencyMap) -> tuple[npt.NDArray[np.float32], ...]:
     # On the region alone, so that a line along its edge lies exactly there.
     rows, columns = _fine(saliency.region)
@@ -83,8 +188,7 @@ def _fine(region: Region) -> tuple[int, int]:
     return min(max(round(height), 2), _FINEST), min(max(round(width), 2), _FINEST)
 
 
-def _on_film(line: npt.NDArray[np.float32], saliency: SaliencyMap) -> Polygon:
-    region = saliency.region
+def _on_film(line: npt.NDArray[np.float32], region: Region) -> Polygon:
     rows, columns = _fine(region)
     across = (region.right - region.left) / columns
     down = (region.bottom - region.top) / rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import highdicom as hd
 from highdicom.sr import CodedConcept, RelationshipTypeValues
@@ -32,7 +33,8 @@ from dicom_node.results.modules import (
     set_times,
 )
 from dicom_node.results.regions import Places
-from dicom_node.results.templates import Code, Template
+from dicom_node.results.template_parts import Code
+from dicom_node.results.templates import Template
 from dicom_node.results.values import Group, Number
 from dicom_node.uids import derived_uid
 
@@ -46,22 +48,43 @@ _BILATERAL = CodedConcept("51440002", "SCT", "Bilateral")
 _FAMILY = CodedConcept("123110", "DCM", "Artificial Intelligence")
 _MEASUREMENTS = "126010"
 
+_Content = (
+    hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
+    | hd.sr.MeasurementsAndQualitativeEvaluations
+)
+
 PlacedFilm = tuple[AnalysedFilm, Places]
 """A film with where its network looked."""
 
 
-def report(placed: Sequence[PlacedFilm], context: Context, uid: str) -> Dataset:
+def groups_of_study(placed: Sequence[PlacedFilm], context: Context) -> list[list[Group]]:
+    """Return the measurement groups of each film, in the order of the report."""
+    return [
+        list(groups_of(film, places, context, _where(number, len(placed))))
+        for number, (film, places) in enumerate(placed, 1)
+    ]
+
+
+def report(
+    films: Sequence[AnalysedFilm], groups: Sequence[Sequence[Group]], context: Context, uid: str
+) -> Dataset:
     """Return the report on the films of one study as a data set of the first of `SOP_CLASSES`.
 
-    What the others are made of differs in SOP Class and SOP Instance UID alone.
+    ``groups``: those of each film, as `groups_of_study` returns them. The other classes differ
+    from it in SOP Class and SOP Instance UID alone; Basic Text is made from it by
+    `dicom_node.results.basic_text`.
 
     Raises `ResultError` where findings do not say which network answered.
     """
-    films = [film for film, _ in placed]
     first = films[0].dataset
+    tree = _tree(films, groups, context)
+    items, library = list(tree.ContentSequence), image_library([film.dataset for film in films])
+    # highdicom copies and searches what it is given several times, which is half of the work of a
+    # report. The library refers to every film, so that the evidence is that of the whole tree.
+    tree.ContentSequence = [library]
     document: Dataset = hd.sr.ComprehensiveSR(
         evidence=[evidence_of(film.dataset) for film in films],
-        content=_tree(placed, context),
+        content=tree,
         series_instance_uid=context.series_uid(first, "sr"),
         series_number=context.series_number_base + SERIES_OFFSET,
         sop_instance_uid=uid,
@@ -73,6 +96,9 @@ def report(placed: Sequence[PlacedFilm], context: Context, uid: str) -> Dataset:
         is_verified=False,
         requested_procedures=requests_of(first) or None,
     )
+    names = [str(item.ConceptNameCodeSequence[0].get("CodeValue")) for item in items]
+    place = names.index(_MEASUREMENTS)
+    document.ContentSequence = [*items[:place], library, *items[place:]]
     _separate(document)
     copy_identity(first, document)
     set_times(first, document, context.analysed_at)
@@ -92,15 +118,17 @@ def _general(document: Dataset, source: Dataset, context: Context) -> None:
         document.PredecessorDocumentsSequence = [_predecessors(source, context)]
 
 
-def _tree(placed: Sequence[PlacedFilm], context: Context) -> Dataset:
-    template, films = context.template, [film for film, _ in placed]
+def _tree(
+    films: Sequence[AnalysedFilm], groups: Sequence[Sequence[Group]], context: Context
+) -> Dataset:
+    template = context.template
     content = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=_observer(context)),
         procedure_reported=_procedure(films[0].dataset, template),
         imaging_measurements=[
             _content(group, film, context)
-            for number, (film, places) in enumerate(placed, 1)
-            for group in groups_of(film, places, context, _where(number, len(placed)))
+            for film, own in zip(films, groups, strict=True)
+            for group in own
         ],
         title=concept(template.title),
         language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(
@@ -108,14 +136,6 @@ def _tree(placed: Sequence[PlacedFilm], context: Context) -> Dataset:
         ),
     )
     tree: Dataset = content[0]
-    items = list(tree.ContentSequence)
-    names = [str(item.ConceptNameCodeSequence[0].get("CodeValue")) for item in items]
-    place = names.index(_MEASUREMENTS)
-    tree.ContentSequence = [
-        *items[:place],
-        image_library([film.dataset for film in films]),
-        *items[place:],
-    ]
     return tree
 
 
@@ -150,40 +170,50 @@ def _procedure(source: Dataset, template: Template) -> CodedConcept:
     return concept(template.procedure)
 
 
-def _content(
-    group: Group, film: AnalysedFilm, context: Context
-) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
-    source = film.dataset
-    content = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(
-            uid=derived_uid("tracking", source.SOPInstanceUID, group.key),
-            identifier=group.tracking,
-        ),
-        referenced_region=hd.sr.ImageRegion(
-            graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
-            graphic_data=group.place,
-            source_image=hd.sr.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID),
-        ),
-        finding_type=concept(group.finding),
-        finding_sites=[_site(group)],
-        algorithm_id=_algorithm(group, film, context),
-        measurements=[
-            hd.sr.Measurement(concept(number.name), number.exact, _unit(number))
-            for number in group.numbers
-        ]
-        or None,
-        qualitative_evaluations=[
-            hd.sr.QualitativeEvaluation(concept(name), concept(answer))
-            for name, answer in group.evaluations
-        ]
-        or None,
-    )
+def _content(group: Group, film: AnalysedFilm, context: Context) -> _Content:
+    content = _bare(group, film, context)
     items = content[0].ContentSequence
     _show([item for item in items if item.ValueType == "NUM"], group)
     for name, text in group.texts:
         contains = RelationshipTypeValues.CONTAINS
         items.append(hd.sr.TextContentItem(concept(name), text, relationship_type=contains))
     return content
+
+
+def _bare(group: Group, film: AnalysedFilm, context: Context) -> _Content:
+    """Return the group without its sentences: with its place (TID 1410), or of the whole film."""
+    source = film.dataset
+    common: dict[str, Any] = {
+        "tracking_identifier": hd.sr.TrackingIdentifier(
+            uid=derived_uid("tracking", source.SOPInstanceUID, group.key),
+            identifier=group.tracking,
+        ),
+        "finding_type": concept(group.finding),
+        "algorithm_id": _algorithm(group, film, context),
+        "measurements": [
+            hd.sr.Measurement(concept(number.name), number.exact, _unit(number))
+            for number in group.numbers
+        ]
+        or None,
+        "qualitative_evaluations": [
+            hd.sr.QualitativeEvaluation(concept(name), concept(answer))
+            for name, answer in group.evaluations
+        ]
+        or None,
+    }
+    image = hd.sr.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID)
+    if group.place is None:
+        whole = hd.sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)
+        return hd.sr.MeasurementsAndQualitativeEvaluations(source_images=[whole], **common)
+    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        referenced_region=hd.sr.ImageRegion(
+            graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
+            graphic_data=group.place,
+            source_image=image,
+        ),
+        finding_sites=[_site(group)],
+        **common,
+    )
 
 
 def _unit(number: Number) -> CodedConcept:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 from dicom_node.findings import Airspace, Score
 from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.regions import Places
-from dicom_node.results.templates import Code
-from dicom_node.results.values import Group, Number, Site, Unit, percentage
+from dicom_node.results.regions import Places, Polygon
+from dicom_node.results.template_parts import Code
+from dicom_node.results.values import Group, Number, Site, Unit, described, percentage
+from dicom_node.results.wording import explanation_of_grade
 
-SCORE, AIRSPACE, ZONE = "score", "airspace", "zone"
+SCORE, LUNG, AIRSPACE, ZONE = "score", "lung", "airspace", "zone"
 ZONES = ("right_upper", "right_middle", "right_lower", "left_upper", "left_middle", "left_lower")
 """The zones in the order in which they are reported."""
+
+_SHORT = 52
+"""Characters of a tracking identifier: ", film 12" may follow."""
 
 _SIDES = {"right": ("24028007", "Right"), "left": ("7771000", "Left")}
 _HEIGHTS = {
@@ -28,6 +32,7 @@ def severity_groups(
     """Yield the groups of what was graded on one film; none where nothing was."""
     for name, score in film.findings.scores.items():
         yield _score(film, places, context, (name, score, where))
+        yield from _lungs(film, places, context, (name, score, where))
     if film.findings.airspace is not None:
         yield _airspace(film, places, context, (film.findings.airspace, where))
         for zone in ZONES:
@@ -51,11 +56,51 @@ def _score(
         key=name,
         tracking=f"{text.wording}{where}",
         finding=words.finding,
-        place=places.seen,
+        place=_both(places),
         numbers=numbers,
-        texts=((context.template.texts.comment, text.comment),),
+        texts=_texts(film, context, name, text.comment),
         parameters=_parameters(film, context, (name, f"{SCORE}:{name}"), numbers),
     )
+
+
+def _lungs(
+    film: AnalysedFilm, places: Places, context: Context, said: tuple[str, Score, str]
+) -> Iterator[Group]:
+    """Yield each lung's part of a score, where the network tells it."""
+    words, (name, score, where) = context.template.severity, said
+    for side, value in (("right", score.right), ("left", score.left)):
+        if value is None:
+            continue
+        number = Number("value", words.scores[name].concept, value, words.shown(value), Unit.FOUR)
+        wording = words.lung.wording.format(
+            score=words.scores[name].wording, side=getattr(words.lung, side)
+        )
+        yield Group(
+            key=f"{name} {side}",
+            tracking=f"{wording[:_SHORT]}{where}",
+            finding=words.finding,
+            place=places.lungs.get(side, places.seen),
+            numbers=(number,),
+            site=lung_site(side),
+            texts=((context.template.texts.comment, words.lung.comment),),
+            parameters=_parameters(film, context, (name, f"{LUNG}:{name}:{side}"), (number,)),
+        )
+
+
+def _both(places: Places) -> Polygon:
+    lungs = places.both_lungs
+    return places.seen if lungs is None else lungs
+
+
+def _texts(
+    film: AnalysedFilm, context: Context, target: str, comment: str
+) -> tuple[tuple[Code, str], ...]:
+    """Return what the numbers mean, and what is known of where the network looked."""
+    texts = context.template.texts
+    evidence = film.findings.checks.get(context.grader(film, target).id)
+    explained = explanation_of_grade(evidence, target, context.template)
+    said = ((texts.comment, comment), (texts.explanation, explained))
+    return said if explained else said[:1]
 
 
 def _airspace(
@@ -69,10 +114,10 @@ def _airspace(
         key="airspace",
         tracking=f"{words.airspace.wording}{where}",
         finding=words.finding,
-        place=places.seen,
+        place=_both(places),
         numbers=numbers,
         evaluations=((words.airspace.concept, words.levels[airspace.level]),),
-        texts=((template.texts.comment, words.airspace.comment),),
+        texts=_texts(film, context, "airspace", words.airspace.comment),
         parameters=_parameters(film, context, ("airspace", AIRSPACE), numbers),
     )
 
@@ -85,12 +130,21 @@ def _zone(
     numbers = (Number("value", words.zone.concept, value, words.shown(value), Unit.THREE),)
     return Group(
         key=f"zone {zone}",
-        tracking=f"{words.zone.wording.format(zone=zone.replace('_', ' ').capitalize())}{where}",
+        tracking=f"{words.zone.named(zone)}{where}",
         finding=words.finding,
-        place=places.seen,
+        place=places.zones.get(zone, places.seen),
         numbers=numbers,
         site=site_of(zone),
         parameters=_parameters(film, context, ("airspace", f"{ZONE}:{zone}"), numbers),
+    )
+
+
+def lung_site(side: str) -> Site:
+    """Return the coded place of a lung: ``right`` or ``left``."""
+    laterality, said = _SIDES[side]
+    return Site(
+        Code.model_construct(value="39607008", scheme="SCT", meaning="Lung"),
+        Code.model_construct(value=laterality, scheme="SCT", meaning=said),
     )
 
 
@@ -109,9 +163,4 @@ def _parameters(
 ) -> tuple[str, ...]:
     target, output = of
     card = context.grader(film, target)
-    return (
-        f"network={card.id}",
-        f"weights={card.weights}",
-        f"output={output}",
-        f"numbers={' '.join(number.key for number in numbers)}",
-    )
+    return described(card, output, numbers, film.findings.checks.get(card.id))

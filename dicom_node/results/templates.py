@@ -3,216 +3,50 @@
 from __future__ import annotations
 
 import hashlib
-import string
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from dicom_node.errors import TemplateInvalid
-from dicom_node.findings import FINDING_CLASSES, SCORES
+from dicom_node.findings import FINDING_CLASSES
+from dicom_node.results.template_parts import (
+    LONG_STRING,
+    Code,
+    Course,
+    EvidenceText,
+    FindingClass,
+    Impression,
+    Label,
+    Measurements,
+    NotAnalysed,
+    PanelText,
+    Part,
+    Plain,
+    QualityText,
+    Second,
+    Severity,
+    Status,
+    Texts,
+)
 from dicom_node.settings.faults import Fault, explain
 from dicom_node.settings.source import Source, parse, read_text
 
-_LO = 64
-"""Characters in a Long String (PS3.5 section 6.2): code meanings and Series Descriptions."""
 
-
-def _ascii(text: str) -> str:
-    foreign = sorted({character for character in text if not " " <= character <= "~"})
-    if foreign:
-        raise ValueError(
-            f"{foreign[0]!r} is not plain ASCII, and some films' character sets cannot hold it"
-        )
-    return text
-
-
-def _words(*names: str) -> AfterValidator:
-    """Return a check that a text has no placeholder but ``names``, and no format of its own."""
-
-    def check(text: str) -> str:
-        try:
-            parts = list(string.Formatter().parse(text))
-        except ValueError as error:
-            raise ValueError(f"{error}; write {{{{ for a brace") from error
-        for _, name, form, conversion in parts:
-            if name is not None and (name not in names or form or conversion):
-                known = ", ".join(f"{{{each}}}" for each in names) or "none"
-                raise ValueError(f"placeholder {{{name}}} is not known here; there are: {known}")
-        return text
-
-    return AfterValidator(check)
-
-
-Ascii = Annotated[str, Field(min_length=1), AfterValidator(_ascii)]
-Label = Annotated[str, Field(min_length=1, max_length=_LO), AfterValidator(_ascii)]
-Plain = Annotated[str, Field(min_length=1), _words()]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Code(_Part):
-    """A coded concept: Code Value, Coding Scheme Designator, Code Meaning (PS3.3 section 8)."""
-
-    value: Ascii
-    scheme: str = Field(min_length=1, max_length=16, pattern=r"^[A-Z0-9_]+$")
-    meaning: Label
-
-
-class Grade(_Part):
-    """The words for a probability of ``at_least`` so much, in [0, 1]."""
-
-    at_least: float = Field(ge=0.0, le=1.0)
-    words: Ascii
-
-
-_Headline = Annotated[Ascii, _words("finding", "probability", "threshold", "grade")]
-
-
-class Impression(_Part):
-    """The first group of the report."""
-
-    tracking: str = Field(min_length=1, max_length=_LO - 12)
-    headline: _Headline
-    headline_uncalibrated: Annotated[Ascii, _words("finding", "probability", "threshold")]
-    abstained: Annotated[Ascii, _words("threshold")]
-    doubtful: Annotated[Ascii, _words("headline")]
-    abstained_finding: Code
-    basis: Annotated[Ascii, _words("network", "version", "digest", "threshold")]
-    calibrated: Annotated[Ascii, _words()]
-    uncalibrated: Annotated[Ascii, _words()]
-    grades: tuple[Grade, ...] = Field(min_length=1)
-
-    @field_validator("grades")
-    @classmethod
-    def _descending_to_zero(cls, grades: tuple[Grade, ...]) -> tuple[Grade, ...]:
-        steps = [grade.at_least for grade in grades]
-        if steps != sorted(set(steps), reverse=True) or steps[-1] != 0.0:
-            raise ValueError("at_least must fall from grade to grade and end with 0.0")
-        return grades
-
-
-class Measurements(_Part):
-    """Concept names of the measurements."""
-
-    certainty: Code
-    score: Code
-    change_when_hidden: Code
-    saliency_in_lungs: Code
-
-
-class Texts(_Part):
-    """Concept names of the sentences."""
-
-    headline: Code
-    basis: Code
-    explanation: Code
-    comment: Code
-
-
-class FindingClass(_Part):
-    """How one class of the detection network is named and coded."""
-
-    wording: Annotated[str, Field(min_length=1, max_length=_LO - 12), AfterValidator(_ascii)]
-    finding: Code
-    comment: Annotated[Ascii, _words()]
-
-
-class EvidenceText(_Part):
-    """How the explanation is described."""
-
-    sentence: Annotated[Ascii, _words("finding", "change")]
-    weak: Annotated[Ascii, _words("finding")]
-    weak_below: float = Field(ge=0.0, le=1.0)
-    inside: Annotated[Ascii, _words("inside")]
-    elsewhere: Annotated[Ascii, _words("inside")]
-    lungs_below: float = Field(ge=0.0, le=1.0)
-    missing: Annotated[Ascii, _words()]
-
-
-class Graded(_Part):
-    """How one kind of severity is named, coded and commented."""
-
-    wording: Annotated[str, Field(min_length=1, max_length=_LO - 12), AfterValidator(_ascii)]
-    concept: Code
-    comment: Annotated[Ascii, _words()]
-
-
-class ZoneText(_Part):
-    """How a zone is named and its score coded."""
-
-    wording: Annotated[str, Field(max_length=_LO - 24), AfterValidator(_ascii), _words("zone")]
-    concept: Code
-
-
-class Severity(_Part):
-    """How severity is reported. ``decimals``: of the scores shown; ``levels``: 0, 1, 2."""
-
-    finding: Code
-    decimals: int = Field(ge=0, le=3)
-    low: Code
-    high: Code
-    scores: dict[str, Graded]
-    airspace: Graded
-    levels: tuple[Code, Code, Code]
-    zone: ZoneText
-
-    @field_validator("scores")
-    @classmethod
-    def _each_score(cls, scores: dict[str, Graded]) -> dict[str, Graded]:
-        if set(scores) != set(SCORES):
-            raise ValueError(f"there must be exactly the scores {', '.join(SCORES)}")
-        return scores
-
-    def shown(self, value: float) -> str:
-        """Return a score with the template's decimals."""
-        return f"{value:.{self.decimals}f}"
-
-
-class NotAnalysed(_Part):
-    """How a film of the study that has no findings is mentioned."""
-
-    tracking: Label
-    finding: Code
-    outcome: Code
-    declined: Code
-    failed: Code
-    reason: Code
-
-
-class PanelText(_Part):
-    """What stands beside the film on the overlay."""
-
-    heading: Plain
-    probabilities: Plain
-    scores: Plain
-    threshold: Annotated[str, _words("threshold")]
-    severity: Plain
-    explanation: Plain
-    legend_low: Plain
-    legend_contour: Plain
-    legend_high: Plain
-    provenance: Plain
-    taken: Annotated[str, _words("when")]
-    undated: Plain
-    network: Annotated[str, _words("network", "version", "digest")]
-    analysed: Annotated[str, _words("when")]
-    limits: Plain
-    unverified: Plain
-
-
-class _Document(_Part):
+class _Document(Part):
     template: Literal["TID 1500"]
     language: Code
     title: Code
     procedure: Code
-    research_sentence: Annotated[str, Field(min_length=10), AfterValidator(_ascii), _words()]
+    research_sentence: Plain = Field(min_length=10)
     report_description: Label
     overlay_description: Label
+    transliteration: dict[str, str] = Field(
+        description="what stands for a letter that a film's character set does not have"
+    )
     percent_decimals: int = Field(ge=0, le=3, description="decimals of every percentage shown")
     class_order: Literal["probability", "template"]
     impression: Impression
@@ -221,6 +55,10 @@ class _Document(_Part):
     classes: dict[str, FindingClass]
     evidence: EvidenceText
     severity: Severity
+    status: Status
+    quality: QualityText
+    second: Second
+    course: Course
     not_analysed: NotAnalysed
     panel: PanelText
 
@@ -254,9 +92,51 @@ class Template(_Document):
         """Return the words for a probability in [0, 1]."""
         return next(each.words for each in self.impression.grades if probability >= each.at_least)
 
+    def spoken_in(self, encodings: Sequence[str]) -> Template:
+        """Return the template in letters that every one of the Python codecs can write.
+
+        The panel of the overlay keeps its letters: it is drawn, not encoded.
+        """
+        plain = {
+            name: _folded(getattr(self, name), encodings, self.transliteration)
+            for name in _Document.model_fields
+            if name not in ("panel", "transliteration")
+        }
+        return self.model_copy(update=plain)
+
     def codes(self) -> Iterator[Code]:
         """Yield every code of the template."""
         return _codes(self)
+
+
+def _folded(part: Any, encodings: Sequence[str], letters: Mapping[str, str]) -> Any:
+    if isinstance(part, str):
+        return part if _holds(part, encodings) else _transliterated(part, letters)
+    if isinstance(part, BaseModel):
+        values = {
+            name: _folded(getattr(part, name), encodings, letters)
+            for name in type(part).model_fields
+        }
+        return part.model_copy(update=values)
+    if isinstance(part, dict):
+        return {key: _folded(value, encodings, letters) for key, value in part.items()}
+    if isinstance(part, tuple):
+        return tuple(_folded(value, encodings, letters) for value in part)
+    return part
+
+
+def _holds(text: str, encodings: Sequence[str]) -> bool:
+    for encoding in encodings:
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            return False
+    return True
+
+
+def _transliterated(text: str, letters: Mapping[str, str]) -> str:
+    spelt = "".join(letters.get(letter, letter) for letter in text)
+    return unicodedata.normalize("NFKD", spelt).encode("ascii", "ignore").decode("ascii")
 
 
 def _codes(part: object) -> Iterator[Code]:
@@ -288,7 +168,31 @@ def _validated(source: Source, digest: str, name: str) -> Template:
     except ValidationError as error:
         faults = [_pointed(fault) for fault in explain(error, _Document, source.places)]
         raise TemplateInvalid("; ".join(str(fault) for fault in faults)) from error
-    return Template.model_construct(**dict(document), digest=digest, name=name)
+    template = Template.model_construct(**dict(document), digest=digest, name=name)
+    _check_spelt_out(template)
+    return template
+
+
+def _check_spelt_out(template: Template) -> None:
+    """Raise `TemplateInvalid` where a text becomes too long in plain letters ("ä" as "ae")."""
+    plain = template.spoken_in(("ascii",))
+    texts = [code.meaning for code in plain.codes()]
+    for text in (*texts, plain.report_description, plain.overlay_description):
+        if len(text) > LONG_STRING:
+            raise TemplateInvalid(
+                f"{template.name}.toml: {text!r} has more than {LONG_STRING} characters where a"
+                " film's character set has no letters beyond ASCII.",
+                remedy="Shorten it.",
+            )
+
+
+def template_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a template, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_Document.model_json_schema(),
+        "title": "Report template of dicom-node",
+    }
 
 
 def _pointed(fault: Fault) -> Fault:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicom_node.findings import Detection, Evidence, FilmFindings, Outcome
+from dicom_node.findings import SCORES, Detection, Evidence, FilmFindings, Outcome
 from dicom_node.results.cards import NetworkCard
-from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.templates import Code, Template
+from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
+from dicom_node.results.template_parts import Code
+from dicom_node.results.templates import Template
 
 _DIGEST_SHOWN = 8
 
@@ -58,27 +59,107 @@ def headline(detection: Detection, template: Template) -> str:
 
 def explanation(film: AnalysedFilm, template: Template, *, has_contour: bool) -> str:
     """Return what the contour means and how far it can be trusted."""
-    words, evidence = template.evidence, film.findings.evidence or Evidence()
     if not has_contour:
-        return words.missing
-    finding = template.classes[film.saliency[0].target].wording
+        return template.evidence.missing
+    evidence = film.findings.evidence or Evidence()
+    return _of_detection(evidence, film.saliency[0].target, template)
+
+
+def _of_detection(evidence: Evidence, target: str, template: Template) -> str:
+    words, finding = template.evidence, template.classes[target].wording
     change, inside = evidence.change_when_hidden, evidence.saliency_in_lungs
     if change is None or change < words.weak_below:
         said = words.weak.format(finding=finding)
     else:
         said = words.sentence.format(finding=finding, change=points(change, template))
-    if inside is None:
-        return said
-    if elsewhere(film, template):
-        return f"{said} {words.elsewhere.format(inside=template.percent(inside))}"
-    return f"{said} {words.inside.format(inside=template.percent(inside))}"
+    return said if inside is None else f"{said} {_where_it_lies(inside, template)}"
+
+
+def explanation_of_grade(evidence: Evidence | None, target: str, template: Template) -> str:
+    """Return how far the explanation of a severity network can be trusted; "" if not checked."""
+    if evidence is None or evidence.change_when_hidden is None:
+        return ""
+    words = template.severity
+    checked = (words.airspace if target == "airspace" else words.scores[target]).checked
+    change = words.shown(evidence.change_when_hidden)
+    sentence = words.evidence if float(change) > 0 else words.evidence_weak
+    said = sentence.format(checked=checked, change=change)
+    inside = evidence.saliency_in_lungs
+    return said if inside is None else f"{said} {_where_it_lies(inside, template)}"
+
+
+def _where_it_lies(inside: float, template: Template) -> str:
+    words = template.evidence
+    said = words.elsewhere if _is_outside(inside, template) else words.inside
+    return said.format(inside=template.percent(inside))
 
 
 def elsewhere(film: AnalysedFilm, template: Template) -> bool:
     """Whether the network looked mostly outside the lungs."""
     evidence = film.findings.evidence or Evidence()
     inside = evidence.saliency_in_lungs
-    return inside is not None and inside < template.evidence.lungs_below
+    return inside is not None and _is_outside(inside, template)
+
+
+def _is_outside(inside: float, template: Template) -> bool:
+    return inside < template.evidence.lungs_below
+
+
+def answer_of(film: AnalysedFilm, network: str, context: Context) -> tuple[str, ...]:
+    """Return what one network answered on a film, a line each."""
+    findings, template = film.findings, context.template
+    words = template.severity
+    targets = [heat.target for heat in film.saliency if heat.network == network]
+    detection = findings.detections.get(network)
+    if network == context.detector(film).id:
+        detection = findings.finding
+    if detection is not None:
+        return (headline(detection, template),)
+    if "airspace" in targets and findings.airspace is not None:
+        level = words.levels[findings.airspace.level].meaning
+        return (f"{level}, {template.percent(findings.airspace.probability)} %",)
+    return tuple(
+        f"{words.scores[name].wording}: {words.shown(findings.scores[name].value)}"
+        for name in targets
+        if name in findings.scores
+    )
+
+
+def evidence_of_network(film: AnalysedFilm, network: str, context: Context) -> tuple[str, ...]:
+    """Return how far the explanation of one network can be trusted."""
+    evidence, template = film.findings.checks.get(network), context.template
+    if network == context.detector(film).id:
+        return (explanation(film, template, has_contour=bool(film.saliency)),)
+    if evidence is None:
+        return (template.evidence.missing,)
+    target = next(heat.target for heat in film.saliency if heat.network == network)
+    if target in template.classes:
+        return (_of_detection(evidence, target, template),)
+    said = explanation_of_grade(evidence, target, template)
+    return (said,) if said else ()
+
+
+def quality(findings: FilmFindings, template: Template) -> str:
+    """Return what may be wrong with the film, or ""."""
+    names = [template.quality.faults[fault].meaning for fault in findings.quality]
+    return template.quality.comment.format(faults=", ".join(names)) if names else ""
+
+
+def course(context: Context) -> tuple[str, ...]:
+    """Return a line for each earlier film of the patient, oldest first."""
+    return tuple(_earlier(film, context.template) for film in context.earlier)
+
+
+def _earlier(film: EarlierFilm, template: Template) -> str:
+    detection, scores, words = film.findings.finding, film.findings.scores, template.course
+    assert detection is not None
+    said = words.film.format(
+        when=film.when,
+        finding=template.classes[detection.finding_class].wording,
+        probability=template.percent(detection.probability),
+    )
+    shown = {name: template.severity.shown(score.value) for name, score in scores.items()}
+    return said + words.scores.format(**shown) if set(shown) == set(SCORES) else said
 
 
 def not_analysed(findings: FilmFindings) -> str:

@@ -14,6 +14,7 @@ from pydicom import Dataset
 from dicom_node.findings import (
     Detection,
     Evidence,
+    Explanation,
     FilmFindings,
     NetworkVersion,
     Outcome,
@@ -62,7 +63,12 @@ def analysed(
     rows, columns = film.shape
     region = Region(rows * 0.08, 0, rows, columns)
     saliency = SaliencyMap("covidnet", "covid19", heat, region)
-    return AnalysedFilm(dataset, film, findings, (saliency,), "d" * 64)
+    return AnalysedFilm(dataset, film, findings, Explanation((saliency,)), "d" * 64)
+
+
+@pytest.fixture(autouse=True)
+def _phantoms(phantoms_drawn_once: None) -> None:
+    """Films of these tests differ in what is said of them."""
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from dicom_node.findings import Region, SaliencyMap
+from dicom_node.findings import Explanation, Region, SaliencyMap
 from dicom_node.imaging.phantom import Encoding, Identity
 from dicom_node.results.capture import Layout, draw, save_picture
 from dicom_node.results.films import AnalysedFilm, Context
@@ -29,7 +29,7 @@ def planted(film: AnalysedFilm, *, cells: tuple[int, int]) -> tuple[AnalysedFilm
     height, width = (region.bottom - region.top) / 12, columns / 12
     top, left = region.top + cells[0] * height, cells[1] * width
     saliency = (SaliencyMap("covidnet", "covid19", heat, region),)
-    made = AnalysedFilm(film.dataset, black, film.findings, saliency, film.digest)
+    made = AnalysedFilm(film.dataset, black, film.findings, Explanation(saliency), film.digest)
     return made, Region(top, left, top + height, left + width)
 
 
@@ -110,7 +110,7 @@ def test_a_film_without_explanation_is_drawn_without_heat(
     make_film: MakeFilm, context: Context
 ) -> None:
     film = make_film()
-    plain = AnalysedFilm(film.dataset, film.film, film.findings, (), film.digest)
+    plain = AnalysedFilm(film.dataset, film.film, film.findings, Explanation(), film.digest)
     picture = draw(plain, context)
     layout = Layout(*film.film.shape)
     inside = picture[layout.top + 5 : layout.top + 900, layout.left + 5 : layout.left + 900]

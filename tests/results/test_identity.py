@@ -106,7 +106,7 @@ def test_empty_components_of_a_name_make_no_other_patient(
     first, other = make_film(1), make_film(2)
     other.dataset.StudyInstanceUID = first.dataset.StudyInstanceUID
     other.dataset.PatientName = f"{first.dataset.PatientName}^^"
-    assert len(write_results([first, other], context)) == 5
+    assert len(write_results([first, other], context)) == 6
 
 
 def test_a_description_that_cannot_be_written_whole_stops_the_result(

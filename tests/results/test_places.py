@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
-from dicom_node.findings import Region, SaliencyMap
+from dicom_node.findings import Explanation, Region, SaliencyMap
 from dicom_node.imaging.phantom import Encoding
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.picture import Layout, draw
@@ -35,7 +35,7 @@ def with_square(film: AnalysedFilm, cells: int = 48) -> tuple[AnalysedFilm, Regi
 
 def replace_film(film: AnalysedFilm, saliency: tuple[SaliencyMap, ...]) -> AnalysedFilm:
     return AnalysedFilm(
-        film.dataset, np.zeros_like(film.film), film.findings, saliency, film.digest
+        film.dataset, np.zeros_like(film.film), film.findings, Explanation(saliency), film.digest
     )
 
 
@@ -118,7 +118,7 @@ def test_heat_never_hides_the_film(make_film: MakeFilm, context: Context) -> Non
     film, _ = with_square(make_film())
     hot, cold = draw(film, context).astype(float), draw(replace_film(film, ()), context)
     white = AnalysedFilm(
-        film.dataset, np.ones_like(film.film), film.findings, film.saliency, film.digest
+        film.dataset, np.ones_like(film.film), film.findings, film.explanation, film.digest
     )
     layout = Layout(*film.film.shape)
     row, column = round(layout.top + layout.down * 0.54 * 160), round(layout.left + 0.7 * 1000)

@@ -20,7 +20,8 @@ from dicom_node.findings import Detection
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.phantom import Encoding, Identity
 from dicom_node.records import ObjectKind
-from dicom_node.results.narrative import findings_from_report, report_text
+from dicom_node.results.narrative import report_text
+from dicom_node.results.reading import findings_from_report
 from dicom_node.results.write import Context, NetworkCard, WrittenObject, write_results
 from tests.conftest import debian
 from tests.results.conftest import PROBABILITIES, WEIGHTS, MakeFilm, analysed, second
@@ -58,14 +59,14 @@ def errors_of(data: bytes, tmp_path: Path) -> list[str]:
     return [line for line in lines if line.startswith("Error")]
 
 
-def test_there_are_three_alternatives_of_one_report_and_a_capture(
+def test_there_are_four_alternatives_of_one_report_and_a_capture(
     make_film: MakeFilm, context: Context
 ) -> None:
     *reports, capture = write_results([make_film()], context)
-    assert [item.sop_class_uid[-5:] for item in reports] == ["88.33", "88.34", "88.22"]
+    assert [item.sop_class_uid[-5:] for item in reports] == ["88.33", "88.34", "88.22", "88.11"]
     assert len({item.group for item in reports}) == 1
     assert len({item.series_instance_uid for item in reports}) == 1
-    assert len({item.sop_instance_uid for item in [*reports, capture]}) == 4
+    assert len({item.sop_instance_uid for item in [*reports, capture]}) == 5
     assert capture.kind is ObjectKind.CAPTURE
 
 
@@ -281,7 +282,7 @@ def test_every_object_from_every_real_film_is_valid(
         if "deflated" in path.name:
             continue
         film = analysed(read_dataset(path))
-        for item in write_results([film], context):
+        for item in write_results([film], context, [*ObjectKind]):
             assert errors_of(item.data, tmp_path) == [], (path.name, item.sop_class_uid)
 
 
@@ -296,6 +297,22 @@ def test_each_number_stands_beside_its_name(
     text = re.sub(r"\s+", " ", text)
     assert "Certainty of Finding: 65.0 %" in text or "Certainty of Finding: 65 %" in text
     assert "Fall of score when salient area is hidden: 31.0 %" in text
+
+
+@pytest.mark.pacs("dsrdump")
+def test_dcmtk_reads_the_report_in_every_class(
+    make_film: MakeFilm, context: Context, tmp_path: Path
+) -> None:
+    reports = write_results([make_film()], context, [ObjectKind.REPORT])
+    assert len(reports) == 4
+    for number, item in enumerate(reports):
+        path = tmp_path / f"{number}.dcm"
+        path.write_bytes(item.data)
+        done = subprocess.run(
+            [debian("dsrdump"), "+Pl", str(path)], capture_output=True, check=True, text=True
+        )
+        assert "COVID-19 pneumonia" in done.stdout
+        assert "65.0" in done.stdout or "65 " in done.stdout
 
 
 @pytest.mark.pacs("dcmconv")

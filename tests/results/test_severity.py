@@ -11,15 +11,23 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from dicom_node.errors import ResultError
 from dicom_node.findings import (
     Airspace,
+    Detection,
     Evidence,
+    Explanation,
+    FilmFindings,
+    LungMask,
     NetworkVersion,
+    Outcome,
     Region,
     SaliencyMap,
     Score,
 )
-from dicom_node.results.narrative import findings_from_report, report_text
+from dicom_node.results.films import EarlierFilm
+from dicom_node.results.narrative import report_text
+from dicom_node.results.reading import findings_from_report
 from dicom_node.results.write import AnalysedFilm, Context, NetworkCard, write_results
 from tests.conftest import debian
 from tests.results.conftest import WEIGHTS, MakeFilm, second
@@ -46,24 +54,37 @@ def film(make_film: MakeFilm) -> AnalysedFilm:
     findings = replace(
         film.findings,
         scores={
-            "geographic_extent": Score(4.2345678, 3.1, 5.4),
-            "opacity_extent": Score(3.0, 2.1, 3.9),
+            "geographic_extent": Score(4.2345678, 3.1, 5.4, 3.1345678, 1.1),
+            "opacity_extent": Score(3.0, 2.1, 3.9, 1.7, 1.3),
         },
         airspace=Airspace(2, 0.9123456789, ZONES),
         evidence=Evidence(saliency_in_lungs=0.86, change_when_hidden=0.41),
+        checks={
+            "covidnet": Evidence(0.86, 0.41),
+            **{name: Evidence(0.7123456, -0.25) for name in GRADERS},
+        },
+        detections={
+            "covidnet": film.findings.finding,
+            "other": Detection({"normal": 0.2, "pneumonia": 0.7, "covid19": 0.1}, 0.4, True),  # noqa: FBT003
+        },
         suite={
             **film.findings.suite,
-            **{name: NetworkVersion("1.2.0", WEIGHTS) for name in GRADERS},
+            **{name: NetworkVersion("1.2.0", WEIGHTS) for name in (*GRADERS, "other", "lung-unet")},
         },
+        quality=("positioning", "over_exposed"),
     )
-    return replace(film, findings=findings, saliency=(*film.saliency, *maps))
+    mask = np.zeros((16, 16), bool)
+    mask[3:13, 2:7] = mask[3:13, 9:14] = True
+    explanation = Explanation((*film.saliency, *maps), LungMask("lung-unet", mask))
+    return replace(film, findings=findings, explanation=explanation)
 
 
 @pytest.fixture
 def known(context: Context) -> Context:
     """The context with the cards of all networks."""
     cards = {
-        name: NetworkCard(name, name.upper(), "1.2.0", WEIGHTS, "research") for name in GRADERS
+        name: NetworkCard(name, name.upper(), "1.2.0", WEIGHTS, "research")
+        for name in (*GRADERS, "other")
     }
     return second(context, networks={**context.networks, **cards})
 
@@ -102,6 +123,93 @@ def test_each_group_names_the_network_that_graded_it(document: Dataset) -> None:
     }
     assert named["Opacity extent (0-8)"] == "COVIDNET-S-OPACITY"
     assert named["Right upper zone"] == "COVIDNET-CXR-S"
+    assert named["Second opinion, OTHER"] == "OTHER"
+
+
+def test_each_lung_has_its_part_of_a_score_at_its_outline(document: Dataset) -> None:
+    group = next(
+        g for g in groups(document) if _tracking(g) == "Geographic extent (0-8), left lung"
+    )
+    number = next(item for item in items(group) if item.ValueType == "NUM")
+    assert float(number.MeasuredValueSequence[0].NumericValue) == 1.1
+    assert number.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "{0:4}"
+    columns, rows = _place(group)
+    # The mask has 16 cells of 10 pixels; its edge is drawn within one cell.
+    assert min(columns) == pytest.approx(90, abs=5)
+    assert max(columns) == pytest.approx(140, abs=5)
+    assert (min(rows), max(rows)) == (pytest.approx(30, abs=5), pytest.approx(130, abs=5))
+
+
+def test_a_zone_is_drawn_as_the_lung_in_its_third(document: Dataset) -> None:
+    group = next(g for g in groups(document) if _tracking(g) == "Right middle zone")
+    columns, rows = _place(group)
+    assert (min(columns), max(columns)) == (pytest.approx(20, abs=5), pytest.approx(70, abs=5))
+    assert (min(rows), max(rows)) == (pytest.approx(160 / 3, abs=1), pytest.approx(320 / 3, abs=1))
+
+
+def test_a_mirrored_film_has_its_right_lung_where_the_patient_has_it(
+    film: AnalysedFilm, known: Context
+) -> None:
+    film.dataset.PatientOrientation = ["R", "F"]
+    document = parsed(write_results([film], known)[0])
+    group = next(g for g in groups(document) if _tracking(g) == "Right middle zone")
+    columns, _ = _place(group)
+    assert min(columns) > 80
+
+
+def test_the_impression_codes_how_the_suite_did_and_what_is_wrong_with_the_film(
+    document: Dataset,
+) -> None:
+    first = groups(document)[0]
+    coded = {
+        name_of(item): str(item.ConceptCodeSequence[0].get("CodeValue"))
+        for item in items(first)
+        if item.ValueType == "CODE"
+    }
+    assert coded["111017"] == "111242"
+    assert coded["111101"] in ("111209", "111212")
+    assert "Film quality: Positioning, Over exposed." in report_text(document)
+
+
+def test_a_normal_film_is_coded_as_without_findings(film: AnalysedFilm, known: Context) -> None:
+    normal = Detection({"normal": 0.9, "pneumonia": 0.06, "covid19": 0.04}, 0.5, calibrated=True)
+    findings = replace(film.findings, finding=normal, detections={})
+    first = groups(parsed(write_results([replace(film, findings=findings)], known)[0]))[0]
+    status = next(item for item in items(first) if name_of(item) == "111017")
+    assert status.ConceptCodeSequence[0].CodeValue == "111241"
+
+
+def test_earlier_films_are_told_as_the_course(film: AnalysedFilm, known: Context) -> None:
+    before = [
+        EarlierFilm("2026-01-03 10:12", replace(film.findings, sop_instance_uid="2.25.1")),
+        EarlierFilm("2026-02-05", FilmFindings("2.25.2", Outcome.ANALYSED,
+                                               finding=film.findings.finding)),
+    ]  # fmt: skip
+    told = replace(known, earlier=tuple(before))
+    report, *_, capture = write_results([film], told)
+    words = " ".join(report_text(parsed(report)).split())
+    assert (
+        "Earlier films: 2026-01-03 10:12 COVID-19 pneumonia 65.0 %, geographic extent 4.2,"
+        " opacity extent 3.0 of 8; 2026-02-05 COVID-19 pneumonia 65.0 %." in words
+    )
+    assert capture.sop_instance_uid != write_results([film], known)[-1].sop_instance_uid
+    assert findings_from_report(parsed(report)) == [film.findings]
+
+
+def test_the_text_alone_says_the_same_numbers(film: AnalysedFilm, known: Context) -> None:
+    text = next(item for item in write_results([film], known) if item.sop_class_uid[-5:] == "88.11")
+    said = " ".join(report_text(parsed(text)).split())
+    for words in (
+        "AI impression: COVID-19 pneumonia, 65.0 %",
+        "Geographic extent (0-8): Geographic extent score (0-8) 4.2 of 8",
+        "90 % interval, lower end 3.1 of 8",
+        "Level 2: opacities in 3 or more lung zones",
+        "Left lower zone: Zone severity score (0-3) 1.8 of 3",
+        "FOR RESEARCH USE ONLY",
+    ):
+        assert words in said
+    with pytest.raises(ResultError, match="sentences"):
+        findings_from_report(parsed(text))
 
 
 def test_the_report_in_words_gives_the_scores_with_intervals_and_the_zones(
@@ -124,8 +232,41 @@ def test_a_network_that_looked_elsewhere_is_reported_with_low_confidence(
     assert "Only 20.0 % of the weight lies inside the lungs" in text
 
 
+@pytest.mark.parametrize(
+    ("checked", "said"),
+    [
+        (
+            Evidence(0.86, 1.34),
+            "lowers the score by 1.3 points. 86.0 % of the weight lies inside the lungs.",
+        ),
+        (Evidence(0.86, 0.04), "does not lower the score: take this explanation with care. 86.0 %"),
+        (
+            Evidence(0.86, -0.25),
+            "does not lower the score: take this explanation with care. 86.0 %",
+        ),
+        (Evidence(0.2, 1.34), "lowers the score by 1.3 points. Only 20.0 % of the weight lies"),
+        (Evidence(None, 1.34), "lowers the score by 1.3 points."),
+    ],
+    ids=str,
+)
+def test_each_grade_says_how_far_its_explanation_can_be_trusted(
+    film: AnalysedFilm, known: Context, checked: Evidence, said: str
+) -> None:
+    network = next(iter(GRADERS))
+    findings = replace(film.findings, checks={**film.findings.checks, network: checked})
+    written = write_results([replace(film, findings=findings)], known)[0]
+    assert f"Hiding what weighed most {said}" in " ".join(report_text(parsed(written)).split())
+
+
+def test_what_falls_is_named_with_its_scale(film: AnalysedFilm, known: Context) -> None:
+    checks = {**film.findings.checks, "covidnet-cxr-s": Evidence(0.86, 4.51)}
+    graded = replace(film, findings=replace(film.findings, checks=checks))
+    said = " ".join(report_text(parsed(write_results([graded], known)[0])).split())
+    assert "lowers the sum of the six zones (0-18) by 4.5 points" in said
+
+
 @pytest.mark.pacs("dciodvfy")
-def test_severity_is_valid_in_all_three_classes(
+def test_severity_is_valid_in_all_classes(
     film: AnalysedFilm, known: Context, tmp_path: Path
 ) -> None:
     for item in write_results([film], known):
@@ -146,3 +287,10 @@ def test_every_number_of_severity_stands_beside_its_name_in_html(
 
 def _tracking(group: Dataset) -> str:
     return next(str(item.TextValue) for item in items(group) if name_of(item) == "112039")
+
+
+def _place(group: Dataset) -> tuple[list[float], list[float]]:
+    """Return the columns and rows of a group's corners."""
+    region = next(item for item in items(group) if item.ValueType == "SCOORD")
+    data = [float(value) for value in region.GraphicData]
+    return data[::2], data[1::2]

@@ -16,16 +16,18 @@ from pydicom import Dataset
 from pydicom.sr._concepts_dict import concepts
 
 from dicom_node.errors import ResultError, TemplateInvalid
-from dicom_node.findings import Detection, Evidence, FilmFindings, Outcome
+from dicom_node.findings import Detection, Evidence, Explanation, FilmFindings, Outcome
 from dicom_node.resources import report_templates
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.library import image_library
-from dicom_node.results.narrative import findings_from_report, report_text
+from dicom_node.results.narrative import report_text
+from dicom_node.results.reading import findings_from_report
 from dicom_node.results.templates import Template, load_template
 from dicom_node.results.values import fraction_of, percentage
 from dicom_node.results.write import WrittenObject, write_results
 from tests.conftest import debian
 from tests.results.conftest import MakeFilm
+from tests.results.test_report import errors_of
 
 SHIPPED = report_templates() / "chest-radiograph-measurement-report.toml"
 CODES = Path(__file__).parents[2] / "docs" / "codes.md"
@@ -83,7 +85,7 @@ def test_each_private_code_is_defined_in_the_documentation(template: Template) -
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ('words = "moderate"', 'words = "moder\u00e9"', "ASCII"),
+        ('words = "moderate"', 'words = "mod\\u0007rate"', "impression.grades"),
         ("at_least = 0.7", "at_least = 0.95", "impression.grades"),
         ("{finding}, {probability} %", "{finding!r}, {probability} %", "impression.headline"),
         ("{finding}, {probability} %", "{finding:>99} %", "impression.headline"),
@@ -191,7 +193,9 @@ def test_classes_stand_in_the_order_that_the_template_wants(
 
 def not_analysed(film: AnalysedFilm, outcome: Outcome, reason: str) -> AnalysedFilm:
     findings = FilmFindings(str(film.dataset.SOPInstanceUID), outcome, reason)
-    return AnalysedFilm(film.dataset, np.zeros((0, 0), np.float32), findings, (), film.digest)
+    return AnalysedFilm(
+        film.dataset, np.zeros((0, 0), np.float32), findings, Explanation(), film.digest
+    )
 
 
 @pytest.mark.pacs("dciodvfy")
@@ -202,8 +206,9 @@ def test_a_film_without_findings_is_mentioned_with_its_reason(
     first, other = make_film(1), make_film(2)
     other.dataset.StudyInstanceUID = first.dataset.StudyInstanceUID
     without = not_analysed(other, outcome, "view position «LL» is not frontal")
-    *reports, capture = write_results([without, first], context)
+    *reports, text, capture = write_results([without, first], context)
     assert len(reports) == 3
+    assert "NOT ANALYSED, FILM 2" in report_text(parsed(text)).upper()
     assert parsed(capture).SourceImageSequence[0].ReferencedSOPInstanceUID == (
         first.dataset.SOPInstanceUID
     )
@@ -218,12 +223,35 @@ def test_a_film_without_findings_is_mentioned_with_its_reason(
         assert b"Error" not in done.stdout + done.stderr
 
 
-def test_a_study_of_which_nothing_was_analysed_has_no_report(
+@pytest.mark.pacs("dciodvfy")
+@pytest.mark.parametrize("outcome", [Outcome.DECLINED, Outcome.FAILED])
+def test_a_study_of_which_nothing_was_analysed_is_answered_by_the_reason_alone(
+    make_film: MakeFilm, context: Context, tmp_path: Path, outcome: Outcome
+) -> None:
+    film = not_analysed(make_film(), outcome, "view position LL is not frontal")
+    *reports, text = write_results([film], context)
+    assert len(reports) == 3
+    assert "view position LL is not frontal" in report_text(parsed(text))
+    for item in (*reports, text):
+        assert errors_of(item.data, tmp_path) == []
+    for item in reports:
+        assert findings_from_report(parsed(item)) == [film.findings]
+        coded = {
+            str(each.ConceptCodeSequence[0].CodeValue)
+            for each in items(parsed(item))
+            if each.ValueType == "CODE"
+        }
+        assert {"371934000", "111245", str(outcome)} <= coded
+
+
+def test_an_instance_without_a_matrix_is_answered_too(
     make_film: MakeFilm, context: Context
 ) -> None:
-    film = not_analysed(make_film(), Outcome.DECLINED, "lateral")
-    with pytest.raises(ResultError, match="no analysed film"):
-        write_results([film], context)
+    film = not_analysed(make_film(), Outcome.FAILED, "there are no pixels")
+    del film.dataset.Rows
+    del film.dataset.Columns
+    report = parsed(write_results([film], context)[0])
+    assert findings_from_report(report) == [film.findings]
 
 
 def test_findings_without_a_network_are_not_reported(make_film: MakeFilm, context: Context) -> None:

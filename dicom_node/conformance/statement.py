@@ -1,0 +1,95 @@
+"""The statement: prose with tables in their places."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from importlib import resources
+
+from dicom_node import __version__
+from dicom_node.conformance import objects, wire
+from dicom_node.dimse.entity import (
+    APPLICATION_CONTEXT_NAME,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+)
+from dicom_node.results.templates import Template
+from dicom_node.settings import Remote, Settings
+
+_PLACE = re.compile(r"\{\{([\w-]+)\}\}")
+
+
+def statement(settings: Settings, remotes: Mapping[str, Remote], template: Template) -> str:
+    """Return the conformance statement of a node with this configuration, as Markdown."""
+    text = resources.files("dicom_node.conformance").joinpath("statement.md").read_text("utf-8")
+    parts = _parts(settings, remotes, template)
+    return _PLACE.sub(lambda match: parts[match[1]](), text)
+
+
+def _parts(
+    settings: Settings, remotes: Mapping[str, Remote], template: Template
+) -> Mapping[str, Callable[[], str]]:
+    node, delivery = settings.node, settings.delivery
+    values = {
+        "version": __version__,
+        "ae-title": node.ae_title,
+        "host": node.host,
+        "port": str(node.port),
+        "max-associations": str(node.max_associations),
+        "max-associations-per-address": str(node.max_associations_per_address),
+        "max-pdu": str(node.max_pdu_bytes),
+        "max-object": str(node.max_object_bytes),
+        "application-context": APPLICATION_CONTEXT_NAME,
+        "implementation-class": IMPLEMENTATION_CLASS_UID,
+        "implementation-version": IMPLEMENTATION_VERSION_NAME,
+        "connect-seconds": f"{delivery.connect_timeout_seconds:g}",
+        "answer-seconds": f"{delivery.answer_timeout_seconds:g}",
+        "first-seconds": f"{delivery.retry_first_seconds:g}",
+        "longest-seconds": f"{delivery.retry_longest_seconds:g}",
+        "keep-hours": f"{delivery.keep_hours:g}",
+        "called": _called(settings),
+        "unknown": _unknown(settings),
+        "tls": "TLS is in use." if settings.tls else "TLS is not configured.",
+        "remotes": _remotes(remotes),
+        "overview": wire.overview(),
+        "accepted": wire.accepted(),
+        "transfer-syntaxes": wire.transfer_syntaxes(),
+        "proposed": wire.proposed(),
+        "answered": wire.answered(),
+        "understood": wire.understood(),
+    }
+    made: dict[str, Callable[[], str]] = {
+        name: lambda text=value: text  # type: ignore[misc]
+        for name, value in values.items()
+    }
+    return made | {
+        "attributes": lambda: objects.attributes(template),
+        "copied": objects.copied,
+        "used": objects.used,
+        "concepts": lambda: objects.concepts(template),
+    }
+
+
+def _called(settings: Settings) -> str:
+    if settings.admission.check_called_ae_title:
+        return "must be the node's own, else 1, 1, 7 (called AE title not recognised)"
+    return "is not checked"
+
+
+def _unknown(settings: Settings) -> str:
+    if settings.admission.unknown_ae == "reject":
+        return "rejected with 1, 1, 3 (calling AE title not recognised)"
+    return "accepted; its films are stored and analysed, results go nowhere"
+
+
+def _remotes(remotes: Mapping[str, Remote]) -> str:
+    if not remotes:
+        return "No remote AE is configured: every association is rejected."
+    head = ("AE title", "address", "may send", "results to", "objects", "SR classes in order")
+    rows = [
+        (remote.ae_title, f"{remote.host}:{remote.port}" if remote.host else "-",
+         "yes" if remote.may_send else "no", ", ".join(remote.destinations),
+         ", ".join(remote.wanted_objects), ", ".join(remote.wanted_sr_classes))
+        for remote in remotes.values()
+    ]  # fmt: skip
+    return wire.table(head, rows)

@@ -1,0 +1,60 @@
+"""Whose film it is: what a case list shows and is searched by. Never logged, never in a file name.
+
+Kept apart from `header.py`, whose values may be logged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from pydicom import Dataset
+
+from dicom_node.imaging.header import parsing, read_attributes
+
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Patient and study as the film names them, decoded, as text; "" where absent.
+
+    ``patient_name``: the parts of the first group with a caret between them (PS3.5 6.2.1), then the
+    other groups after a "="; ``study_date``: eight digits, else "".
+    """
+
+    patient_name: str = field(default="", repr=False)
+    patient_id: str = field(default="", repr=False)
+    patient_birth_date: str = field(default="", repr=False)
+    patient_sex: str = field(default="", repr=False)
+    accession_number: str = field(default="", repr=False)
+    study_date: str = ""
+    study_description: str = field(default="", repr=False)
+
+
+_KEYWORDS = {
+    "patient_name": "PatientName",
+    "patient_id": "PatientID",
+    "patient_birth_date": "PatientBirthDate",
+    "patient_sex": "PatientSex",
+    "accession_number": "AccessionNumber",
+    "study_date": "StudyDate",
+    "study_description": "StudyDescription",
+}
+
+
+def identity_of(dataset: Dataset) -> Identity:
+    """Return whose film a data set is. Raises `HeaderUnreadable` where it cannot be parsed."""
+    with parsing():
+        said = {
+            each.name: str(dataset.get(_KEYWORDS[each.name]) or "").strip()[:_LONGEST]
+            for each in fields(Identity)
+        }
+    date = said["study_date"]
+    said["study_date"] = date if len(date) == 8 and date.isdigit() else ""
+    return Identity(**said)
+
+
+def read_identity(source: Path | bytes) -> Identity:
+    """Return whose film a stored file is. Raises what `header.read_header` raises."""
+    return identity_of(read_attributes(source))

@@ -1,0 +1,197 @@
+"""The report of a study as an Encapsulated PDF (PS3.3 A.45.1): to print, mail, or file.
+
+The same words as the Structured Report and the capture's panel, from the same template.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import matplotlib
+from PIL import Image
+from pydicom import Dataset
+from pydicom.uid import EncapsulatedPDFStorage
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.platypus import Flowable, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table
+from reportlab.platypus import Image as Picture
+
+from dicom_node.findings import Score
+from dicom_node.results.films import AnalysedFilm, Context, taken_at
+from dicom_node.results.modules import code_item, copy_identity, set_equipment, set_times
+from dicom_node.results.picture import draw
+from dicom_node.results.regions import places_of
+from dicom_node.results.wording import course, ordered, quality, wording_of
+
+SERIES_OFFSET = 5
+_DESCRIPTION = "AI CXR PDF - RESEARCH USE ONLY"
+_PLAIN, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
+_PICTURE_WIDTH = 150 * mm
+_PICTURE_PIXELS = 1100
+_JPEG_QUALITY = 85
+_GREY = colors.HexColor("#555555")
+
+
+def document(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Dataset:
+    """Return the report on the analysed films of one study as a data set."""
+    source, result = films[0].dataset, Dataset()
+    copy_identity(source, result)
+    set_times(source, result, context.analysed_at)
+    set_equipment(source, result, context.cards(films), context.node_ae_title)
+    result.SOPClassUID = EncapsulatedPDFStorage
+    result.SOPInstanceUID = uid
+    result.Modality = "DOC"
+    result.SeriesInstanceUID = context.series_uid(source, "document")
+    result.SeriesNumber = context.series_number_base + SERIES_OFFSET
+    result.SeriesDescription = _DESCRIPTION
+    result.InstanceNumber = context.revision
+    result.ConversionType = "WSD"
+    result.AcquisitionDateTime = ""
+    # Patient and study stand on the page, as on any report that is printed.
+    result.BurnedInAnnotation = "YES"
+    result.DocumentTitle = "AI chest radiograph report - research use only"
+    result.ConceptNameCodeSequence = [code_item("18748-4", "LN", "Diagnostic imaging study")]
+    result.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    data = pdf(films, context)
+    result.EncapsulatedDocumentLength = len(data)
+    result.EncapsulatedDocument = data + b"\0" * (len(data) % 2)
+    return result
+
+
+def pdf(films: Sequence[AnalysedFilm], context: Context) -> bytes:
+    """Return the report as a PDF, A4, the same bytes for the same input."""
+    _fonts()
+    buffer = io.BytesIO()
+    page = SimpleDocTemplate(
+        buffer, pagesize=A4, invariant=1, leftMargin=20 * mm, rightMargin=20 * mm,
+        topMargin=18 * mm, bottomMargin=22 * mm, title="AI chest radiograph report",
+        author="dicom-node",
+    )  # fmt: skip
+
+    def footer(canvas: Any, _page: Any) -> None:
+        canvas.setFont(_BOLD, 8)
+        canvas.drawCentredString(A4[0] / 2, 12 * mm, context.template.research_sentence)
+
+    story: list[Flowable] = []
+    for number, film in enumerate(films):
+        story += [PageBreak()] if number else []
+        story += _film(film, context)
+    page.build(story, onFirstPage=footer, onLaterPages=footer)
+    return buffer.getvalue()
+
+
+def _fonts() -> None:
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    for name in (_PLAIN, _BOLD):
+        pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
+
+
+def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
+    template, panel = context.template, context.template.panel
+    wording = wording_of(film, context, has_contour=bool(places_of(film).salient))
+    yield _text(panel.heading, 10, colour=_GREY)
+    yield _table(list(_who(film.dataset)))
+    yield _text(wording.headline, 15, bold=True)
+    yield from _probabilities(film, context)
+    yield from _severity(film, context)
+    for line in course(context):
+        yield _text(f"{panel.course}: {line}", 9)
+    if doubts := quality(film.findings, template):
+        yield _text(doubts, 9, bold=True)
+    yield _text(wording.explanation, 9)
+    yield Spacer(1, 3 * mm)
+    yield _picture(film, context)
+    yield Spacer(1, 3 * mm)
+    for text in (wording.basis, wording.calibration, *_cards(film, context), panel.unverified):
+        yield _text(text, 8, colour=_GREY)
+
+
+def _who(source: Dataset) -> Iterator[tuple[str, str]]:
+    """Yield the lines by which a report is filed."""
+    birth = str(source.get("PatientBirthDate") or "-")
+    name = str(source.get("PatientName") or "-").replace("^", " ").strip()
+    yield "Patient", f"{name}  ({source.get('PatientID') or '-'}),  {birth}"
+    yield "Accession Number", str(source.get("AccessionNumber") or "-")
+    described = str(source.get("StudyDescription") or "")
+    yield "Study", f"{taken_at(source) or '-'}  {described}".strip()
+
+
+def _probabilities(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
+    detection, template = film.findings.finding, context.template
+    assert detection is not None
+    yield _table(
+        [
+            (template.classes[name].wording, f"{template.percent(detection.probabilities[name])} %")
+            for name in ordered(detection, template)
+        ]
+    )
+
+
+def _severity(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
+    findings, words = film.findings, context.template.severity
+    rows = [(words.scores[name].wording, _score(score, context))
+            for name, score in findings.scores.items()]  # fmt: skip
+    if (airspace := findings.airspace) is not None:
+        level = words.levels[airspace.level].meaning
+        rows.append(
+            (
+                words.airspace.wording,
+                f"{level} ({context.template.percent(airspace.probability)} %)",
+            )
+        )
+        zones = (f"{words.zone.named(z)} {words.shown(v)}" for z, v in airspace.zones.items())
+        rows.append((context.template.panel.zones, ", ".join(zones)))
+    if rows:
+        yield _text(context.template.panel.severity, 9, colour=_GREY)
+        yield _table(rows)
+
+
+def _score(score: Score, context: Context) -> str:
+    shown = context.template.severity.shown
+    if score.low is None or score.high is None:
+        return shown(score.value)
+    return f"{shown(score.value)}  ({shown(score.low)}\N{EN DASH}{shown(score.high)})"
+
+
+def _cards(film: AnalysedFilm, context: Context) -> Iterator[str]:
+    words = context.template.panel
+    for card in context.cards([film]):
+        digest = card.weights.removeprefix("sha256:")[:8]
+        yield words.network.format(network=card.title, version=card.version, digest=digest)
+    yield context.detector(film).intended_use
+
+
+def _picture(film: AnalysedFilm, context: Context) -> Flowable:
+    picture = Image.fromarray(draw(film, context))
+    height = round(_PICTURE_PIXELS * picture.height / picture.width)
+    buffer = io.BytesIO()
+    smaller = picture.resize((_PICTURE_PIXELS, height), Image.Resampling.LANCZOS)
+    smaller.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    buffer.seek(0)
+    shown = _PICTURE_WIDTH * picture.height / picture.width
+    return Picture(buffer, width=_PICTURE_WIDTH, height=shown)
+
+
+def _text(text: str, size: int, *, bold: bool = False, colour: Any = colors.black) -> Flowable:
+    style = ParagraphStyle(
+        "text", fontName=_BOLD if bold else _PLAIN, fontSize=size, leading=size * 1.35,
+        textColor=colour, spaceAfter=size * 0.35,
+    )  # fmt: skip
+    return Paragraph(escape(text), style)
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> Flowable:
+    cells = [[_text(label, 9), _text(value, 9, bold=True)] for label, value in rows]
+    table = Table(cells, colWidths=[65 * mm, 105 * mm], hAlign="LEFT")
+    table.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (0, -1), 0),
+                    ("TOPPADDING", (0, 0), (-1, -1), 0.5), ("BOTTOMPADDING", (0, 0), (-1, -1), 0.5),
+                    ])  # fmt: skip
+    return table

@@ -1,0 +1,165 @@
+"""Key Object Selection (PS3.3 A.35.4, TID 2010): which films matter, and which results do not.
+
+A rejection note takes back results of ours by the same object (IHE RAD, Imaging Object Change
+Management).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import highdicom as hd
+from highdicom.sr import CodedConcept
+from pydicom import Dataset
+from pydicom.uid import SecondaryCaptureImageStorage, SegmentationStorage
+
+from dicom_node import __version__
+from dicom_node.results.cards import NetworkCard
+from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.modules import (
+    MANUFACTURER,
+    MODEL_NAME,
+    copy_identity,
+    evidence_of,
+    requests_of,
+    set_equipment,
+    set_times,
+)
+from dicom_node.results.wording import headline
+from dicom_node.uids import derived_uid
+
+SERIES_OFFSET = 6
+_DESCRIPTION = "AI CXR key images - RESEARCH USE ONLY"
+_IMAGES = (SecondaryCaptureImageStorage, SegmentationStorage)
+_REJECTION = "AI CXR rejection note"
+_OF_INTEREST = CodedConcept("113000", "DCM", "Of Interest")
+
+RejectionReason = Literal["quality", "patient-safety"]
+REASONS: dict[RejectionReason, CodedConcept] = {
+    "quality": CodedConcept("113001", "DCM", "Rejected for Quality Reasons"),
+    "patient-safety": CodedConcept("113037", "DCM", "Rejected for Patient Safety Reasons"),
+}
+"""Document titles of rejection notes (PS3.16 CID 7010)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A result object that is taken back."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectionNote:
+    """Circumstances of a rejection note. ``moment``: aware, when it was decided."""
+
+    reason: RejectionReason
+    node_ae_title: str
+    series_number_base: int
+    moment: datetime
+
+
+def is_of_interest(film: AnalysedFilm) -> bool:
+    """Whether a film has a finding other than normal."""
+    finding = film.findings.finding
+    return finding is not None and not finding.abstained and finding.finding_class != "normal"
+
+
+def key_objects(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Dataset:
+    """Return the selection of the films of one study that have a finding; there must be one."""
+    chosen = [film for film in films if is_of_interest(film)]
+    first = films[0].dataset
+    said = [headline(film.findings.finding, context.template) for film in chosen
+            if film.findings.finding is not None]  # fmt: skip
+    described = f"{'; '.join(said)}. {context.template.research_sentence}"
+    evidence = [_image(evidence_of(film.dataset)) for film in chosen]
+    document = _document(evidence, (_OF_INTEREST, described), uid, first, context.node_ae_title)
+    document.SeriesInstanceUID = context.series_uid(first, "key-objects")
+    document.SeriesNumber = context.series_number_base + SERIES_OFFSET
+    document.SeriesDescription = _DESCRIPTION
+    document.InstanceNumber = context.revision
+    _finish(document, first, context.analysed_at, (context.node_ae_title, context.cards(films)))
+    return document
+
+
+def rejection_note(
+    source: Dataset, rejected: Sequence[Rejected], note: RejectionNote, uid: str
+) -> Dataset:
+    """Return the note that takes back ``rejected``, results on ``source`` and its study."""
+    evidence = [_evidence(source, item) for item in rejected]
+    title = REASONS[note.reason]
+    document = _document(evidence, (title, title.meaning), uid, source, note.node_ae_title)
+    document.SeriesInstanceUID = derived_uid(
+        "series", str(source.StudyInstanceUID), "rejection", note.node_ae_title
+    )
+    document.SeriesNumber = note.series_number_base + SERIES_OFFSET + 1
+    document.SeriesDescription = _REJECTION
+    document.InstanceNumber = 1
+    _finish(document, source, note.moment, (note.node_ae_title, ()))
+    return document
+
+
+def _document(
+    evidence: Sequence[Dataset],
+    said: tuple[CodedConcept, str],
+    uid: str,
+    source: Dataset,
+    node_ae_title: str,
+) -> Dataset:
+    title, description = said
+    device = hd.sr.DeviceObserverIdentifyingAttributes(
+        uid=derived_uid("device", node_ae_title),
+        name=node_ae_title,
+        manufacturer_name=MANUFACTURER,
+        model_name=f"{MODEL_NAME} {__version__}",
+    )
+    content = hd.ko.KeyObjectSelection(
+        document_title=title,
+        referenced_objects=evidence,
+        observer_device_context=hd.sr.ObserverContext(
+            observer_type=CodedConcept("121007", "DCM", "Device"),
+            observer_identifying_attributes=device,
+        ),
+        description=description,
+    )
+    document: Dataset = hd.ko.KeyObjectSelectionDocument(
+        evidence=evidence,
+        content=content,
+        series_instance_uid=derived_uid("placeholder"),
+        series_number=1,
+        sop_instance_uid=uid,
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        requested_procedures=requests_of(source) or None,
+    )
+    document.ContinuityOfContent = "SEPARATE"
+    return document
+
+
+def _finish(
+    document: Dataset,
+    source: Dataset,
+    moment: datetime,
+    by: tuple[str, Sequence[NetworkCard]],
+) -> None:
+    copy_identity(source, document)
+    set_times(source, document, moment)
+    set_equipment(source, document, by[1], by[0])
+
+
+def _evidence(source: Dataset, item: Rejected) -> Dataset:
+    evidence = evidence_of(source)
+    evidence.SOPClassUID, evidence.SOPInstanceUID = item.sop_class_uid, item.sop_instance_uid
+    evidence.SeriesInstanceUID = item.series_instance_uid
+    return _image(evidence) if item.sop_class_uid in _IMAGES else evidence
+
+
+def _image(evidence: Dataset) -> Dataset:
+    # highdicom takes what has a matrix for an image, and refers to it as one; the size is not used.
+    evidence.Rows = evidence.Columns = 1
+    return evidence

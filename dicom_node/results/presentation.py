@@ -1,0 +1,147 @@
+"""The contours of a film as a Grayscale Softcopy Presentation State (PS3.3 A.33.1).
+
+For viewers that draw them over the film itself. The reader's window is never set: there is no
+Softcopy VOI LUT. Modality LUT and polarity are the film's own, since a presentation state replaces
+what the film says of them (PS3.4 N.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
+
+from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.modules import copy_identity, set_equipment, set_times
+from dicom_node.results.regions import Places, Polygon, places_of, simplified
+from dicom_node.results.wording import wording_of
+
+SERIES_OFFSET = 3
+LAYER = "AI_FINDINGS"
+_DESCRIPTION = "AI CXR contours - RESEARCH USE ONLY"
+_MODALITY_LUT = ("ModalityLUTSequence", "RescaleIntercept", "RescaleSlope", "RescaleType")
+
+
+def presentation(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dataset:
+    """Return the presentation state of one analysed film.
+
+    What stood out for the finding, both lungs and the zones as polylines in pixels of the stored
+    matrix; the headline and the scores as text.
+    """
+    source, document = film.dataset, Dataset()
+    copy_identity(source, document)
+    set_times(source, document, context.analysed_at)
+    set_equipment(source, document, context.cards([film]), context.node_ae_title)
+    document.SOPClassUID = GrayscaleSoftcopyPresentationStateStorage
+    document.SOPInstanceUID = uid
+    document.Modality = "PR"
+    document.SeriesInstanceUID = context.series_uid(source, "presentation")
+    document.SeriesNumber = context.series_number_base + SERIES_OFFSET
+    document.SeriesDescription = _DESCRIPTION
+    document.BodyPartExamined = "CHEST"
+    document.InstanceNumber = number
+    _named(document, context)
+    _film(source, document)
+    _drawn(film, context, document)
+    return document
+
+
+def _named(document: Dataset, context: Context) -> None:
+    document.ContentLabel = LAYER
+    document.ContentDescription = _DESCRIPTION
+    document.ContentCreatorName = ""
+    document.PresentationCreationDate = document.ContentDate
+    document.PresentationCreationTime = document.ContentTime
+    document.ImageComments = context.template.research_sentence
+
+
+def _film(source: Dataset, document: Dataset) -> None:
+    """Refer to the film and show all of it, in its own polarity."""
+    series = Dataset()
+    series.SeriesInstanceUID = source.SeriesInstanceUID
+    series.ReferencedImageSequence = [_reference(source)]
+    document.ReferencedSeriesSequence = [series]
+    area = Dataset()
+    area.ReferencedImageSequence = [_reference(source)]
+    area.DisplayedAreaTopLeftHandCorner = [1, 1]
+    area.DisplayedAreaBottomRightHandCorner = [int(source.Columns), int(source.Rows)]
+    area.PresentationSizeMode = "SCALE TO FIT"
+    area.PresentationPixelAspectRatio = _aspect(source)
+    document.DisplayedAreaSelectionSequence = [area]
+    for keyword in _MODALITY_LUT:
+        if keyword in source:
+            document[keyword] = source[keyword]
+    inverse = source.get("PhotometricInterpretation") == "MONOCHROME1"
+    document.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
+
+
+def _aspect(source: Dataset) -> list[int]:
+    # Vertical\horizontal; some makers send one number, which then says nothing (PS3.3 C.7.6.3.1.7).
+    given = source.get("PixelAspectRatio")
+    told = isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 2
+    return [int(part) for part in given] if told else [1, 1]
+
+
+def _reference(source: Dataset) -> Dataset:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = source.SOPClassUID
+    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    return reference
+
+
+def _drawn(film: AnalysedFilm, context: Context, document: Dataset) -> None:
+    source, places = film.dataset, places_of(film)
+    layer = Dataset()
+    layer.GraphicLayer, layer.GraphicLayerOrder = LAYER, 1
+    layer.GraphicLayerDescription = _DESCRIPTION
+    document.GraphicLayerSequence = [layer]
+    annotation = Dataset()
+    annotation.ReferencedImageSequence = [_reference(source)]
+    annotation.GraphicLayer = LAYER
+    annotation.GraphicObjectSequence = [_line(line, source) for line in _lines(places)]
+    annotation.TextObjectSequence = [_text(film, places, context)]
+    if not annotation.GraphicObjectSequence:
+        del annotation.GraphicObjectSequence
+    document.GraphicAnnotationSequence = [annotation]
+
+
+def _lines(places: Places) -> Iterator[Polygon]:
+    yield from (simplified(line) for line in places.salient)
+    yield from places.lungs.values()
+    yield from places.zones.values()
+
+
+def _line(line: Polygon, source: Dataset) -> Dataset:
+    # PIXEL units count from the corner of the first pixel, as our places do (PS3.3 C.10.5.1.2).
+    points = np.clip(line, 0, (int(source.Columns), int(source.Rows)))
+    graphic = Dataset()
+    graphic.GraphicAnnotationUnits = "PIXEL"
+    graphic.GraphicDimensions = 2
+    graphic.NumberOfGraphicPoints = len(points)
+    graphic.GraphicData = [float(np.float32(value)) for value in points.ravel()]
+    graphic.GraphicType = "POLYLINE"
+    graphic.GraphicFilled = "N"
+    return graphic
+
+
+def _text(film: AnalysedFilm, places: Places, context: Context) -> Dataset:
+    text = Dataset()
+    text.BoundingBoxAnnotationUnits = "DISPLAY"
+    text.BoundingBoxTopLeftHandCorner = [0.02, 0.90]
+    text.BoundingBoxBottomRightHandCorner = [0.98, 0.99]
+    text.BoundingBoxTextHorizontalJustification = "LEFT"
+    text.UnformattedTextValue = "\r\n".join(_said(film, places, context))[:1024]
+    return text
+
+
+def _said(film: AnalysedFilm, places: Places, context: Context) -> Sequence[str]:
+    words = context.template.severity
+    scores = [
+        f"{words.scores[name].wording}: {words.shown(score.value)}"
+        for name, score in film.findings.scores.items()
+    ]
+    headline = wording_of(film, context, has_contour=bool(places.salient)).headline
+    lines = [headline, ", ".join(scores), context.template.research_sentence]
+    return [line for line in lines if line]

@@ -1,0 +1,198 @@
+"""Segmentations of a film: its lungs (binary), and where the network looked (fractional).
+
+PS3.3 A.51. Each has the film's own matrix, so that whoever lays it over the film needs no geometry
+(projection radiographs have no frame of reference). Results leave uncompressed: only the heat of
+the network that named the finding is one, a byte a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+from highdicom.sr import CodedConcept
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicom_node import __version__
+from dicom_node.findings import Region, SaliencyMap
+from dicom_node.imaging.geometry import heat_on_film
+from dicom_node.imaging.header import header_of
+from dicom_node.imaging.orientation import is_mirrored
+from dicom_node.results.cards import NetworkCard
+from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.modules import (
+    MANUFACTURER,
+    MODEL_NAME,
+    copy_identity,
+    evidence_of,
+    set_equipment,
+    set_times,
+)
+from dicom_node.uids import derived_uid
+
+SERIES_OFFSET, SALIENCY_SERIES_OFFSET = 4, 8
+"""A series each: viewers show one segmentation of a series."""
+
+_LUNGS = "AI CXR lungs - RESEARCH USE ONLY"
+_SALIENCY = "AI CXR saliency - RESEARCH USE ONLY"
+_FAMILY = CodedConcept("123110", "DCM", "Artificial Intelligence")
+_ANATOMY = CodedConcept("91723000", "SCT", "Anatomical structure")
+_LUNG = CodedConcept("39607008", "SCT", "Lung")
+_FUNCTIONAL = CodedConcept("49755003", "SCT", "Morphologically abnormal structure")
+_OPACITY = CodedConcept("112001", "DCM", "Opacity")
+_SIDES = {
+    "right": CodedConcept("24028007", "SCT", "Right"),
+    "left": CodedConcept("7771000", "SCT", "Left"),
+}
+_SERIES = {
+    "BINARY": ("segmentation", SERIES_OFFSET),
+    "FRACTIONAL": ("saliency", SALIENCY_SERIES_OFFSET),
+}
+_COPIED = (
+    "Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "PatientOrientation",
+    "PhotometricInterpretation",
+)  # fmt: skip
+
+
+def lung_segmentation(
+    film: AnalysedFilm, context: Context, uid: str, number: int
+) -> Dataset | None:
+    """Return the lungs of a film, a segment each side; None where none were found."""
+    if film.lungs is None or not film.lungs.mask.any():
+        return None
+    card = context.card(film, film.lungs.network)
+    masks = {side: mask for side, mask in _sides(film).items() if mask.any()}
+    described = [
+        _segment(place, f"{_SIDES[side].meaning} lung", (_ANATOMY, _LUNG), card,
+                 ("lung", side, film), _SIDES[side])
+        for place, side in enumerate(masks, 1)
+    ]  # fmt: skip
+    pixels = np.stack(list(masks.values()), axis=-1)[None]
+    return _document(film, context, (uid, number, _LUNGS), (pixels, described, "BINARY"))
+
+
+def saliency_segmentation(
+    film: AnalysedFilm, context: Context, uid: str, number: int
+) -> Dataset | None:
+    """Return where the network of the finding looked; None where nothing stood out."""
+    maps = [heat for heat in film.saliency[:1] if heat.heat.max() > 0]
+    if not maps:
+        return None
+    rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
+    described = [
+        _segment(place, f"Saliency: {card.title}"[:64], (_FUNCTIONAL, _OPACITY), card,
+                 ("saliency", heat.network, film), None)
+        for place, heat in enumerate(maps, 1)
+        for card in (context.card(film, heat.network),)
+    ]  # fmt: skip
+    pixels = np.stack([heat_on_film(heat, rows, columns) for heat in maps], axis=-1)[None]
+    return _document(film, context, (uid, number, _SALIENCY), (pixels, described, "FRACTIONAL"))
+
+
+def _sides(film: AnalysedFilm) -> dict[str, Any]:
+    """Return the lungs on the film's matrix, bool (rows, columns), by the patient's side."""
+    assert film.lungs is not None
+    rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
+    mask = film.lungs.mask.astype(np.float32)
+    whole = SaliencyMap(film.lungs.network, "", mask, Region(0, 0, rows, columns))
+    lungs = heat_on_film(whole, rows, columns) > 0.5
+    # As everywhere: the middle of what the network saw divides the lungs.
+    seen = film.saliency[0].region if film.saliency else whole.region
+    middle = round((seen.left + seen.right) / 2)
+    at_left = np.zeros_like(lungs)
+    at_left[:, :middle] = True
+    right = at_left != is_mirrored(header_of(film.dataset))
+    return {"right": lungs & right, "left": lungs & ~right}
+
+
+def _segment(
+    number: int,
+    label: str,
+    codes: tuple[CodedConcept, CodedConcept],
+    card: NetworkCard,
+    of: tuple[str, str, AnalysedFilm],
+    side: CodedConcept | None,
+) -> hd.seg.SegmentDescription:
+    what, which, film = of
+    category, kind = codes
+    segment = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=label,
+        segmented_property_category=category,
+        segmented_property_type=kind,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=card.title[:64], family=_FAMILY, version=card.version,
+            parameters={"weights": card.weights},
+        ),
+        tracking_uid=derived_uid("tracking", film.dataset.SOPInstanceUID, what, which),
+        tracking_id=label,
+    )  # fmt: skip
+    if side is not None:
+        segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
+            side
+        ]
+    return segment
+
+
+def _document(
+    film: AnalysedFilm,
+    context: Context,
+    named: tuple[str, int, str],
+    content: tuple[Any, Sequence[hd.seg.SegmentDescription], str],
+) -> Dataset:
+    source, (uid, number, description), (pixels, segments, kind) = film.dataset, named, content
+    document: Dataset = hd.seg.Segmentation(
+        source_images=[_source(source)],
+        pixel_array=pixels,
+        segmentation_type=kind,
+        segment_descriptions=segments,
+        series_instance_uid=context.series_uid(source, _SERIES[kind][0]),
+        series_number=context.series_number_base + _SERIES[kind][1],
+        sop_instance_uid=uid,
+        instance_number=number,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=__version__,
+        device_serial_number=context.node_ae_title,
+        content_label="AI_LUNGS" if kind == "BINARY" else "AI_SALIENCY",
+        content_description=description,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        omit_empty_frames=False,
+    )
+    copy_identity(source, document)
+    set_times(source, document, context.analysed_at)
+    set_equipment(source, document, context.cards([film]), context.node_ae_title)
+    document.SeriesDescription = description
+    document.BodyPartExamined = "CHEST"
+    document.ImageComments = context.template.research_sentence
+    _mend(source, document)
+    return document
+
+
+def _source(source: Dataset) -> Dataset:
+    """Return what highdicom needs of the film, without its patient and without false spacing."""
+    plain = evidence_of(source)
+    for keyword in _COPIED:
+        value = source.get(keyword)
+        if value in (None, "") or (keyword.endswith("Spacing") and min(map(float, value)) <= 0):
+            continue
+        plain[keyword] = source[keyword]
+    return plain
+
+
+def _mend(source: Dataset, document: Dataset) -> None:
+    """Add what the IOD wants of an image without a frame of reference (PS3.3 C.7.6.1)."""
+    document.PatientOrientation = source.get("PatientOrientation") or ""
+    # highdicom's is random: the same segmentation must be the same bytes.
+    dimensions = derived_uid("dimensions", document.SOPInstanceUID)
+    for item in (*document.DimensionOrganizationSequence, *document.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimensions
+    if str(source.get("LossyImageCompression") or "") == "01":
+        document.LossyImageCompression = "01"
+        for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+            if source.get(keyword):
+                document[keyword] = source[keyword]

@@ -1,0 +1,271 @@
+"""The parts of a report template: codes and words, each checked where it stands."""
+
+from __future__ import annotations
+
+import string
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from dicom_node.findings import QUALITY, SCORES
+
+LONG_STRING = 64
+"""Characters in a Long String (PS3.5 section 6.2): code meanings and Series Descriptions."""
+
+
+def _printable(text: str) -> str:
+    odd = next((character for character in text if not character.isprintable()), None)
+    if odd is not None:
+        raise ValueError(f"{odd!r} is a control character")
+    return text
+
+
+def words(*names: str) -> AfterValidator:
+    """Return a check that a text has no placeholder but ``names``, and no format of its own."""
+
+    def check(text: str) -> str:
+        try:
+            parts = list(string.Formatter().parse(text))
+        except ValueError as error:
+            raise ValueError(f"{error}; write {{{{ for a brace") from error
+        for _, name, form, conversion in parts:
+            if name is not None and (name not in names or form or conversion):
+                known = ", ".join(f"{{{each}}}" for each in names) or "none"
+                raise ValueError(f"placeholder {{{name}}} is not known here; there are: {known}")
+        return text
+
+    return AfterValidator(check)
+
+
+Words = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+Short = Annotated[str, Field(min_length=1, max_length=LONG_STRING - 12), AfterValidator(_printable)]
+"""A tracking identifier: ", film 12" may follow."""
+
+Label = Annotated[str, Field(min_length=1, max_length=LONG_STRING), AfterValidator(_printable)]
+Plain = Annotated[str, Field(min_length=1), words()]
+
+
+class Part(BaseModel):
+    """A table of the template: nothing in it that is not known here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Code(Part):
+    """A coded concept: Code Value, Coding Scheme Designator, Code Meaning (PS3.3 section 8)."""
+
+    value: Words
+    scheme: str = Field(min_length=1, max_length=16, pattern=r"^[A-Z0-9_]+$")
+    meaning: Label
+
+
+class Grade(Part):
+    """The words for a probability of ``at_least`` so much, in [0, 1]."""
+
+    at_least: float = Field(ge=0.0, le=1.0)
+    words: Words
+
+
+Headline = Annotated[Words, words("finding", "probability", "threshold", "grade")]
+
+
+class Impression(Part):
+    """The first group of the report."""
+
+    tracking: str = Field(min_length=1, max_length=LONG_STRING - 12)
+    headline: Headline
+    headline_uncalibrated: Annotated[Words, words("finding", "probability", "threshold")]
+    abstained: Annotated[Words, words("threshold")]
+    doubtful: Annotated[Words, words("headline")]
+    abstained_finding: Code
+    basis: Annotated[Words, words("network", "version", "digest", "threshold")]
+    calibrated: Annotated[Words, words()]
+    uncalibrated: Annotated[Words, words()]
+    grades: tuple[Grade, ...] = Field(min_length=1)
+
+    @field_validator("grades")
+    @classmethod
+    def _descending_to_zero(cls, grades: tuple[Grade, ...]) -> tuple[Grade, ...]:
+        steps = [grade.at_least for grade in grades]
+        if steps != sorted(set(steps), reverse=True) or steps[-1] != 0.0:
+            raise ValueError("at_least must fall from grade to grade and end with 0.0")
+        return grades
+
+
+class Measurements(Part):
+    """Concept names of the measurements."""
+
+    certainty: Code
+    score: Code
+    change_when_hidden: Code
+    saliency_in_lungs: Code
+
+
+class Texts(Part):
+    """Concept names of the sentences."""
+
+    headline: Code
+    basis: Code
+    explanation: Code
+    comment: Code
+
+
+class FindingClass(Part):
+    """How one class of the detection network is named and coded."""
+
+    wording: Short
+    finding: Code
+    comment: Annotated[Words, words()]
+
+
+class EvidenceText(Part):
+    """How the explanation is described."""
+
+    sentence: Annotated[Words, words("finding", "change")]
+    weak: Annotated[Words, words("finding")]
+    weak_below: float = Field(ge=0.0, le=1.0)
+    inside: Annotated[Words, words("inside")]
+    elsewhere: Annotated[Words, words("inside")]
+    lungs_below: float = Field(ge=0.0, le=1.0)
+    missing: Annotated[Words, words()]
+
+
+class Graded(Part):
+    """How one kind of severity is named, coded and commented.
+
+    ``checked``: what falls, in points, when that which weighed most is hidden.
+    """
+
+    wording: Short
+    checked: Annotated[Words, words()]
+    concept: Code
+    comment: Annotated[Words, words()]
+
+
+class LungText(Part):
+    """How each lung's part of a score is named."""
+
+    wording: Annotated[str, Field(max_length=LONG_STRING - 12), words("score", "side")]
+    right: Label
+    left: Label
+    comment: Annotated[Words, words()]
+
+
+class ZoneText(Part):
+    """How the six zones are named and their scores coded."""
+
+    concept: Code
+    right_upper: Label
+    right_middle: Label
+    right_lower: Label
+    left_upper: Label
+    left_middle: Label
+    left_lower: Label
+
+    def named(self, zone: str) -> str:
+        """Return the name of a zone, e.g. ``right_upper``."""
+        return str(getattr(self, zone))
+
+
+class Severity(Part):
+    """How severity is reported. ``decimals``: of the scores shown; ``levels``: 0, 1, 2."""
+
+    finding: Code
+    decimals: int = Field(ge=0, le=3)
+    low: Code
+    high: Code
+    scores: dict[str, Graded]
+    airspace: Graded
+    levels: tuple[Code, Code, Code]
+    evidence: Annotated[Words, words("checked", "change")]
+    evidence_weak: Annotated[Words, words("checked")]
+    lung: LungText
+    zone: ZoneText
+
+    @field_validator("scores")
+    @classmethod
+    def _each_score(cls, scores: dict[str, Graded]) -> dict[str, Graded]:
+        if set(scores) != set(SCORES):
+            raise ValueError(f"there must be exactly the scores {', '.join(SCORES)}")
+        return scores
+
+    def shown(self, value: float) -> str:
+        """Return a score with the template's decimals."""
+        return f"{value:.{self.decimals}f}"
+
+
+class Status(Part):
+    """How the outcome of all algorithms together is coded (PS3.16 CID 6047)."""
+
+    concept: Code
+    with_findings: Code
+    without_findings: Code
+    none_succeeded: Code
+
+
+class QualityText(Part):
+    """How doubts about the film itself are coded and said (PS3.16 CID 6135)."""
+
+    concept: Code
+    faults: dict[str, Code]
+    comment: Annotated[Words, words("faults")]
+
+    @field_validator("faults")
+    @classmethod
+    def _each_fault(cls, faults: dict[str, Code]) -> dict[str, Code]:
+        if set(faults) != set(QUALITY):
+            raise ValueError(f"there must be exactly the faults {', '.join(QUALITY)}")
+        return faults
+
+
+class Second(Part):
+    """How the answers of further detection networks are said."""
+
+    wording: Annotated[str, Field(max_length=LONG_STRING - 12), words("network")]
+    sentence: Annotated[Words, words("headline")]
+    comment: Annotated[Words, words()]
+
+
+class Course(Part):
+    """How earlier films of the same patient are told."""
+
+    concept: Code
+    sentence: Annotated[Words, words("films")]
+    film: Annotated[Words, words("when", "finding", "probability")]
+    scores: Annotated[Words, words("geographic_extent", "opacity_extent")]
+
+
+class NotAnalysed(Part):
+    """How a film of the study that has no findings is mentioned."""
+
+    tracking: Label
+    finding: Code
+    outcome: Code
+    declined: Code
+    failed: Code
+    reason: Code
+
+
+class PanelText(Part):
+    """What stands beside the film on the overlay."""
+
+    heading: Plain
+    probabilities: Plain
+    scores: Plain
+    threshold: Annotated[str, words("threshold")]
+    severity: Plain
+    explanation: Plain
+    legend_low: Plain
+    legend_contour: Plain
+    legend_high: Plain
+    course: Plain
+    zones: Plain
+    right: Plain
+    left: Plain
+    provenance: Plain
+    taken: Annotated[str, words("when")]
+    undated: Plain
+    network: Annotated[str, words("network", "version", "digest")]
+    analysed: Annotated[str, words("when")]
+    limits: Plain
+    unverified: Plain
