@@ -42,14 +42,49 @@ def schema_of(connection: sqlite3.Connection) -> set[str]:
     return {sql for (sql,) in rows}
 
 
-def test_the_migrations_make_the_schema_that_is_written_down(path: Path) -> None:
-    opened(path).close()
+def first_release(path: Path) -> sqlite3.Connection:
+    """Make a ledger as the first release did, with a delivery that it refused."""
+    old = raw(path)
+    migrate(Database(old), _only_first())
+    old.execute("insert into studies (id, study_instance_uid, state, opened_at, changed_at)"
+                " values (1, '1.2', 'reported', '2026-01-01', '2026-01-01')")  # fmt: skip
+    old.execute(
+        "insert into deliveries (study_id, group_key, kind, destination, state, created_at,"
+        " next_attempt_at, expires_at) values (1, 'sr:1', 'sr', 'PACS', 'refused',"
+        " '2026-01-01', '2026-01-01', '2026-01-08')"
+    )
+    return old
+
+
+def _only_first() -> Migrations:
+    steps = Migrations("dicom_node")
+    steps._migrations.append(migrations._migrations[0])
+    return steps
+
+
+def test_the_first_step_makes_the_schema_that_is_written_down(path: Path) -> None:
     plain = sqlite3.connect(":memory:")
     plain.executescript(SCHEMA.read_text("utf-8"))
-    by_migrations = raw(path)
-    assert schema_of(by_migrations) == schema_of(plain)
-    by_migrations.close()
+    first = first_release(path)
+    assert schema_of(first) == schema_of(plain)
+    first.close()
     plain.close()
+
+
+def test_a_ledger_of_the_first_release_becomes_one_of_this_release(
+    path: Path, tmp_path: Path
+) -> None:
+    first_release(path).close()
+    ledger = opened(path)
+    (delivery,) = ledger.deliveries()
+    assert (delivery.destination, delivery.state) == ("PACS", "refused")
+    assert ledger.counts()["deliveries.refused"] == 1
+    ledger.close()
+    opened(tmp_path / "fresh.sqlite").close()
+    migrated, fresh = raw(path), raw(tmp_path / "fresh.sqlite")
+    assert schema_of(migrated) == schema_of(fresh)
+    migrated.close()
+    fresh.close()
 
 
 def test_opening_again_changes_nothing(path: Path) -> None:

@@ -20,6 +20,7 @@ from dicom_node.intake.rules import AdmissionRules, BodyPartRules, ViewRules
 
 OWN_MANUFACTURER = "dicom-node"
 OWN_SERIES = "AI CXR "
+OWN_RESULT = "result object of this node"
 
 _WORD = re.compile(r"[^\W\d_]+")
 _SNOMED_RT = frozenset({"SNM3", "99SDM"})
@@ -62,7 +63,7 @@ def _own(header: FilmHeader, own_instances: Container[str]) -> str | None:
         or header.series_description.startswith(OWN_SERIES)
         or header.sop_instance_uid in own_instances
     )
-    return "result object of this node" if ours else None
+    return OWN_RESULT if ours else None
 
 
 def _no_radiograph(header: FilmHeader, rules: AdmissionRules) -> str | None:

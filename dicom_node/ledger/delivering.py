@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -100,6 +101,33 @@ class Delivering(Part):
             _end(connection, row, DeliveryState.REFUSED, reason, status)
             _note_error(connection, row["destination"], reason)
 
+    def delivery_not_accepted(self, delivery_id: DeliveryId, worker: str, reason: str) -> None:
+        """Move to `refused` an object whose SOP class the AE does not accept: no error."""
+        with self._connection.transaction() as connection:
+            row = held(connection, DELIVERIES, delivery_id, worker)
+            _end(connection, row, DeliveryState.REFUSED, reason, None)
+            connection.run("update deliveries set not_accepted = 1 where id = :id", id=delivery_id)
+
+    def negotiated(
+        self, ae_title: str, accepted: Sequence[str], not_accepted: Sequence[str]
+    ) -> None:
+        """Remember which SOP classes of results an AE accepted in its last association."""
+        said = json.dumps(sorted(accepted)), json.dumps(sorted(not_accepted))
+        known = self._connection.one(
+            "select accepted, not_accepted from peers where ae_title = :ae", ae=ae_title
+        )
+        if known is not None and (known["accepted"], known["not_accepted"]) == said:
+            return
+        with self._connection.transaction() as connection:
+            connection.run(
+                """insert into peers (ae_title, accepted, not_accepted)
+                   values (:ae, :accepted, :not_accepted) on conflict do update
+                   set accepted = :accepted, not_accepted = :not_accepted""",
+                ae=ae_title,
+                accepted=said[0],
+                not_accepted=said[1],
+            )
+
     def expire_deliveries(self) -> Sequence[Delivery]:
         """Move to `expired` what was not delivered in time."""
         ended: list[Delivery] = []
@@ -123,13 +151,14 @@ class Delivering(Part):
             expires = text_of(connection.moment() + timedelta(hours=keep_hours))
             if row["state"] == DeliveryState.WAITING:
                 connection.run(
-                    "update deliveries set next_attempt_at = :now, expires_at = :expires"
-                    " where id = :id",
+                    "update deliveries set next_attempt_at = :now, expires_at = :expires,"
+                    " held = null where id = :id",
                     now=now,
                     expires=expires,
                     id=delivery_id,
                 )
-                record(connection, DELIVERIES, row, "hurried", f"by {who}")
+                what = "released" if row["held"] else "hurried"
+                record(connection, DELIVERIES, row, what, f"by {who}")
                 return
             move(
                 connection,
@@ -140,6 +169,7 @@ class Delivering(Part):
                 expires_at=expires,
                 reason=f"asked again by {who}",
             )
+            connection.run("update deliveries set not_accepted = 0 where id = :id", id=delivery_id)
 
     def drop(self, delivery_id: DeliveryId, who: str) -> None:
         """Give a waiting delivery up (it becomes `expired`, with who did it)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dicom_node.records import (
     Arrival,
@@ -41,10 +41,15 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Which alternatives of one group go to one destination, in its order of preference."""
+    """Which alternatives of one group go to one destination, in its order of preference.
+
+    ``held``: they wait for a person (``approve``), or are kept for comparison and leave only when a
+    person says so (``shadow``); None: they leave at once.
+    """
 
     destination: str
     objects: tuple[ResultObject, ...]
+    held: Literal["approve", "shadow"] | None = None
 
 
 class Ledger(Protocol):
@@ -87,8 +92,14 @@ class Ledger(Protocol):
     def declined(self, instance_id: InstanceId, worker: str, reason: str) -> None:
         """Move to `declined`."""
 
-    def admitted(self, instance_id: InstanceId, worker: str, view: str | None) -> None:
-        """Move to `admitted`."""
+    def admitted(
+        self,
+        instance_id: InstanceId,
+        worker: str,
+        view: str | None,
+        patient_key: str | None = None,
+    ) -> None:
+        """Move to `admitted`; ``patient_key``: a digest that films of one patient share."""
 
     def analysed(
         self, instance_id: InstanceId, worker: str, findings_json: str, saliency: Digest | None
@@ -132,6 +143,17 @@ class Ledger(Protocol):
         asking twice sends nothing twice.
         """
 
+    def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
+        """Return analysed films of the same patient in other studies, latest received first."""
+
+    def retracted(
+        self, study_id: StudyId, outgoing: Sequence[Outgoing], who: str, *, keep_hours: float
+    ) -> int:
+        """Take the study's results back: drop what still waits, send the rejection notes.
+
+        Returns how many rejection notes are new.
+        """
+
     def study_failed(self, study: Study, worker: str, reason: str) -> None:
         """Note why no result could be written and move to `reported` with that reason."""
 
@@ -161,6 +183,14 @@ class Ledger(Protocol):
         self, delivery_id: DeliveryId, worker: str, reason: str, status: int | None = None
     ) -> None:
         """Move to `refused`: trying again by itself would not help."""
+
+    def delivery_not_accepted(self, delivery_id: DeliveryId, worker: str, reason: str) -> None:
+        """Move to `refused` an object whose SOP class the AE does not accept: no error."""
+
+    def negotiated(
+        self, ae_title: str, accepted: Sequence[str], not_accepted: Sequence[str]
+    ) -> None:
+        """Remember which SOP classes of results an AE accepted in its last association."""
 
     def expire_deliveries(self) -> Sequence[Delivery]:
         """Move to `expired` what was not delivered in time."""

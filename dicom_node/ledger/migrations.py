@@ -25,6 +25,32 @@ def m001_first_schema(db: Database) -> None:
             db.execute(statement)
 
 
+@migrations()
+def m002_negotiation_and_patients(db: Database) -> None:
+    """Remember what each AE accepts, and which films are of the same patient (as a digest)."""
+    db.execute("alter table peers add column accepted text")
+    db.execute("alter table peers add column not_accepted text")
+    db.execute("alter table deliveries add column not_accepted integer not null default 0")
+    db.execute("alter table instances add column patient_key text")
+    db.execute(
+        "create index instances_by_patient on instances (patient_key) where patient_key is not null"
+    )
+
+
+@migrations()
+def m003_reading_room(db: Database) -> None:
+    """Add what the pages need: the case list, users, what readers said, held results."""
+    schema = resources.files("dicom_node.ledger").joinpath("reading_room.sql").read_text("utf-8")
+    for statement in schema.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+    # Older studies: their list entry is filled by `undescribed`, from the stored films.
+    db.execute(
+        """insert into cases (study_id, received_at, state)
+           select id, opened_at, state from studies"""
+    )
+
+
 def is_current(db: Database, steps: Migrations = migrations) -> bool:
     """Return whether nothing is left to do. Only reads. Raises `SchemaTooNew`."""
     known = {migration.name for migration in steps._migrations}

@@ -123,17 +123,24 @@ class Reading(Part):
         """Return what is known of each AE that ever sent or received."""
         rows = self._connection.all(
             """select peers.*, (select count(*) from deliveries where destination = ae_title
-               and state = 'waiting') as waiting from peers order by ae_title"""
+               and state = 'waiting' and held is null) as waiting from peers order by ae_title"""
         )
         return [peer_of(row) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """Return how many rows are in each state, as ``instances.received`` and so on."""
+        # What an AE has no use for is refused without being an error: told apart.
+        kinds = {
+            "instances": "state",
+            "studies": "state",
+            "deliveries": "case when not_accepted then 'not_accepted' when held is not null"
+            " and state = 'waiting' then 'held' else state end",
+        }
         return {
-            f"{table}.{row['state']}": row["number"]
-            for table in ("instances", "studies", "deliveries")
+            f"{table}.{row['sort']}": row["number"]
+            for table, kind in kinds.items()
             for row in self._connection.all(
-                f"select state, count(*) as number from {table} group by state"  # noqa: S608
+                f"select {kind} as sort, count(*) as number from {table} group by sort"  # noqa: S608
             )
         }
 
@@ -142,7 +149,8 @@ class Reading(Part):
         row = self._connection.one(
             """select (select count(*) from instances where state in ('received', 'admitted'))
                     + (select count(*) from studies where state in ('open', 'quiet'))
-                    + (select count(*) from deliveries where state = 'waiting') as number"""
+                    + (select count(*) from deliveries where state = 'waiting' and held is null)
+                    as number"""
         )
         assert row is not None
         return int(row["number"])

@@ -179,6 +179,8 @@ def _add(connection: Connection, arrival: Arrival, study: Row, *, conflict: bool
     _note_origin(connection, row, arrival)
     detail = "conflict: same SOP Instance UID, other bytes" if conflict else None
     record(connection, INSTANCES, row, "received", detail)
+    # What comes later may correct whose study it is.
+    connection.run("update cases set described = 0 where study_id = :id", id=study["id"])
     return InstanceId(instance_id)
 
 

@@ -8,20 +8,34 @@ from datetime import timedelta
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.part import Part
-from dicom_node.ledger.rows import result_of, study_of
-from dicom_node.ledger.steps import DELIVERIES, STUDIES, held, lease, move, record
-from dicom_node.records import DeliveryState, Digest, ResultObject, Study, StudyId, StudyState
+from dicom_node.ledger.rows import INSTANCE, instance_of, result_of, study_of
+from dicom_node.ledger.steps import DELIVERIES, STUDIES, held, lease, move, record, required
+from dicom_node.records import (
+    DeliveryState,
+    Digest,
+    Instance,
+    ResultObject,
+    Study,
+    StudyId,
+    StudyState,
+)
 
 MAX_ATTEMPTS = 3
+
+NEVER = "9999-12-31T00:00:00.000000+00:00"
+"""When a held delivery is due."""
 
 _PENDING = (
     "exists (select 1 from instances where study_id = studies.id"
     " and state in ('received', 'admitted'))"
 )
 
+_ROWS = ("deliveries", "results", "origins", "instances")
+
 _DONE = (
     "state = 'reported' and not exists (select 1 from deliveries where study_id = studies.id"
-    " and state not in ('sent', 'committed'))"
+    " and state not in ('sent', 'committed') and not not_accepted"
+    " and coalesce(held, '') <> 'shadow')"
 )
 
 
@@ -112,6 +126,47 @@ class Reporting(Part):
             )
             return added
 
+    def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
+        """Return analysed films of the same patient in other studies, latest received first."""
+        rows = self._connection.all(
+            f"{INSTANCE} where instances.patient_key in"  # noqa: S608
+            " (select patient_key from instances where study_id = :study"
+            " and patient_key is not null)"
+            " and instances.study_id <> :study and instances.state = 'analysed'"
+            " order by instances.received_at desc limit :limit",
+            study=study_id,
+            limit=limit,
+        )
+        return [instance_of(row) for row in rows]
+
+    def retracted(
+        self, study_id: StudyId, outgoing: Sequence[Outgoing], who: str, *, keep_hours: float
+    ) -> int:
+        """Take the study's results back: drop what still waits, send the rejection notes.
+
+        Returns how many rejection notes are new.
+        """
+        with self._connection.transaction() as connection:
+            row = required(connection, STUDIES, study_id)
+            waiting = connection.all(
+                "select * from deliveries where study_id = :id and state = 'waiting'", id=study_id
+            )
+            for delivery in waiting:
+                move(
+                    connection, DELIVERIES, delivery, DeliveryState.EXPIRED,
+                    reason=f"retracted by {who}", attempts=delivery["attempts"],
+                )  # fmt: skip
+            added = 0
+            for parcel in outgoing:
+                for item in parcel.objects:
+                    _freeze(connection, row, item, row["revision"])
+                added += _post(connection, row, parcel, keep_hours)
+            reason = f"results retracted by {who}"
+            connection.run("update studies set reason = :reason where id = :id",
+                           reason=reason, id=study_id)  # fmt: skip
+            record(connection, STUDIES, row, "retracted", reason)
+            return added
+
     def study_failed(self, study: Study, worker: str, reason: str) -> None:
         """Note why no result could be written and move to `reported` with that reason."""
         with self._connection.transaction() as connection:
@@ -143,7 +198,8 @@ class Reporting(Part):
                 return []
             digests = _digests(connection, study_id)
             record(connection, STUDIES, row, "forgotten", row["study_instance_uid"])
-            for table in ("deliveries", "results", "origins", "instances"):
+            connection.run("delete from case_words where rowid = :id", id=study_id)
+            for table in ("readings", "cases", *_ROWS):
                 connection.run(f"delete from {table} where study_id = :id", id=study_id)  # noqa: S608
             connection.run("delete from studies where id = :id", id=study_id)
             return [digest for digest in digests if not _is_named(connection, digest)]
@@ -173,17 +229,21 @@ def _freeze(connection: Connection, study: Row, item: ResultObject, revision: in
 def _post(connection: Connection, study: Row, parcel: Outgoing, keep_hours: float) -> int:
     group, kind = parcel.objects[0].group, parcel.objects[0].kind
     now = connection.now()
+    expires = text_of(connection.moment() + timedelta(hours=keep_hours))
     added = connection.run(
         """insert into deliveries (study_id, group_key, kind, destination, state,
-               created_at, next_attempt_at, expires_at)
-           values (:study, :group, :kind, :destination, 'waiting', :now, :now, :expires)
+               created_at, next_attempt_at, expires_at, held)
+           values (:study, :group, :kind, :destination, 'waiting', :now, :due, :expires, :held)
            on conflict (group_key, destination) do nothing""",
         study=study["id"],
         group=group,
         kind=str(kind),
         destination=parcel.destination,
         now=now,
-        expires=text_of(connection.moment() + timedelta(hours=keep_hours)),
+        # What is held is never due and never expires, so that nothing else has to know.
+        due=NEVER if parcel.held else now,
+        expires=NEVER if parcel.held else expires,
+        held=parcel.held,
     )
     if added:
         row = connection.one(
@@ -192,7 +252,8 @@ def _post(connection: Connection, study: Row, parcel: Outgoing, keep_hours: floa
             destination=parcel.destination,
         )
         assert row is not None
-        record(connection, DELIVERIES, row, str(DeliveryState.WAITING), parcel.destination)
+        told = parcel.destination + (f", held: {parcel.held}" if parcel.held else "")
+        record(connection, DELIVERIES, row, str(DeliveryState.WAITING), told)
     return added
 
 

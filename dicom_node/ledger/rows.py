@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -113,6 +114,7 @@ def delivery_of(row: Row, alternatives: Sequence[Row]) -> Delivery:
         status=row["status"],
         reason=row["reason"],
         pinned_sop_instance_uid=row["pinned_sop_instance_uid"],
+        held=row["held"],
         alternatives=tuple(result_of(alternative) for alternative in alternatives),
     )
 
@@ -163,4 +165,6 @@ def peer_of(row: Row) -> PeerContact:
         last_error=row["last_error"],
         last_error_at=_moment_or_none(row["last_error_at"]),
         waiting=row["waiting"],
+        accepted=tuple(json.loads(row["accepted"] or "[]")),
+        not_accepted=tuple(json.loads(row["not_accepted"] or "[]")),
     )

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from dicom_node.errors import LeaseLost, RowMissing, TransitionRefused
+from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.records import (
     DELIVERY_TRANSITIONS,
@@ -96,6 +97,7 @@ def record(connection: Connection, kind: Kind, row: Row, what: str, detail: obje
         delivery_id=row["id"] if kind is DELIVERIES else None,
         detail=None if detail is None else str(detail),
     )
+    refresh_case(connection, row["id"] if kind is STUDIES else row["study_id"])
 
 
 def lease(connection: Connection, kind: Kind, row: Row, worker: str, lease_seconds: float) -> None:

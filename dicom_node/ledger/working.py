@@ -66,9 +66,17 @@ class Working(Part):
         """Move to `declined`."""
         self._finish(instance_id, worker, InstanceState.DECLINED, reason=reason)
 
-    def admitted(self, instance_id: InstanceId, worker: str, view: str | None) -> None:
-        """Move to `admitted`."""
-        self._finish(instance_id, worker, InstanceState.ADMITTED, view=view)
+    def admitted(
+        self,
+        instance_id: InstanceId,
+        worker: str,
+        view: str | None,
+        patient_key: str | None = None,
+    ) -> None:
+        """Move to `admitted`; ``patient_key``: a digest that films of one patient share."""
+        self._finish(
+            instance_id, worker, InstanceState.ADMITTED, view=view, patient_key=patient_key
+        )
 
     def analysed(
         self, instance_id: InstanceId, worker: str, findings_json: str, saliency: Digest | None

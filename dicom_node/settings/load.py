@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
-import ssl
-import stat
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -18,7 +18,8 @@ from dicom_node import resources
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.settings.environment import Overrides, overrides
 from dicom_node.settings.faults import Fault, Places, explain, refusal, suggestion
-from dicom_node.settings.model import Remote, Settings, TlsSection
+from dicom_node.settings.files import authorities, pair, private
+from dicom_node.settings.model import OidcSection, Remote, Settings, WebSection
 from dicom_node.settings.remotes import build_table, read_remotes
 from dicom_node.settings.source import Source, parse, read_text
 
@@ -158,6 +159,15 @@ def _absolute(settings: Settings, folder: Path, data_dir: Path | None) -> Settin
     if settings.results.templates_dir is not None:
         templates = {"templates_dir": folder / settings.results.templates_dir}
         update["results"] = settings.results.model_copy(update=templates)
+    if settings.oidc is not None:
+        secret = {"client_secret": folder / settings.oidc.client_secret}
+        update["oidc"] = settings.oidc.model_copy(update=secret)
+    web = {
+        key: folder / path
+        for key in ("certificate", "key")
+        if (path := getattr(settings.web, key)) is not None
+    }
+    update["web"] = settings.web.model_copy(update=web)
     return settings.model_copy(update=update)
 
 
@@ -173,33 +183,45 @@ def _between_keys(settings: Settings, places: Places) -> Iterator[Fault]:
         remedy = f"write at most {delivery.retry_longest_seconds}"
         yield places.fault(("delivery", "retry_first_seconds"), what, remedy)
     if settings.tls is not None:
-        yield from _tls_files(settings.tls, places)
+        yield from pair(settings.tls.certificate, settings.tls.key, "tls", places)
+        yield from authorities(settings.tls.ca, ("tls", "ca"), places)
+    yield from _web(settings.web, places)
+    if settings.oidc is not None:
+        yield from _oidc(settings.oidc, places)
 
 
-def _tls_files(tls: TlsSection, places: Places) -> Iterator[Fault]:
-    files = {"certificate": tls.certificate, "key": tls.key, "ca": tls.ca}
-    broken = False
-    for key, path in files.items():
-        if not os.access(path, os.R_OK) or not path.is_file():
-            broken = True
-            remedy = "put the file there, readable by the node's user, or correct the path"
-            yield places.fault(("tls", key), f"{path} is not a readable file", remedy)
-    if broken:
+def _oidc(oidc: OidcSection, places: Places) -> Iterator[Fault]:
+    yield from private(oidc.client_secret, ("oidc", "client_secret"), places)
+    issuer = urlsplit(oidc.issuer)
+    if issuer.scheme != "https" and not is_loopback(issuer.hostname or ""):
+        what = f"{oidc.issuer} is not https: anyone on the way could sign in"
+        yield places.fault(("oidc", "issuer"), what, "give its https address")
+    if not (oidc.readers or oidc.operators or oidc.admins):
+        what = "no group may sign in"
+        yield places.fault(("oidc", "readers"), what, "name groups in readers, operators or admins")
+
+
+def _web(web: WebSection, places: Places) -> Iterator[Fault]:
+    """Find what is wrong with the door of the pages: passwords cross no network in the clear."""
+    if web.certificate is not None and web.key is not None:
+        yield from pair(web.certificate, web.key, "web", places)
         return
-    if stat.S_IMODE(tls.key.stat().st_mode) & 0o037:
-        remedy = f"chmod 600 {tls.key}"
-        yield places.fault(("tls", "key"), f"{tls.key} can be read by other users", remedy)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name, given in (("key", web.certificate), ("certificate", web.key)):
+        if given is not None:
+            yield places.fault(("web", name), "certificate and key belong together", "give both")
+            return
+    if not is_loopback(web.host):
+        what = f"{web.host} can be reached by others, and there is no certificate"
+        remedy = "give web.certificate and web.key, or listen on 127.0.0.1 behind a proxy"
+        yield places.fault(("web", "host"), what, remedy)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own."""
     try:
-        context.load_cert_chain(tls.certificate, tls.key, password=lambda: "")
-    except (ssl.SSLError, ValueError):
-        what = f"{tls.certificate} and {tls.key} are not a certificate and its own key in PEM"
-        yield places.fault(("tls", "certificate"), what, "give a pair; the key without password")
-    try:
-        context.load_verify_locations(tls.ca)
-    except ssl.SSLError:
-        what = f"{tls.ca} holds no certificate in PEM"
-        yield places.fault(("tls", "ca"), what, "give the CA's certificate")
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _names_a_finding(models: Path, suite: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ that the shipped file names each key with the default that stands here.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,7 +51,7 @@ def _absent_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
-OtherFolder = Annotated[Path | None, BeforeValidator(_absent_if_empty)]
+OtherPath = Annotated[Path | None, BeforeValidator(_absent_if_empty)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -154,7 +155,7 @@ class AnalysisSection(Section):
         description="bundle that finds the lungs: declines other films, checks explanations; "
         "empty: none, unless a network needs the lungs",
     )
-    models_dir: OtherFolder = Field(
+    models_dir: OtherPath = Field(
         default=None, description="other folder with bundles; empty: shipped"
     )
     batch: int = Field(default=8, ge=1, le=256, description="films a network sees at once")
@@ -177,14 +178,14 @@ class ResultsSection(Section):
         default="chest-radiograph-measurement-report",
         description="report template, from sr_templates/",
     )
-    templates_dir: OtherFolder = Field(
+    templates_dir: OtherPath = Field(
         default=None, description="other folder with templates; empty: shipped"
     )
     series_number_base: int = Field(
         default=9000,
         ge=0,
         le=99000,
-        description="series numbers of results start above this: 9001 SR, 9002 capture",
+        description="series numbers of results start above this: 9001 SR, 9002 captures, and so on",
     )
 
 
@@ -224,8 +225,45 @@ class RetentionSection(Section):
 class WebSection(Section):
     """The reading room in the browser."""
 
-    host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: Port = Field(default=8080, description="port")
+    host: str = Field(
+        default="127.0.0.1",
+        description="address to listen on; another than this machine's own needs a certificate",
+    )
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="port; 0 takes a free one and logs it"
+    )
+    certificate: OtherPath = Field(
+        default=None, description="certificate chain for https, PEM; empty: http"
+    )
+    key: OtherPath = Field(
+        default=None, description="its private key, PEM, readable by the node's user only"
+    )
+    names: tuple[str, ...] = Field(
+        default=("localhost", "127.0.0.1"),
+        description="names by which browsers may call the pages",
+    )
+    idle_minutes: float = Field(default=30.0, gt=0, description="signed out after so long unused")
+    longest_hours: float = Field(default=12.0, gt=0, description="signed out after so long anyway")
+    max_upload_bytes: int = Field(
+        default=268_435_456, ge=1_048_576, description="larger files are not taken by the pages"
+    )
+
+
+class OidcSection(Section):
+    """Signing in to the pages with the hospital's accounts (OpenID Connect). Absent: users here."""
+
+    issuer: str = Field(
+        pattern=r"^https?://[^\s]+$", description="the provider, exactly as it calls itself"
+    )
+    client_id: str = Field(min_length=1, description="how the provider knows this node")
+    client_secret: Path = Field(
+        description="file with the secret it gave, readable by the node's user only"
+    )
+    groups_claim: str = Field(default="groups", description="claim with a person's groups")
+    name_claim: str = Field(default="preferred_username", description="claim with the name")
+    readers: tuple[str, ...] = Field(default=(), description="groups that read and comment")
+    operators: tuple[str, ...] = Field(default=(), description="groups that also steer")
+    admins: tuple[str, ...] = Field(default=(), description="groups that also manage users")
 
 
 class Settings(Section):
@@ -239,9 +277,44 @@ class Settings(Section):
     delivery: DeliverySection = DeliverySection()
     retention: RetentionSection = RetentionSection()
     web: WebSection = WebSection()
+    oidc: OidcSection | None = None
 
 
-ObjectName = Literal["sr", "capture"]
+ObjectName = Literal[
+    "sr", "capture", "overlays", "presentation", "segmentation", "document", "key-objects"
+]
+SrClassName = Literal["comprehensive", "comprehensive-3d", "enhanced", "basic-text"]
+SR_CLASS_UIDS: Mapping[SrClassName, str] = {
+    "comprehensive": "1.2.840.10008.5.1.4.1.1.88.33",
+    "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
+    "enhanced": "1.2.840.10008.5.1.4.1.1.88.22",
+    "basic-text": "1.2.840.10008.5.1.4.1.1.88.11",
+}
+"""SOP Class UID of each Structured Report class."""
+
+Viewer = Literal["generic", "ohif", "weasis", "horos", "air", "text"]
+
+_SR_CLASSES: tuple[SrClassName, ...] = (
+    "comprehensive",
+    "comprehensive-3d",
+    "enhanced",
+    "basic-text",
+)
+
+PRESETS: Mapping[Viewer, tuple[tuple[ObjectName, ...], tuple[SrClassName, ...]]] = {
+    "generic": (("sr", "capture"), _SR_CLASSES),
+    "ohif": (("sr", "capture"), _SR_CLASSES),
+    "weasis": (("sr", "capture", "presentation"), _SR_CLASSES),
+    # Horos takes no Comprehensive 3D SR.
+    "horos": (("sr", "capture"), ("comprehensive", "enhanced", "basic-text")),
+    # IHE AI Results names Comprehensive 3D SR and Segmentation.
+    "air": (
+        ("sr", "capture", "segmentation"),
+        ("comprehensive-3d", "comprehensive", "enhanced", "basic-text"),
+    ),
+    "text": (("sr", "capture", "document"), ("basic-text", "enhanced", "comprehensive")),
+}
+"""Objects and Structured Report classes for each kind of viewer (docs/viewers.md)."""
 
 
 class Remote(Section):
@@ -259,12 +332,27 @@ class Remote(Section):
     results_to: tuple[AETitle, ...] = Field(
         default=(), description="AE titles that get the results; empty: itself, the sending AE"
     )
-    objects: tuple[ObjectName, ...] = Field(
-        default=("sr", "capture"), description="which results it gets"
+    viewer: Viewer = Field(
+        default="generic",
+        description="what its people look at results with: chooses objects and sr_classes",
     )
-    sr_classes: tuple[Literal["comprehensive", "comprehensive-3d", "enhanced"], ...] = Field(
-        default=("comprehensive", "comprehensive-3d", "enhanced"),
-        description="Structured Report classes, most wanted first: the first it accepts is sent",
+    objects: tuple[ObjectName, ...] = Field(
+        default=(), description="which results it gets; empty: those for its viewer"
+    )
+    sr_classes: tuple[SrClassName, ...] = Field(
+        default=(),
+        description="Structured Report classes, most wanted first: the first that it accepts is"
+        " sent; empty: those for its viewer",
+    )
+    answer_always: bool = Field(
+        default=False,
+        description="send a small report with the reason also where no film of a study could be"
+        " analysed",
+    )
+    release: Literal["at-once", "approve", "shadow"] = Field(
+        default="at-once",
+        description="send results to it at once, after a person has approved, or never (shadow:"
+        " they are kept to be looked at)",
     )
     case_insensitive: bool = Field(default=False, description="accept its AE title in any case")
     tls: bool = Field(default=False, description="send to it over TLS")
@@ -285,3 +373,13 @@ class Remote(Section):
     def destinations(self) -> tuple[str, ...]:
         """AE titles that get the results of what this AE sent."""
         return self.results_to or (self.ae_title,)
+
+    @property
+    def wanted_objects(self) -> tuple[ObjectName, ...]:
+        """Which results it gets."""
+        return self.objects or PRESETS[self.viewer][0]
+
+    @property
+    def wanted_sr_classes(self) -> tuple[SrClassName, ...]:
+        """Structured Report classes in its order of preference."""
+        return self.sr_classes or PRESETS[self.viewer][1]

@@ -1,0 +1,115 @@
+"""A study's row of the case list, made anew from what the ledger knows of it.
+
+Runs in the transaction of the change, so that the list never tells another story than the rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dicom_node.ledger.connection import Connection, Row
+
+_OUTCOMES = ("failed", "analysed", "received", "admitted", "declined")
+"""Which film's state speaks for a study of several: what went wrong before all."""
+
+_DELIVERIES = ("refused", "expired", "waiting", "held", "sent", "committed")
+"""Which delivery speaks for a study: what needs a person first."""
+
+
+def refresh_case(connection: Connection, study_id: int) -> None:
+    """Write the row of ``study_id`` in the case list; nothing for a study that is gone."""
+    study = connection.one(
+        "select state, reason, opened_at from studies where id = :id", id=study_id
+    )
+    if study is None:
+        return
+    films = connection.all(
+        "select state, reason, view, findings_json, received_at from instances"
+        " where study_id = :id order by id",
+        id=study_id,
+    )
+    values = _facts(study, films) | {
+        "sender": _sender(connection, study_id),
+        "delivery": _delivery(connection, study_id),
+    }
+    names = ", ".join(values)
+    places = ", ".join(f":{name}" for name in values)
+    changes = ", ".join(f"{name} = :{name}" for name in values)
+    connection.run(
+        f"insert into cases (study_id, {names}) values (:study_id, {places})"  # noqa: S608
+        f" on conflict do update set {changes}",
+        study_id=study_id,
+        **values,
+    )
+
+
+def _facts(study: Row, films: Sequence[Row]) -> dict[str, object]:
+    states = [film["state"] for film in films]
+    outcome = next((each for each in _OUTCOMES if each in states), "waiting")
+    reasons = [*(film["reason"] for film in films), study["reason"]]
+    return {
+        "received_at": max((film["received_at"] for film in films), default=study["opened_at"]),
+        "state": study["state"],
+        "films": len(films),
+        "outcome": "waiting" if outcome in ("received", "admitted") else outcome,
+        "reason": "; ".join(dict.fromkeys(filter(None, reasons))) or None,
+        "view": next((film["view"] for film in films if film["view"]), None),
+        **_worst([json.loads(film["findings_json"]) for film in films if film["findings_json"]]),
+    }
+
+
+def _worst(findings: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Return what the list shows of the film with the most severe findings."""
+    found = max(findings, key=severity_of, default={})
+    return {**figures_of(found), "severity": severity_of(found)}
+
+
+def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
+    """Return the figures of one film's findings (their JSON form) side by side; None if absent."""
+    detection, scores = found.get("finding") or {}, found.get("scores") or {}
+    evidence = found.get("evidence") or {}
+    return {
+        "finding": detection.get("class"),
+        "probability": detection.get("probabilities", {}).get(detection.get("class")),
+        "abstained": int(bool(detection.get("abstained"))),
+        "geographic_extent": scores.get("geographic_extent", {}).get("value"),
+        "opacity_extent": scores.get("opacity_extent", {}).get("value"),
+        "airspace_level": (found.get("airspace") or {}).get("level"),
+        "in_lungs": evidence.get("saliency_in_lungs"),
+        "change_when_hidden": evidence.get("change_when_hidden"),
+    }
+
+
+def severity_of(findings: Mapping[str, Any]) -> float:
+    """Return by what cases are ordered, severe first: -1 without findings, else 0-18.
+
+    Both extents (0-8 each) and twice the part of 1 that is not normal: an order for a list, no
+    score of its own.
+    """
+    detection = findings.get("finding")
+    if not detection:
+        return -1.0
+    scores = findings.get("scores") or {}
+    extents = sum(
+        scores.get(name, {}).get("value") or 0.0 for name in ("geographic_extent", "opacity_extent")
+    )
+    return float(extents + 2.0 * (1.0 - detection["probabilities"].get("normal", 0.0)))
+
+
+def _sender(connection: Connection, study_id: int) -> str:
+    row = connection.one(
+        "select calling_ae_title from origins where study_id = :id order by id limit 1", id=study_id
+    )
+    return str(row["calling_ae_title"]) if row else ""
+
+
+def _delivery(connection: Connection, study_id: int) -> str:
+    rows = connection.all(
+        "select distinct case when held is not null and state = 'waiting' then 'held'"
+        " else state end as state from deliveries where study_id = :id and not not_accepted",
+        id=study_id,
+    )
+    states = {row["state"] for row in rows}
+    return next((each for each in _DELIVERIES if each in states), "none")

@@ -1,0 +1,321 @@
+"""The ledger as readers see it: the case list, searched and paged, and what readers said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from dicom_node.ledger.connection import Connection
+from dicom_node.ledger.part import Part
+from dicom_node.ledger.steps import STUDIES, required
+from dicom_node.records import StudyId
+
+Order = Literal["received", "severity", "study_date"]
+
+_COLUMNS: Mapping[str, str] = {
+    "received": "received_at",
+    "severity": "severity",
+    "study_date": "study_date",
+}
+_EQUAL = (
+    "finding", "outcome", "delivery", "sender", "state", "reading", "patient_id",
+    "accession_number",
+)  # fmt: skip
+_WORD = re.compile(r"[^\W_]+")
+_MATCHES = 20_000
+"""So many hits of a search are looked at; a broader search should be narrowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A row of the case list. Extents are of 0-8, ``in_lungs`` and ``probability`` of 0-1."""
+
+    study_id: StudyId
+    study_instance_uid: str
+    patient_name: str
+    patient_id: str
+    patient_birth_date: str
+    patient_sex: str
+    accession_number: str
+    study_date: str
+    study_description: str
+    received_at: str
+    state: str
+    films: int
+    outcome: str
+    reason: str | None
+    view: str | None
+    sender: str
+    finding: str | None
+    probability: float | None
+    abstained: bool
+    geographic_extent: float | None
+    opacity_extent: float | None
+    airspace_level: int | None
+    in_lungs: float | None
+    change_when_hidden: float | None
+    severity: float
+    delivery: str
+    reading: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseQuery:
+    """Which cases, in which order. Empty texts ask for nothing.
+
+    ``words``: beginnings of words of name, ID, accession number, description, or a whole Study
+    Instance UID. ``after``: the last row seen, as `CasePage.after` gave it. ``since`` and
+    ``until``: study dates, eight digits.
+    """
+
+    words: str = ""
+    finding: str = ""
+    outcome: str = ""
+    delivery: str = ""
+    sender: str = ""
+    state: str = ""
+    reading: str = ""
+    patient_id: str = ""
+    accession_number: str = ""
+    study_instance_uid: str = ""
+    since: str = ""
+    until: str = ""
+    order: Order = "received"
+    after: tuple[str, int] | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class CasePage:
+    """A page of the list; ``after`` is what the next page begins behind, None on the last."""
+
+    cases: tuple[Case, ...]
+    after: tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a reader says of the answer on a film. ``verdict``: agrees, disagrees or unsure."""
+
+    sop_instance_uid: str
+    reader: str
+    verdict: str
+    finding: str | None = None
+    geographic_extent: float | None = None
+    opacity_extent: float | None = None
+    airspace_level: int | None = None
+    comment: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderReport:
+    """A reader's own lines under the report. ``state``: draft or read."""
+
+    state: str
+    comment: str
+    reader: str
+    at: str
+
+
+class Casebook(Part):
+    """Cases, readers' reports, feedback."""
+
+    def cases(self, query: CaseQuery) -> CasePage:
+        """Return one page of the case list."""
+        conditions, values = _conditions(query)
+        column = _COLUMNS[query.order]
+        if query.after is not None:
+            conditions.append(f"(cases.{column}, cases.study_id) < (:after, :after_id)")
+            last: Any = query.after[0]
+            values["after"] = float(last) if query.order == "severity" else last
+            values["after_id"] = query.after[1]
+        where = f"where {' and '.join(conditions)}" if conditions else ""
+        rows = self._connection.all(
+            "select cases.*, studies.study_instance_uid from cases"  # noqa: S608
+            f" join studies on studies.id = cases.study_id {where}"
+            f" order by cases.{column} desc, cases.study_id desc limit :limit",
+            limit=query.limit + 1,
+            **values,
+        )
+        found = tuple(_case(row) for row in rows[: query.limit])
+        more = len(rows) > query.limit
+        after = (str(rows[query.limit - 1][column]), int(found[-1].study_id)) if more else None
+        return CasePage(found, after)
+
+    def case(self, study_id: StudyId) -> Case:
+        """Return the row of one study. Raises `RowMissing`."""
+        required(self._connection, STUDIES, study_id)
+        row = self._connection.one(
+            """select cases.*, studies.study_instance_uid from cases
+               join studies on studies.id = cases.study_id where study_id = :id""",
+            id=study_id,
+        )
+        assert row is not None
+        return _case(row)
+
+    def senders(self) -> Sequence[str]:
+        """Return every AE title that a case came from."""
+        rows = self._connection.all(
+            "select ae_title from peers where last_received_at is not null order by ae_title"
+        )
+        return [row["ae_title"] for row in rows]
+
+    def undescribed(self, limit: int) -> Sequence[StudyId]:
+        """Return studies whose list entry names no patient yet, oldest first."""
+        rows = self._connection.all(
+            "select study_id from cases where not described order by study_id limit :limit",
+            limit=limit,
+        )
+        return [StudyId(row["study_id"]) for row in rows]
+
+    def described(self, descriptions: Iterable[tuple[StudyId, Mapping[str, str]]]) -> None:
+        """Note whose studies they are: columns of ``cases`` by name, decoded text."""
+        with self._connection.transaction() as connection:
+            for study_id, texts in descriptions:
+                _describe(connection, study_id, texts)
+
+    def reading(self, study_id: StudyId) -> ReaderReport | None:
+        """Return the reader's lines under a study's report, if anyone wrote some."""
+        row = self._connection.one("select * from readings where study_id = :id", id=study_id)
+        if row is None:
+            return None
+        return ReaderReport(row["state"], row["comment"], row["reader"], row["at"])
+
+    def read(self, study_id: StudyId, state: str, comment: str, reader: str) -> None:
+        """Keep the reader's lines; ``state`` draft or read."""
+        with self._connection.transaction() as connection:
+            required(connection, STUDIES, study_id)
+            connection.run(
+                """insert into readings values (:id, :state, :comment, :reader, :now)
+                   on conflict do update set state = :state, comment = :comment,
+                   reader = :reader, at = :now""",
+                id=study_id, state=state, comment=comment, reader=reader, now=connection.now(),
+            )  # fmt: skip
+            connection.run(
+                "update cases set reading = :state where study_id = :id", state=state, id=study_id
+            )
+
+    def said(self, study_id: StudyId) -> Sequence[Feedback]:
+        """Return what readers said of the answers on a study's films."""
+        rows = self._connection.all(
+            "select * from feedback where study_id = :id order by id", id=study_id
+        )
+        return [_feedback(row) for row in rows]
+
+    def say(self, study_id: StudyId, feedback: Feedback) -> None:
+        """Keep what a reader says of a film; the same reader's earlier word is replaced."""
+        with self._connection.transaction() as connection:
+            study = required(connection, STUDIES, study_id)
+            answer = connection.one(
+                """select findings_json from instances where study_id = :study
+                   and sop_instance_uid = :uid order by id desc""",
+                study=study_id, uid=feedback.sop_instance_uid,
+            )  # fmt: skip
+            connection.run(
+                """insert into feedback (study_id, study_instance_uid, answer_json,
+                       sop_instance_uid, reader, verdict, finding,
+                       geographic_extent, opacity_extent, airspace_level, comment, at)
+                   values (:study, :study_uid, :answer, :uid, :reader, :verdict, :finding,
+                       :geographic, :opacity, :level, :comment, :now)
+                   on conflict (sop_instance_uid, reader) do update set verdict = :verdict,
+                       answer_json = :answer,
+                       finding = :finding, geographic_extent = :geographic,
+                       opacity_extent = :opacity, airspace_level = :level, comment = :comment,
+                       at = :now""",
+                study_uid=study["study_instance_uid"],
+                answer=answer["findings_json"] if answer else None,
+                study=study_id, uid=feedback.sop_instance_uid, reader=feedback.reader,
+                verdict=feedback.verdict, finding=feedback.finding,
+                geographic=feedback.geographic_extent, opacity=feedback.opacity_extent,
+                level=feedback.airspace_level, comment=feedback.comment, now=connection.now(),
+            )  # fmt: skip
+
+    def all_feedback(self) -> Sequence[Mapping[str, Any]]:
+        """Return every feedback beside what the networks had said, for export; no patient in it."""
+        rows = self._connection.all("select * from feedback order by id")
+        return [dict(row) for row in rows]
+
+    def scores_since(self, since: str) -> Sequence[Mapping[str, Any]]:
+        """Return findings of all cases received since a time (ISO 8601), without identity."""
+        rows = self._connection.all(
+            """select received_at, outcome, finding, probability, abstained, geographic_extent,
+                   opacity_extent, airspace_level, in_lungs, delivery from cases
+               where received_at >= :since order by received_at""",
+            since=since,
+        )
+        return [dict(row) for row in rows]
+
+    def stages_since(self, since: str) -> Sequence[Mapping[str, Any]]:
+        """Return the moments of each study received since: received, analysed, reported, sent."""
+        rows = self._connection.all(
+            """select study_id,
+                   min(case when what = 'instance.received' then at end) as received,
+                   max(case when what = 'instance.analysed' then at end) as analysed,
+                   max(case when what = 'study.reported' then at end) as reported,
+                   max(case when what = 'delivery.sent' then at end) as sent
+               from events where study_id in
+                   (select study_id from cases where received_at >= :since
+                    order by received_at desc limit 2000)
+               group by study_id""",
+            since=since,
+        )
+        return [dict(row) for row in rows]
+
+
+def _conditions(query: CaseQuery) -> tuple[list[str], dict[str, Any]]:
+    conditions, values = [], {}
+    for name in _EQUAL:
+        if value := getattr(query, name):
+            conditions.append(f"cases.{name} = :{name}")
+            values[name] = value
+    if query.study_instance_uid:
+        conditions.append("studies.study_instance_uid = :study_uid")
+        values["study_uid"] = query.study_instance_uid
+    if query.since:
+        conditions.append("cases.study_date >= :since")
+        values["since"] = query.since
+    if query.until:
+        conditions.append("cases.study_date <= :until")
+        values["until"] = query.until
+    words = query.words.strip()
+    if words:
+        conditions.append(
+            "(cases.study_id in (select rowid from case_words where words match :words"
+            " limit :matches) or studies.study_instance_uid = :uid)"
+        )
+        values["words"] = _prefixes(words)
+        values["matches"] = _MATCHES
+        values["uid"] = words
+    return conditions, values
+
+
+def _prefixes(words: str) -> str:
+    """Return what FTS5 is asked: every word, quoted, as the beginning of one."""
+    return " ".join(f'"{word}"*' for word in _WORD.findall(words)) or '""'
+
+
+def _describe(connection: Connection, study_id: StudyId, texts: Mapping[str, str]) -> None:
+    changes = ", ".join(f"{name} = :{name}" for name in texts)
+    connection.run(
+        f"update cases set described = 1{', ' * bool(changes)}{changes} where study_id = :id",  # noqa: S608
+        id=study_id,
+        **texts,
+    )
+    connection.run("delete from case_words where rowid = :id", id=study_id)
+    names = ("patient_name", "patient_id", "accession_number", "study_description")
+    words = " ".join(texts.get(name, "") for name in names)
+    connection.run(
+        "insert into case_words (rowid, words) values (:id, :words)", id=study_id, words=words
+    )
+
+
+def _case(row: Mapping[str, Any]) -> Case:
+    values = {each.name: row[each.name] for each in fields(Case)}
+    return Case(**values | {"abstained": bool(row["abstained"])})
+
+
+def _feedback(row: Mapping[str, Any]) -> Feedback:
+    return Feedback(**{each.name: row[each.name] for each in fields(Feedback)})

@@ -1,0 +1,192 @@
+"""The ledger as the door of the pages sees it: users, sessions, and who did what.
+
+Passwords and tokens come here hashed; nothing here can be used to sign in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dicom_node.errors import RowMissing, TransitionRefused
+from dicom_node.ledger.connection import Row, text_of
+from dicom_node.ledger.part import Part
+from dicom_node.records import StudyId
+
+ROLES = ("reader", "operator", "admin")
+"""What a user may do: read and comment; also steer; also manage users."""
+
+_LOCK_AFTER = 5
+_LOCK_SECONDS, _LONGEST_LOCK_SECONDS = 15.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One who may sign in."""
+
+    name: str
+    role: str
+    password_hash: str
+    created_at: str
+    locked_until: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A signed-in user; ``csrf`` must come back with everything that changes something."""
+
+    user: str
+    role: str
+    csrf: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """Who did what, when; ``detail`` names no patient."""
+
+    at: str
+    who: str
+    what: str
+    study_id: StudyId | None
+    detail: str | None
+
+
+class People(Part):
+    """Users, sessions, audit."""
+
+    def users(self) -> Sequence[User]:
+        """Return every user by name."""
+        return [_user(row) for row in self._connection.all("select * from users order by name")]
+
+    def user(self, name: str) -> User | None:
+        """Return one user, if there is such a one."""
+        row = self._connection.one("select * from users where name = :name", name=name)
+        return None if row is None else _user(row)
+
+    def keep_user(self, name: str, role: str, password_hash: str) -> None:
+        """Add a user, or give one another role and password; that one's sessions end."""
+        with self._connection.transaction() as connection:
+            connection.run(
+                """insert into users (name, role, password_hash, created_at)
+                   values (:name, :role, :hash, :now) on conflict do update
+                   set role = :role, password_hash = :hash, failures = 0, locked_until = null""",
+                name=name, role=role, hash=password_hash, now=connection.now(),
+            )  # fmt: skip
+            connection.run("delete from sessions where user = :name", name=name)
+
+    def keep_person(self, name: str, role: str) -> None:
+        """Add one whom an identity provider knows, or note another role; no password fits."""
+        with self._connection.transaction() as connection:
+            connection.run(
+                """insert into users (name, role, password_hash, created_at)
+                   values (:name, :role, '', :now) on conflict do update set role = :role""",
+                name=name, role=role, now=connection.now(),
+            )  # fmt: skip
+
+    def remove_user(self, name: str) -> None:
+        """Remove a user. Raises `RowMissing`, and `TransitionRefused` for the last admin."""
+        with self._connection.transaction() as connection:
+            row = connection.one("select * from users where name = :name", name=name)
+            if row is None:
+                raise RowMissing(
+                    f"There is no user {name!r}.", remedy="`dicom-node user list` shows them."
+                )
+            others = connection.one(
+                "select 1 from users where role = 'admin' and name <> :name", name=name
+            )
+            if row["role"] == "admin" and others is None:
+                raise TransitionRefused(
+                    "The last admin stays.",
+                    remedy="Add another admin first: `dicom-node user add`.",
+                )
+            connection.run("delete from sessions where user = :name", name=name)
+            connection.run("delete from users where name = :name", name=name)
+
+    def failed_sign_in(self, name: str) -> None:
+        """Count a wrong password; after some, the user waits, each time twice as long."""
+        with self._connection.transaction() as connection:
+            row = connection.one("select failures from users where name = :name", name=name)
+            if row is None:
+                return
+            failures = row["failures"] + 1
+            beyond = failures - _LOCK_AFTER
+            pause = min(_LOCK_SECONDS * 2.0**beyond, _LONGEST_LOCK_SECONDS) if beyond >= 0 else 0.0
+            until = connection.moment() + timedelta(seconds=pause)
+            connection.run(
+                "update users set failures = :failures, locked_until = :until where name = :name",
+                failures=failures, until=text_of(until) if pause else None, name=name,
+            )  # fmt: skip
+
+    def is_locked(self, user: User) -> bool:
+        """Whether the user has to wait after wrong passwords."""
+        return user.locked_until is not None and user.locked_until > self._connection.now()
+
+    def open_session(self, name: str, token_hash: str, csrf: str) -> None:
+        """Remember a new session; wrong passwords before it are forgotten."""
+        with self._connection.transaction() as connection:
+            connection.run(
+                "update users set failures = 0, locked_until = null where name = :name", name=name
+            )
+            connection.run(
+                "insert into sessions values (:token, :name, :csrf, :now, :now)",
+                token=token_hash, name=name, csrf=csrf, now=connection.now(),
+            )  # fmt: skip
+
+    def session(
+        self, token_hash: str, idle: timedelta, longest: timedelta, *, used: bool = True
+    ) -> Session | None:
+        """Return a living session and note that it was ``used`` (once a minute at most)."""
+        row = self._connection.one(
+            """select sessions.*, users.role from sessions join users on users.name = sessions.user
+               where token_hash = :token""",
+            token=token_hash,
+        )
+        if row is None:
+            return None
+        now = self._connection.moment()
+        seen, created = (datetime.fromisoformat(row[key]) for key in ("seen_at", "created_at"))
+        if now - seen > idle or now - created > longest:
+            self.end_session(token_hash)
+            return None
+        if used and now - seen > timedelta(minutes=1):
+            with self._connection.transaction() as connection:
+                connection.run(
+                    "update sessions set seen_at = :now where token_hash = :token",
+                    now=connection.now(), token=token_hash,
+                )  # fmt: skip
+        return Session(row["user"], row["role"], row["csrf"])
+
+    def end_session(self, token_hash: str) -> None:
+        """Forget a session."""
+        with self._connection.transaction() as connection:
+            connection.run("delete from sessions where token_hash = :token", token=token_hash)
+
+    def note(
+        self, who: str, what: str, detail: str | None = None, study_id: StudyId | None = None
+    ) -> None:
+        """Write a line of the audit trail."""
+        with self._connection.transaction() as connection:
+            connection.insert(
+                "audit", at=connection.now(), who=who, what=what, study_id=study_id, detail=detail
+            )
+
+    def audit(self, limit: int = 200, study_id: StudyId | None = None) -> Sequence[AuditLine]:
+        """Return the latest lines of the audit trail, of all or of one study."""
+        where = "" if study_id is None else "where study_id = :study"
+        values = {} if study_id is None else {"study": study_id}
+        rows = self._connection.all(
+            f"select * from audit {where} order by id desc limit :limit",  # noqa: S608
+            limit=limit,
+            **values,
+        )
+        return [
+            AuditLine(row["at"], row["who"], row["what"], row["study_id"], row["detail"])
+            for row in rows
+        ]
+
+
+def _user(row: Row) -> User:
+    return User(
+        row["name"], row["role"], row["password_hash"], row["created_at"], row["locked_until"]
+    )

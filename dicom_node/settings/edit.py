@@ -1,0 +1,121 @@
+"""Change the file of a remote AE in place: its comments and the order of its keys stay.
+
+The change is checked together with all other files before a byte is written, and replaces the file
+at once, so that a running node never reads half of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from dicom_node.errors import SettingsError
+from dicom_node.settings.faults import refusal
+from dicom_node.settings.load import Configuration
+from dicom_node.settings.model import Remote
+from dicom_node.settings.remotes import build_table, read_remotes
+
+
+def keep_remote(configuration: Configuration, wanted: Mapping[str, object]) -> Path:
+    """Write what is ``wanted`` of the AE ``wanted["ae_title"]`` into its file, or a new one.
+
+    Keys that are not in ``wanted`` stay as they are. Raises `SettingsError` with every fault of the
+    table as it would be; then nothing has changed.
+    """
+    folder = configuration.remotes_path
+    path = file_of(configuration, str(wanted["ae_title"]))
+    if path is None:
+        name = re.sub(r"[^a-z0-9]+", "-", str(wanted["ae_title"]).lower()).strip("-") or "remote"
+        path = folder / f"{name}.toml"
+        if path.exists():
+            raise SettingsError(
+                f"{path.name} exists already, for another AE title.", remedy="Edit that file."
+            )
+        text = _new(wanted)
+    else:
+        text = _changed(path, wanted)
+    _check(configuration, path.name, text)
+    _replace(path, text)
+    return path
+
+
+def drop_remote(configuration: Configuration, ae_title: str) -> Path:
+    """Remove the file of an AE. Raises `SettingsError` where others send their results to it."""
+    path = file_of(configuration, ae_title)
+    if path is None:
+        raise SettingsError(f"No file in remotes/ has the AE title {ae_title!r}.")
+    _check(configuration, path.name, None)
+    path.unlink()
+    return path
+
+
+def file_of(configuration: Configuration, ae_title: str) -> Path | None:
+    """Return the file in ``remotes/`` of an AE, if it has one."""
+    for name, text in read_remotes(configuration.remotes_path).items():
+        if not isinstance(text, str):
+            continue
+        with contextlib.suppress(TOMLKitError):
+            if tomlkit.parse(text).get("ae_title") == ae_title:
+                return configuration.remotes_path / name
+    return None
+
+
+def _new(wanted: Mapping[str, object]) -> str:
+    """Return a commented file with what is ``wanted``; everything else as a comment."""
+    lines = []
+    for key, field in Remote.model_fields.items():
+        value = wanted.get(key)
+        given = value is not None and value != []
+        shown = value if given else field.get_default()
+        comment = "" if given else "# "
+        if shown is None:
+            continue
+        lines.append(f"{comment}{key} = {json.dumps(shown):<30} # {field.description}")
+    return "\n".join(lines) + "\n"
+
+
+def _changed(path: Path, wanted: Mapping[str, object]) -> str:
+    document = tomlkit.parse(path.read_text("utf-8"))
+    for key, value in wanted.items():
+        default = Remote.model_fields[key].get_default()
+        plain = list(default) if isinstance(default, tuple) else default
+        if value is None:
+            document.pop(key, None)
+        elif key in document or value != plain:
+            document[key] = value
+    return tomlkit.dumps(document)
+
+
+def _check(configuration: Configuration, name: str, text: str | None) -> None:
+    texts = dict(read_remotes(configuration.remotes_path))
+    texts.pop(name, None)
+    if text is not None:
+        texts[name] = text
+    _, faults = build_table(texts, configuration.settings)
+    if faults:
+        raise refusal(faults)
+
+
+def _replace(path: Path, text: str) -> None:
+    # A leading dot: half-written files are no part of the AE table.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}.",
+            remedy="Serve a folder of your own with --config; `dicom-node config init` makes one.",
+        ) from error

@@ -1,0 +1,167 @@
+"""Our own REST API, in the shapes of the command line's ``--json``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+from fastapi.requests import Request
+from pydantic import BaseModel
+
+from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.records import DeliveryId, DeliveryState, StudyId
+from dicom_node.results.stored import findings_document
+from dicom_node.web.pages.cases import query_of
+from dicom_node.web.pages.outbox import send_again
+from dicom_node.web.security import Person, house_of, operator, reader
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "Not signed in"},
+    403: {"description": "Not allowed"},
+    404: {"description": "There is no such case or delivery"},
+}
+
+router = APIRouter(prefix="/api", tags=["node"], responses=_ERRORS)
+
+RowId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
+class RoleAnswer(BaseModel):
+    """One role of the node."""
+
+    name: str
+    well: bool
+    sentence: str
+
+
+class Health(BaseModel):
+    """How the node is."""
+
+    well: bool
+    roles: list[RoleAnswer]
+    disk: str
+    work: str
+
+
+class CaseAnswer(BaseModel):
+    """A case of the list. Extents 0-8; probability and in_lungs 0-1."""
+
+    study_id: int
+    study_instance_uid: str
+    patient_name: str
+    patient_id: str
+    accession_number: str
+    study_date: str
+    received_at: str
+    state: str
+    films: int
+    outcome: str
+    reason: str | None
+    sender: str
+    finding: str | None
+    probability: float | None
+    abstained: bool
+    geographic_extent: float | None
+    opacity_extent: float | None
+    airspace_level: int | None
+    in_lungs: float | None
+    delivery: str
+
+
+class CasesAnswer(BaseModel):
+    """A page of cases; ``after`` and ``after_id`` ask for the next one."""
+
+    cases: list[CaseAnswer]
+    after: str | None
+    after_id: int | None
+
+
+class DeliveryAnswer(BaseModel):
+    """One result for one destination."""
+
+    id: int
+    study_id: int
+    object: str
+    destination: str
+    state: str
+    held: str | None
+    attempts: int
+    reason: str | None
+
+
+@router.get("/health")
+def health(request: Request, _: Annotated[Person, Depends(reader)]) -> Health:
+    """Return how every role is."""
+    state = house_of(request).doors.state(counted=True)
+    roles = [RoleAnswer(**asdict(each)) for each in state.roles]
+    return Health(well=state.well, roles=roles, disk=state.disk, work=state.work)
+
+
+@router.get("/cases")
+def cases(
+    request: Request,
+    _: Annotated[Person, Depends(reader)],
+    query: Annotated[CaseQuery, Depends(query_of)],
+) -> CasesAnswer:
+    """Return cases, latest first."""
+    found = house_of(request).ledger.cases(query)
+    return CasesAnswer(
+        cases=[CaseAnswer(**_known(asdict(case))) for case in found.cases],
+        after=found.after[0] if found.after else None,
+        after_id=found.after[1] if found.after else None,
+    )
+
+
+@router.get("/cases/{study_id}")
+def case(
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)]
+) -> CaseAnswer:
+    """Return one case."""
+    ledger = house_of(request).ledger
+    found = ledger.case(StudyId(study_id))
+    ledger.note(person.name, "case.viewed", study_id=found.study_id)
+    return CaseAnswer(**_known(asdict(found)))
+
+
+@router.get("/cases/{study_id}/findings")
+def findings(
+    request: Request, study_id: RowId, _: Annotated[Person, Depends(reader)]
+) -> list[dict[str, Any]]:
+    """Return what was found on each film: the contract's JSON of `cases show --json`."""
+    ledger = house_of(request).ledger
+    study = ledger.study(StudyId(study_id))
+    return [findings_document(item) for item in ledger.instances(study.id)]
+
+
+@router.get("/deliveries")
+def deliveries(
+    request: Request,
+    _: Annotated[Person, Depends(reader)],
+    state: Annotated[DeliveryState | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[DeliveryAnswer]:
+    """Return deliveries, newest first."""
+    found = house_of(request).ledger.deliveries(state=state, limit=limit)
+    return [_delivery(item) for item in found]
+
+
+@router.post("/deliveries/{delivery_id}/send", responses={409: {"description": "Cannot be sent"}})
+def send(
+    request: Request, delivery_id: RowId, person: Annotated[Person, Depends(operator)]
+) -> DeliveryAnswer:
+    """Send a delivery again, now."""
+    house = house_of(request)
+    send_again(house, DeliveryId(delivery_id), person)
+    return _delivery(house.ledger.delivery(DeliveryId(delivery_id)))
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in CaseAnswer.model_fields}
+
+
+def _delivery(item: Any) -> DeliveryAnswer:
+    return DeliveryAnswer(
+        id=item.id, study_id=item.study_id, object=str(item.kind), destination=item.destination,
+        state=str(item.state), held=item.held, attempts=item.attempts, reason=item.reason,
+    )  # fmt: skip

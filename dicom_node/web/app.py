@@ -1,0 +1,149 @@
+"""The application: routes, guards, and what is said when something goes wrong."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from dicom_node import __version__
+from dicom_node.errors import (
+    ImageError,
+    LedgerUnavailable,
+    NodeError,
+    RowMissing,
+    SettingsError,
+    SignInRefused,
+    SpoolError,
+    StoreError,
+    TransitionRefused,
+)
+from dicom_node.web import api, dicomweb
+from dicom_node.web.armour import Armour
+from dicom_node.web.house import House
+from dicom_node.web.oidc import Provider
+from dicom_node.web.pages import (
+    by_hand,
+    cases,
+    dashboard,
+    films,
+    models,
+    outbox,
+    people,
+    remotes,
+    report,
+)
+from dicom_node.web.rendering import STATIC, page
+from dicom_node.web.security import BasicMemory, NotAllowed, NotSignedIn, reader
+
+_PROGRAMS = ("/api/", "/dicom-web/")
+_DESCRIPTION = (
+    "Cases, findings and deliveries of the node, for programs. Sign in by HTTP Basic as a user of"
+    " the node. DICOMweb (PS3.18) is under /dicom-web and not described here."
+)
+
+_STATUS: tuple[tuple[type[NodeError], int], ...] = (
+    (RowMissing, 404),
+    (TransitionRefused, 409),
+    (SignInRefused, 403),
+    (SettingsError, 422),
+    (ImageError, 422),
+    (SpoolError, 503),
+    (LedgerUnavailable, 503),
+    (StoreError, 507),
+)
+
+
+def create_app(house: House) -> FastAPI:
+    """Return the application over ``house``; routes that are not guarded by a role are few."""
+    app = FastAPI(
+        title="dicom-node",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.house = house
+    app.state.basic = BasicMemory()
+    app.state.provider = Provider(house.settings.oidc) if house.settings.oidc else None
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    for module in (people, cases, films, report, by_hand, outbox, remotes, models, dashboard):
+        app.include_router(module.router, include_in_schema=False)
+    app.include_router(api.router)
+    app.include_router(dicomweb.router, include_in_schema=False)
+    app.include_router(_description(app), include_in_schema=False)
+    _errors(app)
+    app.add_middleware(Armour, web=house.settings.web)
+    return app
+
+
+def _description(app: FastAPI) -> APIRouter:
+    router = APIRouter(dependencies=[Depends(reader)])
+
+    @router.get("/api/openapi.json")
+    def openapi() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    @router.get("/api")
+    def described(request: Request) -> HTMLResponse:
+        return page(request, "api.html", described=app.openapi())
+
+    return router
+
+
+def _errors(app: FastAPI) -> None:
+    def not_signed_in(request: Request, _error: Exception) -> Response:
+        if request.url.path.startswith(_PROGRAMS):
+            told = {"error": "Sign in by HTTP Basic."}
+            challenge = {"WWW-Authenticate": 'Basic realm="dicom-node", charset="UTF-8"'}
+            return JSONResponse(told, status_code=401, headers=challenge)
+        wanted = request.url.path if request.method == "GET" else "/"
+        target = f"/sign-in?next={quote(wanted)}"
+        if "hx-request" in request.headers:
+            return Response(status_code=401, headers={"HX-Redirect": target})
+        return RedirectResponse(target, status_code=303)
+
+    def not_allowed(request: Request, error: Exception) -> Response:
+        assert isinstance(error, NotAllowed)
+        return _told(request, 403, error.why, "Ask an administrator of this node.")
+
+    def node_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, NodeError)
+        status = next((code for kind, code in _STATUS if isinstance(error, kind)), 502)
+        return _told(request, status, error.message, error.remedy)
+
+    def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return _told(request, error.status_code, str(error.detail), "", error.headers)
+
+    def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return _told(request, 422, f"{where}: {first['msg']}", "Correct it and try again.")
+
+    app.add_exception_handler(NotSignedIn, not_signed_in)
+    app.add_exception_handler(NotAllowed, not_allowed)
+    app.add_exception_handler(NodeError, node_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _told(
+    request: Request,
+    status: int,
+    what: str,
+    remedy: str,
+    headers: object = None,
+) -> Response:
+    kept = dict(headers) if isinstance(headers, dict) else {}
+    if request.url.path.startswith(_PROGRAMS):
+        return JSONResponse({"error": what, "remedy": remedy}, status_code=status, headers=kept)
+    answer = page(request, "error.html", status=status, code=status, what=what, remedy=remedy)
+    answer.headers.update(kept)
+    return answer

@@ -1,0 +1,381 @@
+"""DICOMweb for other viewers: QIDO-RS, WADO-RS and STOW-RS (PS3.18 chapters 8 and 10)."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from PIL import Image
+from pydicom import Dataset
+
+from dicom_node.errors import ImageError, StoreError
+from dicom_node.imaging.decode import decode, little_endian
+from dicom_node.imaging.header import read_dataset
+from dicom_node.ledger.casebook import Case, CaseQuery
+from dicom_node.records import Origin, StudyId
+from dicom_node.web import archive
+from dicom_node.web.archive import Kept
+from dicom_node.web.arrivals import take
+from dicom_node.web.house import House
+from dicom_node.web.multipart import NotMultipart, parameters_of, parts_of, related
+from dicom_node.web.pages.films import grey_picture
+from dicom_node.web.security import Person, house_of, operator, reader
+
+router = APIRouter(prefix="/dicom-web")
+
+STOW = "STOW-RS"
+"""Calling AE title of what came by STOW-RS: a file in remotes/ says who gets its results."""
+
+_JSON, _DICOM, _OCTETS = "application/dicom+json", "application/dicom", "application/octet-stream"
+_CANNOT_UNDERSTAND, _NO_ROOM = 0xC000, 0xA700
+_PAGE = 200
+_PARTS = ("study", "series", "instance")
+
+_UID = re.compile(r"[0-9.]{1,64}")
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What an address names: a study, a series or an instance; "" and None for what it does not."""
+
+    study: str = ""
+    series: str | None = None
+    instance: str | None = None
+
+
+def place_of(request: Request) -> Place:
+    """Return what the address names. Raises 422 where that is no UID."""
+    named = {name: value for name, value in request.path_params.items() if name in _PARTS}
+    if not all(map(_UID.fullmatch, named.values())):
+        raise HTTPException(422, "A UID has digits and dots, at most 64.")
+    return Place(**named)
+
+
+@router.get("/studies")
+def search_studies(
+    request: Request,
+    _: Annotated[Person, Depends(reader)],
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> Response:
+    """QIDO-RS: search for studies (PS3.18 10.6)."""
+    house = house_of(request)
+    wanted = {key: value for key, value in request.query_params.items() if value}
+    found: list[dict[str, Any]] = []
+    skipped = 0
+    for case in _cases(house, wanted):
+        if skipped < offset:
+            skipped += 1
+            continue
+        answer = archive.study_json(house, case, _base(request))
+        if answer is not None:
+            found.append(answer)
+        if len(found) >= limit:
+            break
+    return _json(found)
+
+
+@router.get("/studies/{study}/series")
+def search_series(
+    request: Request,
+    place: Annotated[Place, Depends(place_of)],
+    _: Annotated[Person, Depends(reader)],
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> Response:
+    """QIDO-RS: the series of a study."""
+    house = house_of(request)
+    items = archive.kept(house, _study_id(house, place.study))
+    found = list(archive.series_json(house, place.study, items, _base(request)))
+    wanted = request.query_params
+    modality = wanted.get("Modality") or wanted.get("00080060")
+    if modality:
+        found = [each for each in found if each["00080060"].get("Value") == [modality]]
+    uid = wanted.get("SeriesInstanceUID") or wanted.get("0020000E")
+    if uid:
+        found = [each for each in found if each["0020000E"].get("Value") == [uid]]
+    return _json(found[offset : offset + limit])
+
+
+@router.get("/studies/{study}/instances")
+@router.get("/studies/{study}/series/{series}/instances")
+def search_instances(
+    request: Request,
+    place: Annotated[Place, Depends(place_of)],
+    _: Annotated[Person, Depends(reader)],
+    limit: Limit = 1000,
+    offset: Offset = 0,
+) -> Response:
+    """QIDO-RS: the instances of a study, or of a series."""
+    house, wanted = house_of(request), request.query_params
+    items = archive.chosen(archive.kept(house, _study_id(house, place.study)), place.series, None)
+    uid = wanted.get("SOPInstanceUID") or wanted.get("00080018")
+    if uid:
+        items = archive.chosen(items, None, uid)
+    base = _base(request)
+    found = items[offset : offset + limit]
+    return _json([archive.instance_json(house, place.study, item, base) for item in found])
+
+
+@router.get("/studies/{study}/metadata")
+@router.get("/studies/{study}/series/{series}/metadata")
+@router.get("/studies/{study}/series/{series}/instances/{instance}/metadata")
+def metadata(
+    request: Request,
+    place: Annotated[Place, Depends(place_of)],
+    person: Annotated[Person, Depends(reader)],
+) -> Response:
+    """WADO-RS: every attribute of a study, a series or an instance but its bulk data."""
+    house, base = house_of(request), _base(request)
+    study_id, items = _items(house, place)
+    house.ledger.note(person.name, "dicomweb.metadata", study_id=study_id)
+    return _json([_with_bulk(house, base, place.study, item) for item in items])
+
+
+@router.get("/studies/{study}")
+@router.get("/studies/{study}/series/{series}")
+@router.get("/studies/{study}/series/{series}/instances/{instance}")
+def retrieve(
+    request: Request,
+    place: Annotated[Place, Depends(place_of)],
+    person: Annotated[Person, Depends(reader)],
+) -> Response:
+    """WADO-RS: the instances of a study or a series, or one of them."""
+    house = house_of(request)
+    any_syntax = _accept_parameters(request).get("transfer-syntax", "") == "*"
+    study_id, items = _items(house, place)
+    house.ledger.note(person.name, "dicomweb.retrieved", study_id=study_id)
+    if place.instance and _accepted(request, "multipart/related", _DICOM) == _DICOM:
+        data = archive.as_sent(house, items[0], any_syntax=any_syntax)[1]
+        return Response(data, media_type=_DICOM)
+
+    def bodies() -> Iterator[tuple[str, bytes]]:
+        for item in items:
+            syntax, data = archive.as_sent(house, item, any_syntax=any_syntax)
+            yield f"{_DICOM}; transfer-syntax={syntax}", data
+
+    return _related(_DICOM, bodies())
+
+
+@router.get("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}")
+def retrieve_frames(
+    request: Request,
+    place: Annotated[Place, Depends(place_of)],
+    frames: Annotated[str, Path(pattern=r"^\d{1,6}$")],
+    _: Annotated[Person, Depends(reader)],
+) -> Response:
+    """WADO-RS: the frame of a film, uncompressed, little endian."""
+    house = house_of(request)
+    _accepted(request, "multipart/related", _OCTETS)
+    dataset = _dataset(house, place)
+    if frames != "1" or "PixelData" not in dataset:
+        raise HTTPException(404, "There is no such frame.")
+    return _related(_OCTETS, [(_OCTETS, _frame(dataset))])
+
+
+@router.get("/studies/{study}/series/{series}/instances/{instance}/bulk/{tag}")
+def retrieve_bulk(
+    request: Request,
+    place: Annotated[Place, Depends(place_of)],
+    tag: Annotated[str, Path(pattern=r"^[0-9A-F]{8}$")],
+    _: Annotated[Person, Depends(reader)],
+) -> Response:
+    """WADO-RS: the value of one attribute that `metadata` names by its address."""
+    house = house_of(request)
+    dataset = _dataset(house, place)
+    element = dataset.get(int(tag, 16))
+    if element is None or not isinstance(element.value, bytes):
+        raise HTTPException(404, "There is no such value.")
+    data = _frame(dataset) if element.keyword == "PixelData" else element.value
+    return _related(_OCTETS, [(_OCTETS, data)])
+
+
+@router.get("/studies/{study}/series/{series}/instances/{instance}/rendered")
+def rendered(
+    request: Request,
+    place: Annotated[Place, Depends(place_of)],
+    _: Annotated[Person, Depends(reader)],
+    viewport: Annotated[str, Query(pattern=r"^\d{1,5},\d{1,5}(,.*)?$")] = "",
+) -> Response:
+    """WADO-RS: a film or capture as JPEG or PNG; the PDF as it is."""
+    house = house_of(request)
+    dataset = _dataset(house, place)
+    if "EncapsulatedDocument" in dataset:
+        length = int(dataset.get("EncapsulatedDocumentLength") or len(dataset.EncapsulatedDocument))
+        return Response(dataset.EncapsulatedDocument[:length], media_type="application/pdf")
+    if "PixelData" not in dataset:
+        raise HTTPException(406, "This instance is no picture.")
+    kind = _accepted(request, "image/jpeg", "image/png")
+    picture = _picture(house, dataset)
+    if viewport:
+        width, height = (int(part) for part in viewport.split(",")[:2])
+        if not 1 <= width <= 8192 or not 1 <= height <= 8192:
+            raise HTTPException(400, "viewport: from 1 to 8192 pixels.")
+        picture.thumbnail((width, height))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG" if kind == "image/png" else "JPEG", quality=90)
+    return Response(buffer.getvalue(), media_type=kind)
+
+
+@router.post("/studies")
+@router.post("/studies/{study}")
+async def store(
+    request: Request,
+    place: Annotated[Place, Depends(place_of)],
+    person: Annotated[Person, Depends(operator)],
+) -> Response:
+    """STOW-RS: store instances, of one study where the address names it (PS3.18 10.5)."""
+    study = place.study
+    house = house_of(request)
+    content_type = request.headers.get("content-type", "")
+    if parameters_of(content_type)[1].get("type", _DICOM).lower() != _DICOM:
+        raise HTTPException(415, "Only application/dicom is stored.")
+    try:
+        parts = parts_of(content_type, await request.body())
+    except NotMultipart as error:
+        raise HTTPException(400, str(error)) from error
+    answer = Dataset()
+    answer.RetrieveURL = f"{_base(request)}/studies" + (f"/{study}" if study else "")
+    stored: list[Dataset] = []
+    failed: list[Dataset] = []
+    for part in parts:
+        told = _keep(house, bytes(part.data), study, _base(request))
+        (failed if "FailureReason" in told else stored).append(told)
+    answer.ReferencedSOPSequence = stored
+    if failed:
+        answer.FailedSOPSequence = failed
+    house.ledger.note(person.name, "stow", f"{len(stored)} stored, {len(failed)} not")
+    if not stored:
+        return _json(answer.to_json_dict(), 409)
+    return _json(answer.to_json_dict(), 202 if failed else 200)
+
+
+def _keep(house: House, data: bytes, study: str, base: str) -> Dataset:
+    """Store one instance; return what is told of it."""
+    told = Dataset()
+    try:
+        dataset = read_dataset(data)
+        told.ReferencedSOPClassUID = str(dataset.get("SOPClassUID") or "")
+        told.ReferencedSOPInstanceUID = str(dataset.get("SOPInstanceUID") or "")
+        uids = (dataset.get("StudyInstanceUID"), dataset.get("SeriesInstanceUID"))
+        if data[128:132] != b"DICM" or not all(uids) or (study and uids[0] != study):
+            told.FailureReason = _CANNOT_UNDERSTAND
+            return told
+        take(house, dataset, data, Origin(STOW, house.settings.node.ae_title, ""))
+    except ImageError:
+        told.FailureReason = _CANNOT_UNDERSTAND
+        return told
+    except StoreError:
+        told.FailureReason = _NO_ROOM
+        return told
+    told.RetrieveURL = archive.address_of(base, *uids, dataset.SOPInstanceUID)
+    return told
+
+
+def _cases(house: House, wanted: dict[str, str]) -> Iterator[Case]:
+    def of(keyword: str, tag: str) -> str:
+        return wanted.get(keyword) or wanted.get(tag) or ""
+
+    name, dates = of("PatientName", "00100010"), of("StudyDate", "00080020")
+    since, dash, until = dates.partition("-")
+    query = CaseQuery(
+        words=" ".join(name.replace("^", " ").replace("*", " ").split()),
+        patient_id=of("PatientID", "00100020"),
+        accession_number=of("AccessionNumber", "00080050"),
+        study_instance_uid=of("StudyInstanceUID", "0020000D"),
+        since=since,
+        until=until if dash else since,
+        limit=_PAGE,
+    )
+    while True:
+        found = house.ledger.cases(query)
+        for case in found.cases:
+            if not name or _named(case.patient_name, name):
+                yield case
+        if found.after is None:
+            return
+        query = replace(query, after=found.after)
+
+
+def _named(patient_name: str, wanted: str) -> bool:
+    """Whether a name is meant: wildcards of PS3.4 C.2.2.2.4, without regard to case."""
+    pattern = wanted.replace("[", "[[]")
+    return fnmatchcase(patient_name.casefold(), pattern.casefold())
+
+
+def _with_bulk(house: House, base: str, study: str, item: Kept) -> dict[str, Any]:
+    address = archive.address_of(base, study, item.series_instance_uid, item.sop_instance_uid)
+    return archive.json_of(read_dataset(house.spool.read(item.digest)), address)
+
+
+def _related(media_type: str, bodies: Any) -> Response:
+    content_type, pieces = related(media_type, bodies)
+    return StreamingResponse(pieces, headers={"Content-Type": content_type})
+
+
+def _frame(dataset: Dataset) -> bytes:
+    if int(dataset.get("SamplesPerPixel") or 1) > 1:
+        return bytes(dataset.pixel_array.tobytes())
+    return little_endian(decode(dataset))
+
+
+def _picture(house: House, dataset: Dataset) -> Image.Image:
+    if int(dataset.get("SamplesPerPixel") or 1) > 1:
+        return Image.fromarray(dataset.pixel_array)
+    return grey_picture(house, dataset)
+
+
+def _items(house: House, place: Place) -> tuple[StudyId, list[Kept]]:
+    """Return the study's row and the instances that are meant, at least one. Raises 404."""
+    study_id = _study_id(house, place.study)
+    found = archive.chosen(archive.kept(house, study_id), place.series, place.instance)
+    if not found:
+        raise HTTPException(404, "There is no such series or instance.")
+    return study_id, found
+
+
+def _dataset(house: House, place: Place) -> Dataset:
+    _, (item, *_others) = _items(house, place)
+    return read_dataset(house.spool.read(item.digest))
+
+
+def _study_id(house: House, study: str) -> StudyId:
+    found = house.ledger.find_study(study)
+    if found is None:
+        raise HTTPException(404, "There is no such study.")
+    return found.id
+
+
+def _accepted(request: Request, *offered: str) -> str:
+    """Return the first offered media type that the client takes. Raises 406."""
+    header = request.headers.get("accept", "*/*")
+    wanted = [parameters_of(part)[0] for part in header.split(",")] or ["*/*"]
+    for kind in wanted:
+        for each in offered:
+            if kind in ("*/*", each, f"{each.partition('/')[0]}/*"):
+                return each
+    # "Accept: */*" reads as text/plain to the email parser where it is malformed.
+    if "*/*" in header:
+        return offered[0]
+    raise HTTPException(406, f"There are only {', '.join(offered)}.")
+
+
+def _accept_parameters(request: Request) -> dict[str, str]:
+    return parameters_of(request.headers.get("accept", "*/*").partition(",")[0])[1]
+
+
+def _json(document: Any, status: int = 200) -> Response:
+    return JSONResponse(document, status_code=status, media_type=_JSON)
+
+
+def _base(request: Request) -> str:
+    return str(request.base_url).rstrip("/") + "/dicom-web"

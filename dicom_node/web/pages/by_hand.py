@@ -1,0 +1,75 @@
+"""A film dropped on the page: analysed like any other, sent to nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+from tempfile import NamedTemporaryFile
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, File, Request, UploadFile
+from fastapi.responses import RedirectResponse, Response
+from pydicom import Dataset
+
+from dicom_node.errors import ImageError, SettingsError
+from dicom_node.imaging.header import header_of, read_dataset
+from dicom_node.imaging.wrap import PICTURES, wrap_picture
+from dicom_node.records import Origin
+from dicom_node.uids import derived_uid
+from dicom_node.web.arrivals import BY_HAND, file_bytes_of, take
+from dicom_node.web.rendering import page
+from dicom_node.web.security import Person, house_of, reader
+
+router = APIRouter(prefix="/by-hand")
+
+
+@router.get("")
+def form(request: Request, _: Annotated[Person, Depends(reader)]) -> Response:
+    """Show where to drop a film."""
+    return page(request, "by_hand.html")
+
+
+@router.post("")
+def analyse(
+    request: Request,
+    person: Annotated[Person, Depends(reader)],
+    file: Annotated[UploadFile, File()],
+) -> Response:
+    """Take a DICOM, PNG or JPEG film and show its case.
+
+    The film is a copy with UIDs of its own: it never joins a study of the PACS, whose report would
+    go out again.
+    """
+    house = house_of(request)
+    dataset = _apart(_read(file.file.read(), file.filename or ""), person.name)
+    origin = Origin(BY_HAND, house.settings.node.ae_title, "")
+    received = take(house, dataset, file_bytes_of(dataset), origin)
+    study_id = house.ledger.instance(received.instance_id).study_id
+    house.ledger.note(person.name, "film.by-hand", study_id=study_id)
+    return RedirectResponse(f"/cases/{study_id}", status_code=303)
+
+
+def _read(data: bytes, name: str) -> Dataset:
+    suffix = PurePath(name).suffix.lower()
+    if suffix in PICTURES:
+        with NamedTemporaryFile(suffix=suffix) as file:
+            file.write(data)
+            file.flush()
+            return wrap_picture(Path(file.name))
+    try:
+        dataset = read_dataset(data)
+        header_of(dataset)
+    except ImageError as error:
+        raise SettingsError(
+            "This file is neither DICOM, nor PNG, nor JPEG.",
+            remedy="Drop a chest radiograph as the PACS exports it (DICOM), or a picture of one.",
+        ) from error
+    return dataset
+
+
+def _apart(dataset: Dataset, who: str) -> Dataset:
+    """Give the film UIDs of its own, the same for the same film and person."""
+    facts = (str(dataset.SOPInstanceUID), who)
+    dataset.StudyInstanceUID = derived_uid("by hand study", *facts)
+    dataset.SeriesInstanceUID = derived_uid("by hand series", *facts)
+    dataset.SOPInstanceUID = derived_uid("by hand", *facts)
+    return dataset

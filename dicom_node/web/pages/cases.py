@@ -1,0 +1,232 @@
+"""The case list and a case: what was found, why there is no result, and the next step."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from dicom_node.errors import ImageError, SpoolError
+from dicom_node.ledger.casebook import Case, CaseQuery, Order
+from dicom_node.records import DeliveryState, InstanceState, Study, StudyId
+from dicom_node.results.stored import newest
+from dicom_node.web.arrivals import BY_HAND
+from dicom_node.web.house import House
+from dicom_node.web.pages.films import picture_of
+from dicom_node.web.rendering import page
+from dicom_node.web.security import Person, house_of, operator, reader
+
+router = APIRouter()
+
+_THUMBNAIL = 112
+_FINISHED = {InstanceState.FAILED, InstanceState.DECLINED, InstanceState.ANALYSED}
+_FILTERS = ("words", "finding", "outcome", "delivery", "sender", "reading", "since", "until")
+_OUTCOMES = ("analysed", "declined", "failed", "waiting")
+_DELIVERIES = ("sent", "waiting", "held", "refused", "expired", "none")
+
+
+@router.get("/")
+def home(_: Annotated[Person, Depends(reader)]) -> Response:
+    """Show the case list."""
+    return RedirectResponse("/cases", status_code=303)
+
+
+def query_of(
+    words: Annotated[str, Query(max_length=200)] = "",
+    finding: Annotated[str, Query(max_length=40)] = "",
+    outcome: Annotated[str, Query(max_length=40)] = "",
+    delivery: Annotated[str, Query(max_length=40)] = "",
+    sender: Annotated[str, Query(max_length=40)] = "",
+    reading: Annotated[str, Query(max_length=10)] = "",
+    since: Annotated[str, Query(pattern=r"^(\d{4}-?\d{2}-?\d{2})?$")] = "",
+    until: Annotated[str, Query(pattern=r"^(\d{4}-?\d{2}-?\d{2})?$")] = "",
+    order: Order = "received",
+    after: Annotated[str, Query(max_length=40)] = "",
+    after_id: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> CaseQuery:
+    """Return what the address asks for."""
+    if order == "severity" and after and not _is_number(after):
+        after = ""
+    return CaseQuery(
+        words=words, finding=finding, outcome=outcome, delivery=delivery, sender=sender,
+        reading=reading, since=since.replace("-", ""), until=until.replace("-", ""), order=order,
+        after=(after, after_id) if after else None, limit=limit,
+    )  # fmt: skip
+
+
+@router.get("/cases")
+def case_list(
+    request: Request,
+    _: Annotated[Person, Depends(reader)],
+    query: Annotated[CaseQuery, Depends(query_of)],
+) -> Response:
+    """List cases; only the rows for htmx, which asks every few seconds."""
+    house = house_of(request)
+    found = house.ledger.cases(query)
+    following = _address(query) | (
+        {"after": found.after[0], "after_id": str(found.after[1])} if found.after else {}
+    )
+    values: dict[str, Any] = {
+        "cases": found.cases,
+        "query": query,
+        "classes": classes_of(house),
+        "following": urlencode(following) if found.after else "",
+        "here": urlencode(_address(query)),
+    }
+    if "hx-request" in request.headers:
+        return page(request, "_case_rows.html", **values)
+    return page(
+        request, "cases.html", senders=house.ledger.senders(), outcomes=_OUTCOMES,
+        deliveries=_DELIVERIES, state=house.doors.state(), **values,
+    )  # fmt: skip
+
+
+@router.get("/cases/{study_id}")
+def show(request: Request, study_id: int, person: Annotated[Person, Depends(reader)]) -> Response:
+    """Show a case: films, findings, report, deliveries, story."""
+    house = house_of(request)
+    case = house.ledger.case(StudyId(study_id))
+    house.ledger.note(person.name, "case.viewed", study_id=case.study_id)
+    instances = newest(house.ledger.instances(case.study_id))
+    earlier = house.ledger.earlier(case.study_id, 1)
+    return page(
+        request,
+        "case.html",
+        case=case,
+        classes=classes_of(house),
+        films=[item for item in instances if item.state is InstanceState.ANALYSED],
+        others=[item for item in instances if item.state is not InstanceState.ANALYSED],
+        prior=earlier[0] if earlier else None,
+        why=why_no_result(house, case),
+        deliveries=house.ledger.deliveries(study_id=case.study_id),
+        events=house.ledger.events(study_id=case.study_id),
+        reading=house.ledger.reading(case.study_id),
+    )
+
+
+@router.get("/cases/{study_id}/moved")
+def moved(
+    request: Request,
+    study_id: int,
+    _: Annotated[Person, Depends(reader)],
+    was: Annotated[str, Query(alias="from", max_length=80)] = "",
+) -> Response:
+    """Tell htmx to load the page anew once the case is no longer as it was."""
+    case = house_of(request).ledger.case(StudyId(study_id))
+    same = was == f"{case.outcome}-{case.state}-{case.delivery}"
+    return Response(status_code=204, headers={} if same else {"HX-Refresh": "true"})
+
+
+@router.get("/cases/{study_id}/thumbnail.jpg")
+def thumbnail(request: Request, study_id: int, _: Annotated[Person, Depends(reader)]) -> Response:
+    """Return a small picture of a case's first legible film."""
+    house = house_of(request)
+    for item in newest(house.ledger.instances(StudyId(study_id))):
+        with suppress(ImageError, SpoolError):
+            kept = {"Cache-Control": "private, max-age=3600"}
+            return Response(
+                picture_of(house, item, _THUMBNAIL), media_type="image/jpeg", headers=kept
+            )
+    raise HTTPException(404, "No film of this case can be shown.")
+
+
+@router.post("/cases/{study_id}/again")
+def again(
+    request: Request, study_id: int, person: Annotated[Person, Depends(operator)]
+) -> Response:
+    """Analyse every finished film of the case once more."""
+    ledger = house_of(request).ledger
+    study = ledger.study(StudyId(study_id))
+    for item in ledger.instances(study.id):
+        if item.state in _FINISHED:
+            ledger.asked_again(item.id, person.name)
+    ledger.note(person.name, "case.again", study_id=study.id)
+    return _back(study)
+
+
+@router.post("/cases/{study_id}/release")
+def release(
+    request: Request, study_id: int, person: Annotated[Person, Depends(operator)]
+) -> Response:
+    """Send what was held for a person's approval."""
+    house = house_of(request)
+    study = house.ledger.study(StudyId(study_id))
+    keep_hours = house.settings.delivery.keep_hours
+    for item in house.ledger.deliveries(study_id=study.id):
+        if item.held and item.state is DeliveryState.WAITING:
+            house.ledger.resend(item.id, person.name, keep_hours)
+    house.ledger.note(person.name, "case.released", study_id=study.id)
+    return _back(study)
+
+
+@router.post("/cases/{study_id}/retract")
+def retract(
+    request: Request,
+    study_id: int,
+    person: Annotated[Person, Depends(operator)],
+    reason: Annotated[str, Form(pattern="^(quality|patient-safety)$")],
+) -> Response:
+    """Take the results back: a rejection note goes to everyone who has them."""
+    house = house_of(request)
+    study = house.ledger.study(StudyId(study_id))
+    house.doors.retract(study, reason, person.name)
+    house.ledger.note(person.name, "case.retracted", reason, study_id=study.id)
+    return _back(study)
+
+
+def classes_of(house: House) -> dict[str, str]:
+    """Return the finding classes in the words of the configured template."""
+    return {name: each.wording for name, each in house.template().classes.items()}
+
+
+def why_no_result(house: House, case: Case) -> str:
+    """Return in plain words why nothing, or nothing yet, has left for a case; "" if it has."""
+    reason = case.reason.rstrip(".") if case.reason else ""
+    if case.outcome == "waiting":
+        analyse = next((each for each in house.doors.state().roles if each.name == "analyse"), None)
+        if analyse is not None and not analyse.well:
+            return f"The film waits for the networks; their role is not well: {analyse.sentence}."
+        return "The film is being analysed."
+    if case.outcome in ("declined", "failed"):
+        return f"The film was {case.outcome}: {reason or 'no reason was noted'}."
+    if case.abstained and case.delivery in ("sent", "committed"):
+        return "Undetermined: no class reaches the threshold for being named. The report says so."
+    if case.state != "reported":
+        return "The study is not complete yet: it is answered once no more films arrive."
+    return _why_not_sent(case, reason)
+
+
+def _why_not_sent(case: Case, reason: str) -> str:
+    if case.sender == BY_HAND:
+        return "Analysed by hand: nothing is sent anywhere."
+    told = {
+        "none": f"Nothing was sent: {reason or 'no AE is to get results of it'}.",
+        "held": "The result waits here: its AE wants approval before sending, or none at all"
+        " (shadow).",
+        "waiting": "The result is on its way; see the deliveries below.",
+        "refused": "The receiver did not take the result; see the deliveries below.",
+        "expired": "The receiver could not be reached in time; see the deliveries below.",
+    }
+    return told.get(case.delivery, "")
+
+
+def _address(query: CaseQuery) -> dict[str, str]:
+    parts = {name: getattr(query, name) for name in _FILTERS}
+    shown = {name: value for name, value in parts.items() if value}
+    return shown | ({"order": query.order} if query.order != "received" else {})
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _back(study: Study) -> Response:
+    return RedirectResponse(f"/cases/{study.id}", status_code=303)

@@ -1,0 +1,56 @@
+"""How the node and the department's films are, in charts; and the same as a table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.responses import Response
+
+from dicom_node.web import charts
+from dicom_node.web.rendering import csv_file, page
+from dicom_node.web.security import Person, house_of, reader
+
+router = APIRouter(prefix="/dashboard")
+
+Days = Annotated[int, Query(ge=1, le=366)]
+
+
+@router.get("")
+def dashboard(request: Request, _: Annotated[Person, Depends(reader)], days: Days = 30) -> Response:
+    """Show roles, disk, work, and charts of the last days."""
+    house = house_of(request)
+    return page(
+        request,
+        "dashboard.html",
+        state=house.doors.state(counted=True),
+        counts=house.ledger.counts(),
+        days=days,
+        charts=charts.NAMES,
+    )
+
+
+@router.get("/{name}.svg")
+def chart(
+    request: Request, name: str, _: Annotated[Person, Depends(reader)], days: Days = 30
+) -> Response:
+    """Return one chart of the last days."""
+    if name not in charts.NAMES:
+        raise HTTPException(404, "There is no such chart.")
+    ledger, since = house_of(request).ledger, _since(days)
+    rows = ledger.stages_since(since) if name == "latency" else ledger.scores_since(since)
+    return Response(charts.draw(name, rows), media_type="image/svg+xml")
+
+
+@router.get("/days.csv")
+def table(request: Request, _: Annotated[Person, Depends(reader)], days: Days = 30) -> Response:
+    """Return the counts of each day as CSV."""
+    names = (*charts.OUTCOMES, *charts.FINDINGS, "abstained")
+    counted = charts.by_day(house_of(request).ledger.scores_since(_since(days)))
+    rows = ({"day": day} | {name: counts[name] for name in names} for day, counts in counted)
+    return csv_file("days.csv", ("day", *names), rows)
+
+
+def _since(days: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()

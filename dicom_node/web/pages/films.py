@@ -1,0 +1,137 @@
+"""A film for the viewer: its stored pixels in full depth, and what lies over them."""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response
+from PIL import Image
+from pydicom import Dataset
+
+from dicom_node.imaging.decode import decode, little_endian
+from dicom_node.imaging.grayscale import film_of, is_inverted
+from dicom_node.imaging.header import header_of, read_dataset
+from dicom_node.records import Instance, InstanceId, InstanceState
+from dicom_node.results.films import AnalysedFilm
+from dicom_node.results.regions import Polygon, contours_of, places_of
+from dicom_node.web.house import House
+from dicom_node.web.security import Person, house_of, reader
+
+router = APIRouter(prefix="/films")
+
+_THUMBNAIL = 256
+_TAIL = 0.005
+
+
+@router.get("/{instance_id}/film.json")
+def about(
+    request: Request, instance_id: int, _: Annotated[Person, Depends(reader)]
+) -> JSONResponse:
+    """Return size, window, polarity and everything that is drawn over the film."""
+    house = house_of(request)
+    instance = house.ledger.instance(InstanceId(instance_id))
+    dataset = read_dataset(house.spool.read(instance.digest))
+    pixels = decode(dataset, max_megapixels=house.settings.admission.max_megapixels)
+    film = house.stored.film(instance) if instance.state is InstanceState.ANALYSED else None
+    document = {
+        "rows": pixels.shape[0],
+        "columns": pixels.shape[1],
+        "signed": pixels.dtype.kind == "i",
+        "bytes": pixels.dtype.itemsize,
+        "inverted": is_inverted(dataset),
+        "window": _window(dataset, pixels),
+        "spacing": header_of(dataset).pixel_spacing,
+        **(_drawn(film) if film is not None else {"maps": [], "lungs": {}, "zones": []}),
+    }
+    return JSONResponse(document)
+
+
+@router.get("/{instance_id}/pixels")
+def pixels_of(
+    request: Request, instance_id: int, _: Annotated[Person, Depends(reader)]
+) -> Response:
+    """Return the stored values, little endian, row by row, in the width `about` tells."""
+    house = house_of(request)
+    instance = house.ledger.instance(InstanceId(instance_id))
+    dataset = read_dataset(house.spool.read(instance.digest))
+    pixels = decode(dataset, max_megapixels=house.settings.admission.max_megapixels)
+    return Response(little_endian(pixels), media_type="application/octet-stream")
+
+
+@router.get("/{instance_id}/thumbnail.jpg")
+def thumbnail(
+    request: Request, instance_id: int, _: Annotated[Person, Depends(reader)]
+) -> Response:
+    """Return a small picture of the film."""
+    house = house_of(request)
+    return Response(
+        picture_of(house, house.ledger.instance(InstanceId(instance_id)), _THUMBNAIL),
+        media_type="image/jpeg",
+    )
+
+
+def picture_of(house: House, instance: Instance, longest: int) -> bytes:
+    """Return a film as a display shows it, as JPEG, the longer side ``longest`` pixels."""
+    picture = grey_picture(house, read_dataset(house.spool.read(instance.digest)))
+    picture.thumbnail((longest, longest), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def grey_picture(house: House, dataset: Dataset) -> Image.Image:
+    """Return a film as a display shows it, 8 bit grey. Raises `ImageError`."""
+    film = film_of(dataset, max_megapixels=house.settings.admission.max_megapixels)
+    return Image.fromarray((film * 255).astype(np.uint8))
+
+
+def _window(dataset: Dataset, pixels: npt.NDArray[Any]) -> dict[str, float]:
+    """Return the window in stored values: the film's first, else nearly all that occurs."""
+    slope = float(dataset.get("RescaleSlope") or 1) or 1.0
+    intercept = float(dataset.get("RescaleIntercept") or 0)
+    centre, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if centre is not None and width is not None and width > 1:
+        return {"centre": (centre - intercept) / slope, "width": abs(width / slope)}
+    low, high = np.quantile(pixels[::4, ::4], (_TAIL, 1 - _TAIL))
+    return {"centre": float(low + high) / 2, "width": max(float(high - low), 1.0)}
+
+
+def _first(value: Any) -> float | None:
+    try:
+        return float(value[0] if isinstance(value, (list, tuple)) or hasattr(value, "append")
+                     else value)  # fmt: skip
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
+def _drawn(film: AnalysedFilm) -> dict[str, Any]:
+    """Return the maps, outlines and zones in pixels of the stored matrix."""
+    places, findings = places_of(film), film.findings
+    zones = findings.airspace.zones if findings.airspace else {}
+    return {
+        "maps": [
+            {
+                "network": item.network,
+                "target": item.target,
+                "grid": np.round(item.heat, 3).tolist(),
+                "region": [item.region.top, item.region.left, item.region.bottom,
+                           item.region.right],
+                "contours": [_line(line) for line in contours_of(item)],
+            }
+            for item in film.saliency
+        ],
+        "lungs": {side: _line(line) for side, line in places.lungs.items()},
+        "zones": [
+            {"name": name.replace("_", " "), "score": round(zones.get(name, 0.0), 1),
+             "line": _line(line)}
+            for name, line in places.zones.items()
+        ],
+    }  # fmt: skip
+
+
+def _line(line: Polygon) -> list[list[float]]:
+    return [[round(float(x), 1), round(float(y), 1)] for x, y in line]

@@ -1,0 +1,166 @@
+"""Signing in and out, users, and the audit trail."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Request
+from fastapi.responses import RedirectResponse, Response
+
+from dicom_node.ledger.people import ROLES
+from dicom_node.web.oidc import Provider
+from dicom_node.web.passwords import check_user, hashed, matches, token, token_hash
+from dicom_node.web.rendering import page
+from dicom_node.web.security import COOKIE, Person, admin, house_of, reader
+
+router = APIRouter()
+
+_ASKED = "dicom_node_asked"
+_OF_PROVIDER = " (hospital account)"
+"""Behind the name of whom the provider knows: no user of this node can be called so."""
+
+_WRONG = "Name or password is wrong, or the user has to wait after too many wrong passwords."
+
+
+@router.get("/sign-in")
+def sign_in_page(request: Request, next: str = "/") -> Response:
+    """Show the form, or how the first user is made."""
+    return _sign_in(request, next, "")
+
+
+@router.post("/sign-in")
+def sign_in(
+    request: Request,
+    name: Annotated[str, Form(max_length=200)],
+    password: Annotated[str, Form(max_length=1000)],
+    next: Annotated[str, Form(max_length=2000)] = "/",
+) -> Response:
+    """Open a session where the password is right."""
+    ledger = house_of(request).ledger
+    user = ledger.user(name)
+    locked = user is not None and ledger.is_locked(user)
+    right = matches(user.password_hash if user else None, password)
+    if user is None or locked or not right:
+        if not locked:
+            ledger.failed_sign_in(name)
+        ledger.note("web", "sign-in.refused", request.client.host if request.client else None)
+        return _sign_in(request, next, _WRONG, status=403)
+    answer = RedirectResponse(_own_path(next), status_code=303)
+    _open_session(request, answer, user.name)
+    return answer
+
+
+@router.get("/sign-in/oidc")
+def to_provider(request: Request, next: str = "/") -> Response:
+    """Send the browser to the hospital's identity provider."""
+    address, asked = _provider(request).ask(_back(request), _own_path(next))
+    answer = RedirectResponse(address, status_code=303)
+    answer.set_cookie(
+        _ASKED, asked.cookie, httponly=True, samesite="lax", max_age=600, path="/sign-in",
+        secure=request.url.scheme == "https",
+    )  # fmt: skip
+    return answer
+
+
+@router.get("/sign-in/oidc/back")
+def from_provider(request: Request, state: str = "", code: str = "") -> Response:
+    """Open a session for whoever the provider names."""
+    ledger = house_of(request).ledger
+    known = _provider(request).answer(_back(request), state, code, request.cookies.get(_ASKED, ""))
+    name = f"{known.name}{_OF_PROVIDER}"
+    ledger.keep_person(name, known.role)
+    answer = page(request, "signed_in.html", next=known.target)
+    _open_session(request, answer, name)
+    answer.delete_cookie(_ASKED, path="/sign-in")
+    return answer
+
+
+@router.post("/sign-out")
+def sign_out(request: Request, person: Annotated[Person, Depends(reader)]) -> Response:
+    """End the session."""
+    ledger = house_of(request).ledger
+    ledger.end_session(token_hash(request.cookies.get(COOKIE, "")))
+    ledger.note(person.name, "signed-out")
+    answer = RedirectResponse("/sign-in", status_code=303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+@router.get("/users")
+def users(request: Request, _: Annotated[Person, Depends(admin)]) -> Response:
+    """List users, with a form for another one."""
+    return page(request, "users.html", users=house_of(request).ledger.users(), roles=ROLES)
+
+
+@router.post("/users")
+def keep_user(
+    request: Request,
+    person: Annotated[Person, Depends(admin)],
+    name: Annotated[str, Form()],
+    role: Annotated[str, Form()],
+    password: Annotated[str, Form(max_length=1000)],
+) -> Response:
+    """Add a user, or give one another role and password."""
+    check_user(name, role, password)
+    ledger = house_of(request).ledger
+    ledger.keep_user(name, role, hashed(password))
+    ledger.note(person.name, "user.kept", f"{name}: {role}")
+    return RedirectResponse("/users", status_code=303)
+
+
+@router.post("/users/remove")
+def remove_user(
+    request: Request, person: Annotated[Person, Depends(admin)], name: Annotated[str, Form()]
+) -> Response:
+    """Remove a user."""
+    ledger = house_of(request).ledger
+    ledger.remove_user(name)
+    ledger.note(person.name, "user.removed", name)
+    return RedirectResponse("/users", status_code=303)
+
+
+@router.get("/audit")
+def audit(request: Request, _: Annotated[Person, Depends(admin)]) -> Response:
+    """Show the latest lines of the audit trail."""
+    return page(request, "audit.html", lines=house_of(request).ledger.audit())
+
+
+def _open_session(request: Request, answer: Response, name: str) -> None:
+    ledger, fresh = house_of(request).ledger, token()
+    ledger.open_session(name, token_hash(fresh), token())
+    ledger.note(name, "signed-in", request.client.host if request.client else None)
+    answer.set_cookie(
+        COOKIE, fresh, httponly=True, samesite="strict", secure=request.url.scheme == "https",
+        max_age=int(house_of(request).settings.web.longest_hours * 3600),
+    )  # fmt: skip
+
+
+def _provider(request: Request) -> Provider:
+    provider: Provider | None = request.app.state.provider
+    if provider is None:
+        raise HTTPException(404, "This node has no identity provider: [oidc] in node.toml.")
+    return provider
+
+
+def _back(request: Request) -> str:
+    return f"{str(request.base_url).rstrip('/')}/sign-in/oidc/back"
+
+
+def _sign_in(request: Request, wanted: str, why: str, status: int = 200) -> Response:
+    provider = request.app.state.provider is not None
+    nobody = not provider and not house_of(request).ledger.users()
+    return page(
+        request,
+        "sign_in.html",
+        status=status,
+        next=_own_path(wanted),
+        why=why,
+        nobody=nobody,
+        provider=provider,
+    )
+
+
+def _own_path(text: str) -> str:
+    """Return a path on this site: never another site's address."""
+    own = text.startswith("/") and not text.startswith(("//", "/\\"))
+    return text if own else "/"

@@ -1,0 +1,257 @@
+"""The AE table: who may send, who gets results, who was refused; changed here, kept in files."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Any, get_args
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydicom.uid import UID
+
+from dicom_node.errors import DeliveryError, ImageError, SettingsError
+from dicom_node.imaging.header import read_header
+from dicom_node.intake.admit import Admitted, admit
+from dicom_node.settings import Remote
+from dicom_node.settings.edit import drop_remote, file_of, keep_remote
+from dicom_node.settings.model import SR_CLASS_UIDS, ObjectName, SrClassName, Viewer
+from dicom_node.web.house import House
+from dicom_node.web.rendering import page
+from dicom_node.web.security import Person, house_of, operator, reader
+
+router = APIRouter(prefix="/remotes")
+
+_RELEASES = {
+    "at-once": "at once",
+    "approve": "after a person has approved",
+    "shadow": "never: keep them here to compare (shadow)",
+}
+
+
+@router.get("")
+def table(request: Request, _: Annotated[Person, Depends(reader)]) -> Response:
+    """Show every AE with its last contact, and who was refused; only the latter for htmx."""
+    house = house_of(request)
+    remotes = house.remotes()
+    refusals = [(item, item.calling_ae_title not in remotes) for item in house.ledger.refusals()]
+    if "hx-request" in request.headers:
+        return page(request, "_refusals.html", refusals=refusals)
+    return page(
+        request,
+        "remotes.html",
+        remotes=list(remotes.values()),
+        contacts={item.ae_title: item for item in house.ledger.peers()},
+        refusals=refusals,
+        releases=_RELEASES,
+        steps=None,
+    )
+
+
+@router.get("/new")
+def new(
+    request: Request,
+    _: Annotated[Person, Depends(operator)],
+    ae_title: Annotated[str, Query(max_length=64)] = "",
+    host: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """Show the form of a new AE; filled in for one that was refused."""
+    values = {"ae_title": ae_title, "host": host, "port": "104"}
+    if host and _is_address(host):
+        values["addresses"] = f"{host}/{32 if '.' in host else 128}"
+    return _form(request, values, [], is_new=True)
+
+
+@router.get("/edit/{ae_title}")
+def edit(request: Request, ae_title: str, _: Annotated[Person, Depends(operator)]) -> Response:
+    """Show the form of an AE."""
+    return _form(request, _values(_remote(house_of(request), ae_title)), [], is_new=False)
+
+
+@router.post("/keep")
+async def keep(request: Request, person: Annotated[Person, Depends(operator)]) -> Response:
+    """Write an AE's file where the whole table is valid with it; else show every fault."""
+    house = house_of(request)
+    form = await request.form()
+    values = {
+        key: form.getlist(key) if key in _LISTS else str(form.get(key, ""))
+        for key in (*_TEXTS, *_LISTS, *_SWITCHES, "is_new")
+    }
+    is_new = bool(values.pop("is_new"))
+    try:
+        wanted = _wanted(values)
+        if is_new and file_of(house.configuration, str(wanted["ae_title"])) is not None:
+            raise SettingsError(f"{wanted['ae_title']} is in the table already.")
+        path = keep_remote(house.configuration, wanted)
+    except SettingsError as error:
+        return _form(request, values, list(error.faults) or [error.message], is_new=is_new)
+    what = "remote.added" if is_new else "remote.changed"
+    house.ledger.note(person.name, what, f"{wanted['ae_title']} in {path.name}")
+    return RedirectResponse("/remotes", status_code=303)
+
+
+@router.post("/drop")
+def drop(
+    request: Request, person: Annotated[Person, Depends(operator)], ae_title: Annotated[str, Form()]
+) -> Response:
+    """Remove an AE from the table."""
+    house = house_of(request)
+    path = drop_remote(house.configuration, ae_title)
+    house.ledger.note(person.name, "remote.removed", f"{ae_title}: {path.name}")
+    return RedirectResponse("/remotes", status_code=303)
+
+
+@router.post("/echo")
+def echo(
+    request: Request, person: Annotated[Person, Depends(operator)], ae_title: Annotated[str, Form()]
+) -> HTMLResponse:
+    """C-ECHO an AE now."""
+    house = house_of(request)
+    try:
+        told, well = house.doors.echo(ae_title, _remote(house, ae_title)), True
+    except DeliveryError as error:
+        told, well = f"{error.message} {error.remedy}", False
+    house.ledger.note(person.name, "remote.echo", f"{ae_title}: {'answers' if well else 'fails'}")
+    return page(request, "_told.html", told=told, well=well)
+
+
+@router.post("/self-test")
+def self_test(request: Request, person: Annotated[Person, Depends(operator)]) -> HTMLResponse:
+    """Send a phantom through the real port and back to a loop AE; show the timings."""
+    house = house_of(request)
+    steps = house.doors.try_whole_way()
+    house.ledger.note(person.name, "self-test", "well" if all(s.well for s in steps) else "failed")
+    return page(request, "_steps.html", steps=steps)
+
+
+@router.get("/dry-run")
+def dry_run_page(request: Request, _: Annotated[Person, Depends(reader)]) -> Response:
+    """Show the form for trying the rules on a file."""
+    return page(request, "dry_run.html", told=None, senders=sorted(house_of(request).remotes()))
+
+
+@router.post("/dry-run")
+def dry_run(
+    request: Request,
+    _: Annotated[Person, Depends(reader)],
+    file: Annotated[UploadFile, File()],
+    sender: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    """Tell what would become of a file if an AE sent it; nothing is kept."""
+    house = house_of(request)
+    return page(
+        request, "dry_run.html", told=_told(house, file.file.read(), sender),
+        senders=sorted(house.remotes()),
+    )  # fmt: skip
+
+
+def _told(house: House, data: bytes, sender: str) -> dict[str, Any]:
+    try:
+        decision = admit(read_header(data), house.rules)
+    except ImageError as error:
+        return {"admitted": False, "why": error.message, "parcels": []}
+    if not isinstance(decision, Admitted):
+        return {"admitted": False, "why": decision.reason, "parcels": []}
+    remotes = house.remotes()
+    remote = remotes.get(sender)
+    names = [name for name in (remote.destinations if remote else ()) if name in remotes]
+    contacts = {item.ae_title: item for item in house.ledger.peers()}
+    view = f"view {decision.view}" if decision.view else "no view stated"
+    return {
+        "admitted": True,
+        "why": f"A frontal chest radiograph by its header ({view}).",
+        "parcels": [_parcel(remotes[name], contacts.get(name)) for name in names],
+    }
+
+
+def _parcel(remote: Remote, contact: Any) -> dict[str, Any]:
+    accepted = set(contact.accepted) if contact else set()
+    classes = [SR_CLASS_UIDS[name] for name in remote.wanted_sr_classes]
+    chosen = next((uid for uid in classes if uid in accepted), None)
+    said = (
+        f"{UID(chosen).name}: the first of its list that it accepted last time"
+        if chosen
+        else f"the first that it accepts of {', '.join(remote.wanted_sr_classes)}"
+    )
+    return {
+        "destination": remote.ae_title,
+        "objects": ", ".join(remote.wanted_objects),
+        "sr_class": said if "sr" in remote.wanted_objects else "no report is wanted",
+        "release": _RELEASES[remote.release],
+    }
+
+
+_TEXTS = ("ae_title", "host", "port", "addresses", "results_to", "viewer", "release")
+_LISTS = ("objects", "sr_classes")
+_SWITCHES = ("may_send", "answer_always", "case_insensitive", "tls")
+
+
+def _wanted(values: dict[str, Any]) -> dict[str, object]:
+    port = values["port"].strip()
+    if port and not port.isdecimal():
+        raise SettingsError(f"port: {port!r} is no number.")
+    wanted: dict[str, object] = {
+        "ae_title": values["ae_title"].strip(),
+        "host": values["host"].strip() or None,
+        "port": int(port) if port and values["host"].strip() else None,
+        "addresses": _split(values["addresses"]),
+        "results_to": _split(values["results_to"]),
+        "viewer": values["viewer"],
+        "release": values["release"],
+        "objects": [str(each) for each in values["objects"]],
+        "sr_classes": [str(each) for each in values["sr_classes"]],
+    }
+    return wanted | {name: values[name] == "on" for name in _SWITCHES}
+
+
+def _values(remote: Remote) -> dict[str, Any]:
+    return {
+        "ae_title": remote.ae_title,
+        "host": remote.host or "",
+        "port": "" if remote.port is None else str(remote.port),
+        "addresses": ", ".join(remote.addresses),
+        "results_to": ", ".join(remote.results_to),
+        "viewer": remote.viewer,
+        "release": remote.release,
+        "objects": list(remote.objects),
+        "sr_classes": list(remote.sr_classes),
+    } | {name: "on" if getattr(remote, name) else "" for name in _SWITCHES}
+
+
+def _form(
+    request: Request, values: dict[str, Any], faults: list[str], *, is_new: bool
+) -> HTMLResponse:
+    defaults: dict[str, Any] = dict.fromkeys(_TEXTS, "") | {name: [] for name in _LISTS}
+    defaults |= {"viewer": "generic", "release": "at-once", "may_send": "on"}
+    defaults |= dict.fromkeys(("answer_always", "case_insensitive", "tls"), "")
+    return page(
+        request,
+        "remote.html",
+        status=422 if faults else 200,
+        values=defaults | values,
+        faults=faults,
+        is_new=is_new,
+        viewers=get_args(Viewer),
+        objects=get_args(ObjectName),
+        sr_classes=get_args(SrClassName),
+        releases=_RELEASES,
+        help={name: field.description for name, field in Remote.model_fields.items()},
+    )
+
+
+def _remote(house: House, ae_title: str) -> Remote:
+    found = house.remotes().get(ae_title)
+    if found is None:
+        raise HTTPException(404, "There is no such AE in the table.")
+    return found
+
+
+def _split(text: str) -> list[str]:
+    return [part for part in text.replace(",", " ").split() if part]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,92 @@
+"""Pages from templates. Everything is escaped: a patient's name is text, whatever is in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from dicom_node import __version__
+
+FOLDER = Path(__file__).parent
+STATIC = FOLDER / "static"
+
+
+def _person_name(text: str) -> str:
+    """Return a Person Name (PS3.5 6.2.1) as it is read: first group, spaces for carets."""
+    group = next((part for part in text.split("=") if part.strip("^ ")), "")
+    family, *others = (part.strip() for part in group.split("^"))
+    rest = " ".join(part for part in others if part)
+    return ", ".join(part for part in (family, rest) if part) or "(no name)"
+
+
+def _date(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
+
+
+def _moment(value: str | datetime | None) -> str:
+    if not value:
+        return "never"
+    text = value.isoformat() if isinstance(value, datetime) else value
+    return text[:19].replace("T", " ")
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value * 100:.0f} %"
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "person_name": _person_name,
+        "date": _date,
+        "moment": _moment,
+        "percent": _percent,
+        "score": _score,
+    }
+    environment.globals["version"] = __version__
+    return environment
+
+
+_ENVIRONMENT = _environment()
+
+
+def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """Return the page of template ``name``; ``person`` is whoever is signed in, or None."""
+    person = getattr(request.state, "person", None)
+    house = request.app.state.house
+    text = _ENVIRONMENT.get_template(name).render(
+        request=request,
+        person=person,
+        node=house.settings.node.ae_title,
+        path=request.url.path,
+        **values,
+    )
+    return HTMLResponse(text, status_code=status)
+
+
+def csv_file(name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Response:
+    """Return a table as a CSV file to keep; what a row has no column for is left out."""
+    buffer = io.StringIO()
+    table = csv.DictWriter(buffer, columns, extrasaction="ignore")
+    table.writeheader()
+    table.writerows(rows)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(buffer.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

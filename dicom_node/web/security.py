@@ -1,0 +1,146 @@
+"""Who may: sessions, HTTP Basic for DICOMweb clients, CSRF, roles.
+
+A page that needs somebody names a `Depends(reader)`, `operator` or `admin`; a test walks all routes
+and finds one without.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fastapi import Request
+
+from dicom_node.ledger.people import ROLES
+from dicom_node.web.house import House
+from dicom_node.web.passwords import matches, token_hash
+
+COOKIE = "dicom_node_session"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_REMEMBER_SECONDS = 300.0
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class NotSignedIn(Exception):
+    """Nobody is signed in."""
+
+
+class NotAllowed(Exception):
+    """Somebody is, and may not. ``why`` is shown."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks; ``csrf`` goes into every form."""
+
+    name: str
+    role: str
+    csrf: str
+
+    def may(self, role: str) -> bool:
+        """Whether this person's role includes ``role``."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+class BasicMemory:
+    """Remembers for a while which credentials were right: argon2 is slow by design."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._right: dict[str, float] = {}
+
+    def knows(self, key: str) -> bool:
+        """Whether these credentials were right a moment ago."""
+        now = self._clock()
+        self._right = {each: until for each, until in self._right.items() if until > now}
+        return key in self._right
+
+    def remember(self, key: str) -> None:
+        """Take these credentials for right for some minutes."""
+        self._right[key] = self._clock() + _REMEMBER_SECONDS
+
+
+def may(role: str) -> Callable[[Request], Awaitable[Person]]:
+    """Return the dependency that lets pass whoever has ``role`` or more."""
+
+    async def check(request: Request) -> Person:
+        person = _by_basic(request) or _by_session(request)
+        if person is None:
+            raise NotSignedIn
+        if request.method not in SAFE and person.csrf:
+            await _check_csrf(request, person)
+        if not person.may(role):
+            raise NotAllowed(f"This needs the role {role}; {person.name} is {person.role}.")
+        request.state.person = person
+        return person
+
+    return check
+
+
+reader, operator, admin = (may(role) for role in ROLES)
+
+
+def house_of(request: Request) -> House:
+    """Return what the pages stand on."""
+    house: House = request.app.state.house
+    return house
+
+
+def _by_session(request: Request) -> Person | None:
+    cookie = request.cookies.get(COOKIE)
+    if not cookie:
+        return None
+    house = house_of(request)
+    web = house.settings.web
+    found = house.ledger.session(
+        token_hash(cookie),
+        timedelta(minutes=web.idle_minutes),
+        timedelta(hours=web.longest_hours),
+        # A list that asks for its rows by itself is nobody's sign of life.
+        used=not (request.method == "GET" and "hx-request" in request.headers),
+    )
+    return None if found is None else Person(found.user, found.role, found.csrf)
+
+
+def _by_basic(request: Request) -> Person | None:
+    """Return who names himself by HTTP Basic: programs, which have no forms to forge."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        name, _, password = base64.b64decode(given, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    house = house_of(request)
+    user = house.ledger.user(name)
+    memory: BasicMemory = request.app.state.basic
+    key = token_hash(f"{given}:{user.password_hash if user else ''}")
+    if user is not None and memory.knows(key):
+        return Person(user.name, user.role, "")
+    if user is not None and house.ledger.is_locked(user):
+        return None
+    if not matches(user.password_hash if user else None, password):
+        house.ledger.failed_sign_in(name)
+        return None
+    assert user is not None
+    memory.remember(key)
+    return Person(user.name, user.role, "")
+
+
+async def _check_csrf(request: Request, person: Person) -> None:
+    given = request.headers.get("x-csrf-token", "")
+    if not given and request.headers.get("content-type", "").startswith(_FORMS):
+        given = str((await request.form()).get("csrf", ""))
+    if not hmac.compare_digest(given.encode(), person.csrf.encode()):
+        raise NotAllowed(
+            "The form is from another session. Go back, load the page anew, try again."
+        )

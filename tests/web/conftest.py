@@ -1,0 +1,209 @@
+"""The pages over a ledger and a spool with films that were analysed with invented findings."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import uvicorn
+from argon2 import PasswordHasher
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from dicom_node.errors import PeerUnreachable
+from dicom_node.intake.rules import load_rules
+from dicom_node.ledger import open_ledger
+from dicom_node.ledger.people import ROLES
+from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.logs import Log
+from dicom_node.records import InstanceState, RoleHealth, Study
+from dicom_node.resources import default_configuration, model_bundles, report_templates
+from dicom_node.results.cards import NetworkCard
+from dicom_node.results.preview import preview_context
+from dicom_node.results.templates import load_template
+from dicom_node.roles.assemble import describe_studies
+from dicom_node.roles.reports import Reporter
+from dicom_node.settings import Configuration, Remote, RemotesTable, load_configuration
+from dicom_node.spool import Spool
+from dicom_node.web.app import create_app
+from dicom_node.web.house import House, ModelOnShelf, NodeState, Step
+from tests.test_reporting import WORKER, Node
+
+PASSWORD = "a long enough one"
+HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
+"""Cheap, as these tests sign in some hundred times; `hashed` takes a tenth of a second."""
+CSRF = re.compile(r'name="csrf" value="([^"]+)"')
+
+REMOTE = """\
+# The archive of the house.
+ae_title = "PACS"   # as it calls
+host = "127.0.0.1"
+port = 11113
+"""
+
+
+@dataclass
+class FakeDoors:
+    """The roles' side of the pages, without roles."""
+
+    well: bool = True
+    answers: bool = True
+    retracted: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def state(self, *, counted: bool = False) -> NodeState:
+        sentence = "working" if self.well else "no sign of life for 40 s"
+        roles = (RoleHealth("analyse", self.well, sentence),)
+        return NodeState(self.well, roles, "10.0 GB free", "0 films to analyse")
+
+    def echo(self, ae_title: str, remote: Remote) -> str:
+        if not self.answers:
+            raise PeerUnreachable(f"{ae_title} cannot be reached.")
+        return f"{ae_title} answers."
+
+    def retract(self, study: Study, reason: str, who: str) -> Sequence[str]:
+        self.retracted.append((int(study.id), reason, who))
+        return ["PACS"]
+
+    def try_whole_way(self) -> Sequence[Step]:
+        return [Step("C-STORE in", well=True, sentence="stored", seconds=0.1)]
+
+    def verify(self, bundle_id: str) -> str | None:
+        return None if self.well else f"{bundle_id}: the weights are damaged"
+
+
+@dataclass
+class Site:
+    """The pages, with their ledger and spool; ``node`` brings films to any state."""
+
+    house: House
+    node: Node
+    doors: FakeDoors
+
+    def client(self, role: str | None = "admin", base: str = "http://localhost") -> TestClient:
+        """Return a browser without JavaScript, signed in as a user of ``role``."""
+        client = TestClient(create_app(self.house), base_url=base, raise_server_exceptions=True)
+        if role is not None:
+            answer = client.post("/sign-in", data={"name": role, "password": PASSWORD})
+            assert answer.status_code == 200, answer.text
+        return client
+
+    def receive(
+        self, number: int = 1, state: str = "analysed", *, reason: str = "", report: bool = False,
+        **changes: str,
+    ) -> int:  # fmt: skip
+        """Bring a film to ``state``, its results to the outbox; return its case's number."""
+        film = self.node.receive(number, InstanceState(state), reason, **changes)
+        if report:
+            self.node.report(*self.house.remotes().values())
+        describe_studies(self.house.ledger, self.house.spool)
+        study = self.house.ledger.find_study(str(film.StudyInstanceUID))
+        assert study is not None
+        return int(study.id)
+
+
+def csrf_of(client: TestClient, path: str = "/cases") -> str:
+    """Return the token of the forms of a page."""
+    found = CSRF.search(client.get(path).text)
+    assert found is not None
+    return found[1]
+
+
+def post(client: TestClient, path: str, **data: str) -> object:
+    """Send a form as the page does."""
+    return client.post(path, data=data | {"csrf": csrf_of(client)})
+
+
+@pytest.fixture(autouse=True)
+def _phantoms(phantoms_drawn_once: None) -> None:
+    """Films of these tests differ in what is said of them."""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with site_in(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def site_in(path: Path) -> Iterator[Site]:
+    """Yield pages over a ledger, a spool and an AE table of their own below ``path``."""
+    folder = path / "config"
+    shutil.copytree(default_configuration(), folder)
+    (folder / "remotes" / "pacs.toml").write_text(REMOTE, "utf-8")
+    configuration = load_configuration(folder, data_dir=path / "var")
+    ledger = open_ledger(configuration.ledger_path, who="web")
+    spool = Spool(configuration.spool_path)
+    for role in ROLES:
+        ledger.keep_user(role, role, HASH)
+    doors = FakeDoors()
+    house = house_over(configuration, ledger, spool, doors)
+    reporter = Reporter(
+        ledger, spool, configuration.settings, house.template(), house.cards, WORKER, Log("analyse")
+    )
+    yield Site(house, Node(ledger, spool, reporter), doors)
+    ledger.close()
+
+
+def house_over(
+    configuration: Configuration, ledger: SqliteLedger, spool: Spool, doors: FakeDoors
+) -> House:
+    """Return what the pages stand on, over a ledger and a spool."""
+    table = RemotesTable(configuration, lambda _: None, lambda _: None, interval_seconds=0)
+    return House(
+        configuration=configuration,
+        ledger=ledger,
+        spool=spool,
+        rules=load_rules(configuration.admission_path, configuration.settings.admission),
+        cards=preview_context_cards(),
+        shelf=(shelf_of("covidnet-lite"),),
+        remotes=table.current,
+        doors=doors,
+    )
+
+
+def preview_context_cards() -> Mapping[str, NetworkCard]:
+    path = report_templates() / "chest-radiograph-measurement-report.toml"
+    return preview_context(load_template(path)).networks
+
+
+def shelf_of(bundle_id: str) -> ModelOnShelf:
+    folder = model_bundles() / bundle_id
+    return ModelOnShelf(
+        id=bundle_id, title="COVID-Net Lite", version="1.0.0", task="detection",
+        digest="sha256:" + "0" * 64, parameters=1, macs=1, intended_use="Research only.",
+        folder=folder, in_use=True,
+    )  # fmt: skip
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """Serve an application on a real port; yield its address."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+@pytest.fixture
+def served(site: Site) -> Iterator[Callable[[], str]]:
+    """Start the pages on a real port; return their address."""
+    with running(create_app(site.house)) as address:
+        yield lambda: address
+
+
+__all__ = ["PASSWORD", "Site", "csrf_of", "post", "running", "site_in"]

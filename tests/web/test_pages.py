@@ -1,0 +1,451 @@
+"""What readers and PACS admins find on the pages."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pypdf
+import pytest
+from PIL import Image
+
+from dicom_node.imaging.phantom import phantom_dataset
+from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.records import DeliveryState
+from dicom_node.results.preview import preview_film
+from dicom_node.results.regions import places_of
+from dicom_node.results.report import groups_of_study
+from dicom_node.settings import load_configuration
+from dicom_node.web.arrivals import BY_HAND
+from tests.web.conftest import Site, csrf_of, post
+
+
+def film_file(tmp_path: Path, **changes: str) -> Path:
+    dataset = phantom_dataset(opacities={"right_lower": 0.8}, rows=256, columns=256)
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    path = tmp_path / "film.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+# the case list
+
+
+def test_a_case_shows_patient_finding_severity_evidence_and_sender(site: Site) -> None:
+    site.receive(1, PatientName="DOE^JANE", AccessionNumber="A17")
+    page = site.client("reader").get("/cases").text
+    for shown in ("DOE, JANE", "A17", "COVID-19 pneumonia", "83 %", "PACS", "analysed"):
+        assert shown in page
+
+
+def test_a_name_with_a_script_in_it_is_shown_as_text(site: Site) -> None:
+    case = site.receive(1, PatientName="<script>alert(1)</script>", PatientID='"><img src=x>')
+    client = site.client("reader")
+    for path in ("/cases", f"/cases/{case}", f"/cases/{case}/report"):
+        page = client.get(path).text
+        assert "<script>alert" not in page
+        assert "<img src=x>" not in page
+        assert "&lt;script&gt;alert(1)" in page
+
+
+def test_a_corrected_name_replaces_the_old_one(site: Site) -> None:
+    site.receive(1, PatientName="DOE^JANE")
+    site.receive(2, StudyInstanceUID="1.2.4.1", PatientName="ROE^JANE")
+    (case,) = site.house.ledger.cases(CaseQuery()).cases
+    assert case.patient_name == "ROE^JANE"
+    assert site.house.ledger.cases(CaseQuery(words="doe")).cases == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("doe", 1), ("DOE JA", 1), ("a17", 1), ("4711", 2), ("nobody", 0), ('"', 0), ("1.2.4.2", 1)],
+)
+def test_cases_are_found_by_beginnings_of_words_and_by_uid(
+    site: Site, words: str, found: int
+) -> None:
+    site.receive(1, PatientName="DOE^JANE", AccessionNumber="A17")
+    site.receive(2, PatientName="ROE^RICHARD", AccessionNumber="B18")
+    assert len(site.house.ledger.cases(CaseQuery(words=words)).cases) == found
+
+
+def test_filters_stand_in_the_address(site: Site) -> None:
+    site.receive(1, PatientName="DOE^JANE", StudyDate="20200101")
+    site.receive(2, "declined", reason="view position LATERAL is not frontal")
+    client = site.client("reader")
+    declined = client.get("/cases?outcome=declined").text
+    assert "LATERAL is not frontal" in declined
+    assert "DOE" not in declined
+    assert "DOE" in client.get("/cases?finding=covid19&since=2019-12-31&until=2020-01-02").text
+    assert "DOE" not in client.get("/cases?since=2020-01-02").text
+    assert client.get("/cases?since=yesterday").status_code == 422
+
+
+def test_pages_of_the_list_hold_every_case_once(site: Site) -> None:
+    for number in range(1, 8):
+        site.receive(number)
+    for order in ("received", "severity", "study_date"):
+        query, seen = CaseQuery(limit=3, order=order), []  # type: ignore[arg-type]
+        while True:
+            page = site.house.ledger.cases(query)
+            seen += [case.study_id for case in page.cases]
+            if page.after is None:
+                break
+            query = replace(query, after=page.after)
+        assert sorted(seen) == list(range(1, 8)), order
+
+
+def test_severe_cases_come_first_where_that_is_asked(site: Site) -> None:
+    site.receive(1)
+    site.receive(2, "declined", reason="a hand")
+    first, last = site.house.ledger.cases(CaseQuery(order="severity")).cases
+    assert (first.study_id, last.severity) == (1, -1.0)
+
+
+def test_the_list_asks_for_its_rows_alone(site: Site) -> None:
+    site.receive(1)
+    rows = site.client("reader").get("/cases", headers={"HX-Request": "true"}).text
+    assert "<table" in rows
+    assert "<html" not in rows
+
+
+# why there is no result
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "told"),
+    [
+        ("declined", "body part HAND is not chest", "declined: body part HAND is not chest"),
+        ("failed", "The object ends within Pixel Data.", "failed: The object ends within Pixel"),
+    ],
+)
+def test_a_film_without_findings_tells_why(site: Site, state: str, reason: str, told: str) -> None:
+    case = site.receive(1, state, reason=reason)
+    assert told in site.client("reader").get(f"/cases/{case}").text
+
+
+def test_an_undetermined_case_says_why_no_class_is_named(site: Site) -> None:
+    case = site.receive(1, report=True)
+    site.node.deliver()
+    ledger = site.house.ledger
+    ledger._connection.run("update cases set abstained = 1")
+    page = site.client("reader").get(f"/cases/{case}").text
+    assert "no class reaches the threshold" in page
+    assert "Undetermined" in page
+
+
+def test_a_film_that_waits_for_a_sick_role_says_so(site: Site) -> None:
+    site.doors.well = False
+    client = site.client("reader")
+    assert "The node is not well" in client.get("/cases").text
+
+
+def test_a_result_that_waits_for_approval_is_sent_by_a_person(site: Site) -> None:
+    _keep(site, release="approve")
+    case = site.receive(1, report=True)
+    client = site.client("operator")
+    assert "wants approval" in client.get(f"/cases/{case}").text
+    assert site.house.ledger.claim_deliveries("deliver", 60, 10) == []
+    assert site.house.ledger.unfinished() == 0
+    post(client, f"/cases/{case}/release")
+    sent = site.house.ledger.claim_deliveries("deliver", 60, 10)
+    assert {str(item.kind) for item in sent} == {"sr", "capture"}
+
+
+def test_what_an_ae_gets_in_shadow_never_leaves_by_itself(site: Site) -> None:
+    _keep(site, release="shadow")
+    site.receive(1, report=True)
+    assert site.house.ledger.claim_deliveries("deliver", 60, 10) == []
+    assert site.house.ledger.expire_deliveries() == []
+    assert site.house.ledger.counts()["deliveries.held"] == 2
+    assert [each.study_instance_uid for each in site.house.ledger.removable(0.0)] == ["1.2.4.1"]
+
+
+def test_retracting_asks_the_doors_with_reason_and_name(site: Site) -> None:
+    case = site.receive(1, report=True)
+    post(site.client("operator"), f"/cases/{case}/retract", reason="patient-safety")
+    assert site.doors.retracted == [(case, "patient-safety", "operator")]
+
+
+# films
+
+
+def test_a_film_comes_in_full_depth_with_everything_that_lies_over_it(site: Site) -> None:
+    site.receive(1)
+    client = site.client("reader")
+    about = client.get("/films/1/film.json").json()
+    source = preview_film().dataset
+    values = np.frombuffer(client.get("/films/1/pixels").content, "<u2")
+    shape = (about["rows"], about["columns"])
+    assert np.array_equal(values.reshape(shape), source.pixel_array)
+    assert {each["network"] for each in about["maps"]} > {"covidnet-lite"}
+    assert len(about["zones"]) == 6
+    assert set(about["lungs"]) == {"right", "left"}
+    for line in about["lungs"].values():
+        assert np.asarray(line).min() >= 0
+        assert np.asarray(line).max() <= max(shape)
+
+
+def test_the_list_has_a_small_picture_of_each_film(site: Site) -> None:
+    case = site.receive(1)
+    answer = site.client("reader").get(f"/cases/{case}/thumbnail.jpg")
+    assert max(Image.open(io.BytesIO(answer.content)).size) <= 112
+
+
+# the report
+
+
+@pytest.mark.parametrize("template", ["chest-radiograph-measurement-report", ""])
+def test_the_report_says_what_the_structured_report_says(site: Site, template: str) -> None:
+    case = site.receive(1)
+    page = site.client("reader").get(f"/cases/{case}/report?template={template}").text
+    ((_, film),) = site.house.films_of(case)  # type: ignore[arg-type]
+    context = site.house.context(
+        site.house.ledger.study(case),
+        [film],
+        site.house.template(),  # type: ignore[arg-type]
+    )
+    (groups,) = groups_of_study([(film, places_of(film))], context)
+    for group in groups:
+        assert group.tracking in page
+        for number in group.numbers:
+            assert f"{number.shown} {number.unit.value[2]}" in page
+    assert "FOR RESEARCH USE ONLY" in page
+
+
+def test_the_report_is_there_in_the_other_language(site: Site) -> None:
+    case = site.receive(1)
+    (german,) = [name for name in site.house.template_names if name.endswith("de")]
+    page = site.client("reader").get(f"/cases/{case}/report?template={german}").text
+    assert 'lang="de' in page
+    assert "NUR ZU FORSCHUNGSZWECKEN" in page
+
+
+def test_the_pdf_is_the_patients_report(site: Site) -> None:
+    case = site.receive(1, PatientName="DOE^JANE")
+    answer = site.client("reader").get(f"/cases/{case}/report.pdf")
+    text = pypdf.PdfReader(io.BytesIO(answer.content)).pages[0].extract_text()
+    assert "DOE JANE" in text
+    assert "COVID-19 pneumonia" in text
+
+
+def test_a_reader_keeps_a_draft_and_then_marks_it_read(site: Site) -> None:
+    case = site.receive(1)
+    client = site.client("reader")
+    for state in ("draft", "read"):
+        post(client, f"/cases/{case}/reading", state=state, comment="Effusion on the left.")
+        kept = site.house.ledger.reading(case)  # type: ignore[arg-type]
+        assert kept is not None
+        assert (kept.state, kept.reader, kept.comment) == (state, "reader", "Effusion on the left.")
+    assert site.house.ledger.cases(CaseQuery(reading="read")).cases[0].study_id == case
+
+
+def test_feedback_is_exported_beside_what_the_networks_said(site: Site) -> None:
+    case = site.receive(1, PatientName="CANARY^YELLOW")
+    client = site.client("reader")
+    post(
+        client, f"/cases/{case}/feedback", sop_instance_uid="1.2.3.1", verdict="disagrees",
+        finding="pneumonia", geographic_extent="3,5", comment="=1+1",
+    )  # fmt: skip
+    table = client.get("/feedback.csv").text
+    (row,) = csv.DictReader(io.StringIO(table))
+    assert (row["verdict"], row["finding"], row["geographic_extent"]) == (
+        "disagrees", "pneumonia", "3.5",
+    )  # fmt: skip
+    assert row["network_finding"] == "covid19"
+    assert row["comment"] == "'=1+1"
+    assert "CANARY" not in table
+
+
+def test_feedback_outlives_the_study_that_retention_removes(site: Site) -> None:
+    case = site.receive(1, report=True)
+    client = site.client("reader")
+    post(client, f"/cases/{case}/feedback", sop_instance_uid="1.2.3.1", verdict="agrees")
+    ledger = site.house.ledger
+    site.node.deliver()
+    assert ledger.forget(case)  # type: ignore[arg-type]
+    assert ledger.cases(CaseQuery()).cases == ()
+    (row,) = csv.DictReader(io.StringIO(client.get("/feedback.csv").text))
+    assert (row["verdict"], row["network_finding"]) == ("agrees", "covid19")
+
+
+@pytest.mark.parametrize("score", ["9", "-1", "much", "nan"])
+def test_a_score_out_of_range_is_refused(site: Site, score: str) -> None:
+    case = site.receive(1)
+    answer = post(
+        site.client("reader"), f"/cases/{case}/feedback", sop_instance_uid="1.2.3.1",
+        verdict="agrees", geographic_extent=score,
+    )  # fmt: skip
+    assert answer.status_code == 422  # type: ignore[attr-defined]
+
+
+# by hand
+
+
+@pytest.mark.parametrize("kind", ["dcm", "png", "jpg"])
+def test_a_dropped_film_becomes_a_case_of_its_own(site: Site, tmp_path: Path, kind: str) -> None:
+    source = film_file(tmp_path)
+    path = source
+    if kind != "dcm":
+        path = tmp_path / f"film.{kind}"
+        pixels = pydicom.dcmread(source).pixel_array
+        Image.fromarray((pixels >> 8).astype(np.uint8)).save(path)
+    client = site.client("reader")
+    answer = client.post(
+        "/by-hand", data={"csrf": csrf_of(client)}, files={"file": (path.name, path.read_bytes())},
+        follow_redirects=False,
+    )  # fmt: skip
+    assert answer.status_code == 303, answer.text
+    (instance,) = site.house.ledger.instances(1)  # type: ignore[arg-type]
+    assert instance.study_instance_uid != pydicom.dcmread(source).StudyInstanceUID
+    assert site.house.ledger.origins(instance.study_id) == [BY_HAND]
+    assert site.house.spool.read(instance.digest)[:132] == bytes(128) + b"DICM"
+
+
+def test_two_pictures_by_hand_are_never_one_patient(site: Site, tmp_path: Path) -> None:
+    client = site.client("reader")
+    for grey in (10, 200):
+        path = tmp_path / f"{grey}.png"
+        Image.fromarray(np.linspace(0, grey, 4096, dtype=np.uint8).reshape(64, 64)).save(path)
+        client.post(
+            "/by-hand", data={"csrf": csrf_of(client)},
+            files={"file": (path.name, path.read_bytes())},
+        )  # fmt: skip
+    ids = {
+        pydicom.dcmread(site.house.spool.path(item.digest)).PatientID
+        for study in site.house.ledger.studies()
+        for item in site.house.ledger.instances(study.id)
+    }
+    assert len(ids) == 2
+
+
+def test_a_file_that_is_no_film_is_refused_with_what_to_do(site: Site) -> None:
+    client = site.client("reader")
+    answer = client.post(
+        "/by-hand", data={"csrf": csrf_of(client)}, files={"file": ("notes.txt", b"no film")}
+    )
+    assert answer.status_code == 422
+    assert "neither DICOM, nor PNG, nor JPEG" in answer.text
+    assert site.house.ledger.studies() == []
+
+
+# AEs
+
+
+def _keep(site: Site, **values: str) -> object:
+    form = {"ae_title": "PACS", "host": "127.0.0.1", "port": "11113", "viewer": "generic",
+            "release": "at-once", "may_send": "on"} | values  # fmt: skip
+    return post(site.client("operator"), "/remotes/keep", **form)
+
+
+def test_a_changed_ae_keeps_the_comments_of_its_file(site: Site) -> None:
+    _keep(site, port="104")
+    text = (site.house.configuration.remotes_path / "pacs.toml").read_text("utf-8")
+    assert "# The archive of the house." in text
+    assert "# as it calls" in text
+    assert site.house.remotes()["PACS"].port == 104
+    assert load_configuration(site.house.configuration.folder).remotes["PACS"].port == 104
+
+
+def test_a_fault_is_named_by_key_and_nothing_is_written(site: Site) -> None:
+    path = site.house.configuration.remotes_path / "pacs.toml"
+    before = path.read_text("utf-8")
+    for wrong, told in (
+        ({"port": "70000"}, "port"),
+        ({"results_to": "NOWHERE"}, "results_to"),
+        ({"addresses": "10.0.0.0/99"}, "addresses"),
+        ({"ae_title": "NEW", "is_new": "yes", "host": "", "port": ""}, "results would go nowhere"),
+    ):
+        answer = _keep(site, **wrong)
+        assert answer.status_code == 422  # type: ignore[attr-defined]
+        assert told in answer.text  # type: ignore[attr-defined]
+    assert path.read_text("utf-8") == before
+    assert [*site.house.remotes()] == ["PACS"]
+
+
+def test_a_refused_ae_is_allowed_in_two_clicks(site: Site) -> None:
+    site.house.ledger.refused("CR7", "DICOMNODE", "10.0.0.9", "calling AE title is not known")
+    client = site.client("operator")
+    assert "/remotes/new?ae_title=CR7&amp;host=10.0.0.9" in client.get("/remotes").text
+    form = client.get("/remotes/new?ae_title=CR7&host=10.0.0.9").text
+    assert 'value="10.0.0.9/32"' in form
+    _keep(site, ae_title="CR7", is_new="yes", host="10.0.0.9", port="104")
+    assert "CR7" in site.house.remotes()
+    assert "Allow it?" not in client.get("/remotes").text
+    assert ("operator", "remote.added") in [
+        (line.who, line.what) for line in site.house.ledger.audit()
+    ]
+
+
+def test_an_echo_tells_the_answer_or_what_to_do(site: Site) -> None:
+    client = site.client("operator")
+    assert "PACS answers" in post(client, "/remotes/echo", ae_title="PACS").text  # type: ignore[attr-defined]
+    site.doors.answers = False
+    told = post(client, "/remotes/echo", ae_title="PACS").text  # type: ignore[attr-defined]
+    assert "cannot be reached" in told
+
+
+def test_a_dry_run_tells_what_would_become_of_a_film(site: Site, tmp_path: Path) -> None:
+    client = site.client("reader")
+
+    def tried(path: Path, sender: str) -> str:
+        return client.post(
+            "/remotes/dry-run", data={"csrf": csrf_of(client), "sender": sender},
+            files={"file": (path.name, path.read_bytes())},
+        ).text  # fmt: skip
+
+    told = tried(film_file(tmp_path), "PACS")
+    assert "Admitted" in told
+    assert "To PACS" in told
+    assert "comprehensive" in told
+    assert "not chest" in tried(film_file(tmp_path, BodyPartExamined="HAND"), "PACS")
+    assert "sent to nobody" in tried(film_file(tmp_path), "")
+    assert site.house.ledger.studies() == []
+
+
+def test_a_parked_delivery_is_sent_again_from_the_outbox(site: Site) -> None:
+    site.receive(1, report=True)
+    ledger = site.house.ledger
+    for item in ledger.claim_deliveries("deliver", 60, 10):
+        ledger.delivery_refused(item.id, "deliver", "0xA700: out of resources")
+    client = site.client("operator")
+    assert "out of resources" in client.get("/outbox?state=refused").text
+    first = ledger.deliveries()[0]
+    post(client, f"/outbox/{first.id}/send")
+    assert ledger.delivery(first.id).state is DeliveryState.WAITING
+
+
+# networks, dashboard
+
+
+def test_a_network_shows_its_card_and_proves_itself(site: Site) -> None:
+    client = site.client("operator")
+    page = client.get("/models/covidnet-lite").text
+    assert "<table>" in page
+    assert "&lt;!--" not in page
+    assert "figures/" in page
+    assert client.get("/models/covidnet-lite/figures/..%2Fmodel.toml").status_code == 404
+    assert "as they should be" in post(client, "/models/covidnet-lite/verify").text  # type: ignore[attr-defined]
+
+
+def test_charts_and_their_table_are_drawn(site: Site) -> None:
+    site.receive(1)
+    client = site.client("reader")
+    for name in ("films", "findings", "latency", "deliveries"):
+        assert client.get(f"/dashboard/{name}.svg").text.lstrip().startswith("<?xml")
+    (row,) = csv.DictReader(io.StringIO(client.get("/dashboard/days.csv").text))
+    assert (row["analysed"], row["covid19"]) == ("1", "1")
+    assert client.get("/models/drift.svg").status_code == 200
+
+
+def test_the_course_shows_the_patients_earlier_film(site: Site) -> None:
+    site.receive(1, StudyDate="20190101", AcquisitionDate="20190101")
+    case = site.receive(2)
+    client = site.client("reader")
+    assert "course.svg" in client.get(f"/cases/{case}").text
+    chart = client.get(f"/cases/{case}/course.svg").text
+    assert "2019-01-01" in chart

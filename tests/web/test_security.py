@@ -1,0 +1,282 @@
+"""Who may: nobody without signing in, nobody from another site, and nobody too much."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+
+from dicom_node.errors import RoleError, SettingsError
+from dicom_node.ledger.connection import text_of, utc_now
+from dicom_node.ledger.people import ROLES
+from dicom_node.roles.web import run
+from dicom_node.settings import load_configuration
+from dicom_node.web.app import create_app
+from dicom_node.web.passwords import token_hash
+from dicom_node.web.security import COOKIE
+from tests.web.conftest import PASSWORD, Site, csrf_of, post
+
+OPEN = {"/sign-in", "/sign-in/oidc", "/sign-in/oidc/back"}
+
+
+def routes(site: Site) -> list[tuple[str, str]]:
+    """Return method and path of every route, with numbers where parameters stand."""
+    found = []
+    for route in _all_routes(create_app(site.house).routes):
+        path = re.sub(r"\{(study|series|instance)\}", "1.2.3", route.path)
+        path = path.replace("{frames}", "1").replace("{tag}", "7FE00010")
+        path = path.replace("{name}", "films").replace("{bundle_id}", "covidnet-lite")
+        path = path.replace("{ae_title}", "PACS")
+        path = re.sub(r"\{\w+\}", "1", path)
+        found += [(method, path) for method in route.methods - {"HEAD"}]
+    return found
+
+
+def _all_routes(items: object) -> list[APIRoute]:
+    found: list[APIRoute] = []
+    for item in items:  # type: ignore[attr-defined]
+        if isinstance(item, APIRoute):
+            found.append(item)
+        elif hasattr(item, "original_router"):
+            prefix = item.include_context.prefix if hasattr(item, "include_context") else ""
+            for inner in _all_routes(item.original_router.routes):
+                if prefix and not inner.path.startswith(prefix):
+                    inner.path = prefix + inner.path
+                found.append(inner)
+    return found
+
+
+def test_every_route_but_signing_in_wants_somebody(site: Site) -> None:
+    site.receive(1)
+    stranger = site.client(None)
+    seen = routes(site)
+    assert len(seen) > 40
+    for method, path in seen:
+        if path in OPEN:
+            continue
+        answer = stranger.request(method, path, follow_redirects=False)
+        to_sign_in = answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
+        assert answer.status_code in (401, 403) or to_sign_in, (method, path, answer.status_code)
+        assert "Preview" not in answer.text
+
+
+def test_the_api_asks_programs_for_basic_credentials(site: Site) -> None:
+    stranger = site.client(None)
+    answer = stranger.get("/dicom-web/studies")
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+    assert stranger.get("/api/health", auth=("reader", PASSWORD)).status_code == 200
+    assert stranger.get("/api/health", auth=("reader", "wrong")).status_code == 401
+
+
+def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(site: Site) -> None:
+    stranger = site.client(None)
+    answers = [
+        stranger.post("/sign-in", data={"name": name, "password": "wrong wrong"})
+        for name in ("reader", "nobody")
+    ]
+    assert {answer.status_code for answer in answers} == {403}
+    assert answers[0].text == answers[1].text
+
+
+def test_after_wrong_passwords_even_the_right_one_has_to_wait(site: Site) -> None:
+    stranger = site.client(None)
+    for _ in range(5):
+        stranger.post("/sign-in", data={"name": "reader", "password": "wrong wrong"})
+    answer = stranger.post("/sign-in", data={"name": "reader", "password": PASSWORD})
+    assert answer.status_code == 403
+    assert "wait" in answer.text
+    assert stranger.get("/api/health", auth=("reader", PASSWORD)).status_code == 401
+
+
+def test_a_session_ends_on_signing_out_and_by_itself(site: Site) -> None:
+    client = site.client("reader")
+    cookie = client.cookies[COOKIE]
+    ledger = site.house.ledger
+    assert ledger.session(token_hash(cookie), timedelta(hours=1), timedelta(hours=1)) is not None
+    assert ledger.session(token_hash(cookie), timedelta(0), timedelta(hours=1)) is None
+    other = site.client("reader")
+    kept = other.cookies[COOKIE]
+    post(other, "/sign-out")
+    thief = site.client(None)
+    thief.cookies.set(COOKIE, kept)
+    assert thief.get("/cases", follow_redirects=False).status_code == 303
+
+
+def test_a_list_that_refreshes_itself_keeps_nobody_signed_in(site: Site) -> None:
+    client = site.client("reader")
+    ledger, moment = site.house.ledger, text_of(utc_now() - timedelta(minutes=29))
+    ledger._connection.run("update sessions set seen_at = :at", at=moment)
+    client.get("/cases", headers={"HX-Request": "true"})
+    row = ledger._connection.one("select seen_at from sessions")
+    assert row is not None
+    assert row["seen_at"] == moment
+    client.get("/cases")
+    row = ledger._connection.one("select seen_at from sessions")
+    assert row is not None
+    assert row["seen_at"] > moment
+
+
+def test_each_sign_in_is_a_new_session_that_scripts_cannot_read(site: Site) -> None:
+    stranger = site.client(None)
+    cookies = set()
+    for _ in range(2):
+        answer = stranger.post(
+            "/sign-in", data={"name": "reader", "password": PASSWORD}, follow_redirects=False
+        )
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        cookies.add(cookie.partition(";")[0])
+    assert len(cookies) == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}],
+)
+def test_a_form_from_another_site_is_refused(site: Site, headers: dict[str, str]) -> None:
+    case = site.receive(1)
+    client = site.client("operator")
+    answer = client.post(f"/cases/{case}/again", data={"csrf": csrf_of(client)}, headers=headers)
+    assert answer.status_code == 403
+
+
+def test_a_form_without_its_token_is_refused(site: Site) -> None:
+    case = site.receive(1)
+    client = site.client("operator")
+    csrf_of(client)
+    for data in ({}, {"csrf": "guessed"}):
+        assert client.post(f"/cases/{case}/again", data=data).status_code == 403
+
+
+def test_no_get_changes_anything(site: Site) -> None:
+    site.receive(1)
+    client = site.client("admin")
+    before = site.house.ledger.counts(), [user.name for user in site.house.ledger.users()]
+    for method, path in routes(site):
+        if method == "GET":
+            client.get(path, follow_redirects=False)
+    assert (site.house.ledger.counts(), [u.name for u in site.house.ledger.users()]) == before
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "status"),
+    [
+        ("reader", "/users", 403), ("operator", "/users", 403), ("admin", "/users", 200),
+        ("reader", "/remotes/new", 403), ("operator", "/remotes/new", 200),
+        ("reader", "/cases", 200), ("operator", "/audit", 403), ("admin", "/audit", 200),
+    ],
+)  # fmt: skip
+def test_a_role_opens_its_own_doors_alone(site: Site, role: str, path: str, status: int) -> None:
+    assert site.client(role).get(path).status_code == status
+
+
+def test_a_reader_may_not_steer(site: Site) -> None:
+    case = site.receive(1)
+    reader = site.client("reader")
+    for path in (f"/cases/{case}/again", f"/cases/{case}/retract", "/remotes/keep", "/users"):
+        assert post(reader, path, reason="quality").status_code == 403  # type: ignore[attr-defined]
+
+
+def test_every_answer_carries_its_guards(site: Site) -> None:
+    site.receive(1)
+    client = site.client("reader")
+    for path in ("/cases", "/cases/1", "/api/health", "/dicom-web/studies", "/nowhere", "/sign-in"):
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in policy
+    secure = site.client("reader", base="https://localhost").get("/cases")
+    assert "max-age" in secure.headers["strict-transport-security"]
+
+
+def test_no_page_holds_a_script_or_a_style_of_its_own(site: Site) -> None:
+    case = site.receive(1)
+    client = site.client("admin")
+    for path in ("/cases", f"/cases/{case}", f"/cases/{case}/report", "/remotes", "/dashboard"):
+        page = client.get(path).text
+        assert not re.search(r"<script(?![^>]*\bsrc=)", page)
+        assert not re.search(r"\sstyle=|\son\w+=", page)
+
+
+def test_another_name_for_this_machine_is_refused(site: Site) -> None:
+    client = TestClient(create_app(site.house), base_url="http://rebound.example")
+    assert client.get("/sign-in").status_code == 400
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(site: Site) -> None:
+    client = site.client("reader")
+    headers = {"Content-Length": str(4 * 2**30)}
+    assert client.post("/sign-in", headers=headers, content=b"").status_code == 413
+
+    def chunks() -> object:
+        for _ in range(40):
+            yield b"x" * 65_536
+
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = client.post("/sign-in", content=chunks(), headers=form)  # type: ignore[arg-type]
+    assert answer.status_code in (400, 413)
+
+
+def test_signing_in_leads_to_this_site_alone(site: Site) -> None:
+    client = site.client(None)
+    for target in ("//evil.example", "https://evil.example", "/\\evil.example"):
+        answer = client.post(
+            "/sign-in", data={"name": "reader", "password": PASSWORD, "next": target},
+            follow_redirects=False,
+        )  # fmt: skip
+        assert answer.headers["location"] == "/"
+
+
+def test_the_last_admin_stays(site: Site) -> None:
+    admin = site.client("admin")
+    answer = post(admin, "/users/remove", name="admin")
+    assert answer.status_code == 409  # type: ignore[attr-defined]
+    post(admin, "/users/remove", name="reader")
+    assert [user.name for user in site.house.ledger.users()] == ["admin", "operator"]
+
+
+def test_a_user_with_a_new_password_is_signed_out_everywhere(site: Site) -> None:
+    old = site.client("reader")
+    admin = site.client("admin")
+    post(admin, "/users", name="reader", role="reader", password="another long one")
+    assert old.get("/cases", follow_redirects=False).status_code == 303
+
+
+def test_short_passwords_and_odd_names_are_refused_with_what_to_do(site: Site) -> None:
+    admin = site.client("admin")
+    for name, password in (("new", "short"), ("<script>", "long enough, this")):
+        answer = post(admin, "/users", name=name, role="reader", password=password)
+        assert answer.status_code == 422  # type: ignore[attr-defined]
+    assert len(site.house.ledger.users()) == len(ROLES)
+
+
+def test_who_looked_at_a_patient_is_on_record_without_the_name(site: Site) -> None:
+    case = site.receive(1, PatientName="CANARY^YELLOW")
+    site.client("reader").get(f"/cases/{case}")
+    lines = site.house.ledger.audit(study_id=case)  # type: ignore[arg-type]
+    assert [(line.who, line.what) for line in lines] == [("reader", "case.viewed")]
+    assert "CANARY" not in str(site.house.ledger.audit())
+
+
+def test_pages_that_others_could_reach_need_a_certificate_and_a_user(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text('[web]\nhost = "0.0.0.0"\n', "utf-8")
+    with pytest.raises(SettingsError, match="no certificate"):
+        load_configuration(tmp_path)
+    (tmp_path / "node.toml").write_text("", "utf-8")
+    configuration = load_configuration(tmp_path, data_dir=tmp_path / "var")
+    settings = configuration.settings
+    web = settings.web.model_copy(update={"host": "0.0.0.0"})
+    open_wide = replace(configuration, settings=settings.model_copy(update={"web": web}))
+    with pytest.raises(RoleError, match="no user can sign in"):
+        run(open_wide, threading.Event())
