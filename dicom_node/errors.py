@@ -46,6 +46,9 @@
     │   ├── AssociationRefused
     │   ├── PeerSilent
     │   └── DestinationUnknown
+    ├── SignInError                  somebody is not let in to the pages
+    │   ├── ProviderUnreachable
+    │   └── SignInRefused
     ├── TrainingError
     └── RoleError                    a process of the node that cannot start or stay
         ├── NodeAlreadyRunning
@@ -296,6 +299,20 @@ class DestinationUnknown(DeliveryError):
     """No remote with this AE title is configured."""
 
     default_remedy = "Add the AE with `dicom-node ae add`, then `dicom-node outbox retry`."
+
+
+class SignInError(NodeError):
+    """Somebody is not let in to the pages."""
+
+    default_remedy = "Try again; if it stays so, tell the administrator of this node."
+
+
+class ProviderUnreachable(SignInError):
+    """The hospital's identity provider does not answer, or not as what it should be."""
+
+
+class SignInRefused(SignInError):
+    """The provider's word is not for this sign-in, or the person is in no group that may."""
 
 
 class TrainingError(NodeError):

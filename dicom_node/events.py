@@ -142,6 +142,12 @@ _KINDS = (
         "The destination will not take this result; `dicom-node outbox` shows why.",
     ),
     _kind(
+        "delivery.not_accepted",
+        "info",
+        "destination study_instance_uid kind",
+        "The destination has no presentation context for this result; it is not sent there.",
+    ),
+    _kind(
         "delivery.expired",
         "error",
         "destination study_instance_uid reason remedy",

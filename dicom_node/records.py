@@ -151,6 +151,11 @@ class ObjectKind(StrEnum):
 
     REPORT = "sr"
     CAPTURE = "capture"
+    OVERLAYS = "overlays"
+    PRESENTATION = "presentation"
+    SEGMENTATION = "segmentation"
+    DOCUMENT = "document"
+    KEY_OBJECTS = "key-objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +199,8 @@ class Delivery:
     reason: str | None
     pinned_sop_instance_uid: str | None
     alternatives: tuple[ResultObject, ...]
+    held: str | None = None
+    """``approve`` or ``shadow`` where it waits for a person, not for the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +241,15 @@ class RoleBeat:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleHealth:
+    """One role: whether it is well, and a sentence that says so."""
+
+    name: str
+    well: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerContact:
     """What is known of a remote AE from the last contacts with it."""
 
@@ -243,3 +259,8 @@ class PeerContact:
     last_error: str | None
     last_error_at: datetime | None
     waiting: int
+    accepted: tuple[str, ...] = ()
+    """SOP classes of results that it accepted in the last association."""
+
+    not_accepted: tuple[str, ...] = ()
+    """SOP classes of results that it was offered then and did not accept."""

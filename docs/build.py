@@ -157,9 +157,26 @@ def built(text: str) -> str:
     return _PART.sub(part, text)
 
 
+def conformance_statement() -> str:
+    """Return the conformance statement of the shipped configuration."""
+    from dicom_node.conformance import statement
+    from dicom_node.resources import report_templates
+    from dicom_node.results.templates import load_template
+    from dicom_node.settings import Settings
+
+    settings = Settings()
+    template = load_template(report_templates() / f"{settings.results.template}.toml")
+    return statement(settings, {}, template)
+
+
 def main() -> int:
     """Write, or with ``--check`` name, the pages that are not up to date."""
     stale = []
+    page, wanted = DOCS / "conformance-statement.md", conformance_statement()
+    if not page.exists() or page.read_text("utf-8") != wanted:
+        stale.append(page.name)
+        if "--check" not in sys.argv:
+            page.write_text(wanted, "utf-8")
     for page in sorted(DOCS.glob("*.md")):
         old = page.read_text("utf-8")
         new = built(old)

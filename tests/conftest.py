@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +14,7 @@ import hypothesis
 import pytest
 
 from dicom_node import logs
+from dicom_node.imaging.phantom import Phantom, phantom
 
 CHECKOUT = Path(__file__).parents[1]
 IN_CI = bool(os.environ.get("CI"))
@@ -29,6 +31,15 @@ def debian(name: str) -> Path:
     if found is None:
         missing(f"{name} is not installed (Debian packages dcmtk, orthanc, dicom3tools, strace)")
     return found
+
+
+def orthanc_plugin(package: str) -> str:
+    """Return the path of the plugin of a Debian package: skip without it, but fail in CI."""
+    names = {"orthanc-dicomweb": "OrthancDicomWeb", "orthanc-webviewer": "OrthancWebViewer"}
+    plugin = Path(f"/usr/share/orthanc/plugins/lib{names[package]}.so")
+    if not plugin.exists():
+        missing(f"A plugin of Orthanc is not installed (Debian package {package})")
+    return str(plugin)
 
 
 def missing(what: str) -> NoReturn:
@@ -50,6 +61,23 @@ def _peers(request: pytest.FixtureRequest) -> None:
 def _strict_logging() -> None:
     """An event or field that the catalogue does not have fails the test that logs it."""
     logs.configure(strict=True)
+
+
+@functools.lru_cache(maxsize=64)
+def _drawn(seed: int, opacities: tuple[tuple[str, float], ...], **size: int) -> Phantom:
+    return phantom(seed, opacities=dict(opacities), **size)
+
+
+@pytest.fixture
+def phantoms_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phantoms of the same arguments share a picture, for tests of what is made from films."""
+
+    def shared(
+        seed: int = 0, *, opacities: Mapping[str, float] | None = None, **size: int
+    ) -> Phantom:
+        return _drawn(seed, tuple((opacities or {}).items()), **size)
+
+    monkeypatch.setattr("dicom_node.imaging.phantom.phantom", shared)
 
 
 @pytest.fixture(scope="session")

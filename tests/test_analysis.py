@@ -63,7 +63,8 @@ def test_a_film_gets_probabilities_that_sum_to_one_and_a_network_version(
 def test_the_saliency_map_explains_the_named_class_on_the_region_that_was_seen(
     engine: Engine, film: Any
 ) -> None:
-    findings, (heat,) = engine.analyse(film, "2.25.1")
+    findings, explanation = engine.analyse(film, "2.25.1")
+    (heat,) = explanation.maps
     assert findings.finding is not None
     assert heat.network == "covidnet"
     assert heat.target == findings.finding.finding_class
@@ -81,7 +82,7 @@ def test_the_evidence_says_what_hiding_the_heat_does(engine: Engine, film: Any) 
 def test_the_same_film_twice_gives_the_same_bits(engine: Engine, film: Any) -> None:
     first, second = engine.analyse(film, "2.25.1"), engine.analyse(film, "2.25.1")
     assert first[0] == second[0]
-    assert np.array_equal(first[1][0].heat, second[1][0].heat)
+    assert np.array_equal(first[1].maps[0].heat, second[1].maps[0].heat)
 
 
 def test_a_film_gets_the_same_findings_whatever_films_come_with_it(
@@ -92,7 +93,7 @@ def test_a_film_gets_the_same_findings_whatever_films_come_with_it(
     together = engine.analyse_many(films)
     assert [findings.sop_instance_uid for findings, _ in together] == [uid for _, uid in films]
     assert together[1][0] == alone[0]
-    assert np.array_equal(together[1][1][0].heat, alone[1][0].heat)
+    assert np.array_equal(together[1][1].maps[0].heat, alone[1].maps[0].heat)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
@@ -104,7 +105,8 @@ def test_a_film_with_a_value_that_is_no_grey_is_refused(engine: Engine, value: f
 
 
 def test_a_uniform_film_still_gets_a_finite_answer(engine: Engine) -> None:
-    findings, (heat,) = engine.analyse(np.zeros((600, 600), dtype=np.float32), "2.25.1")
+    findings, explanation = engine.analyse(np.zeros((600, 600), dtype=np.float32), "2.25.1")
+    (heat,) = explanation.maps
     assert findings.finding is not None
     assert np.isfinite(heat.heat).all()
 
@@ -219,11 +221,13 @@ def suite() -> Engine:
 
 
 def test_a_suite_gives_every_kind_of_finding_with_its_evidence(suite: Engine, film: Any) -> None:
-    findings, maps = suite.analyse(film, "2.25.1")
+    findings, explanation = suite.analyse(film, "2.25.1")
     assert findings.finding is not None
     assert findings.airspace is not None
     assert set(findings.scores) == {"geographic_extent", "opacity_extent"}
-    assert [heat.network for heat in maps] == list(SUITE)
+    assert [heat.network for heat in explanation.maps] == list(SUITE)
+    assert explanation.lungs is not None
+    assert explanation.lungs.network == "lung-unet"
     assert set(findings.checks) == set(SUITE)
     assert findings.evidence == findings.checks["covidnet-lite"]
     for evidence in findings.checks.values():
@@ -233,17 +237,20 @@ def test_a_suite_gives_every_kind_of_finding_with_its_evidence(suite: Engine, fi
         assert score.low is not None
         assert score.high is not None
         assert 0.0 <= score.low <= score.value <= score.high <= 8.0
+        assert score.right is not None
+        assert score.left is not None
+        assert score.right + score.left == pytest.approx(score.value, abs=1e-4)
     assert all(0.0 <= zone <= 3.0 for zone in findings.airspace.zones.values())
     assert FilmFindings.from_json(findings.to_json()) == findings
 
 
 def test_a_network_answers_the_same_alone_as_in_a_family(suite: Engine, film: Any) -> None:
     together, _ = suite.analyse(film, "2.25.1")
-    alone, maps = Engine(resources.model_bundles(), ["covidnet-s-opacity"], "cpu").analyse(
+    alone, explanation = Engine(resources.model_bundles(), ["covidnet-s-opacity"], "cpu").analyse(
         film, "2.25.1"
     )
     assert alone.finding is None
-    assert [heat.target for heat in maps] == ["opacity_extent"]
+    assert [heat.target for heat in explanation.maps] == ["opacity_extent"]
     assert alone.scores["opacity_extent"].value == pytest.approx(
         together.scores["opacity_extent"].value, abs=1e-4
     )
@@ -273,11 +280,11 @@ def test_a_family_needs_one_pass_of_its_trunk_for_all_its_networks(suite: Engine
 def test_what_is_no_chest_radiograph_is_declined_with_a_reason(
     suite: Engine, film: Any, words: str
 ) -> None:
-    findings, maps = suite.analyse(film, "2.25.1")
+    findings, explanation = suite.analyse(film, "2.25.1")
     assert findings.outcome is Outcome.DECLINED
     assert words in (findings.reason or "")
     assert findings.finding is None
-    assert maps == ()
+    assert explanation.maps == ()
 
 
 def test_a_declined_film_does_not_change_the_answers_to_its_neighbours(

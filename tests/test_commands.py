@@ -115,8 +115,10 @@ def test_the_contract_s_commands_are_all_there() -> None:
     wanted = {
         "demo", "serve", "config check", "ae list", "ae echo", "ae add", "send", "cases list",
         "cases show", "cases retry", "cases reanalyse", "outbox list", "outbox retry",
-        "outbox drop", "analyse", "models list", "models verify", "models card", "train",
-        "evaluate", "report", "templates check", "templates preview", "health",
+        "outbox drop", "analyse", "models list", "models verify", "models card", "dataset build",
+        "dataset sources", "train", "ablate",
+        "evaluate", "report", "templates check", "templates preview", "templates schema", "health",
+        "cases retract", "conformance",
     }  # fmt: skip
     assert wanted - words == set()
 
@@ -227,6 +229,14 @@ def test_a_node_that_never_ran_is_said_to_have_never_run(run: Run) -> None:
         done = run(*command)
         assert isinstance(done.exception, NodeError)
         assert "dicom-node serve" in done.exception.remedy
+
+
+def test_a_node_without_films_says_so(run: Run, site: Path) -> None:
+    open_ledger(site / "data" / "ledger.sqlite", who="test").close()
+    assert "nothing has been received yet" in run("cases").stdout
+    assert run("outbox").stdout == "No delivery.\n"
+    assert run("outbox", "list", "--state", "refused").stdout == "No delivery that is refused.\n"
+    assert json.loads(run("cases", "--json").stdout) == []
 
 
 def test_a_node_without_roles_is_not_healthy(run: Run, ledger: SqliteLedger) -> None:

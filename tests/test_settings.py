@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import threading
 import tomllib
@@ -61,12 +62,8 @@ def faults_of(folder: Path) -> tuple[str, ...]:
 
 
 def uncommented(text: str) -> str:
-    """Return the shipped file with its commented-out table [tls] in force."""
-    lines = text.splitlines()
-    start = lines.index("#[tls]")
-    for number in range(start, start + 5):
-        lines[number] = lines[number].removeprefix("#")
-    return "\n".join(lines)
+    """Return the shipped file with its commented-out tables in force."""
+    return re.sub(r"^#(?=\[\w+\]$|\w+ = )", "", text, flags=re.MULTILINE)
 
 
 def test_the_shipped_node_toml_names_every_key_with_its_default_and_no_other() -> None:
@@ -309,6 +306,27 @@ def test_tls_files_that_are_missing_or_do_not_fit_are_named(write: Write, pair: 
     assert "are not a certificate and its own key" in fault
     (fault,) = faults_of(write(tls(pair, ca="node.key")))
     assert fault.startswith("node.toml:4: tls.ca:")
+
+
+def web(folder: Path, **files: str) -> str:
+    lines = [f'{name} = "{folder}/{file}"' for name, file in files.items()]
+    return "\n".join(["[web]", 'host = "0.0.0.0"', *lines])
+
+
+def test_the_pages_are_served_to_others_with_a_certificate_and_its_own_private_key(
+    write: Write, pair: Path
+) -> None:
+    (pair / "node.key").chmod(0o600)
+    load_configuration(write(web(pair, certificate="node.pem", key="node.key")))
+    (fault,) = faults_of(write(web(pair, certificate="other.pem", key="node.key")))
+    assert "web.certificate" in fault
+    assert "are not a certificate and its own key" in fault
+    (fault,) = faults_of(write(web(pair, certificate="node.pem")))
+    assert "web.key: certificate and key belong together" in fault
+    (pair / "node.key").chmod(0o644)
+    (fault,) = faults_of(write(web(pair, certificate="node.pem", key="node.key")))
+    assert "web.key" in fault
+    assert "can be read by other users — chmod 600" in fault
 
 
 # Environment

@@ -27,9 +27,10 @@ from dicom_node.records import (
     ResultObject,
     Study,
 )
+from dicom_node.results.stored import newest
 from dicom_node.roles import upkeep
 from dicom_node.roles.health import health_of
-from dicom_node.roles.reports import _destinations, _newest, _parcels
+from dicom_node.roles.reports import _destinations, _parcels
 from dicom_node.settings import Remote, Settings, load_configuration
 from dicom_node.spool import Spool
 
@@ -218,7 +219,7 @@ def test_a_destination_gets_only_the_objects_it_wants() -> None:
     report = ResultObject("sr:1", ObjectKind.REPORT, "1", "1", "1", Digest("d"), 1)
     other = replace(report, sop_instance_uid="2")
     capture = ResultObject("capture:1", ObjectKind.CAPTURE, "3", "1", "1", Digest("d"), 1)
-    parcels = _parcels("ARCHIVE", [report, other, capture], REMOTES["ARCHIVE"].objects)
+    parcels = _parcels(REMOTES["ARCHIVE"], [report, other, capture])
     assert parcels == [Outgoing("ARCHIVE", (report, other))]
 
 
@@ -230,8 +231,8 @@ def test_of_two_instances_with_one_uid_the_later_is_reported(
         digest = spool.write(content).digest
         ledger.received(Arrival("1.2.3", "1.1", "1.2", "1.5", "1.6", digest, 5, origin))
     (study,) = ledger.studies()
-    (newest,) = _newest(ledger.instances(study.id))
-    assert spool.read(newest.digest) == b"second"
+    (later,) = newest(ledger.instances(study.id))
+    assert spool.read(later.digest) == b"second"
 
 
 def test_the_self_test_says_of_each_bundle_of_the_suite_whether_it_is_well(

@@ -28,6 +28,7 @@ from dicom_node.spool import Spool
 
 _NEGOTIATION_SECONDS = 10.0
 _POLL_SECONDS = 0.05
+_QUIET_SECONDS = 0.3
 _ABORT_SECONDS = 2.0
 _UNLIMITED = 1_000_000
 """The number of associations is limited by our policy, which does not count stalled peers."""
@@ -66,9 +67,15 @@ class Acceptor:
     def stop(self, drain_seconds: float) -> None:
         """Stop listening, let what is in flight finish for so long, abort the rest."""
         self._server.shutdown()
-        deadline = time.monotonic() + drain_seconds
-        while self._busy() and time.monotonic() < deadline:
+        now = time.monotonic()
+        deadline, quiet_since = now + drain_seconds, now
+        # Bytes of an object may be on their way from the socket to the message, or the message to
+        # its handler, where nobody sees them: a moment without work is not yet the end of it.
+        while self._in_use() and now - quiet_since < _QUIET_SECONDS and now < deadline:
             time.sleep(_POLL_SECONDS)
+            now = time.monotonic()
+            if self._busy():
+                quiet_since = now
         _abort(self._ae.active_associations)
 
     def _entity(self) -> AE:
@@ -190,6 +197,9 @@ class Acceptor:
         # No title, no admission: what follows the KeyError is a refusal.
         requested, title = _requested_by(event), self._titles[event.assoc]
         return Origin(title, requested.called_ae_title, requested.peer_address)
+
+    def _in_use(self) -> bool:
+        return self._storing > 0 or bool(self._established())
 
     def _busy(self) -> bool:
         return self._storing > 0 or any(

@@ -45,13 +45,13 @@ def list_remotes(
         return
     console = wide_console()
     table = Table("AE title", "address", "sends", "results to", "objects", "received", "sent",
-                  "waiting", "last error", box=None)  # fmt: skip
+                  "waiting", "does not accept", "last error", box=None)  # fmt: skip
     for row in rows:
         values = (
             row["ae_title"], row["address"] or "-", "yes" if row["may_send"] else "no",
             ", ".join(row["results_to"]), ", ".join(row["objects"]),
             _short(row["last_received_at"]), _short(row["last_sent_at"]),
-            row["waiting"], row["last_error"],
+            row["waiting"], ", ".join(row["not_accepted"]), row["last_error"],
         )  # fmt: skip
         table.add_row(*map(cell, values))
     console.print(table if rows else "The AE table is empty: every sender is rejected.")
@@ -94,12 +94,21 @@ def _row(remote: Any, contacts: dict[str, PeerContact]) -> dict[str, Any]:
         "address": remote.host and f"{remote.host}:{remote.port}",
         "may_send": remote.may_send,
         "results_to": list(remote.destinations),
-        "objects": list(remote.objects),
+        "objects": list(remote.wanted_objects),
+        "sr_classes": list(remote.wanted_sr_classes),
+        "accepted": [_class_name(uid) for uid in contact.accepted] if contact else [],
+        "not_accepted": [_class_name(uid) for uid in contact.not_accepted] if contact else [],
         "last_received_at": when("last_received_at"),
         "last_sent_at": when("last_sent_at"),
         "last_error": contact and contact.last_error,
         "waiting": contact.waiting if contact else 0,
     }
+
+
+def _class_name(sop_class_uid: str) -> str:
+    from pydicom.uid import UID
+
+    return UID(sop_class_uid).name.removesuffix(" Storage")
 
 
 def _rejected(refusal: Refusal, settings: Configuration) -> dict[str, Any]:

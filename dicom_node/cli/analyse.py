@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ import typer
 from dicom_node.cli.options import ConfigOption
 
 if TYPE_CHECKING:
+    from dicom_node.records import ObjectKind
     from dicom_node.roles.by_hand import Answer, ByHand
 
 
@@ -29,6 +30,13 @@ def analyse(
     out: Annotated[
         Path | None, typer.Option(help="Write report, overlay and picture of each film here.")
     ] = None,
+    objects: Annotated[
+        str,
+        typer.Option(
+            help="Which results to write, with commas: sr, capture, overlays, presentation,"
+            " segmentation, document, key-objects; or all."
+        ),
+    ] = "sr,capture",
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Analyse films from files, without any network service; nothing is sent anywhere.
@@ -42,6 +50,7 @@ def analyse(
     from dicom_node.findings import Outcome
     from dicom_node.roles.by_hand import ByHand
 
+    kinds = _kinds(objects)
     logs.configure("error")
     by_hand = ByHand(configuration(config, None))
     paths = list(_files(files))
@@ -53,7 +62,7 @@ def analyse(
         if not as_json:
             typer.echo(_sentence(answer))
         if out is not None and answer.film is not None:
-            _write(by_hand, answer, out)
+            _write(by_hand, answer, out, kinds)
     if as_json:
         typer.echo(json.dumps([answer.to_json() for answer in answers], indent=2))
     failed = any(answer.findings.outcome is Outcome.FAILED for answer in answers)
@@ -68,13 +77,25 @@ def _files(given: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _write(by_hand: ByHand, answer: Answer, out: Path) -> None:
+def _kinds(names: str) -> set[ObjectKind]:
+    from dicom_node.records import ObjectKind
+
+    if names == "all":
+        return set(ObjectKind)
+    try:
+        return {ObjectKind(name.strip()) for name in names.split(",")}
+    except ValueError as error:
+        known = ", ".join(ObjectKind)
+        raise typer.BadParameter(f"{error}; there are: {known}", param_hint="--objects") from error
+
+
+def _write(by_hand: ByHand, answer: Answer, out: Path, kinds: Collection[ObjectKind]) -> None:
     from dicom_node.results.capture import save_picture
     from dicom_node.roles.by_hand import write_folder
 
-    objects = by_hand.results(answer)
+    objects = by_hand.results(answer, kinds)
     for path in write_folder(objects, out, answer.file.stem):
-        if path.name.endswith("-overlay.dcm"):
+        if "-overlay" in path.name:
             save_picture(path, path.with_suffix(".png"))
         typer.echo(f"  wrote {path}", err=True)
 

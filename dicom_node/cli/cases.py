@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("retry")(retry)
     group.command("reanalyse")(reanalyse)
+    group.command("retract")(retract)
     app.add_typer(group, name="cases")
 
 
@@ -58,6 +59,9 @@ def list_cases(
     rows = [_row(ledger, study) for study in ledger.studies(limit=limit)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        typer.echo("No study: nothing has been received yet.")
         return
     table = Table("ID", "changed (UTC)", "state", "films", "result", "delivery", "why", box=None)
     for row in rows:
@@ -120,7 +124,10 @@ def show(
     found = _find(ledger, study)
     instances = ledger.instances(found.id)
     if as_json:
-        typer.echo(json.dumps([_findings(item) for item in instances], indent=2))
+        from dicom_node.results.stored import findings_document
+
+        documents = [{"file": None, **findings_document(item)} for item in instances]
+        typer.echo(json.dumps(documents, indent=2))
         return
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Study {found.id}  {found.study_instance_uid}", style="bold", markup=False)
@@ -144,19 +151,6 @@ def _summary(ledger: Ledger, study: Study, instances: Sequence[Instance]) -> Ite
         yield f"  {delivery.kind} to {delivery.destination}  {delivery.state}{told}"
 
 
-def _findings(instance: Instance) -> dict[str, Any]:
-    """Return the contract's JSON of one film: also for one that was declined or is not done."""
-    if instance.findings_json is not None:
-        document: dict[str, Any] = json.loads(instance.findings_json)
-    else:
-        document = {
-            "sop_instance_uid": instance.sop_instance_uid,
-            "outcome": str(instance.state),
-            "reason": instance.reason,
-        }
-    return {"file": None, **document}
-
-
 def retry(
     study: StudyArgument, config: ConfigOption = None, data_dir: DataDirOption = None
 ) -> None:
@@ -174,6 +168,36 @@ def reanalyse(
 
     finished = {InstanceState.FAILED, InstanceState.DECLINED, InstanceState.ANALYSED}
     _again(study, config, data_dir, finished)
+
+
+def retract(
+    study: StudyArgument,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    reason: Annotated[
+        str, typer.Option(help="Why: quality, or patient-safety (the wrong patient, say).")
+    ] = "quality",
+) -> None:
+    """Take the results of a study back: sends a rejection note to everyone who has them.
+
+    The PACS hides or deletes what the note names if it knows rejection notes (IHE IOCM).
+    """
+    from dicom_node.cli.options import configuration, ledger_of, person
+    from dicom_node.results.key_objects import REASONS
+    from dicom_node.roles.retract import Retractor
+    from dicom_node.spool import Spool
+
+    known = {name: name for name in REASONS}
+    if reason not in known:
+        raise typer.BadParameter(f"there are: {', '.join(known)}", param_hint="--reason")
+    settings = configuration(config, data_dir)
+    ledger = ledger_of(settings)
+    retractor = Retractor(ledger, Spool(settings.spool_path), settings.settings, person())
+    told = retractor.retract(_find(ledger, study), known[reason])
+    if told:
+        typer.echo(f"A rejection note is in the outbox for {', '.join(told)}.")
+    else:
+        typer.echo("No result had been delivered yet; what waited was dropped.")
 
 
 def _again(study: str, config: Any, data_dir: Any, states: Any) -> None:

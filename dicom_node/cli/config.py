@@ -171,7 +171,7 @@ def _remotes_table(configuration: Configuration) -> Table:
             ", ".join(remote.addresses) or "anywhere",
             "yes" if remote.may_send else "no",
             escape("\n".join(goals)) if remote.may_send else "",
-            ", ".join(remote.objects),
+            ", ".join(remote.wanted_objects),
         )
     return table
 

@@ -16,6 +16,7 @@ from dicom_node.cli import (
     analyse,
     cases,
     config,
+    conformance,
     dataset,
     demo,
     evaluate,
@@ -27,6 +28,7 @@ from dicom_node.cli import (
     serve,
     templates,
     train,
+    user,
 )
 from dicom_node.errors import NodeError, SettingsError
 
@@ -45,7 +47,7 @@ app = typer.Typer(
 
 for group in (
     demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, dataset,
-    train, evaluate, health,
+    train, evaluate, conformance, health, user,
 ):  # fmt: skip
     group.register(app)
 

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.table import Table
+from rich.table import Column, Table
 
 from dicom_node.bundles import CARD, Bundle, list_bundles, open_bundle
+from dicom_node.cli.options import wide_console
 from dicom_node.errors import NodeError
 
 Models = Annotated[
@@ -46,7 +47,9 @@ def list_(models: Models = None, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps([_row(bundle) for bundle in found], indent=1))
         return
-    table = Table("id", "version", "parameters", "paper", "MACs", "paper", "weights")
+    table = Table(
+        Column("id", no_wrap=True), "version", "parameters", "paper", "MACs", "paper", "weights"
+    )
     for bundle in found:
         manifest, cost = bundle.manifest, bundle.manifest.weights
         paper = manifest.paper
@@ -56,7 +59,7 @@ def list_(models: Models = None, as_json: Json = False) -> None:
             _short(cost.macs), _short(paper.macs) if paper else "",
             cost.digest.removeprefix("sha256:")[:8],
         )  # fmt: skip
-    console.print(table)
+    wide_console().print(table)
 
 
 def verify(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from dicom_node.ledger import Ledger
+    from dicom_node.ledger.sqlite import SqliteLedger
     from dicom_node.settings import Configuration
 
 _WIDTH = 160
@@ -43,7 +43,7 @@ def configuration(
     return load_configuration(config, data_dir=data_dir, thorough=thorough)
 
 
-def ledger_of(configuration: Configuration) -> Ledger:
+def ledger_of(configuration: Configuration) -> SqliteLedger:
     """Return the node's ledger. Raises `RowMissing` where no node ever ran."""
     from dicom_node.errors import RowMissing
     from dicom_node.ledger import open_ledger

@@ -73,6 +73,9 @@ def list_deliveries(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
+    if not rows:
+        typer.echo("No delivery." if state is None else f"No delivery that is {state}.")
+        return
     _print(rows)
 
 

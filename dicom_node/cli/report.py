@@ -24,7 +24,8 @@ def report(
 ) -> None:
     """Print a report as a radiologist would read it; --json gives the findings."""
     from dicom_node.imaging.header import read_dataset
-    from dicom_node.results.narrative import findings_from_report, report_text
+    from dicom_node.results.narrative import report_text
+    from dicom_node.results.reading import findings_from_report
 
     document = read_dataset(file)
     if as_json:

@@ -22,7 +22,7 @@ def serve(
     role: Annotated[
         str | None,
         typer.Option(
-            help="Run some roles only, comma separated: receive, housekeep, analyse, deliver."
+            help="Run some roles only, comma separated: receive, housekeep, analyse, deliver, web."
         ),
     ] = None,
 ) -> None:

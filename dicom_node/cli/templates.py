@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Report templates: words and codes as data.", no_args_is_help=True)
     group.command("check")(check)
     group.command("preview")(preview)
+    group.command("schema")(schema)
     app.add_typer(group, name="templates")
 
 
@@ -53,3 +54,12 @@ def preview(
     from dicom_node.results.templates import load_template
 
     typer.echo(preview_text(load_template((folder or report_templates()) / f"{name}.toml")))
+
+
+def schema() -> None:
+    """Print the JSON Schema of a template, for editors that check TOML while it is written."""
+    import json
+
+    from dicom_node.results.templates import template_schema
+
+    typer.echo(json.dumps(template_schema(), indent=2, ensure_ascii=False))

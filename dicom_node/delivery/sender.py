@@ -18,9 +18,6 @@ from pathlib import Path
 import pydicom
 from pydicom import Dataset
 from pydicom.uid import (
-    Comprehensive3DSRStorage,
-    ComprehensiveSRStorage,
-    EnhancedSRStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
@@ -52,17 +49,11 @@ from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
 from dicom_node.records import Delivery, ResultObject
 from dicom_node.settings import Remote, Settings
-from dicom_node.settings.model import DeliverySection
+from dicom_node.settings.model import SR_CLASS_UIDS, DeliverySection
 from dicom_node.spool import Spool
 
 PARCEL_SIZE = 32
 """So many objects at most are claimed, and sent, together."""
-
-SR_CLASSES: Mapping[str, str] = {
-    "comprehensive": ComprehensiveSRStorage,
-    "comprehensive-3d": Comprehensive3DSRStorage,
-    "enhanced": EnhancedSRStorage,
-}
 
 
 def lease_seconds(limits: DeliverySection) -> float:
@@ -115,13 +106,16 @@ class Sender:
             peer = peer_of(name, remote, self.settings)
             association = associate(peer, proposed_contexts(classes))
         except NothingAccepted:
+            self.ledger.negotiated(name, [], sorted(set(classes)))
             for delivery in parcel:
-                self._refuse(delivery, _not_accepted(name))
+                self._not_accepted(delivery)
             return ()
         except (DeliveryError, SettingsError) as error:
             self.postpone(parcel, error)
             return ()
         assert remote is not None  # else there is no peer
+        accepted = _accepted(association)
+        self.ledger.negotiated(name, list(accepted), sorted(set(classes) - set(accepted)))
         try:
             for place, delivery in enumerate(parcel):
                 over = self.stop.is_set() or time.monotonic() > no_more_at
@@ -139,7 +133,7 @@ class Sender:
         chosen = _choose(association, delivery, remote)
         try:
             if chosen is None:
-                self._refuse(delivery, _not_accepted(remote.ae_title))
+                self._not_accepted(delivery)
                 return True
             self.ledger.pin(delivery.id, self.worker, chosen.sop_instance_uid)
             status = self._store(association, chosen)
@@ -200,6 +194,20 @@ class Sender:
             attempts=delivery.attempts + 1,
         )
 
+    def _not_accepted(self, delivery: Delivery) -> None:
+        """Note an object that the destination has no use for: neither an error nor tried again."""
+        reason = f"not accepted by {delivery.destination}: no presentation context"
+        try:
+            self.ledger.delivery_not_accepted(delivery.id, self.worker, reason)
+        except LedgerError:
+            return
+        self.log.event(
+            "delivery.not_accepted",
+            destination=delivery.destination,
+            study_instance_uid=delivery.study_instance_uid,
+            kind=str(delivery.kind),
+        )
+
     def _refuse(self, delivery: Delivery, reason: str, status: int | None = None) -> None:
         try:
             self.ledger.delivery_refused(delivery.id, self.worker, reason, status)
@@ -213,10 +221,6 @@ class Sender:
             reason=reason,
             remedy="Mend the cause at the destination, then `dicom-node outbox retry`.",
         )
-
-
-def _not_accepted(ae_title: str) -> str:
-    return f"not accepted by {ae_title}: no presentation context"
 
 
 def _accepted(association: Association) -> dict[str, tuple[str, ...]]:
@@ -234,11 +238,11 @@ def _choose(association: Association, delivery: Delivery, remote: Remote) -> Res
     for item in possible:
         if item.sop_instance_uid == delivery.pinned_sop_instance_uid:
             return item
-    preferred = [SR_CLASSES[name] for name in remote.sr_classes]
+    preferred = [SR_CLASS_UIDS[name] for name in remote.wanted_sr_classes]
     ranked = [item for item in possible if item.sop_class_uid in preferred]
     if ranked:
         return min(ranked, key=lambda item: preferred.index(item.sop_class_uid))
-    others = [item for item in possible if item.sop_class_uid not in SR_CLASSES.values()]
+    others = [item for item in possible if item.sop_class_uid not in SR_CLASS_UIDS.values()]
     return others[0] if others else None
 
 

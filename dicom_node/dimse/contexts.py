@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from pydicom.uid import (
     UID,
+    BasicTextSRStorage,
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
+    EncapsulatedPDFStorage,
+    EnhancedSRStorage,
     ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
     ImplicitVRLittleEndian,
+    KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
+    SegmentationStorage,
 )
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -24,6 +32,19 @@ ACCEPTED_SOP_CLASSES: tuple[UID, ...] = (
     SecondaryCaptureImageStorage,
 )
 """What may be stored on the node. Everything else is answered "abstract syntax not supported"."""
+
+RESULT_SOP_CLASSES: tuple[UID, ...] = (
+    ComprehensiveSRStorage,
+    Comprehensive3DSRStorage,
+    EnhancedSRStorage,
+    BasicTextSRStorage,
+    SecondaryCaptureImageStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    SegmentationStorage,
+    EncapsulatedPDFStorage,
+    KeyObjectSelectionDocumentStorage,
+)
+"""Of the objects that are sent. An association proposes those of what is in the outbox."""
 
 PROPOSED_TRANSFER_SYNTAXES: tuple[UID, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """For results, in order of preference."""

@@ -9,7 +9,7 @@ from dicom_node.ledger import open_ledger
 from dicom_node.logs import Log
 from dicom_node.roles.films import Analyst
 from dicom_node.roles.heart import Heart
-from dicom_node.roles.process import worker_name
+from dicom_node.roles.process import stopped_at_once, worker_name
 from dicom_node.roles.reports import Reporter
 from dicom_node.roles.wiring import engine_of, network_cards, template_of
 from dicom_node.roles.wiring_remotes import remotes_table
@@ -27,8 +27,9 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     heart = Heart(ledger, "analyse")
     heart.beat("starting", "loading networks")
     spool = Spool(configuration.spool_path)
-    engine = engine_of(settings)
-    engine.warm()
+    with stopped_at_once(stop):
+        engine = engine_of(settings)
+        engine.warm()
     analyst = Analyst(engine, ledger, spool, settings, worker, log)
     reporter = Reporter(
         ledger, spool, settings, template_of(settings), network_cards(settings), worker, log

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from dicom_node.errors import ImageError, LeaseLost, SpoolError
 from dicom_node.imaging.header import read_header
+from dicom_node.imaging.identity import read_identity
 from dicom_node.intake.admit import Admitted, Declined, admit
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.ledger import Ledger
+from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
-from dicom_node.records import Instance, InstanceState
+from dicom_node.records import Instance, InstanceState, StudyId
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 
@@ -45,13 +48,31 @@ def _decide(
             return
         match admit(header, rules):
             case Admitted(view=view):
-                ledger.admitted(instance.id, worker, view)
+                ledger.admitted(instance.id, worker, view, header.patient_key or None)
                 log.event("instance.admitted", sop_instance_uid=uid)
             case Declined(reason=reason):
                 ledger.declined(instance.id, worker, reason)
                 log.event("instance.declined", sop_instance_uid=uid, reason=reason)
 
     return decide
+
+
+def describe_studies(ledger: SqliteLedger, spool: Spool) -> int:
+    """Fill the case list's entries that name no patient yet, from the stored films."""
+    waiting = ledger.undescribed(_AT_ONCE)
+    if waiting:
+        ledger.described([(study_id, _identity(ledger, spool, study_id)) for study_id in waiting])
+    return len(waiting)
+
+
+def _identity(ledger: Ledger, spool: Spool, study_id: StudyId) -> dict[str, str]:
+    # The latest first: a study that is sent again may have been corrected.
+    for instance in reversed(ledger.instances(study_id)):
+        try:
+            return asdict(read_identity(spool.path(instance.digest)))
+        except (ImageError, SpoolError, OSError):
+            continue  # what cannot be read is listed without a name, with its reason
+    return {}
 
 
 def quieten_studies(ledger: Ledger, settings: Settings, log: Log) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,17 @@ from pydicom import Dataset
 
 from dicom_node.analysis.engine import Engine
 from dicom_node.errors import AnalysisError, ImageError, ResultError
-from dicom_node.findings import FilmFindings, Outcome, SaliencyMap
+from dicom_node.findings import Explanation, FilmFindings, Outcome
 from dicom_node.imaging.grayscale import film_of
 from dicom_node.imaging.header import header_of, read_dataset
-from dicom_node.imaging.phantom import wrap_picture
+from dicom_node.imaging.orientation import as_hung, as_stored
+from dicom_node.imaging.wrap import PICTURES, wrap_picture
 from dicom_node.intake.admit import Declined, admit
 from dicom_node.intake.rules import AdmissionRules, load_rules
 from dicom_node.records import ObjectKind
 from dicom_node.results.write import AnalysedFilm, Context, WrittenObject, write_results
 from dicom_node.roles.wiring import engine_of, network_cards, template_of
 from dicom_node.settings import Configuration
-
-PICTURES = frozenset({".png", ".jpg", ".jpeg"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +49,13 @@ class ByHand:
         self._rules: AdmissionRules = load_rules(
             configuration.admission_path, configuration.settings.admission
         )
-        self._engine: Engine = engine_of(configuration.settings)
-        self._engine.warm()
+
+    @cached_property
+    def _engine(self) -> Engine:
+        # Loading networks takes seconds: only for a film that is to be analysed.
+        engine = engine_of(self._settings)
+        engine.warm()
+        return engine
 
     def answers(self, files: Iterable[Path]) -> Iterator[Answer]:
         """Yield what became of each file, in order."""
@@ -66,26 +72,35 @@ class ByHand:
             if isinstance(decision, Declined):
                 return Answer(file, FilmFindings(uid, Outcome.DECLINED, decision.reason))
             film = film_of(dataset, max_megapixels=self._settings.admission.max_megapixels)
-            findings, maps = self._engine.analyse(film, uid)
-        except (ImageError, AnalysisError) as error:
+        except ImageError as error:
+            return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
+        engine = self._engine
+        try:
+            findings, seen = engine.analyse(as_hung(film, header), uid)
+        except AnalysisError as error:
             return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
         if findings.outcome is not Outcome.ANALYSED:
             return Answer(file, findings)
-        return Answer(file, findings, self._film(file, dataset, film, (findings, maps)))
+        explanation = as_stored(seen, header, film.shape[1])
+        return Answer(file, findings, self._film(file, dataset, film, (findings, explanation)))
 
     def _film(
         self,
         file: Path,
         dataset: Dataset,
         film: Any,
-        answer: tuple[FilmFindings, tuple[SaliencyMap, ...]],
+        answer: tuple[FilmFindings, Explanation],
     ) -> AnalysedFilm:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         return AnalysedFilm(
-            dataset=dataset, film=film, findings=answer[0], saliency=answer[1], digest=digest
+            dataset=dataset, film=film, findings=answer[0], explanation=answer[1], digest=digest
         )
 
-    def results(self, answer: Answer) -> tuple[WrittenObject, ...]:
+    def results(
+        self,
+        answer: Answer,
+        kinds: Collection[ObjectKind] = (ObjectKind.REPORT, ObjectKind.CAPTURE),
+    ) -> tuple[WrittenObject, ...]:
         """Return the result objects of one analysed film. Raises `ResultError`."""
         if answer.film is None:
             raise ResultError("A film that was not analysed has no results.")
@@ -98,7 +113,7 @@ class ByHand:
             predecessors=(),
             analysed_at=datetime.now(UTC),
         )
-        return write_results([answer.film], context)
+        return write_results([answer.film], context, kinds)
 
 
 def read_film(file: Path) -> Dataset:
@@ -106,18 +121,32 @@ def read_film(file: Path) -> Dataset:
     return wrap_picture(file) if file.suffix.lower() in PICTURES else read_dataset(file)
 
 
+NAMES = {
+    ObjectKind.REPORT: "report",
+    ObjectKind.CAPTURE: "overlay",
+    ObjectKind.OVERLAYS: "overlay-of-network",
+    ObjectKind.PRESENTATION: "presentation",
+    ObjectKind.SEGMENTATION: "segmentation",
+    ObjectKind.DOCUMENT: "document",
+    ObjectKind.KEY_OBJECTS: "key-objects",
+}
+"""What the files of each kind of object are called."""
+
+
 def write_folder(objects: Iterable[WrittenObject], folder: Path, stem: str) -> list[Path]:
-    """Write report and overlay of one film into ``folder`` and return the paths.
+    """Write the results of one film into ``folder`` and return the paths.
 
     Of the report's alternatives the first (Comprehensive SR) is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written: dict[ObjectKind, Path] = {}
+    written: dict[str, Path] = {}
+    counted: Counter[ObjectKind] = Counter()
     for item in objects:
-        if item.kind in written:
+        if item.group in written:
             continue
-        name = "report" if item.kind is ObjectKind.REPORT else "overlay"
-        path = folder / f"{stem}-{name}.dcm"
+        counted[item.kind] += 1
+        number = f"-{counted[item.kind]}" if counted[item.kind] > 1 else ""
+        path = folder / f"{stem}-{NAMES[item.kind]}{number}.dcm"
         path.write_bytes(item.data)
-        written[item.kind] = path
+        written[item.group] = path
     return list(written.values())

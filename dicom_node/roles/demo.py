@@ -16,9 +16,12 @@ import pydicom
 from dicom_node.errors import RoleError
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import open_ledger
+from dicom_node.records import InstanceState
 from dicom_node.results.capture import save_picture
 from dicom_node.results.narrative import report_text
 from dicom_node.roles.by_hand import read_film
+from dicom_node.roles.health import port_of
+from dicom_node.roles.small_pacs import small_pacs
 
 NODE, PACS = "DICOMNODE", "DEMOPACS"
 _POLL_SECONDS = 0.2
@@ -30,6 +33,9 @@ ae_title = "{node}"
 host = "127.0.0.1"
 port = 0
 min_free_bytes = 0
+
+[web]
+port = 0
 """
 
 _REMOTE = """\
@@ -61,7 +67,7 @@ def demonstrate(image: Path | None, out: Path, say: Callable[[str], None]) -> Sh
     work.mkdir()
     film = _film(image, work)
     inbox = work / "pacs"
-    with _pacs(inbox) as port:
+    with small_pacs(PACS, inbox) as port:
         say(f"A small PACS ({PACS}) listens on port {port}.")
         _configure(work, port)
         with _node(work) as node_port:
@@ -94,23 +100,6 @@ def _configure(work: Path, port: int) -> None:
 
 
 @contextmanager
-def _pacs(inbox: Path) -> Iterator[int]:
-    command = [sys.executable, "-m", "dicom_node.dimse.archive", "--ae-title", PACS]
-    command += ["--folder", str(inbox)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        if not line.startswith("port "):
-            raise RoleError("The small PACS of the demo did not start.")
-        yield int(line.removeprefix("port "))
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
-
-
-@contextmanager
 def _node(work: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(work / "config")]
     command += ["--data-dir", str(work / "data")]
@@ -129,11 +118,10 @@ def _await_port(work: Path, process: subprocess.Popen[bytes], limit: float = 60.
         ledger_path = work / "data" / "ledger.sqlite"
         if ledger_path.exists():
             ledger = open_ledger(ledger_path, who="demo")
-            details = [beat.detail or "" for beat in ledger.beats() if beat.role == "receive"]
+            port = port_of(ledger, "receive")
             ledger.close()
-            for detail in details:
-                if detail.startswith("port="):
-                    return int(detail.removeprefix("port="))
+            if port is not None:
+                return port
         time.sleep(_POLL_SECONDS)
     raise RoleError("The node did not start.", remedy=_last_words(work))
 
@@ -160,6 +148,7 @@ def _await_results(inbox: Path, work: Path, limit: float = 300.0) -> list[Path]:
     raise RoleError(f"No result came back within {limit:.0f} s.", remedy=_last_words(work))
 
 
+_WITHOUT_RESULT = {InstanceState.DECLINED, InstanceState.FAILED}
 _USE_A_FILM = (
     "Give --image a frontal chest radiograph (DICOM, PNG or JPEG), or none for the phantom."
 )
@@ -169,9 +158,9 @@ def _ended_without_result(work: Path) -> str | None:
     ledger = open_ledger(work / "data" / "ledger.sqlite", who="demo")
     try:
         for study in ledger.studies():
-            if str(study.state) == "reported" and study.reason:
-                reasons = [item.reason for item in ledger.instances(study.id) if item.reason]
-                return "; ".join(reasons) or study.reason
+            films = ledger.instances(study.id)
+            if films and all(film.state in _WITHOUT_RESULT for film in films):
+                return "; ".join(film.reason for film in films if film.reason)
         return None
     finally:
         ledger.close()

@@ -11,16 +11,18 @@ import numpy.typing as npt
 
 from dicom_node.analysis.engine import Engine
 from dicom_node.errors import AnalysisError, ImageError, LeaseLost, SpoolError
-from dicom_node.findings import FilmFindings, Outcome, SaliencyMap, pack_saliency
+from dicom_node.findings import Explanation, FilmFindings, Outcome, pack_explanation
 from dicom_node.imaging.grayscale import film_of
-from dicom_node.imaging.header import read_dataset
+from dicom_node.imaging.header import FilmHeader, header_of, read_dataset
+from dicom_node.imaging.orientation import as_hung, as_stored
 from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
 from dicom_node.records import Instance, InstanceState
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 
-Film = npt.NDArray[np.float32]
+Film = tuple[npt.NDArray[np.float32], FilmHeader]
+"""Grey levels as hung, and the header of the stored film."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ class Analyst:
     def _film(self, instance: Instance) -> Film | None:
         try:
             dataset = read_dataset(self.spool.read(instance.digest))
-            return film_of(dataset, max_megapixels=self.settings.admission.max_megapixels)
+            header = header_of(dataset)
+            film = film_of(dataset, max_megapixels=self.settings.admission.max_megapixels)
+            return as_hung(film, header), header
         except (ImageError, SpoolError) as error:
             self._fail(instance, error)
             return None
@@ -57,7 +61,7 @@ class Analyst:
         started = time.monotonic()
         try:
             answers = self.engine.analyse_many(
-                [(film, instance.sop_instance_uid) for instance, film in readable]
+                [(film, instance.sop_instance_uid) for instance, (film, _) in readable]
             )
         except AnalysisError as error:
             if len(readable) == 1:
@@ -68,20 +72,21 @@ class Analyst:
                 self._analyse([pair])
             return
         milliseconds = round((time.monotonic() - started) * 1000 / len(readable))
-        for (instance, _), (findings, maps) in zip(readable, answers, strict=True):
-            self._note(instance, findings, maps, milliseconds)
+        for (instance, (film, header)), (findings, seen) in zip(readable, answers, strict=True):
+            explanation = as_stored(seen, header, film.shape[1])
+            self._note(instance, findings, explanation, milliseconds)
 
     def _note(
         self,
         instance: Instance,
         findings: FilmFindings,
-        maps: tuple[SaliencyMap, ...],
+        explanation: Explanation,
         milliseconds: int,
     ) -> None:
         if findings.outcome is Outcome.DECLINED:
             self._decline(instance, findings.reason or "")
             return
-        stored = self.spool.write(pack_saliency(maps)) if maps else None
+        stored = self.spool.write(pack_explanation(explanation)) if explanation.maps else None
         try:
             self.ledger.analysed(
                 instance.id, self.worker, findings.to_json_text(), stored.digest if stored else None

@@ -7,21 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dicom_node.ledger import Ledger
-from dicom_node.records import RoleBeat
+from dicom_node.records import RoleBeat, RoleHealth
 from dicom_node.roles.process import ROLES
 from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 
 _SILENT_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class RoleHealth:
-    """One role: whether it is well, and a sentence that says so."""
-
-    name: str
-    well: bool
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +61,8 @@ class Health:
         }
 
 
-def health_of(ledger: Ledger, configuration: Configuration) -> Health:
-    """Return how the node is, from its ledger and disk alone."""
+def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = True) -> Health:
+    """Return how the node is, from its ledger and disk alone; not ``counted``: without rows."""
     beats = {beat.role: beat for beat in ledger.beats()}
     lease_seconds = configuration.settings.analysis.lease_seconds
     free = Spool(configuration.spool_path).free_bytes()
@@ -83,8 +74,16 @@ def health_of(ledger: Ledger, configuration: Configuration) -> Health:
         ),
         free,
         free >= configuration.settings.node.min_free_bytes,
-        ledger.counts(),
+        ledger.counts() if counted else {},
     )
+
+
+def port_of(ledger: Ledger, role: str) -> int | None:
+    """Return the port on which a role said that it listens, if it did."""
+    for beat in ledger.beats():
+        if beat.role == role and (beat.detail or "").startswith("port="):
+            return int((beat.detail or "").removeprefix("port="))
+    return None
 
 
 def _role(name: str, beat: RoleBeat | None, limit_seconds: float) -> RoleHealth:

@@ -15,7 +15,8 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -23,13 +24,14 @@ from dicom_node import logs
 from dicom_node.errors import NodeError, RoleError, SettingsError
 from dicom_node.settings import Configuration, load_configuration
 
-ROLES = ("receive", "housekeep", "analyse", "deliver")
+ROLES = ("receive", "housekeep", "analyse", "deliver", "web")
 """All roles, in the order in which they are started; they are stopped in the same order."""
 
 EXIT_UNUSABLE = 78
 """EX_CONFIG of sysexits.h: starting again without a change would not help."""
 
 _ORPHAN_CHECK_SECONDS = 0.5
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def worker_name(role: str, pid: int | None = None) -> str:
@@ -43,7 +45,7 @@ def run_role(role: str, configuration: Configuration) -> int:
     _harden()
     _say_crashes_without_data(log)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_stop_when_orphaned, args=(stop,), daemon=True).start()
     run: Callable[[Configuration, threading.Event], None]
@@ -55,6 +57,22 @@ def run_role(role: str, configuration: Configuration) -> int:
         return EXIT_UNUSABLE if isinstance(error, RoleError | SettingsError) else 1
     log.event("role.stopped", pid=os.getpid())
     return 0
+
+
+@contextmanager
+def stopped_at_once(stop: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end this process here and now, for work that holds nothing yet.
+
+    A signal that came before, and set ``stop``, ends it here too.
+    """
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _STOPPING}
+    try:
+        if stop.is_set():
+            signal.raise_signal(signal.SIGTERM)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _harden() -> None:

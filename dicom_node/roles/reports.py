@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
 from dicom_node.errors import ImageError, LeaseLost, ResultError, SpoolError
-from dicom_node.findings import FilmFindings, Outcome, unpack_saliency
-from dicom_node.imaging.grayscale import film_of
-from dicom_node.imaging.header import read_dataset
+from dicom_node.intake.admit import OWN_RESULT
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.logs import Log
@@ -24,6 +20,7 @@ from dicom_node.records import (
     ResultObject,
     Study,
 )
+from dicom_node.results.stored import StoredFilms, newest
 from dicom_node.results.templates import Template
 from dicom_node.results.write import AnalysedFilm, Context, NetworkCard, write_results
 from dicom_node.settings import Remote, Settings
@@ -63,27 +60,38 @@ class Reporter:
         return True
 
     def _report(self, study: Study, remotes: Mapping[str, Remote]) -> None:
-        instances = _newest(self.ledger.instances(study.id))
-        analysed = [item for item in instances if item.state is InstanceState.ANALYSED]
-        signature = self._signature(instances)
-        if not analysed:
-            nothing = "nothing to report: no film of this study was analysed"
-            self._finish(study, [], signature, nothing)
-            return
-        if signature == study.signature:
-            objects = [
-                item for item in self.ledger.results(study.id) if item.revision == study.revision
-            ]
-        else:
-            objects = self._write(study, instances)
+        instances = newest(self.ledger.instances(study.id))
         destinations = _destinations(self.ledger.origins(study.id), remotes)
-        outgoing = [
-            parcel
-            for name in destinations
-            for parcel in _parcels(name, objects, remotes[name].objects)
-        ]
         reason = None if destinations else "no destination: no sender of this study is configured"
+        found = any(item.state is InstanceState.ANALYSED for item in instances)
+        if not found:
+            # No silence, where the AE wants that: a small report with the reason.
+            destinations = [name for name in destinations if remotes[name].answer_always]
+            reason = "nothing to report: no film of this study was analysed"
+        told = [item for item in instances if _is_told(item, alone=not found)]
+        signature = self._signature(told)
+        films = self._stored.films(told) if destinations or found else []
+        if not films:
+            self._finish(study, [], signature, reason)
+            return
+        kinds = _kinds(destinations, remotes) if found else {ObjectKind.REPORT}
+        objects = self._objects(study, films, kinds, signature)
+        outgoing = [parcel for name in destinations for parcel in _parcels(remotes[name], objects)]
         self._finish(study, outgoing, signature, reason)
+
+    def _objects(
+        self,
+        study: Study,
+        films: Sequence[AnalysedFilm],
+        kinds: Collection[ObjectKind],
+        signature: str,
+    ) -> list[ResultObject]:
+        """Return the study's objects: those that exist if nothing has changed, else new ones."""
+        if signature != study.signature:
+            return self._write(study, films, kinds, study.revision + 1)
+        known = [item for item in self.ledger.results(study.id) if item.revision == study.revision]
+        missing = set(kinds) - {item.kind for item in known}
+        return known + (self._write(study, films, missing, study.revision) if missing else [])
 
     def _finish(
         self, study: Study, outgoing: Sequence[Outgoing], signature: str, reason: str | None
@@ -104,18 +112,23 @@ class Reporter:
             destinations=len({item.destination for item in outgoing}),
         )
 
-    def _write(self, study: Study, instances: Sequence[Instance]) -> list[ResultObject]:
+    def _write(
+        self,
+        study: Study,
+        films: Sequence[AnalysedFilm],
+        kinds: Collection[ObjectKind],
+        revision: int,
+    ) -> list[ResultObject]:
         context = Context(
             node_ae_title=self.settings.node.ae_title,
             template=self.template,
             series_number_base=self.settings.results.series_number_base,
             networks=self.networks,
-            revision=study.revision + 1,
+            revision=revision,
             predecessors=self._predecessors(study),
             analysed_at=datetime.now(UTC),
+            earlier=self._stored.earlier(study.id, films),
         )
-        films = [self._film(instance) for instance in instances]
-        written = write_results([film for film in films if film is not None], context)
         return [
             ResultObject(
                 group=item.group,
@@ -126,38 +139,12 @@ class Reporter:
                 digest=(stored := self.spool.write(item.data)).digest,
                 size_bytes=stored.size_bytes,
             )
-            for item in written
+            for item in write_results(films, context, kinds)
         ]
 
-    def _film(self, instance: Instance) -> AnalysedFilm | None:
-        if instance.state is InstanceState.FAILED:
-            return self._failed(instance)
-        if instance.state is not InstanceState.ANALYSED or instance.findings_json is None:
-            return None
-        dataset = read_dataset(self.spool.read(instance.digest))
-        saliency = instance.saliency_digest
-        return AnalysedFilm(
-            dataset=dataset,
-            film=film_of(dataset, max_megapixels=self.settings.admission.max_megapixels),
-            findings=FilmFindings.from_json(json.loads(instance.findings_json)),
-            saliency=unpack_saliency(self.spool.read(saliency)) if saliency else (),
-            digest=instance.digest,
-        )
-
-    def _failed(self, instance: Instance) -> AnalysedFilm | None:
-        """Return a film that the report of its study mentions with the reason, if it is legible."""
-        try:
-            dataset = read_dataset(self.spool.read(instance.digest))
-        except (ImageError, SpoolError):
-            return None
-        findings = FilmFindings(instance.sop_instance_uid, Outcome.FAILED, instance.reason)
-        return AnalysedFilm(
-            dataset=dataset,
-            film=np.zeros((0, 0), np.float32),
-            findings=findings,
-            saliency=(),
-            digest=instance.digest,
-        )
+    @property
+    def _stored(self) -> StoredFilms:
+        return StoredFilms(self.ledger, self.spool, self.settings.admission.max_megapixels)
 
     def _predecessors(self, study: Study) -> tuple[tuple[str, str, str], ...]:
         sent = {item.pinned_sop_instance_uid for item in self.ledger.deliveries(study_id=study.id)}
@@ -170,19 +157,24 @@ class Reporter:
         )
 
     def _signature(self, instances: Sequence[Instance]) -> str:
-        # A declined instance (a lateral view, our own overlay coming back) changes no report.
-        facts = [
-            (item.digest, str(item.state), item.findings_json)
-            for item in instances
-            if item.state is not InstanceState.DECLINED
-        ]
+        # Earlier films of the patient do not count: they may arrive later, and what was said stays.
+        facts = [(item.digest, str(item.state), item.findings_json) for item in instances]
         text = json.dumps([facts, self.template.digest, self.settings.node.ae_title])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _newest(instances: Sequence[Instance]) -> list[Instance]:
-    # Same SOP Instance UID with other bytes (fault 41): the later one is reported.
-    return list({item.sop_instance_uid: item for item in instances}.values())
+def _is_told(instance: Instance, *, alone: bool) -> bool:
+    """Whether the report tells of an instance; ``alone``: no film of the study was analysed.
+
+    A declined one (a lateral view, our own overlay coming back) changes no report on others.
+    """
+    if instance.state is InstanceState.DECLINED:
+        return alone and instance.reason != OWN_RESULT
+    return True
+
+
+def _kinds(destinations: Sequence[str], remotes: Mapping[str, Remote]) -> set[ObjectKind]:
+    return {ObjectKind(kind) for name in destinations for kind in remotes[name].wanted_objects}
 
 
 def _destinations(origins: Sequence[str], remotes: Mapping[str, Remote]) -> list[str]:
@@ -193,11 +185,10 @@ def _destinations(origins: Sequence[str], remotes: Mapping[str, Remote]) -> list
     return [name for name in dict.fromkeys(names) if name in remotes]
 
 
-def _parcels(
-    destination: str, objects: Sequence[ResultObject], kinds: Sequence[str]
-) -> list[Outgoing]:
+def _parcels(remote: Remote, objects: Sequence[ResultObject]) -> list[Outgoing]:
     groups: dict[str, list[ResultObject]] = {}
     for item in objects:
-        if str(item.kind) in kinds:
+        if str(item.kind) in remote.wanted_objects:
             groups.setdefault(item.group, []).append(item)
-    return [Outgoing(destination, tuple(items)) for items in groups.values()]
+    held = None if remote.release == "at-once" else remote.release
+    return [Outgoing(remote.ae_title, tuple(items), held) for items in groups.values()]

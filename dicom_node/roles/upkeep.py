@@ -6,7 +6,9 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pydicom
 from pydicom.errors import InvalidDicomError
@@ -109,17 +111,26 @@ def self_test(configuration: Configuration, log: Log) -> None:
     """Let each bundle prove itself, in a process of its own: this one never loads a network."""
     analysis = configuration.settings.analysis
     wanted = (*analysis.suite, *([analysis.lungs] if analysis.lungs else []))
-    command = [sys.executable, "-m", "dicom_node", "models", "verify", *wanted, "--json"]
-    if analysis.models_dir:
-        command += ["--models", str(analysis.models_dir)]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=_SELF_TEST_SECONDS, check=False, text=True
-        )
-        answers = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, json.JSONDecodeError) as error:
-        raise NodeError(f"The self-test of the bundles gave no answer: {error}.") from error
+    answers = verified(configuration, wanted)
     for answer in answers:
         well = answer["well"]
         name = "self_test.passed" if well else "self_test.failed"
         log.event(name, network=answer["id"], **({} if well else {"reason": answer["fault"]}))
+
+
+def verified(configuration: Configuration, bundles: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    """Return what `models verify --json` says of some bundles.
+
+    Raises `NodeError` where it gives no answer.
+    """
+    command = [sys.executable, "-m", "dicom_node", "models", "verify", *bundles, "--json"]
+    if (models := configuration.settings.analysis.models_dir) is not None:
+        command += ["--models", str(models)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=_SELF_TEST_SECONDS, check=False, text=True
+        )
+        answers: Sequence[Mapping[str, Any]] = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, json.JSONDecodeError) as error:
+        raise NodeError(f"The self-test of the bundles gave no answer: {error}.") from error
+    return answers

@@ -7,7 +7,9 @@ from dicom_node.logs import Log
 from dicom_node.settings import Configuration, RemotesTable
 
 
-def remotes_table(configuration: Configuration, log: Log) -> RemotesTable:
+def remotes_table(
+    configuration: Configuration, log: Log, *, interval_seconds: float = 1.0
+) -> RemotesTable:
     """Return the table that says in ``log`` when it was read anew or a change was rejected."""
 
     def rejected(error: SettingsError) -> None:
@@ -17,4 +19,6 @@ def remotes_table(configuration: Configuration, log: Log) -> RemotesTable:
     def loaded(count: int) -> None:
         log.event("remotes.loaded", count=count)
 
-    return RemotesTable(configuration, on_reject=rejected, on_load=loaded)
+    return RemotesTable(
+        configuration, on_reject=rejected, on_load=loaded, interval_seconds=interval_seconds
+    )

@@ -13,6 +13,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import (
+    BasicTextSRStorage,
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
     EnhancedSRStorage,
@@ -38,7 +39,12 @@ from dicom_node.settings.model import DeliverySection
 from dicom_node.spool import Spool
 
 WORKER = "deliver@test:1"
-REPORT_CLASSES = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStorage)
+REPORT_CLASSES = (
+    ComprehensiveSRStorage,
+    Comprehensive3DSRStorage,
+    EnhancedSRStorage,
+    BasicTextSRStorage,
+)
 
 
 def object_bytes(sop_class: str, uid: str) -> bytes:

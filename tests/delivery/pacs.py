@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from socketserver import BaseServer
 from typing import Any
 
 from pydicom.uid import (
@@ -18,6 +19,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 from pynetdicom import AE, evt
+from pynetdicom.transport import ThreadedAssociationServer
 
 EVERYTHING = (
     ComprehensiveSRStorage,
@@ -55,6 +57,14 @@ class ScriptedPacs:
         self.associations += 1
 
 
+class _Listener(ThreadedAssociationServer):
+    """Ends when asked to; the one of `AE.start_server` looks twice a second whether it was."""
+
+    def shutdown(self) -> None:
+        BaseServer.shutdown(self)
+        self.server_close()
+
+
 @contextmanager
 def listening(
     pacs: ScriptedPacs,
@@ -75,18 +85,22 @@ def listening(
             entity.add_supported_context(uid)
     entity.require_calling_aet = list(require_calling)
     entity.require_called_aet = check_called
-    server: Any = entity.start_server(
+    before = set(threading.enumerate())
+    server: Any = entity.make_server(
         ("127.0.0.1", 0),
-        block=False,
+        server_class=_Listener,
         ssl_context=tls,
         evt_handlers=[(evt.EVT_C_STORE, pacs.store), (evt.EVT_ESTABLISHED, pacs.established)],
     )
     pacs.port = server.server_address[1]
+    listener = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    listener.start()
     try:
         yield pacs
     finally:
         server.shutdown()
+        listener.join()
         entity.shutdown()
-        for thread in threading.enumerate():
+        for thread in set(threading.enumerate()) - before:
             if thread.name.startswith("AcceptorThread"):
                 thread.join(5)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.uid import (
+    BasicTextSRStorage,
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
     EnhancedSRStorage,
@@ -55,6 +56,12 @@ def test_report_and_capture_go_on_one_association_with_their_frozen_bytes(
         ((ComprehensiveSRStorage, Comprehensive3DSRStorage), (), ComprehensiveSRStorage),
         ((Comprehensive3DSRStorage, EnhancedSRStorage), (), Comprehensive3DSRStorage),
         ((EnhancedSRStorage,), (), EnhancedSRStorage),
+        ((BasicTextSRStorage,), (), BasicTextSRStorage),
+        (
+            (BasicTextSRStorage, ComprehensiveSRStorage),
+            ("basic-text", "comprehensive"),
+            BasicTextSRStorage,
+        ),
         (
             (ComprehensiveSRStorage, Comprehensive3DSRStorage),
             ("comprehensive-3d", "comprehensive"),
@@ -86,6 +93,44 @@ def test_what_the_pacs_does_not_accept_is_refused_with_the_reason_and_the_rest_i
     assert report.state == "refused"
     assert "not accepted by PACS" in str(report.reason)
     assert capture.state == "sent"
+
+
+def test_what_a_pacs_accepts_is_remembered_and_what_it_does_not_is_no_error(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs(), accepts=(SecondaryCaptureImageStorage,)) as pacs:
+        outbox.attempt(remote(pacs.port))
+    (contact,) = outbox.ledger.peers()
+    assert contact.accepted == (SecondaryCaptureImageStorage,)
+    assert ComprehensiveSRStorage in contact.not_accepted
+    assert contact.last_error is None
+    counts = outbox.ledger.counts()
+    assert counts["deliveries.not_accepted"] == 1
+    assert "deliveries.refused" not in counts
+
+
+def test_what_was_not_accepted_is_not_tried_again_until_a_person_asks(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs(), accepts=(SecondaryCaptureImageStorage,)) as pacs:
+        report, _ = outbox.attempt(remote(pacs.port))
+        assert outbox.ledger.claim_deliveries("w", 60, 10) == []
+    outbox.ledger.resend(report.id, "test", 1)
+    with listening(ScriptedPacs()) as pacs:
+        report, _ = outbox.attempt(remote(pacs.port))
+    assert report.state == "sent"
+    assert outbox.ledger.counts()["deliveries.sent"] == 2
+
+
+def test_a_study_whose_report_nobody_accepts_does_not_stay_for_ever(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs(), accepts=(SecondaryCaptureImageStorage,)) as pacs:
+        outbox.attempt(remote(pacs.port))
+    assert len(outbox.ledger.removable(keep_days=-1)) == 1
 
 
 def test_a_pacs_with_implicit_vr_only_gets_the_objects_too(

@@ -90,7 +90,8 @@ def test_a_line_that_freezes_within_encrypted_data_ends_the_attempt(
         slow_line(pacs.port, stops_after(500_000)) as port,
     ):
         started = time.monotonic()
-        deliveries = tls_outbox.attempt(remote(port, tls=True))
-        assert time.monotonic() - started < 8
-    assert {item.state for item in deliveries} == {"waiting"}
-    assert pacs.stored == []
+        report, _ = tls_outbox.attempt(remote(port, tls=True))
+        assert time.monotonic() - started < 20  # for ever, without the limit
+    # The small capture may have left on an association of its own.
+    assert report.state == "waiting"
+    assert {uid for _, uid, _ in pacs.stored} <= {"2.25.19"}

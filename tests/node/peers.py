@@ -39,6 +39,9 @@ answer_timeout_seconds = 5.0
 
 [results]
 quiet_seconds = {quiet_seconds}
+
+[web]
+port = 0
 """
 
 
@@ -202,7 +205,13 @@ class Orthanc:
     program: Path
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self, node_port: int, more: dict[str, list[object]] | None = None) -> None:
+    def start(
+        self,
+        node_port: int,
+        more: dict[str, list[object]] | None = None,
+        **settings_too: object,
+    ) -> None:
+        """Start it; ``more``: further modalities, ``settings_too``: keys of its configuration."""
         settings = {
             "Name": "pacs",
             "StorageDirectory": str(self.folder / "db"),
@@ -215,6 +224,7 @@ class Orthanc:
             "DicomAlwaysAllowStore": False,
             "DicomModalities": {"node": ["DICOMNODE", "127.0.0.1", node_port], **(more or {})},
             "Plugins": [],
+            **settings_too,
         }
         self.folder.mkdir(exist_ok=True)
         (self.folder / "orthanc.json").write_text(json.dumps(settings), "utf-8")

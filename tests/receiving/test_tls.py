@@ -44,10 +44,9 @@ def sign(folder: Path, name: str, ca: str) -> None:
     )  # fmt: skip
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    folder = tmp_path / "keys"
-    folder.mkdir(mode=0o700)
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
     make_ca(folder, "hospital")
     make_ca(folder, "elsewhere")
     sign(folder, "node", "hospital")

@@ -1,0 +1,100 @@
+"""Results that turned out wrong are taken back: a rejection note to everyone who has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dicom_node.errors import RowMissing
+from dicom_node.imaging.header import read_dataset
+from dicom_node.ledger import Ledger
+from dicom_node.ledger.interface import Outgoing
+from dicom_node.records import Delivery, DeliveryState, ObjectKind, ResultObject, Study
+from dicom_node.results.key_objects import (
+    Rejected,
+    RejectionNote,
+    RejectionReason,
+    rejection_note,
+)
+from dicom_node.results.modules import file_bytes
+from dicom_node.settings import Settings
+from dicom_node.spool import Spool
+from dicom_node.uids import derived_uid
+
+_ARRIVED = (DeliveryState.SENT, DeliveryState.COMMITTED)
+_NOTE = "rejection:"
+
+
+@dataclass(frozen=True, slots=True)
+class Retractor:
+    """What is needed to take results back, and who does."""
+
+    ledger: Ledger
+    spool: Spool
+    settings: Settings
+    who: str
+
+    def retract(self, study: Study, reason: RejectionReason) -> Sequence[str]:
+        """Put a rejection note for each destination that has results into the outbox.
+
+        What still waits is dropped. Returns those destinations; asking twice sends nothing twice.
+        Raises `RowMissing` where the study has no result.
+        """
+        delivered = [
+            item
+            for item in self.ledger.deliveries(study_id=study.id, limit=_MANY)
+            if not item.group.startswith(_NOTE)
+        ]
+        if not delivered:
+            raise RowMissing(
+                f"Study {study.id} has no results to take back.",
+                remedy="`dicom-node cases show` tells what became of it.",
+            )
+        arrived = [item for item in delivered if item.state in _ARRIVED]
+        destinations = sorted({item.destination for item in arrived})
+        outgoing = [
+            Outgoing(
+                name, (self._note(study, [d for d in arrived if d.destination == name], reason),)
+            )
+            for name in destinations
+        ]
+        self.ledger.retracted(
+            study.id, outgoing, self.who, keep_hours=self.settings.delivery.keep_hours
+        )
+        return destinations
+
+    def _note(
+        self, study: Study, deliveries: Sequence[Delivery], reason: RejectionReason
+    ) -> ResultObject:
+        rejected = [
+            Rejected(item.sop_class_uid, item.sop_instance_uid, item.series_instance_uid)
+            for delivery in reversed(deliveries)
+            for item in delivery.alternatives
+            if item.sop_instance_uid == delivery.pinned_sop_instance_uid
+        ]
+        source = read_dataset(self.spool.read(self.ledger.instances(study.id)[-1].digest))
+        facts = (*(item.sop_instance_uid for item in rejected), reason)
+        uid = derived_uid("rejection", *facts, self.settings.node.ae_title)
+        note = RejectionNote(
+            reason,
+            self.settings.node.ae_title,
+            self.settings.results.series_number_base,
+            datetime.now(UTC),
+        )
+        document = rejection_note(source, rejected, note, uid)
+        stored = self.spool.write(file_bytes(document, source))
+        return ResultObject(
+            group=f"{_NOTE}{uid}",
+            kind=ObjectKind.KEY_OBJECTS,
+            sop_instance_uid=uid,
+            sop_class_uid=str(document.SOPClassUID),
+            series_instance_uid=str(document.SeriesInstanceUID),
+            digest=stored.digest,
+            size_bytes=stored.size_bytes,
+            revision=study.revision,
+        )
+
+
+_MANY = 10_000
+"""More deliveries than any study has."""

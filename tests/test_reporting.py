@@ -1,0 +1,330 @@
+"""What a study is answered with, whom, and what happens to a wrong answer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom import Dataset
+
+from dicom_node.errors import RowMissing
+from dicom_node.findings import pack_explanation
+from dicom_node.imaging.header import header_of
+from dicom_node.ledger import open_ledger
+from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.logs import Log
+from dicom_node.records import (
+    Arrival,
+    DeliveryState,
+    InstanceState,
+    ObjectKind,
+    Origin,
+    ResultObject,
+    Study,
+)
+from dicom_node.resources import report_templates
+from dicom_node.results.narrative import report_text
+from dicom_node.results.preview import preview_context, preview_film
+from dicom_node.results.templates import load_template
+from dicom_node.roles.reports import Reporter
+from dicom_node.roles.retract import Retractor
+from dicom_node.settings import Remote, Settings
+from dicom_node.spool import Spool
+
+pytestmark = pytest.mark.usefixtures("phantoms_drawn_once")
+
+WORKER = "worker:1"
+TEMPLATE = load_template(report_templates() / "chest-radiograph-measurement-report.toml")
+
+
+@dataclass
+class Node:
+    """A node of which only the writing of reports runs."""
+
+    ledger: SqliteLedger
+    spool: Spool
+    reporter: Reporter
+
+    def receive(
+        self, number: int, outcome: InstanceState, reason: str = "", **changes: str
+    ) -> Dataset:
+        """Receive film ``number`` and bring it to ``outcome``; ``changes``: attributes of it."""
+        film = preview_film()
+        film.dataset.SOPInstanceUID = f"1.2.3.{number}"
+        film.dataset.StudyInstanceUID = changes.pop("StudyInstanceUID", f"1.2.4.{number}")
+        for keyword, value in {"PatientID": "4711", **changes}.items():
+            setattr(film.dataset, keyword, value)
+        stored = self.spool.write(_file(film.dataset))
+        header = header_of(film.dataset)
+        origin = Origin("PACS", "NODE", "127.0.0.1")
+        self.ledger.received(
+            Arrival(header.sop_instance_uid, header.sop_class_uid, "1.2.840.10008.1.2.1",
+                    header.study_instance_uid, header.series_instance_uid, stored.digest,
+                    stored.size_bytes, origin)
+        )  # fmt: skip
+        (instance,) = self.ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 1)
+        if outcome is InstanceState.DECLINED:
+            self.ledger.declined(instance.id, WORKER, reason)
+            return film.dataset
+        self.ledger.admitted(instance.id, WORKER, "PA", header.patient_key or None)
+        (instance,) = self.ledger.claim_instances(InstanceState.ADMITTED, WORKER, 60, 1)
+        if outcome is InstanceState.FAILED:
+            self.ledger.failed(instance.id, WORKER, reason)
+            return film.dataset
+        maps = self.spool.write(pack_explanation(film.explanation))
+        findings = replace(film.findings, sop_instance_uid=header.sop_instance_uid)
+        self.ledger.analysed(instance.id, WORKER, findings.to_json_text(), maps.digest)
+        return film.dataset
+
+    def reanalyse(self, film: Dataset) -> None:
+        """Analyse a film again, with the same outcome."""
+        (instance,) = self.ledger.find_instances(film.SOPInstanceUID)
+        self.ledger.asked_again(instance.id, "person:admin")
+        (instance,) = self.ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 1)
+        self.ledger.admitted(instance.id, WORKER, "PA")
+        (claimed,) = self.ledger.claim_instances(InstanceState.ADMITTED, WORKER, 60, 1)
+        assert instance.findings_json is not None
+        self.ledger.analysed(claimed.id, WORKER, instance.findings_json, instance.saliency_digest)
+
+    def report(self, *remotes: Remote) -> Study:
+        """Write the results of the one quiet study."""
+        self.ledger.quieten(0)
+        assert self.reporter.work({remote.ae_title: remote for remote in remotes})
+        return self.ledger.studies()[0]
+
+    def outbox(self, study: Study) -> dict[str, list[ResultObject]]:
+        """Return what goes to each destination, the first alternative of each group."""
+        found: dict[str, list[ResultObject]] = {}
+        for delivery in reversed(self.ledger.deliveries(study_id=study.id)):
+            found.setdefault(delivery.destination, []).append(delivery.alternatives[0])
+        return found
+
+    def read(self, item: ResultObject) -> Dataset:
+        return pydicom.dcmread(io.BytesIO(self.spool.read(item.digest)))
+
+    def deliver(self) -> None:
+        """Deliver all that waits, the first alternative of each."""
+        while due := self.ledger.claim_deliveries(WORKER, 60, 10):
+            for delivery in due:
+                uid = delivery.alternatives[0].sop_instance_uid
+                self.ledger.pin(delivery.id, WORKER, uid)
+                self.ledger.sent(delivery.id, WORKER, 0)
+
+    @property
+    def retractor(self) -> Retractor:
+        return Retractor(self.ledger, self.spool, Settings(), "person:admin")
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    ledger = open_ledger(tmp_path / "ledger.sqlite", who="test")
+    spool = Spool(tmp_path / "spool")
+    cards = preview_context(TEMPLATE).networks
+    reporter = Reporter(ledger, spool, Settings(), TEMPLATE, cards, WORKER, Log("analyse"))
+    yield Node(ledger, spool, reporter)
+    ledger.close()
+
+
+def pacs(**keys: object) -> Remote:
+    """Return the AE that sends the films and gets the results."""
+    return Remote.model_validate({"ae_title": "PACS", "host": "127.0.0.1", "port": 104, **keys})
+
+
+def _file(dataset: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def kinds(items: list[ResultObject]) -> list[str]:
+    return [str(item.kind) for item in items]
+
+
+def test_a_viewer_chooses_the_objects_that_its_people_can_see(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs(viewer="weasis"))
+    assert kinds(node.outbox(study)["PACS"]) == ["sr", "capture", "presentation"]
+
+
+def test_objects_named_by_hand_win_over_the_viewer(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs(viewer="weasis", objects=["document"]))
+    assert kinds(node.outbox(study)["PACS"]) == ["document"]
+
+
+def test_an_object_that_an_ae_wants_later_is_made_for_the_same_report(node: Node) -> None:
+    film = node.receive(1, InstanceState.ANALYSED)
+    first = node.report(pacs())
+    node.deliver()
+    before = node.outbox(first)["PACS"]
+    node.reanalyse(film)
+    study = node.report(pacs(objects=["sr", "capture", "segmentation"]))
+    assert study.revision == first.revision
+    after = node.outbox(study)["PACS"]
+    assert after[:2] == before
+    assert kinds(after[2:]) == ["segmentation", "segmentation"]
+
+
+@pytest.mark.parametrize("outcome", [InstanceState.DECLINED, InstanceState.FAILED])
+def test_a_film_without_findings_is_answered_where_the_ae_wants_it(
+    node: Node, outcome: InstanceState
+) -> None:
+    node.receive(1, outcome, "view position LL is not frontal")
+    study = node.report(pacs(answer_always=True))
+    (report,) = node.outbox(study)["PACS"]
+    assert "view position LL is not frontal" in report_text(node.read(report))
+    assert "nothing to report" in str(study.reason)
+
+
+def test_a_film_without_findings_is_not_answered_otherwise(node: Node) -> None:
+    node.receive(1, InstanceState.DECLINED, "view position LL is not frontal")
+    study = node.report(pacs())
+    assert node.outbox(study) == {}
+    assert "nothing to report" in str(study.reason)
+
+
+def test_our_own_result_coming_back_alone_is_never_answered(node: Node) -> None:
+    node.receive(1, InstanceState.DECLINED, "result object of this node")
+    assert node.outbox(node.report(pacs(answer_always=True))) == {}
+
+
+def test_a_declined_film_beside_analysed_ones_does_not_change_their_report(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED, StudyInstanceUID="1.2.9")
+    first = node.report(pacs(answer_always=True))
+    node.receive(2, InstanceState.DECLINED, "view position LL", StudyInstanceUID="1.2.9")
+    again = node.report(pacs(answer_always=True))
+    assert (again.revision, node.outbox(again)) == (first.revision, node.outbox(first))
+
+
+def test_the_report_tells_the_course_of_the_patient(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190301", AcquisitionTime="0900")
+    node.report(pacs())
+    node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401", AcquisitionTime="0900")
+    study = node.report(pacs())
+    text = " ".join(report_text(node.read(node.outbox(study)["PACS"][0])).split())
+    assert "Earlier films: 2019-03-01 09:00 COVID-19 pneumonia 83.0 %" in text
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"PatientID": "4712"}, {"PatientBirthDate": "19990101"}, {"IssuerOfPatientID": "ELSEWHERE"},
+     {"AcquisitionDate": "20300101"}],
+    ids=str,
+)  # fmt: skip
+def test_films_of_others_and_later_ones_are_no_part_of_the_course(
+    node: Node, other: dict[str, str]
+) -> None:
+    node.receive(1, InstanceState.ANALYSED, **{"AcquisitionDate": "20190301", **other})
+    node.report(pacs())
+    node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401")
+    study = node.report(pacs())
+    assert "Earlier films" not in report_text(node.read(node.outbox(study)["PACS"][0]))
+
+
+def test_films_without_a_patient_id_have_no_course(node: Node) -> None:
+    for number in (1, 2):
+        date = f"2019030{number}"
+        node.receive(number, InstanceState.ANALYSED, PatientID="", AcquisitionDate=date)
+        study = node.report(pacs())
+    assert "Earlier films" not in report_text(node.read(node.outbox(study)["PACS"][0]))
+
+
+def test_an_earlier_film_that_arrives_later_changes_no_report(node: Node) -> None:
+    film = node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401")
+    first = node.report(pacs())
+    before = node.outbox(first)
+    node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190301")
+    node.report(pacs())
+    node.reanalyse(film)
+    node.report(pacs())
+    again = node.ledger.study(first.id)
+    assert (again.revision, node.outbox(again)) == (first.revision, before)
+
+
+def test_retracting_sends_a_note_that_names_what_was_delivered(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs())
+    sent = [item.sop_instance_uid for item in node.outbox(study)["PACS"]]
+    node.deliver()
+    assert node.retractor.retract(study, "quality") == ["PACS"]
+    note = node.read(node.outbox(study)["PACS"][-1])
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113001"
+    named = [
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in note.ContentSequence
+        if item.ValueType in ("IMAGE", "COMPOSITE")
+    ]
+    assert sorted(named) == sorted(sent)
+    assert node.ledger.study(study.id).reason == "results retracted by person:admin"
+
+
+def test_retracting_twice_sends_one_note(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs())
+    node.deliver()
+    for _ in range(2):
+        node.retractor.retract(study, "quality")
+        node.deliver()
+    assert kinds(node.outbox(study)["PACS"]) == ["sr", "capture", "key-objects"]
+
+
+def test_a_result_that_still_waits_is_dropped_when_it_is_retracted(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs())
+    assert node.retractor.retract(study, "patient-safety") == []
+    states = {item.state for item in node.ledger.deliveries(study_id=study.id)}
+    assert states == {DeliveryState.EXPIRED}
+
+
+def test_the_same_analysis_again_does_not_bring_a_retracted_result_back(node: Node) -> None:
+    film = node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs())
+    node.deliver()
+    node.retractor.retract(study, "quality")
+    before = node.outbox(study)
+    node.reanalyse(film)
+    assert node.outbox(node.report(pacs())) == before
+
+
+def test_there_is_nothing_to_retract_of_a_study_without_results(node: Node) -> None:
+    node.receive(1, InstanceState.DECLINED, "a hand")
+    study = node.report(pacs())
+    with pytest.raises(RowMissing, match="no results"):
+        node.retractor.retract(study, "quality")
+
+
+def test_every_kind_of_object_can_be_wanted() -> None:
+    assert set(pacs(objects=[str(kind) for kind in ObjectKind]).wanted_objects) == set(ObjectKind)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a viewer's people get."""
+
+    viewer: str
+    objects: tuple[str, ...]
+    first_class: str
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        Preset("generic", ("sr", "capture"), "comprehensive"),
+        Preset("ohif", ("sr", "capture"), "comprehensive"),
+        Preset("weasis", ("sr", "capture", "presentation"), "comprehensive"),
+        Preset("horos", ("sr", "capture"), "comprehensive"),
+        Preset("air", ("sr", "capture", "segmentation"), "comprehensive-3d"),
+        Preset("text", ("sr", "capture", "document"), "basic-text"),
+    ],
+    ids=lambda preset: preset.viewer,
+)
+def test_presets_are_those_of_the_documentation(preset: Preset) -> None:
+    remote = pacs(viewer=preset.viewer)
+    assert remote.wanted_objects == preset.objects
+    assert remote.wanted_sr_classes[0] == preset.first_class
+    if preset.viewer == "horos":
+        assert "comprehensive-3d" not in remote.wanted_sr_classes

@@ -1,0 +1,1 @@
+"""Real viewers open real results."""

@@ -1,0 +1,63 @@
+"""By what OHIF decides whether a Structured Report is drawn: its rules, on every report of ours.
+
+Read in OHIF's extensions/cornerstone-dicom-sr: `src/utils/isRehydratable.js`,
+`src/getSopClassHandlerModule.ts` (`_getMeasurements`, `_processTID1410Measurement`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pydicom
+import pytest
+from pydicom import Dataset
+
+from dicom_node.resources import report_templates
+from dicom_node.results.preview import preview_context, preview_film
+from dicom_node.results.report import SOP_CLASSES
+from dicom_node.results.templates import load_template
+from dicom_node.results.write import write_results
+
+MOST_NUMBERS = 5
+
+
+def reports() -> Iterator[Dataset]:
+    """Yield the report in each class that OHIF draws, with and without lungs and heat."""
+    folder = report_templates()
+    context = preview_context(load_template(folder / "chest-radiograph-measurement-report.toml"))
+    film = preview_film()
+    for one in (film, replace(film, explanation=replace(film.explanation, lungs=None))):
+        for item in write_results([one], context)[: len(SOP_CLASSES)]:
+            yield pydicom.dcmread(io.BytesIO(item.data))
+
+
+def children(item: Dataset, code: str = "") -> list[Dataset]:
+    return [
+        child
+        for child in item.get("ContentSequence") or ()
+        if not code or child.ConceptNameCodeSequence[0].get("CodeValue") == code
+    ]
+
+
+@pytest.mark.parametrize("report", [*reports()], ids=lambda report: str(report.SOPClassUID)[-5:])
+def test_every_group_of_a_report_is_drawn(report: Dataset) -> None:
+    assert report.ConceptNameCodeSequence[0].CodeValue == "126000"
+    (measurements,) = children(report, "126010")
+    groups = children(measurements, "125007")
+    assert len(groups) > 10
+    library = {
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for each in children(report, "111028")
+        for group in children(each)
+        for item in children(group)
+    }
+    for group in groups:
+        assert len(children(group, "112040")) == 1, "a Tracking Unique Identifier"
+        (region,) = [item for item in children(group) if item.ValueType == "SCOORD"]
+        assert region.GraphicType == "POLYLINE"
+        (image,) = children(region)
+        assert image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID in library
+        numbers = [item for item in children(group) if item.ValueType == "NUM"]
+        assert 1 <= len(numbers) <= MOST_NUMBERS
