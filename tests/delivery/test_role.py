@@ -80,7 +80,7 @@ def test_a_slow_destination_delays_no_other(
         listening(quick, called="QUICK"),
         delivering(site(SLOW=slow.port, QUICK=quick.port)),
     ):
-        wait_for(lambda: states(outbox, "QUICK") == {"sent"}, 10, "all is with QUICK")
+        wait_for(lambda: states(outbox, "QUICK") == {"sent"}, 30, "all is with QUICK")
         assert len(slow.stored) <= 1
         assert states(outbox, "SLOW") == {"waiting"}
 
@@ -91,7 +91,7 @@ def test_an_order_to_stop_lets_the_object_under_way_arrive_and_gives_the_rest_ba
     outbox.post("PACS")
     pacs = ScriptedPacs(delay_seconds=1.0)
     with listening(pacs), delivering(site(PACS=pacs.port)) as (stop, _):
-        wait_for(lambda: pacs.associations == 1, 10, "the association stands")
+        wait_for(lambda: pacs.associations == 1, 30, "the association stands")
         stop.set()
     report, capture = outbox.deliveries()
     assert {report.state, capture.state} <= {"sent", "waiting"}
@@ -114,12 +114,12 @@ def test_what_nobody_foresaw_postpones_its_parcel_alone(
     monkeypatch.setattr(sender, "_choose", odd)
     pacs = ScriptedPacs()
     with listening(pacs), delivering(site(PACS=pacs.port, ODD=pacs.port)):
-        wait_for(lambda: states(outbox, "PACS") == {"sent"}, 10, "PACS has its results")
+        wait_for(lambda: states(outbox, "PACS") == {"sent"}, 30, "PACS has its results")
         wait_for(
             lambda: all(
                 item.attempts > 1 for item in outbox.deliveries() if item.destination == "ODD"
             ),
-            10,
+            30,
             "ODD is tried again",
         )
     reasons = {item.reason for item in outbox.deliveries() if item.destination == "ODD"}
@@ -140,10 +140,10 @@ def test_a_ledger_that_cannot_note_an_outcome_ends_the_role_and_the_same_bytes_g
         with monkeypatch.context() as broken:
             broken.setattr(SqliteLedger, "sent", full)
             with delivering(configuration) as (_, errors):
-                wait_for(lambda: bool(errors), 10, "the role ends")
+                wait_for(lambda: bool(errors), 30, "the role ends")
         outbox.ledger.orphaned("deliver@")
         with delivering(configuration):
-            wait_for(lambda: states(outbox, "PACS") == {"sent"}, 10, "PACS has its results")
+            wait_for(lambda: states(outbox, "PACS") == {"sent"}, 30, "PACS has its results")
     first = pacs.stored[0]
     assert pacs.stored.count(first) == 2
     assert len(set(pacs.stored)) == 2

@@ -280,7 +280,7 @@ def test_a_connection_into_a_black_hole_ends_at_the_time_out(
         report, _ = outbox.attempt(remote(port))
         for filler in fillers:
             filler.close()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # minutes, without the limit
     assert report.state == "waiting"
 
 
@@ -294,7 +294,7 @@ def storescp(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    wait_for(connects, 10, "storescp listens")
+    wait_for(connects, 30, "storescp listens")
     yield process, port
     process.kill()
     process.wait()
@@ -309,7 +309,7 @@ def test_a_frozen_pacs_ends_the_attempt_and_gets_everything_when_it_thaws(
     os.kill(process.pid, signal.SIGSTOP)
     started = time.monotonic()
     deliveries = outbox.attempt(remote(port))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # minutes, without the limit
     assert {item.state for item in deliveries} == {"waiting"}
     os.kill(process.pid, signal.SIGCONT)
     outbox.hurry()

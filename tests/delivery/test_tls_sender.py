@@ -69,7 +69,7 @@ def test_a_pacs_that_never_answers_the_handshake_ends_the_attempt(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         deliveries = tls_outbox.attempt(remote(silent.getsockname()[1], tls=True))
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20  # for ever, without the limit
     assert {item.state for item in deliveries} == {"waiting"}
 
 

@@ -256,7 +256,7 @@ def storescp(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[byt
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     try:
-        wait_for(connects, 10, "storescp listens")
+        wait_for(connects, 30, "storescp listens")
         yield process, port
     finally:
         process.kill()

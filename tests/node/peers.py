@@ -170,7 +170,7 @@ class Storescp:
         self.process = subprocess.Popen(
             [*command, str(self.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_for(lambda: _connects(self.port), 10, "storescp listens")
+        wait_for(lambda: _connects(self.port), 30, "storescp listens")
 
     def stop(self) -> None:
         if self.process is not None:

@@ -103,7 +103,7 @@ def test_our_own_overlay_coming_back_gives_no_new_result(
         with hospital.node.ledger() as ledger:
             return next((item.reason for item in ledger.find_instances(uid)), None)
 
-    assert wait_for(declined, 10, "the overlay is declined") == "result object of this node"
+    assert wait_for(declined, 30, "the overlay is declined") == "result object of this node"
     wait_for(hospital.node.finished, 30, "nothing is left to do")
     assert len(answered(hospital, source.StudyInstanceUID)) == len(results)
 

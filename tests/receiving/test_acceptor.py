@@ -78,7 +78,7 @@ def test_where_no_decision_can_be_made_nobody_is_let_in(
     answer = association.acceptor.primitive
     assert answer is not None
     assert (answer.result, answer.result_source, answer.diagnostic) == (2, 2, 1)
-    wait_for(lambda: "RuntimeError" in said.getvalue(), 5, "the log says why")
+    wait_for(lambda: "RuntimeError" in said.getvalue(), 30, "the log says why")
 
 
 def test_beyond_the_limit_of_an_address_the_log_says_so_and_nobody_is_noted_as_a_stranger(
@@ -90,7 +90,7 @@ def test_beyond_the_limit_of_an_address_the_log_says_so_and_nobody_is_noted_as_a
     assert associate(acceptor).is_rejected
     for association in held:
         association.release()
-    wait_for(lambda: "association.limit" in said.getvalue(), 5, "the log says why")
+    wait_for(lambda: "association.limit" in said.getvalue(), 30, "the log says why")
     assert ledger.refusals() == []
 
 

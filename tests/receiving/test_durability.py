@@ -194,7 +194,7 @@ def test_a_locked_ledger_is_answered_out_of_resources_and_the_receiver_stays(
     with closing(other):
         other.execute("begin immediate")
         assert raw_store(receiver, command, encoded(sent), seconds=30.0) == 0xA700
-        wait_for(lambda: "could not commit" in receiver.log, 10, "the role says so")
+        wait_for(lambda: "could not commit" in receiver.log, 30, "the role says so")
         assert receiver.echo() == 0
         assert receiver.process is not None
         assert receiver.process.poll() is None
@@ -212,6 +212,6 @@ def test_a_disk_that_cannot_sync_is_answered_out_of_resources(
     paths = films(tmp_path / "films", 3)
     answered = acknowledged(receiver, paths)
     assert len(answered) == 2
-    wait_for(lambda: "0xA700" in receiver.log, 5, "the log says why")
+    wait_for(lambda: "0xA700" in receiver.log, 30, "the log says why")
     assert receiver.left_overs() == []
     _kill_traced(receiver)

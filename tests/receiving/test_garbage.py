@@ -160,5 +160,5 @@ def test_no_thread_is_left_of_any_of_it(receiver: Receiver, resting: int) -> Non
     for content, _ in BEFORE_ASSOCIATION.values():
         with connect(receiver.port) as raw:
             raw.sendall(content)
-    wait_for(lambda: threads(receiver) <= resting, 15, "its threads have ended")
+    wait_for(lambda: threads(receiver) <= resting, 30, "its threads have ended")
     check_unharmed(receiver)

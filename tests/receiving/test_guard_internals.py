@@ -58,7 +58,7 @@ def accepted(server: GuardedServer) -> tuple[socket.socket, Association]:
     raw = connect(server.server_address[1])
     raw.sendall(associate_rq(abstract_syntax=Verification))
     assert read_pdu(raw)[0] == 0x02
-    (association,) = wait_for(lambda: server.ae.active_associations, 5, "an association is open")
+    (association,) = wait_for(lambda: server.ae.active_associations, 30, "an association is open")
     return raw, association
 
 
@@ -84,8 +84,8 @@ def test_the_queue_and_the_unfinished_message_of_an_association_can_be_looked_at
     assert association.dimse.msg_queue.qsize() == 0
     assert association.dimse.message is None
     raw.sendall(p_data(b"x" * 30, command=True, last=False))
-    message = wait_for(lambda: association.dimse.message, 5, "a message has begun")
-    wait_for(lambda: message.encoded_command_set.tell() == 30, 5, "its bytes are counted")
+    message = wait_for(lambda: association.dimse.message, 30, "a message has begun")
+    wait_for(lambda: message.encoded_command_set.tell() == 30, 30, "its bytes are counted")
     assert message.data_set.tell() == 0
     raw.close()
 
@@ -129,14 +129,14 @@ def test_timers_take_the_time_from_their_module() -> None:
     assert timer.time.time is time.monotonic
     running = timer.Timer(0.05)
     running.start()
-    wait_for(lambda: running.expired, 2, "the timer expires")
+    wait_for(lambda: running.expired, 30, "the timer expires")
 
 
 def test_beyond_the_limit_of_an_address_connections_are_closed(server: GuardedServer) -> None:
     dropped: list[tuple[str, str]] = []
     server.on_drop = lambda address, reason: dropped.append((address, reason))
     raws = [connect(server.server_address[1]) for _ in range(5)]
-    wait_for(lambda: ("127.0.0.1", "too many connections") in dropped, 5, "one is turned away")
+    wait_for(lambda: ("127.0.0.1", "too many connections") in dropped, 30, "one is turned away")
     for raw in raws:
         raw.close()
 

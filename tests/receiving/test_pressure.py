@@ -132,7 +132,7 @@ def test_a_crowd_from_one_address_is_turned_away_and_another_address_is_heard(do
     dropped: list[tuple[str, str]] = []
     door.server.on_drop = lambda address, reason: dropped.append((address, reason))
     crowd = [connect(door.server.server_address[1]) for _ in range(6)]
-    wait_for(lambda: len(dropped) >= 3, 5, "three of six are turned away")
+    wait_for(lambda: len(dropped) >= 3, 30, "three of six are turned away")
     assert set(dropped) == {("127.0.0.1", "too many connections")}
     raw, _ = door.enter("127.0.0.2")
     for one in [*crowd, raw]:
@@ -149,13 +149,13 @@ def test_an_answer_does_not_wait_for_the_peer_s_acknowledgement(door: Door) -> N
 def test_a_stalled_peer_makes_a_stop_no_longer_than_the_drain(
     own_receiver: Callable[..., Receiver],
 ) -> None:
-    receiver = own_receiver(pdu_seconds=20.0)
+    receiver = own_receiver(pdu_seconds=60.0)
     receiver.start()
     raws = [half_a_data_pdu(receiver.port), half_an_association_request(receiver.port)]
     assert receiver.echo() == 0
     started = time.monotonic()
     assert receiver.stop() == 0
-    # Drain (3 s here), aborts (2 s) and the end of the process; the PDU's deadline is at 10 s.
-    assert time.monotonic() - started < 8.0
+    # Drain (3 s here), aborts (2 s) and the end of the process; the PDU's deadline is at 60 s.
+    assert time.monotonic() - started < 20.0
     for raw in raws:
         raw.close()

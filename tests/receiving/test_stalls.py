@@ -191,7 +191,7 @@ def test_a_stop_takes_no_longer_for_many_peers(own_receiver: Callable[..., Recei
     # A message that has begun is waited for while the drain lasts (3 s here), no longer.
     started = time.monotonic()
     assert own.stop() == 0
-    assert time.monotonic() - started < 8.0
+    assert time.monotonic() - started < 15.0
     for raw in raws:
         raw.close()
 

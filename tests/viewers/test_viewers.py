@@ -68,7 +68,7 @@ def test_the_viewer_draws_the_report_on_the_film_with_its_numbers(page: Page, st
         # Opened while the viewer still reads something, it is empty: a reader opens it again.
         show(page, "AI CXR report")
         with suppress(AssertionError):
-            return wait_for(drawn, 15, "the report is drawn")
+            return wait_for(drawn, 30, "the report is drawn")
         show(page, FILM)
         return ""
 

@@ -162,23 +162,23 @@ def test_a_film_is_opened_and_its_window_changed_by_mouse(room: Room, page: Page
     page.mouse.down()
     page.mouse.move(x + 60, y - 40)
     page.mouse.up()
-    wait_for(lambda: viewer.get_attribute("data-window") != window, 10, "the window has changed")
+    wait_for(lambda: viewer.get_attribute("data-window") != window, 30, "the window has changed")
     wait_for(
-        lambda: np.abs(shot(page, "case-windowed") - before).mean() > 1, 10, "the film is redrawn"
+        lambda: np.abs(shot(page, "case-windowed") - before).mean() > 1, 30, "the film is redrawn"
     )
     page.get_by_role("button", name="Reset").click()
-    wait_for(lambda: viewer.get_attribute("data-window") == window, 10, "the window is back")
+    wait_for(lambda: viewer.get_attribute("data-window") == window, 30, "the window is back")
     accessible(page)
 
 
 def test_the_overlay_follows_its_slider(page: Page) -> None:
     slider = page.locator("#maps input").first
     slider.fill("0")
-    wait_for(lambda: coloured(page, "case-without-heat") < 0.005, 10, "the heat is gone")
+    wait_for(lambda: coloured(page, "case-without-heat") < 0.005, 30, "the heat is gone")
     slider.fill("100")
     page.get_by_label("zones").check()
     page.get_by_label("lungs").check()
-    wait_for(lambda: coloured(page, "case-heat") > 0.02, 10, "the heat is drawn")
+    wait_for(lambda: coloured(page, "case-heat") > 0.02, 30, "the heat is drawn")
 
 
 def coloured(page: Page, name: str) -> float:
