@@ -2,12 +2,16 @@
 
 pynetdicom counts its DIMSE time-out from the moment an object is *queued*: a slow line would never
 get a large object through, and the abort that follows waits behind the rest of it (fault 79). Here
-the clock starts again with every PDU that leaves, and stops the connection itself.
+the clock starts again with every PDU that leaves, and while the kernel gets rid of what it holds of
+them (4 MB by default: a minute on a slow line); at its end it stops the connection itself.
 """
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import struct
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +24,8 @@ SLOWEST_BYTES_PER_SECOND = 65_536
 """A line that carries less than this (half a megabit a second) is not waited for."""
 
 _RESERVE_SECONDS = 5.0
+_LOOKS = 4
+"""How often the kernel is asked within the time that the peer may be silent."""
 
 
 def longest_seconds(size_bytes: int, answer_seconds: float) -> float:
@@ -48,13 +54,17 @@ class Deadline:
 
     def watch(self, done: threading.Event) -> None:
         """Wait until ``done``, or until time is up; then cut the connection."""
+        queued = 0
         while not done.is_set():
+            before, queued = queued, _queued_bytes(self._association)
+            if queued < before:
+                self._progress_at = time.monotonic()
             left = min(self._progress_at + self._silent_seconds, self._last_end) - time.monotonic()
             if left <= 0:
                 self.expired = True
                 _cut(self._association)
                 return
-            done.wait(left)
+            done.wait(min(left, self._silent_seconds / _LOOKS))
 
 
 @contextmanager
@@ -77,9 +87,24 @@ def limited(
         association.unbind(evt.EVT_PDU_SENT, deadline.progress)
 
 
-def _cut(association: Association) -> None:
+def _connection(association: Association) -> socket.socket | None:
     wrapper = association.dul.socket
-    connection = wrapper.socket if wrapper is not None else None
+    return wrapper.socket if wrapper is not None else None
+
+
+def _queued_bytes(association: Association) -> int:
+    """Return how much the kernel holds that the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
+    connection = _connection(association)
+    # It may be closed already: then there is nothing left to send.
+    with suppress(OSError, ValueError):
+        if connection is not None:
+            answer = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
+            return int(struct.unpack("i", answer)[0])
+    return 0
+
+
+def _cut(association: Association) -> None:
+    connection = _connection(association)
     if connection is not None:
         # It may be closed already: then there is nothing left to cut.
         with suppress(OSError):

@@ -27,22 +27,27 @@ from tests.delivery.relay import slow_line, steady, stops_after
 from tests.node.peers import free_port, wait_for
 
 MakeRemote = Callable[..., Remote]
-LARGE = 20_000_000
+LARGE, SMALL = 20_000_000, 2_000_000
 EVERY_REPORT = frozenset(conftest.REPORT_CLASSES)
 
 
-@pytest.fixture
-def large_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the first object of every study larger than the buffers between us and the PACS."""
+def pad_first_objects(monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
+    """Give the first object of every study that size."""
 
     def padded(sop_class: str, uid: str) -> bytes:
         dataset = pydicom.dcmread(io.BytesIO(object_bytes(sop_class, uid)))
-        dataset.EncapsulatedDocument = bytes(LARGE if uid.endswith("1") else 2)
+        dataset.EncapsulatedDocument = bytes(size_bytes if uid.endswith("1") else 2)
         buffer = io.BytesIO()
         dataset.save_as(buffer, enforce_file_format=True)
         return buffer.getvalue()
 
     monkeypatch.setattr(conftest, "object_bytes", padded)
+
+
+@pytest.fixture
+def large_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the first object of every study larger than the buffers between us and the PACS."""
+    pad_first_objects(monkeypatch, LARGE)
 
 
 @contextmanager
@@ -76,6 +81,18 @@ def test_a_slow_line_may_take_longer_than_an_answer_as_long_as_it_moves(
 ) -> None:
     outbox.post("PACS")
     with listening(ScriptedPacs()) as pacs, slow_line(pacs.port, steady(LARGE / 4)) as port:
+        started = time.monotonic()
+        deliveries = outbox.attempt(remote(port))
+    assert time.monotonic() - started > 2 * outbox.settings.delivery.answer_timeout_seconds
+    assert [item.state for item in deliveries] == ["sent", "sent"]
+
+
+def test_what_the_kernel_still_holds_may_take_longer_than_an_answer_too(
+    outbox: Outbox, remote: MakeRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pad_first_objects(monkeypatch, SMALL)
+    outbox.post("PACS")
+    with listening(ScriptedPacs()) as pacs, slow_line(pacs.port, steady(SMALL / 4)) as port:
         started = time.monotonic()
         deliveries = outbox.attempt(remote(port))
     assert time.monotonic() - started > 2 * outbox.settings.delivery.answer_timeout_seconds
