@@ -97,6 +97,15 @@ class Airspace:
     zones: Mapping[str, float] = field(default_factory=dict)
 
 
+ZONE_COUNT = 6
+"""The zones of both lungs: upper, middle, lower."""
+
+
+def level_of_zones(opaque: int) -> int:
+    """Return the airspace level (0-2) of a film with that many zones with opacities (CXR-S)."""
+    return 0 if opaque == 0 else 1 if opaque < 3 else 2
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """How far the explanation can be trusted.

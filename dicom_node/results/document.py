@@ -29,7 +29,7 @@ from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.modules import code_item, copy_identity, set_equipment, set_times
 from dicom_node.results.picture import draw
 from dicom_node.results.regions import places_of
-from dicom_node.results.wording import course, ordered, quality, wording_of
+from dicom_node.results.wording import contradiction, course, ordered, quality, wording_of
 
 SERIES_OFFSET = 5
 _DESCRIPTION = "AI CXR PDF - RESEARCH USE ONLY"
@@ -149,6 +149,8 @@ def _severity(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
         )
         zones = (f"{words.zone.named(z)} {words.shown(v)}" for z, v in airspace.zones.items())
         rows.append((context.template.panel.zones, ", ".join(zones)))
+        if doubt := contradiction(airspace, context.template):
+            rows.append(("", doubt))
     if rows:
         yield _text(context.template.panel.severity, 9, colour=_GREY)
         yield _table(rows)

@@ -35,6 +35,7 @@ from dicom_node.results.severity import ZONES
 from dicom_node.results.wording import (
     Wording,
     answer_of,
+    contradiction,
     course,
     evidence_of_network,
     ordered,
@@ -253,6 +254,9 @@ def _severity(column: Panel, film: AnalysedFilm, context: Context) -> None:
     if findings.airspace is not None:
         column.text(words.levels[findings.airspace.level].meaning, 15)
         _zones(column, film, findings.airspace, context)
+        if doubt := contradiction(findings.airspace, context.template):
+            column.gap(6)
+            column.text(doubt, 15, panel.BAR_FOUND)
 
 
 def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Context) -> None:

@@ -9,7 +9,7 @@ from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.regions import Places, Polygon
 from dicom_node.results.template_parts import Code
 from dicom_node.results.values import Group, Number, Site, Unit, described, percentage
-from dicom_node.results.wording import explanation_of_grade
+from dicom_node.results.wording import contradiction, explanation_of_grade
 
 SCORE, LUNG, AIRSPACE, ZONE = "score", "lung", "airspace", "zone"
 ZONES = ("right_upper", "right_middle", "right_lower", "left_upper", "left_middle", "left_lower")
@@ -117,9 +117,14 @@ def _airspace(
         place=_both(places),
         numbers=numbers,
         evaluations=((words.airspace.concept, words.levels[airspace.level]),),
-        texts=_texts(film, context, "airspace", words.airspace.comment),
+        texts=_texts(film, context, "airspace", _comment(airspace, context)),
         parameters=_parameters(film, context, ("airspace", AIRSPACE), numbers),
     )
+
+
+def _comment(airspace: Airspace, context: Context) -> str:
+    comment = context.template.severity.airspace.comment
+    return f"{comment} {contradiction(airspace, context.template)}".rstrip()
 
 
 def _zone(

@@ -142,6 +142,17 @@ class Graded(Part):
     comment: Annotated[Words, words()]
 
 
+class AirspaceText(Graded):
+    """How the airspace level is reported.
+
+    ``opaque_from``: the score (0-3) from which a zone counts as one with opacities. ``disagrees``:
+    what is added where the zones, counted so, tell another level than the network does.
+    """
+
+    opaque_from: float = Field(gt=0.0, le=3.0)
+    disagrees: Annotated[Words, words("zones", "opaque_from")]
+
+
 class LungText(Part):
     """How each lung's part of a score is named."""
 
@@ -175,7 +186,7 @@ class Severity(Part):
     low: Code
     high: Code
     scores: dict[str, Graded]
-    airspace: Graded
+    airspace: AirspaceText
     levels: tuple[Code, Code, Code]
     evidence: Annotated[Words, words("checked", "change")]
     evidence_weak: Annotated[Words, words("checked")]

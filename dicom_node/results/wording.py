@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicom_node.findings import SCORES, Detection, Evidence, FilmFindings, Outcome
+from dicom_node.findings import (
+    SCORES,
+    ZONE_COUNT,
+    Airspace,
+    Detection,
+    Evidence,
+    FilmFindings,
+    Outcome,
+    level_of_zones,
+)
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
 from dicom_node.results.template_parts import Code
@@ -86,6 +95,20 @@ def explanation_of_grade(evidence: Evidence | None, target: str, template: Templ
     said = sentence.format(checked=checked, change=change)
     inside = evidence.saliency_in_lungs
     return said if inside is None else f"{said} {_where_it_lies(inside, template)}"
+
+
+def contradiction(airspace: Airspace, template: Template) -> str:
+    """Return what is said where the level and the zones, as shown, disagree; else "".
+
+    They are two outputs of one network: a level is defined by the number of zones with opacities
+    (COVID-Net CXR-S), but not computed from them. Nothing is said where a zone is missing.
+    """
+    severity = template.severity
+    words, shown = severity.airspace, [float(severity.shown(z)) for z in airspace.zones.values()]
+    opaque = sum(score >= words.opaque_from for score in shown)
+    if len(shown) < ZONE_COUNT or level_of_zones(opaque) == airspace.level:
+        return ""
+    return words.disagrees.format(zones=opaque, opaque_from=words.opaque_from)
 
 
 def _where_it_lies(inside: float, template: Template) -> str:

@@ -166,6 +166,8 @@ def _airspace(evaluation: Mapping[str, Any]) -> str:
     words = {
         "films": "films (of them level 1)",
         "auc": "AUC",
+        "auc_zones": "AUC of the sum of the zones instead",
+        "agrees": "films whose zones, counted, give the same level",
         "accuracy": "accuracy",
         "sensitivity_1": "sensitivity, level 1",
         "sensitivity_2": "sensitivity, level 2",

@@ -19,6 +19,7 @@ from dicom_node.analysis.calibration import probabilities
 from dicom_node.analysis.family import Family
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.bundles import Bundle, open_bundle
+from dicom_node.findings import level_of_zones
 from dicom_node.imaging.prepare import Float, prepare
 from dicom_node.networks.covidnet_s import ZONES
 from dicom_node.training import metrics
@@ -26,6 +27,9 @@ from dicom_node.training.bootstrap import Bootstrap, Interval
 from dicom_node.training.data import Case, of_split, read_cases, read_film
 from dicom_node.training.evaluation import Head, head_of
 from dicom_node.training.severity import SPLITS_FILE, read_lines
+
+OPAQUE_FROM = 0.5
+"""The score (0-3) from which a zone is one with opacities, as the shipped templates count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,17 @@ class ScoreEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class LevelFigures:
-    """Level 2 against level 1. ``positive`` is level 2; sensitivities and PPV by level."""
+    """Level 2 against level 1: ``auc`` by the level, ``auc_zones`` by the sum of the zones.
+
+    Sensitivities and PPV by level. ``agrees``: the part of films whose level is the one that the
+    zones give, those of `OPAQUE_FROM` or more counted.
+    """
 
     films: int
     level_1: int
     auc: Interval
+    auc_zones: Interval
+    agrees: Interval
     accuracy: Interval
     sensitivity_1: Interval
     sensitivity_2: Interval
@@ -145,7 +155,7 @@ def evaluate_airspace(bundle: Bundle, data: Path, split: str) -> AirspaceEvaluat
     levels = probabilities(np.array([v["airspace"] for v in values]), temperature)
     return AirspaceEvaluation(
         head=head_of(bundle, split, cases),
-        test=_levels(cases, levels),
+        test=_levels(cases, levels, zones),
         cross_validation=_folds(bundle, everyone, temperature),
         zones={
             name: draw(metrics.mean_absolute_error, truth[:, k], zones[:, k])
@@ -167,22 +177,30 @@ def _folds(bundle: Bundle, cases: Sequence[Case], temperature: float) -> LevelFi
     if not lines:
         return None
     films = [known[film] for line in lines for film in line["films"]]
-    logits = np.concatenate([np.array(line["airspace"]) for line in lines])
-    return _levels(films, probabilities(logits, temperature))
+    logits, zones = (
+        np.concatenate([np.array(line[name]) for line in lines]) for name in ("airspace", "zones")
+    )
+    return _levels(films, probabilities(logits, temperature), zones)
 
 
-def _levels(cases: Sequence[Case], levels: npt.NDArray[np.float64]) -> LevelFigures:
+def _levels(
+    cases: Sequence[Case], levels: npt.NDArray[np.float64], zones: npt.NDArray[np.float64]
+) -> LevelFigures:
     """Return level 2 against level 1, of films that have one of both; level 0 is not asked."""
     chosen = [i for i, case in enumerate(cases) if case.airspace_level in (1, 2)]
     two = levels[chosen][:, 1:]
     two = two / two.sum(axis=1, keepdims=True)
     truth = np.array([int(cases[i].airspace_level == 2) for i in chosen], dtype=np.int64)
+    counted = [level_of_zones(int(np.sum(zones[i] >= OPAQUE_FROM))) for i in chosen]
+    agrees = np.array(counted) == levels[chosen].argmax(axis=1)
     draw = Bootstrap([cases[i].patient for i in chosen])
     sensitivity, ppv = metrics.sensitivities, metrics.positive_predictive_values
     return LevelFigures(
         films=len(chosen),
         level_1=int((truth == 0).sum()),
         auc=draw(lambda t, p: metrics.area_under_curve(t == 1, p[:, 1]), truth, two),
+        auc_zones=draw(metrics.area_under_curve, truth == 1, zones[chosen].sum(axis=1)),
+        agrees=draw(lambda same: float(np.mean(same)), agrees),
         accuracy=draw(metrics.accuracy, truth, two),
         sensitivity_1=draw(lambda t, p: sensitivity(t, p)[0], truth, two),
         sensitivity_2=draw(lambda t, p: sensitivity(t, p)[1], truth, two),

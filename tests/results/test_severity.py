@@ -27,6 +27,7 @@ from dicom_node.findings import (
 )
 from dicom_node.results.films import EarlierFilm
 from dicom_node.results.narrative import report_text
+from dicom_node.results.picture import draw
 from dicom_node.results.reading import findings_from_report
 from dicom_node.results.write import AnalysedFilm, Context, NetworkCard, write_results
 from tests.conftest import debian
@@ -294,3 +295,39 @@ def _place(group: Dataset) -> tuple[list[float], list[float]]:
     region = next(item for item in items(group) if item.ValueType == "SCOORD")
     data = [float(value) for value in region.GraphicData]
     return data[::2], data[1::2]
+
+
+@pytest.mark.parametrize(
+    ("level", "opaque", "said"),
+    [
+        (0, 0, ""),
+        (1, 1, ""),
+        (1, 2, ""),
+        (2, 3, ""),
+        (2, 6, ""),
+        (0, 1, "The zones' own scores tell another level (1 of six are 0.5 or more)"),
+        (1, 0, "The zones' own scores tell another level (0 of six are 0.5 or more)"),
+        (1, 3, "The zones' own scores tell another level (3 of six are 0.5 or more)"),
+        (2, 2, "The zones' own scores tell another level (2 of six are 0.5 or more)"),
+    ],
+)
+def test_a_level_that_its_zones_contradict_is_called_in_doubt(
+    film: AnalysedFilm, known: Context, level: int, opaque: int, said: str
+) -> None:
+    # What counts is what the reader sees: 0.46 is shown as 0.5.
+    zones = {zone: 0.46 if place < opaque else 0.44 for place, zone in enumerate(ZONES)}
+    findings = replace(film.findings, airspace=Airspace(level, 0.6, zones))
+    written = write_results([replace(film, findings=findings)], known)[0]
+    group = next(g for g in groups(parsed(written)) if _tracking(g) == "Airspace severity")
+    comment = next(item.TextValue for item in items(group) if name_of(item) == "121106")
+    assert comment.partition("not applicable to other disease.")[2].strip().startswith(said)
+    assert ("another level" in comment) == bool(said)
+
+
+def test_the_summary_tells_the_doubt_in_a_level(
+    film: AnalysedFilm, known: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = replace(film.findings, airspace=Airspace(0, 0.6, ZONES))
+    told = draw(replace(film, findings=findings), known)
+    monkeypatch.setattr("dicom_node.results.picture.contradiction", lambda *_: "")
+    assert np.any(told != draw(replace(film, findings=findings), known))
