@@ -176,6 +176,10 @@ class ResultObject:
     revision: int = 1
 
 
+REJECTION = "rejection:"
+"""How the groups of rejection notes begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One result (a group of alternative objects) for one destination.
@@ -201,6 +205,16 @@ class Delivery:
     alternatives: tuple[ResultObject, ...]
     held: str | None = None
     """``approve`` or ``shadow`` where it waits for a person, not for the network."""
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether it is a rejection note: it takes back results that the destination has."""
+        return self.group.startswith(REJECTION)
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether the destination may have the object: it was offered, whatever was answered."""
+        return self.pinned_sop_instance_uid is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pydicom
@@ -80,15 +82,16 @@ class Node:
         self.ledger.analysed(instance.id, WORKER, findings.to_json_text(), maps.digest)
         return film.dataset
 
-    def reanalyse(self, film: Dataset) -> None:
-        """Analyse a film again, with the same outcome."""
+    def reanalyse(self, film: Dataset, findings_json: str | None = None) -> None:
+        """Analyse a film again, with the same outcome if no other findings are given."""
         (instance,) = self.ledger.find_instances(film.SOPInstanceUID)
         self.ledger.asked_again(instance.id, "person:admin")
         (instance,) = self.ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 1)
         self.ledger.admitted(instance.id, WORKER, "PA")
         (claimed,) = self.ledger.claim_instances(InstanceState.ADMITTED, WORKER, 60, 1)
-        assert instance.findings_json is not None
-        self.ledger.analysed(claimed.id, WORKER, instance.findings_json, instance.saliency_digest)
+        findings_json = findings_json or instance.findings_json
+        assert findings_json is not None
+        self.ledger.analysed(claimed.id, WORKER, findings_json, instance.saliency_digest)
 
     def report(self, *remotes: Remote) -> Study:
         """Write the results of the one quiet study."""
@@ -206,7 +209,7 @@ def test_the_report_tells_the_course_of_the_patient(node: Node) -> None:
     node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401", AcquisitionTime="0900")
     study = node.report(pacs())
     text = " ".join(report_text(node.read(node.outbox(study)["PACS"][0])).split())
-    assert "Earlier films: 2019-03-01 09:00 COVID-19 pneumonia 83.0 %" in text
+    assert "Earlier films: 2019-03-01 09:00: COVID-19 pneumonia, 83.0 %" in text
 
 
 @pytest.mark.parametrize(
@@ -278,6 +281,56 @@ def test_a_result_that_still_waits_is_dropped_when_it_is_retracted(node: Node) -
     assert node.retractor.retract(study, "patient-safety") == []
     states = {item.state for item in node.ledger.deliveries(study_id=study.id)}
     assert states == {DeliveryState.EXPIRED}
+
+
+def test_a_result_whose_answer_was_lost_is_taken_back_too(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs())
+    for delivery in node.ledger.claim_deliveries(WORKER, 60, 10):
+        uid = delivery.alternatives[0].sop_instance_uid
+        node.ledger.pin(delivery.id, WORKER, uid)
+        node.ledger.postponed(delivery.id, WORKER, datetime.now(UTC), "fell silent")
+    assert node.retractor.retract(study, "patient-safety") == ["PACS"]
+    (waiting,) = [
+        item
+        for item in node.ledger.deliveries(study_id=study.id)
+        if item.state is DeliveryState.WAITING
+    ]
+    assert waiting.takes_back
+
+
+def test_a_rejection_note_that_waits_outlives_a_second_retraction(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs())
+    node.deliver()
+    for _ in range(2):
+        node.retractor.retract(study, "quality")
+    (note,) = [item for item in node.ledger.deliveries(study_id=study.id) if item.takes_back]
+    assert note.state is DeliveryState.WAITING
+
+
+def test_another_answer_on_the_same_film_is_another_object_of_every_kind(node: Node) -> None:
+    wanted = pacs(objects=["sr", "capture", "overlays", "presentation", "segmentation"])
+    film = node.receive(1, InstanceState.ANALYSED)
+    first = node.outbox(node.report(wanted))["PACS"]
+    (instance,) = node.ledger.find_instances(film.SOPInstanceUID)
+    findings = json.loads(str(instance.findings_json))
+    findings["finding"]["probabilities"] |= {"normal": 0.9, "covid19": 0.07, "pneumonia": 0.03}
+    node.reanalyse(film, json.dumps(findings))
+    both = node.outbox(node.report(wanted))["PACS"]
+    assert kinds(both) == kinds(first) * 2
+    assert len({item.sop_instance_uid for item in both}) == len(both)
+
+
+def test_results_are_dated_by_the_analysis_not_by_the_writing(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    began = node.ledger.began(node.ledger.studies()[0].id)
+    study = node.report(pacs(objects=["sr", "document"]))
+    assert began is not None
+    for item in node.outbox(study)["PACS"]:
+        document = node.read(item)
+        told = f"{document.ContentDate}{document.ContentTime}"
+        assert told[:14] == f"{began:%Y%m%d%H%M%S}"
 
 
 def test_the_same_analysis_again_does_not_bring_a_retracted_result_back(node: Node) -> None:

@@ -195,7 +195,17 @@ class Sender:
         )
 
     def _not_accepted(self, delivery: Delivery) -> None:
-        """Note an object that the destination has no use for: neither an error nor tried again."""
+        """Note an object that the destination has no use for: neither an error nor tried again.
+
+        A rejection note that is not accepted is an error: the destination keeps wrong results.
+        """
+        if delivery.takes_back:
+            self._refuse(
+                delivery,
+                f"{delivery.destination} accepts no rejection notes (Key Object Selection): it"
+                " keeps the results that were taken back until somebody removes them there",
+            )
+            return
         reason = f"not accepted by {delivery.destination}: no presentation context"
         try:
             self.ledger.delivery_not_accepted(delivery.id, self.worker, reason)

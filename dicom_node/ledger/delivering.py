@@ -111,10 +111,14 @@ class Delivering(Part):
     def negotiated(
         self, ae_title: str, accepted: Sequence[str], not_accepted: Sequence[str]
     ) -> None:
-        """Remember which SOP classes of results an AE accepted in its last association."""
-        said = json.dumps(sorted(accepted)), json.dumps(sorted(not_accepted))
+        """Remember of each SOP class of results whether an AE accepted it when last asked."""
         known = self._connection.one(
             "select accepted, not_accepted from peers where ae_title = :ae", ae=ae_title
+        )
+        # An association proposes the classes of its own objects: of the others it says nothing.
+        said = (
+            _joined_classes(known, "accepted", accepted, not_accepted),
+            _joined_classes(known, "not_accepted", not_accepted, accepted),
         )
         if known is not None and (known["accepted"], known["not_accepted"]) == said:
             return
@@ -180,6 +184,14 @@ class Delivering(Part):
                     f"The delivery {delivery_id} is {row['state']}: only a waiting one is dropped."
                 )
             _end(connection, row, DeliveryState.EXPIRED, f"dropped by {who}", row["status"])
+
+
+def _joined_classes(
+    known: Row | None, column: str, now: Sequence[str], otherwise: Sequence[str]
+) -> str:
+    """Return the JSON of the classes known for a column, as it stands after an association."""
+    before = json.loads(known[column] or "[]") if known is not None else []
+    return json.dumps(sorted({*now, *(set(before) - set(otherwise))}))
 
 
 def with_alternatives(connection: Connection, row: Row) -> Delivery:

@@ -143,6 +143,9 @@ class Ledger(Protocol):
         asking twice sends nothing twice.
         """
 
+    def began(self, study_id: StudyId) -> datetime | None:
+        """Return when the analysis of the latest film of the study began; None before any."""
+
     def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
         """Return analysed films of the same patient in other studies, latest received first."""
 
@@ -190,7 +193,7 @@ class Ledger(Protocol):
     def negotiated(
         self, ae_title: str, accepted: Sequence[str], not_accepted: Sequence[str]
     ) -> None:
-        """Remember which SOP classes of results an AE accepted in its last association."""
+        """Remember of each SOP class of results whether an AE accepted it when last asked."""
 
     def expire_deliveries(self) -> Sequence[Delivery]:
         """Move to `expired` what was not delivered in time."""

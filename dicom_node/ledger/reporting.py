@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import INSTANCE, instance_of, result_of, study_of
-from dicom_node.ledger.steps import DELIVERIES, STUDIES, held, lease, move, record, required
+from dicom_node.ledger.steps import (
+    DELIVERIES,
+    INSTANCES,
+    STUDIES,
+    held,
+    lease,
+    move,
+    record,
+    required,
+)
 from dicom_node.records import (
+    REJECTION,
     DeliveryState,
     Digest,
     Instance,
+    InstanceState,
     ResultObject,
     Study,
     StudyId,
@@ -126,6 +137,15 @@ class Reporting(Part):
             )
             return added
 
+    def began(self, study_id: StudyId) -> datetime | None:
+        """Return when the analysis of the latest film of the study began; None before any."""
+        row = self._connection.one(
+            "select max(at) as at from events where study_id = :id and what = :what",
+            id=study_id,
+            what=f"{INSTANCES.noun}.{InstanceState.ADMITTED}",
+        )
+        return None if row is None or row["at"] is None else datetime.fromisoformat(row["at"])
+
     def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
         """Return analysed films of the same patient in other studies, latest received first."""
         rows = self._connection.all(
@@ -149,7 +169,10 @@ class Reporting(Part):
         with self._connection.transaction() as connection:
             row = required(connection, STUDIES, study_id)
             waiting = connection.all(
-                "select * from deliveries where study_id = :id and state = 'waiting'", id=study_id
+                "select * from deliveries where study_id = :id and state = 'waiting'"
+                " and group_key not like :notes",
+                id=study_id,
+                notes=f"{REJECTION}%",
             )
             for delivery in waiting:
                 move(

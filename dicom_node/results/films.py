@@ -134,10 +134,11 @@ class Context:
         return self.detector(film)
 
     def facts(self, films: Sequence[AnalysedFilm]) -> tuple[str, ...]:
-        """Return what a result of ``films`` follows from, for derived UIDs."""
-        sources = (
-            f"{film.dataset.SOPInstanceUID}:{film.digest}:{film.findings.outcome}" for film in films
-        )
+        """Return what a result of ``films`` follows from, for derived UIDs.
+
+        The findings are part of it: another answer on the same film is another object.
+        """
+        sources = (f"{film.digest}:{film.findings.to_json_text()}" for film in films)
         cards = (*self.cards(films), *self.networks.values())
         suite = sorted({f"{card.id}:{card.version}:{card.weights}" for card in cards})
         course = (f"{film.when}:{film.findings.to_json_text()}" for film in self.earlier)

@@ -35,6 +35,8 @@ class Answer:
     file: Path
     findings: FilmFindings
     film: AnalysedFilm | None = None
+    began: datetime | None = None
+    """When the analysis of ``film`` began; aware."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract's JSON object."""
@@ -74,7 +76,7 @@ class ByHand:
             film = film_of(dataset, max_megapixels=self._settings.admission.max_megapixels)
         except ImageError as error:
             return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
-        engine = self._engine
+        engine, began = self._engine, datetime.now(UTC)
         try:
             findings, seen = engine.analyse(as_hung(film, header), uid)
         except AnalysisError as error:
@@ -82,7 +84,8 @@ class ByHand:
         if findings.outcome is not Outcome.ANALYSED:
             return Answer(file, findings)
         explanation = as_stored(seen, header, film.shape[1])
-        return Answer(file, findings, self._film(file, dataset, film, (findings, explanation)))
+        analysed = self._film(file, dataset, film, (findings, explanation))
+        return Answer(file, findings, analysed, began)
 
     def _film(
         self,
@@ -102,7 +105,7 @@ class ByHand:
         kinds: Collection[ObjectKind] = (ObjectKind.REPORT, ObjectKind.CAPTURE),
     ) -> tuple[WrittenObject, ...]:
         """Return the result objects of one analysed film. Raises `ResultError`."""
-        if answer.film is None:
+        if answer.film is None or answer.began is None:
             raise ResultError("A film that was not analysed has no results.")
         context = Context(
             node_ae_title=self._settings.node.ae_title,
@@ -111,7 +114,7 @@ class ByHand:
             networks=network_cards(self._settings),
             revision=1,
             predecessors=(),
-            analysed_at=datetime.now(UTC),
+            analysed_at=answer.began,
         )
         return write_results([answer.film], context, kinds)
 

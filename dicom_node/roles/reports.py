@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from dicom_node.errors import ImageError, LeaseLost, ResultError, SpoolError
 from dicom_node.intake.admit import OWN_RESULT
@@ -126,7 +125,7 @@ class Reporter:
             networks=self.networks,
             revision=revision,
             predecessors=self._predecessors(study),
-            analysed_at=datetime.now(UTC),
+            analysed_at=self.ledger.began(study.id) or study.changed_at,
             earlier=self._stored.earlier(study.id, films),
         )
         return [

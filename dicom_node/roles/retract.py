@@ -10,7 +10,7 @@ from dicom_node.errors import RowMissing
 from dicom_node.imaging.header import read_dataset
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Outgoing
-from dicom_node.records import Delivery, DeliveryState, ObjectKind, ResultObject, Study
+from dicom_node.records import REJECTION, Delivery, ObjectKind, ResultObject, Study
 from dicom_node.results.key_objects import (
     Rejected,
     RejectionNote,
@@ -21,9 +21,6 @@ from dicom_node.results.modules import file_bytes
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from dicom_node.uids import derived_uid
-
-_ARRIVED = (DeliveryState.SENT, DeliveryState.COMMITTED)
-_NOTE = "rejection:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +35,21 @@ class Retractor:
     def retract(self, study: Study, reason: RejectionReason) -> Sequence[str]:
         """Put a rejection note for each destination that has results into the outbox.
 
-        What still waits is dropped. Returns those destinations; asking twice sends nothing twice.
+        What still waits is dropped. Returns those destinations, also where an answer was lost: the
+        destination may have the object all the same. Asking twice sends nothing twice.
         Raises `RowMissing` where the study has no result.
         """
         delivered = [
             item
             for item in self.ledger.deliveries(study_id=study.id, limit=_MANY)
-            if not item.group.startswith(_NOTE)
+            if not item.takes_back
         ]
         if not delivered:
             raise RowMissing(
                 f"Study {study.id} has no results to take back.",
                 remedy="`dicom-node cases show` tells what became of it.",
             )
-        arrived = [item for item in delivered if item.state in _ARRIVED]
+        arrived = [item for item in delivered if item.may_have_arrived]
         destinations = sorted({item.destination for item in arrived})
         outgoing = [
             Outgoing(
@@ -85,7 +83,7 @@ class Retractor:
         document = rejection_note(source, rejected, note, uid)
         stored = self.spool.write(file_bytes(document, source))
         return ResultObject(
-            group=f"{_NOTE}{uid}",
+            group=f"{REJECTION}{uid}",
             kind=ObjectKind.KEY_OBJECTS,
             sop_instance_uid=uid,
             sop_class_uid=str(document.SOPClassUID),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -124,7 +123,7 @@ class House:
             networks=self.cards,
             revision=max(study.revision, 1),
             predecessors=(),
-            analysed_at=datetime.now(UTC),
+            analysed_at=self.ledger.began(study.id) or study.changed_at,
             earlier=self.stored.earlier(study.id, films),
         )
 

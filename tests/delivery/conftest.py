@@ -18,6 +18,7 @@ from pydicom.uid import (
     ComprehensiveSRStorage,
     EnhancedSRStorage,
     ExplicitVRLittleEndian,
+    KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
 )
 
@@ -27,6 +28,7 @@ from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
 from dicom_node.records import (
+    REJECTION,
     Arrival,
     Delivery,
     InstanceState,
@@ -92,6 +94,15 @@ class Outbox:
             for objects in self._objects(number)
         ]
         self.ledger.reported(study, "w", outgoing, keep_hours=1, signature="s")
+
+    def post_rejection(self, destination: str) -> None:
+        """Put nothing but a rejection note into the outbox."""
+        self.post()
+        uid, (study,) = "2.25.18", self.ledger.studies()
+        note = self._object(
+            f"{REJECTION}{uid}", ObjectKind.KEY_OBJECTS, KeyObjectSelectionDocumentStorage, uid
+        )
+        self.ledger.retracted(study.id, [Outgoing(destination, (note,))], "test", keep_hours=1)
 
     def _objects(self, number: int) -> list[tuple[ResultObject, ...]]:
         report = tuple(

@@ -110,6 +110,31 @@ def test_what_a_pacs_accepts_is_remembered_and_what_it_does_not_is_no_error(
     assert "deliveries.refused" not in counts
 
 
+def test_a_later_parcel_of_other_classes_forgets_nothing_of_what_a_pacs_accepts(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs(), accepts=(SecondaryCaptureImageStorage,)) as pacs:
+        _, capture = outbox.attempt(remote(pacs.port))
+        outbox.ledger.resend(capture.id, "test", 1)
+        outbox.attempt(remote(pacs.port))
+    (contact,) = outbox.ledger.peers()
+    assert contact.accepted == (SecondaryCaptureImageStorage,)
+    assert ComprehensiveSRStorage in contact.not_accepted
+
+
+@pytest.mark.parametrize("accepts", [(SecondaryCaptureImageStorage,), ("1.2.3",)], ids=str)
+def test_a_rejection_note_that_a_pacs_does_not_accept_is_an_error(
+    outbox: Outbox, remote: MakeRemote, accepts: tuple[str, ...]
+) -> None:
+    outbox.post_rejection("PACS")
+    with listening(ScriptedPacs(), accepts=accepts) as pacs:
+        (note,) = outbox.attempt(remote(pacs.port))
+    assert note.state == "refused"
+    assert "PACS accepts no rejection notes" in str(note.reason)
+    assert outbox.ledger.counts()["deliveries.refused"] == 1
+
+
 def test_what_was_not_accepted_is_not_tried_again_until_a_person_asks(
     outbox: Outbox, remote: MakeRemote
 ) -> None:
