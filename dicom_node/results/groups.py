@@ -86,10 +86,11 @@ def _impression(film: AnalysedFilm, places: Places, context: Context, where: str
     named, texts = template.classes[detection.finding_class], template.texts
     wording = wording_of(film, context, has_contour=bool(places.salient))
     finding = template.impression.abstained_finding if detection.abstained else named.finding
-    numbers = (
-        _certainty(detection, detection.finding_class, context),
-        *_evidence(film, context),
+    # No class is named, so no certainty either: each class has its own group.
+    certainty = (
+        () if detection.abstained else (_certainty(detection, detection.finding_class, context),)
     )
+    numbers = (*certainty, *_evidence(film, context))
     doubts = quality(film.findings, template)
     return Group(
         key="impression",
@@ -162,7 +163,8 @@ def _second(
     return Group(
         key=f"detection {network}",
         tracking=f"{words.wording.format(network=card.title)[:52]}{where}",
-        finding=template.impression.abstained_finding if detection.abstained else named.finding,
+        # As in the groups of the classes: the certainty beside it is that of this class.
+        finding=named.finding,
         place=_lungs(places),
         numbers=numbers,
         texts=(

@@ -28,7 +28,7 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
-from dicom_node.results.wording import headline
+from dicom_node.results.wording import conclusion
 from dicom_node.uids import derived_uid
 
 SERIES_OFFSET = 6
@@ -74,8 +74,7 @@ def key_objects(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Da
     """Return the selection of the films of one study that have a finding; there must be one."""
     chosen = [film for film in films if is_of_interest(film)]
     first = films[0].dataset
-    said = [headline(film.findings.finding, context.template) for film in chosen
-            if film.findings.finding is not None]  # fmt: skip
+    said = [conclusion(film.findings, context.template) for film in chosen]
     described = f"{'; '.join(said)}. {context.template.research_sentence}"
     evidence = [_image(evidence_of(film.dataset)) for film in chosen]
     document = _document(evidence, (_OF_INTEREST, described), uid, first, context.node_ae_title)

@@ -54,7 +54,10 @@ def _film(groups: Sequence[ReadGroup]) -> Iterator[str]:
     yield ""
     for group in classes:
         yield from (_line(group.tracking, number) for number in group.numbers)
-    for number in impression.numbers[1:]:
+    keys = impression.parameters["numbers"].split()
+    for key, number in zip(keys, impression.numbers, strict=True):
+        if key == "probability":
+            continue
         yield _line(number.name, number, named=False)
     for group in groups:
         if group.output.startswith(f"{DETECTION}:"):

@@ -41,8 +41,9 @@ _SALIENCY = "AI CXR saliency - RESEARCH USE ONLY"
 _FAMILY = CodedConcept("123110", "DCM", "Artificial Intelligence")
 _ANATOMY = CodedConcept("91723000", "SCT", "Anatomical structure")
 _LUNG = CodedConcept("39607008", "SCT", "Lung")
-_FUNCTIONAL = CodedConcept("49755003", "SCT", "Morphologically abnormal structure")
-_OPACITY = CodedConcept("112001", "DCM", "Opacity")
+# Where a network looked is no opacity, least of all for "normal": neutral (CID 7150, CID 217).
+_RELATIONAL = CodedConcept("309825002", "SCT", "Spatial and Relational Concept")
+_EXPLANATION = CodedConcept("130403", "DCM", "Gradient-weighted class activation")
 _SIDES = {
     "right": CodedConcept("24028007", "SCT", "Right"),
     "left": CodedConcept("7771000", "SCT", "Left"),
@@ -83,7 +84,7 @@ def saliency_segmentation(
         return None
     rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
     described = [
-        _segment(place, f"Saliency: {card.title}"[:64], (_FUNCTIONAL, _OPACITY), card,
+        _segment(place, f"Saliency: {card.title}"[:64], (_RELATIONAL, _EXPLANATION), card,
                  ("saliency", heat.network, film), None)
         for place, heat in enumerate(maps, 1)
         for card in (context.card(film, heat.network),)

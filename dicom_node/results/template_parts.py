@@ -242,7 +242,7 @@ class Course(Part):
 
     concept: Code
     sentence: Annotated[Words, words("films")]
-    film: Annotated[Words, words("when", "finding", "probability")]
+    film: Annotated[Words, words("when", "headline")]
     scores: Annotated[Words, words("geographic_extent", "opacity_extent")]
 
 

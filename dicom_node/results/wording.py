@@ -37,9 +37,8 @@ def wording_of(film: AnalysedFilm, context: Context, *, has_contour: bool) -> Wo
     detection, template = film.findings.finding, context.template
     assert detection is not None
     card, impression = context.detector(film), template.impression
-    said = headline(detection, template)
     return Wording(
-        headline=impression.doubtful.format(headline=said) if elsewhere(film, template) else said,
+        headline=conclusion(film.findings, template),
         basis=impression.basis.format(
             network=card.title,
             version=card.version,
@@ -51,8 +50,17 @@ def wording_of(film: AnalysedFilm, context: Context, *, has_contour: bool) -> Wo
     )
 
 
+def conclusion(findings: FilmFindings, template: Template) -> str:
+    """Return the finding of a film in words, in doubt where the network looked elsewhere."""
+    assert findings.finding is not None
+    said = headline(findings.finding, template)
+    if not elsewhere(findings, template):
+        return said
+    return template.impression.doubtful.format(headline=said)
+
+
 def headline(detection: Detection, template: Template) -> str:
-    """Return the finding in words with its number, or that there is none."""
+    """Return one network's finding in words with its number, or that there is none."""
     threshold = template.percent(detection.threshold)
     if detection.abstained:
         return template.impression.abstained.format(threshold=threshold)
@@ -117,10 +125,9 @@ def _where_it_lies(inside: float, template: Template) -> str:
     return said.format(inside=template.percent(inside))
 
 
-def elsewhere(film: AnalysedFilm, template: Template) -> bool:
+def elsewhere(findings: FilmFindings, template: Template) -> bool:
     """Whether the network looked mostly outside the lungs."""
-    evidence = film.findings.evidence or Evidence()
-    inside = evidence.saliency_in_lungs
+    inside = (findings.evidence or Evidence()).saliency_in_lungs
     return inside is not None and _is_outside(inside, template)
 
 
@@ -133,10 +140,9 @@ def answer_of(film: AnalysedFilm, network: str, context: Context) -> tuple[str, 
     findings, template = film.findings, context.template
     words = template.severity
     targets = [heat.target for heat in film.saliency if heat.network == network]
-    detection = findings.detections.get(network)
     if network == context.detector(film).id:
-        detection = findings.finding
-    if detection is not None:
+        return (conclusion(findings, template),)
+    if (detection := findings.detections.get(network)) is not None:
         return (headline(detection, template),)
     if "airspace" in targets and findings.airspace is not None:
         level = words.levels[findings.airspace.level].meaning
@@ -174,13 +180,8 @@ def course(context: Context) -> tuple[str, ...]:
 
 
 def _earlier(film: EarlierFilm, template: Template) -> str:
-    detection, scores, words = film.findings.finding, film.findings.scores, template.course
-    assert detection is not None
-    said = words.film.format(
-        when=film.when,
-        finding=template.classes[detection.finding_class].wording,
-        probability=template.percent(detection.probability),
-    )
+    scores, words = film.findings.scores, template.course
+    said = words.film.format(when=film.when, headline=conclusion(film.findings, template))
     shown = {name: template.severity.shown(score.value) for name, score in scores.items()}
     return said + words.scores.format(**shown) if set(shown) == set(SCORES) else said
 

@@ -25,10 +25,12 @@ from dicom_node.findings import (
     SaliencyMap,
     Score,
 )
+from dicom_node.records import ObjectKind
 from dicom_node.results.films import EarlierFilm
 from dicom_node.results.narrative import report_text
 from dicom_node.results.picture import draw
 from dicom_node.results.reading import findings_from_report
+from dicom_node.results.wording import answer_of, course
 from dicom_node.results.write import AnalysedFilm, Context, NetworkCard, write_results
 from tests.conftest import debian
 from tests.results.conftest import WEIGHTS, MakeFilm, second
@@ -190,8 +192,8 @@ def test_earlier_films_are_told_as_the_course(film: AnalysedFilm, known: Context
     report, *_, capture = write_results([film], told)
     words = " ".join(report_text(parsed(report)).split())
     assert (
-        "Earlier films: 2026-01-03 10:12 COVID-19 pneumonia 65.0 %, geographic extent 4.2,"
-        " opacity extent 3.0 of 8; 2026-02-05 COVID-19 pneumonia 65.0 %." in words
+        "Earlier films: 2026-01-03 10:12: COVID-19 pneumonia, 65.0 %, geographic extent 4.2,"
+        " opacity extent 3.0 of 8; 2026-02-05: COVID-19 pneumonia, 65.0 %." in words
     )
     assert capture.sop_instance_uid != write_results([film], known)[-1].sop_instance_uid
     assert findings_from_report(parsed(report)) == [film.findings]
@@ -331,3 +333,37 @@ def test_the_summary_tells_the_doubt_in_a_level(
     told = draw(replace(film, findings=findings), known)
     monkeypatch.setattr("dicom_node.results.picture.contradiction", lambda *_: "")
     assert np.any(told != draw(replace(film, findings=findings), known))
+
+
+def test_an_earlier_film_of_which_no_class_was_named_is_told_so(
+    film: AnalysedFilm, known: Context
+) -> None:
+    unsure = Detection({"normal": 0.3, "pneumonia": 0.4, "covid19": 0.3}, 0.5, calibrated=True)
+    before = EarlierFilm("2019-12-20", FilmFindings("2.25.1", Outcome.ANALYSED, finding=unsure))
+    report = write_results([film], replace(known, earlier=(before,)))[0]
+    words = " ".join(report_text(parsed(report)).split())
+    assert "2019-12-20: Undetermined: no class reaches the threshold of 50.0 %." in words
+
+
+def test_a_finding_that_is_undetermined_has_no_certainty(
+    film: AnalysedFilm, known: Context
+) -> None:
+    unsure = Detection({"normal": 0.3, "pneumonia": 0.4, "covid19": 0.3}, 0.5, calibrated=True)
+    findings = replace(film.findings, finding=unsure, detections={})
+    document = parsed(write_results([replace(film, findings=findings)], known)[0])
+    first = groups(document)[0]
+    assert "111012" not in {name_of(item) for item in items(first) if item.ValueType == "NUM"}
+    assert findings_from_report(document) == [findings]
+
+
+def test_a_finding_in_doubt_is_in_doubt_wherever_it_is_named(
+    film: AnalysedFilm, known: Context
+) -> None:
+    evidence = Evidence(saliency_in_lungs=0.2, change_when_hidden=0.41)
+    aside = replace(film.findings, evidence=evidence)
+    selection = write_results([replace(film, findings=aside)], known, {ObjectKind.KEY_OBJECTS})[0]
+    told = [str(item.TextValue) for item in items(parsed(selection)) if item.ValueType == "TEXT"]
+    assert any("low confidence" in text for text in told)
+    assert "low confidence" in " ".join(answer_of(replace(film, findings=aside), "covidnet", known))
+    course_of = replace(known, earlier=(EarlierFilm("2019-12-20", aside),))
+    assert "low confidence" in " ".join(course(course_of))
