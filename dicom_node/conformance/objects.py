@@ -1,7 +1,6 @@
 """Tables of every attribute of every object that is created, from objects that were created.
 
-Two phantoms that differ in all they say of patient and study are analysed with invented findings:
-what differs between their results comes from the film or from the findings.
+The objects are those of a phantom with invented findings, and a note that takes one of them back.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pydicom
@@ -19,10 +19,17 @@ from pydicom.tag import Tag
 from dicom_node.conformance.wire import table
 from dicom_node.imaging.header import header_of
 from dicom_node.records import ObjectKind
-from dicom_node.results.modules import INSTITUTION, PATIENT, STUDY, TRIAL
+from dicom_node.results.key_objects import (
+    REJECTION_SERIES,
+    Rejected,
+    RejectionNote,
+    rejection_note,
+)
+from dicom_node.results.modules import INSTITUTION, PATIENT, STUDY, TRIAL, TYPE_2
 from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.templates import Template
 from dicom_node.results.write import write_results
+from dicom_node.uids import derived_uid
 
 _COPIED = frozenset({*PATIENT, *STUDY, *TRIAL, *INSTITUTION, "SpecificCharacterSet"})
 _BY_TEMPLATE = frozenset({"SeriesDescription", "DerivationDescription", "ImageComments"})
@@ -64,6 +71,12 @@ def created(template: Template) -> Mapping[ObjectKind, Sequence[Dataset]]:
         if (item.kind, item.sop_class_uid) not in seen:
             seen.add((item.kind, item.sop_class_uid))
             found.setdefault(item.kind, []).append(pydicom.dcmread(io.BytesIO(item.data)))
+    report = found[ObjectKind.REPORT][0]
+    rejected = Rejected(report.SOPClassUID, report.SOPInstanceUID, report.SeriesInstanceUID)
+    note = RejectionNote("quality", "DICOMNODE", 9000, datetime(2026, 1, 1, tzinfo=UTC))
+    found[ObjectKind.KEY_OBJECTS].append(
+        rejection_note(preview_film().dataset, [rejected], note, derived_uid("rejection"))
+    )
     return found
 
 
@@ -73,10 +86,17 @@ def attributes(template: Template) -> str:
     for kind, written in created(template).items():
         for document in written:
             rows = [_row(element) for element in document if element.tag.group != 2]
-            tables.setdefault((str(kind), table(_HEAD, rows)), []).append(document.SOPClassUID.name)
+            tables.setdefault((str(kind), table(_HEAD, rows)), []).append(_name(document))
     return "\n\n".join(
         f"#### {', '.join(names)} (`{kind}`)\n\n{rows}" for (kind, rows), names in tables.items()
     )
+
+
+def _name(document: Dataset) -> str:
+    named = str(document.SOPClassUID.name)
+    if document.get("ContentSequence") and document.get("SeriesDescription") == REJECTION_SERIES:
+        return f"{named}, rejection note"
+    return named
 
 
 def copied() -> str:
@@ -95,14 +115,19 @@ def _row(element: DataElement) -> tuple[str, str, str, str]:
 
 def _from(element: DataElement) -> str:
     keyword = element.keyword
+    if keyword == "StudyInstanceUID":
+        return "copied from the film"
     if keyword in _COPIED:
-        return "copied from the film, empty where it has none"
+        absent = "empty" if keyword in TYPE_2 else "absent"
+        return f"copied from the film, {absent} where it has none"
     if keyword in _FOLLOWS:
         return _FOLLOWS[keyword]
     if keyword in _BY_TEMPLATE:
         return "from the template or fixed; names the research use"
+    if element.VR != _SEQUENCE and not element.value and element.value != 0:
+        return "empty"
     if element.VR in _TIME or keyword == "TimezoneOffsetFromUTC":
-        return "when the analysis started, in the film's time zone"
+        return "when the analysis began, in the film's time zone"
     if keyword == "SOPClassUID":
         return "that of the object"
     if element.VR == "UI":

@@ -21,6 +21,7 @@ from dicom_node.results.modules import (
     MODEL_NAME,
     code_item,
     copy_identity,
+    orientation_of,
     set_equipment,
     set_times,
 )
@@ -94,7 +95,7 @@ def _film_attributes(source: Dataset, document: Dataset) -> None:
     the patient's identity, of which the panel has none: it is as the film's, or absent.
     """
     document.BodyPartExamined = "CHEST"
-    document.PatientOrientation = source.get("PatientOrientation") or ""
+    document.PatientOrientation = orientation_of(source)
     if source.get("ViewPosition"):
         document.ViewPosition = source.ViewPosition
     document.RecognizableVisualFeatures = "NO"

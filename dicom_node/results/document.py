@@ -6,7 +6,10 @@ The same words as the Structured Report and the capture's panel, from the same t
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -20,6 +23,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table
 from reportlab.platypus import Image as Picture
@@ -29,6 +33,7 @@ from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.modules import code_item, copy_identity, set_equipment, set_times
 from dicom_node.results.picture import draw
 from dicom_node.results.regions import places_of
+from dicom_node.results.template_parts import PanelText
 from dicom_node.results.wording import contradiction, course, ordered, quality, wording_of
 
 SERIES_OFFSET = 5
@@ -38,6 +43,13 @@ _PICTURE_WIDTH = 150 * mm
 _PICTURE_PIXELS = 1100
 _JPEG_QUALITY = 85
 _GREY = colors.HexColor("#555555")
+_JAPANESE, _CHINESE, _KOREAN = "HeiseiMin-W3", "STSong-Light", "HYSMyeongJo-Medium"
+"""Not embedded: every PDF viewer has, or fetches, a font for these names (PDF 32000-1, 9.7.5.2)."""
+
+_KANA = re.compile("[\u3040-\u30ff]")
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
+_RIGHT_TO_LEFT = r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]"
+_WRITTEN_LEFTWARDS = re.compile(rf"{_RIGHT_TO_LEFT}(?:(?:{_RIGHT_TO_LEFT}|\s)*{_RIGHT_TO_LEFT})?")
 
 
 def document(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Dataset:
@@ -92,13 +104,15 @@ def _fonts() -> None:
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     for name in (_PLAIN, _BOLD):
         pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
+    for name in (_JAPANESE, _CHINESE, _KOREAN):
+        pdfmetrics.registerFont(UnicodeCIDFont(name))
 
 
 def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     template, panel = context.template, context.template.panel
     wording = wording_of(film, context, has_contour=bool(places_of(film).salient))
     yield _text(panel.heading, 10, colour=_GREY)
-    yield _table(list(_who(film.dataset)))
+    yield _table(list(_who(film.dataset, panel)))
     yield _text(wording.headline, 15, bold=True)
     yield from _probabilities(film, context)
     yield from _severity(film, context)
@@ -114,14 +128,14 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
         yield _text(text, 8, colour=_GREY)
 
 
-def _who(source: Dataset) -> Iterator[tuple[str, str]]:
+def _who(source: Dataset, words: PanelText) -> Iterator[tuple[str, str]]:
     """Yield the lines by which a report is filed."""
     birth = str(source.get("PatientBirthDate") or "-")
     name = str(source.get("PatientName") or "-").replace("^", " ").strip()
-    yield "Patient", f"{name}  ({source.get('PatientID') or '-'}),  {birth}"
-    yield "Accession Number", str(source.get("AccessionNumber") or "-")
+    yield words.patient, f"{name}  ({source.get('PatientID') or '-'}),  {birth}"
+    yield words.accession, str(source.get("AccessionNumber") or "-")
     described = str(source.get("StudyDescription") or "")
-    yield "Study", f"{taken_at(source) or '-'}  {described}".strip()
+    yield words.study, f"{taken_at(source) or '-'}  {described}".strip()
 
 
 def _probabilities(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
@@ -187,7 +201,25 @@ def _text(text: str, size: int, *, bold: bool = False, colour: Any = colors.blac
         "text", fontName=_BOLD if bold else _PLAIN, fontSize=size, leading=size * 1.35,
         textColor=colour, spaceAfter=size * 0.35,
     )  # fmt: skip
-    return Paragraph(escape(text), style)
+    return Paragraph("".join(_written(text)), style)
+
+
+def _written(text: str) -> Iterator[str]:
+    """Yield a text as marked-up runs, each in a font that has its letters."""
+    # Letters are set from left to right: those read the other way are turned, though not joined.
+    text = _WRITTEN_LEFTWARDS.sub(lambda found: found[0][::-1], text)
+    for font, letters in groupby(text, partial(_font_of, text)):
+        run = escape("".join(letters))
+        yield f'<font name="{font}">{run}</font>' if font else run
+
+
+def _font_of(text: str, letter: str) -> str:
+    """Return the font for a letter that `_PLAIN` does not have, else ""."""
+    if ord(letter) in pdfmetrics.getFont(_PLAIN).face.charToGlyph:
+        return ""
+    if _HANGUL.match(letter):
+        return _KOREAN
+    return _JAPANESE if _KANA.search(text) else _CHINESE
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> Flowable:

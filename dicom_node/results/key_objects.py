@@ -34,7 +34,7 @@ from dicom_node.uids import derived_uid
 SERIES_OFFSET = 6
 _DESCRIPTION = "AI CXR key images - RESEARCH USE ONLY"
 _IMAGES = (SecondaryCaptureImageStorage, SegmentationStorage)
-_REJECTION = "AI CXR rejection note"
+REJECTION_SERIES = "AI CXR rejection note"
 _OF_INTEREST = CodedConcept("113000", "DCM", "Of Interest")
 
 RejectionReason = Literal["quality", "patient-safety"]
@@ -97,7 +97,7 @@ def rejection_note(
         "series", str(source.StudyInstanceUID), "rejection", note.node_ae_title
     )
     document.SeriesNumber = note.series_number_base + SERIES_OFFSET + 1
-    document.SeriesDescription = _REJECTION
+    document.SeriesDescription = REJECTION_SERIES
     document.InstanceNumber = 1
     _finish(document, source, note.moment, (note.node_ae_title, ()))
     return document

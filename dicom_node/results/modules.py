@@ -47,7 +47,7 @@ TRIAL = (
     "LongitudinalTemporalEventType",
 )  # fmt: skip
 INSTITUTION = ("InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName")
-_TYPE_2 = (
+TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
@@ -80,7 +80,7 @@ def copy_identity(source: Dataset, target: Dataset) -> None:
             del target[keyword]
         if keyword in source and not _is_malformed_age(keyword, source):
             target[keyword] = deepcopy(source[keyword])
-        elif keyword in _TYPE_2:
+        elif keyword in TYPE_2:
             setattr(target, keyword, "")
     if "SpecificCharacterSet" in target:
         del target.SpecificCharacterSet
@@ -99,11 +99,19 @@ def evidence_of(source: Dataset) -> Dataset:
     Nothing of the patient: that comes by `copy_identity`, and highdicom's warnings quote names.
     """
     evidence = Dataset()
-    for keyword in _TYPE_2:
+    for keyword in TYPE_2:
         setattr(evidence, keyword, "")
     for keyword in _IDENTIFIERS:
         setattr(evidence, keyword, source.get(keyword) or "")
     return evidence
+
+
+def orientation_of(source: Dataset) -> list[str] | str:
+    """Return the film's Patient Orientation, or "" where it is not the two values it must have."""
+    told = source.get("PatientOrientation")
+    if isinstance(told, str) or not told or len(told) != 2:
+        return ""
+    return [str(value) for value in told]
 
 
 def requests_of(source: Dataset) -> list[Dataset]:

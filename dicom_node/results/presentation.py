@@ -13,6 +13,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
+from dicom_node.imaging.grayscale import is_inverted
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.modules import copy_identity, set_equipment, set_times
 from dicom_node.results.regions import Places, Polygon, places_of, simplified
@@ -21,7 +22,8 @@ from dicom_node.results.wording import wording_of
 SERIES_OFFSET = 3
 LAYER = "AI_FINDINGS"
 _DESCRIPTION = "AI CXR contours - RESEARCH USE ONLY"
-_MODALITY_LUT = ("ModalityLUTSequence", "RescaleIntercept", "RescaleSlope", "RescaleType")
+_RESCALE = {"RescaleIntercept": 0, "RescaleSlope": 1, "RescaleType": "US"}
+"""What the film means where it leaves one of them out."""
 
 
 def presentation(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dataset:
@@ -70,11 +72,20 @@ def _film(source: Dataset, document: Dataset) -> None:
     area.PresentationSizeMode = "SCALE TO FIT"
     area.PresentationPixelAspectRatio = _aspect(source)
     document.DisplayedAreaSelectionSequence = [area]
-    for keyword in _MODALITY_LUT:
-        if keyword in source:
-            document[keyword] = source[keyword]
-    inverse = source.get("PhotometricInterpretation") == "MONOCHROME1"
-    document.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
+    _modality_lut(source, document)
+    document.PresentationLUTShape = "INVERSE" if is_inverted(source) else "IDENTITY"
+
+
+def _modality_lut(source: Dataset, document: Dataset) -> None:
+    """Set the film's modality LUT: its table, or all three values of its rescale (C.11.1)."""
+    if source.get("ModalityLUTSequence"):
+        document.ModalityLUTSequence = source.ModalityLUTSequence
+        return
+    told = {keyword: source.get(keyword) for keyword in _RESCALE}
+    if any(told[keyword] not in (None, "") for keyword in ("RescaleIntercept", "RescaleSlope")):
+        for keyword, meant in _RESCALE.items():
+            value = told[keyword]
+            setattr(document, keyword, meant if value in (None, "") else value)
 
 
 def _aspect(source: Dataset) -> list[int]:

@@ -175,8 +175,8 @@ def _airspace(groups: Sequence[ReadGroup]) -> Airspace | None:
         for group in groups
         if group.output.startswith(f"{ZONE}:")
     }
-    _, value, _ = level[0].codes[0]
-    return Airspace(int(value.rpartition("-")[2]), fraction_of(level[0].numbers[0].exact), zones)
+    found = level[0]
+    return Airspace(int(found.parameters["level"]), fraction_of(found.numbers[0].exact), zones)
 
 
 def _without(source: str, group: ReadGroup) -> FilmFindings:

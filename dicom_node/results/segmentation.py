@@ -28,6 +28,7 @@ from dicom_node.results.modules import (
     MODEL_NAME,
     copy_identity,
     evidence_of,
+    orientation_of,
     set_equipment,
     set_times,
 )
@@ -179,6 +180,8 @@ def _source(source: Dataset) -> Dataset:
     plain = evidence_of(source)
     for keyword in _COPIED:
         value = source.get(keyword)
+        if keyword == "PatientOrientation" and not orientation_of(source):
+            continue
         if value in (None, "") or (keyword.endswith("Spacing") and min(map(float, value)) <= 0):
             continue
         plain[keyword] = source[keyword]
@@ -187,7 +190,7 @@ def _source(source: Dataset) -> Dataset:
 
 def _mend(source: Dataset, document: Dataset) -> None:
     """Add what the IOD wants of an image without a frame of reference (PS3.3 C.7.6.1)."""
-    document.PatientOrientation = source.get("PatientOrientation") or ""
+    document.PatientOrientation = orientation_of(source)
     # highdicom's is random: the same segmentation must be the same bytes.
     dimensions = derived_uid("dimensions", document.SOPInstanceUID)
     for item in (*document.DimensionOrganizationSequence, *document.DimensionIndexSequence):

@@ -118,7 +118,11 @@ def _airspace(
         numbers=numbers,
         evaluations=((words.airspace.concept, words.levels[airspace.level]),),
         texts=_texts(film, context, "airspace", _comment(airspace, context)),
-        parameters=_parameters(film, context, ("airspace", AIRSPACE), numbers),
+        # A site may give the levels codes of its own: this is what reads them back.
+        parameters=(
+            *_parameters(film, context, ("airspace", AIRSPACE), numbers),
+            f"level={airspace.level}",
+        ),
     )
 
 

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import string
-from typing import Annotated
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydicom.sr.codedict import codes
 
 from dicom_node.findings import QUALITY, SCORES
 
 LONG_STRING = 64
 """Characters in a Long String (PS3.5 section 6.2): code meanings and Series Descriptions."""
+
+_PUBLIC = ("DCM", "SCT")
 
 
 def _printable(text: str) -> str:
@@ -18,6 +32,24 @@ def _printable(text: str) -> str:
     if odd is not None:
         raise ValueError(f"{odd!r} is a control character")
     return text
+
+
+def _single(text: str) -> str:
+    if "\\" in text:
+        raise ValueError("a backslash would part it into two values (PS3.5 section 6.4)")
+    return text
+
+
+@cache
+def _official(scheme: str) -> Mapping[str, frozenset[str]]:
+    """Return the meanings of every code of a public scheme that DICOM uses (PS3.16)."""
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    dictionary = getattr(codes, scheme, None)
+    for keyword in dir(dictionary) if dictionary is not None else ():
+        if keyword[0].isupper():
+            code = getattr(dictionary, keyword)
+            known[code.value].add(code.meaning)
+    return {value: frozenset(meanings) for value, meanings in known.items()}
 
 
 def words(*names: str) -> AfterValidator:
@@ -41,7 +73,12 @@ Words = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 Short = Annotated[str, Field(min_length=1, max_length=LONG_STRING - 12), AfterValidator(_printable)]
 """A tracking identifier: ", film 12" may follow."""
 
-Label = Annotated[str, Field(min_length=1, max_length=LONG_STRING), AfterValidator(_printable)]
+Label = Annotated[
+    str,
+    Field(min_length=1, max_length=LONG_STRING),
+    AfterValidator(_printable),
+    AfterValidator(_single),
+]
 Plain = Annotated[str, Field(min_length=1), words()]
 
 
@@ -52,11 +89,28 @@ class Part(BaseModel):
 
 
 class Code(Part):
-    """A coded concept: Code Value, Coding Scheme Designator, Code Meaning (PS3.3 section 8)."""
+    """A coded concept: Code Value, Coding Scheme Designator, Code Meaning (PS3.3 section 8).
 
-    value: Words
+    A code of the scheme DCM must be one; in English, a code of DCM or SCT that DICOM uses has the
+    meaning that it has there.
+    """
+
+    value: Annotated[Words, AfterValidator(_single)]
     scheme: str = Field(min_length=1, max_length=16, pattern=r"^[A-Z0-9_]+$")
     meaning: Label
+
+    @model_validator(mode="after")
+    def _is_official(self, info: ValidationInfo) -> Self:
+        if self.scheme not in _PUBLIC:
+            return self
+        meanings = _official(self.scheme).get(self.value)
+        if meanings is None and self.scheme == "DCM":
+            raise ValueError(f"there is no code {self.value} in the scheme DCM (PS3.16)")
+        in_english = str((info.context or {}).get("language", "")).startswith("en")
+        if meanings and in_english and self.meaning not in meanings:
+            told = " or ".join(sorted(meanings))
+            raise ValueError(f"({self.value}, {self.scheme}) means {told}")
+        return self
 
 
 class Grade(Part):
@@ -261,6 +315,9 @@ class PanelText(Part):
     """What stands beside the film on the overlay."""
 
     heading: Plain
+    patient: Plain
+    accession: Plain
+    study: Plain
     probabilities: Plain
     scores: Plain
     threshold: Annotated[str, words("threshold")]

@@ -32,8 +32,10 @@ from dicom_node.results.template_parts import (
     Status,
     Texts,
 )
-from dicom_node.settings.faults import Fault, explain
+from dicom_node.settings.faults import Fault, Location, Places, explain
 from dicom_node.settings.source import Source, parse, read_text
+
+_DESCRIPTIONS = ("report_description", "overlay_description")
 
 
 class _Document(Part):
@@ -106,7 +108,7 @@ class Template(_Document):
 
     def codes(self) -> Iterator[Code]:
         """Yield every code of the template."""
-        return _codes(self)
+        return (code for _, code in _codes(self))
 
 
 def _folded(part: Any, encodings: Sequence[str], letters: Mapping[str, str]) -> Any:
@@ -139,15 +141,16 @@ def _transliterated(text: str, letters: Mapping[str, str]) -> str:
     return unicodedata.normalize("NFKD", spelt).encode("ascii", "ignore").decode("ascii")
 
 
-def _codes(part: object) -> Iterator[Code]:
+def _codes(part: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Location, Code]]:
+    """Yield every code with the keys that lead to it."""
     if isinstance(part, Code):
-        yield part
+        yield path, part
     elif isinstance(part, BaseModel):
         for name in type(part).model_fields:
-            yield from _codes(getattr(part, name))
+            yield from _codes(getattr(part, name), (*path, name))
     elif isinstance(part, dict | tuple):
-        for each in part.values() if isinstance(part, dict) else part:
-            yield from _codes(each)
+        for key, each in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from _codes(each, (*path, key))
 
 
 def load_template(path: Path) -> Template:
@@ -164,26 +167,33 @@ def load_template(path: Path) -> Template:
 
 def _validated(source: Source, digest: str, name: str) -> Template:
     try:
-        document = _Document.model_validate(source.tables)
+        document = _Document.model_validate(source.tables, context=_spoken(source.tables))
     except ValidationError as error:
         faults = [_pointed(fault) for fault in explain(error, _Document, source.places)]
         raise TemplateInvalid("; ".join(str(fault) for fault in faults)) from error
     template = Template.model_construct(**dict(document), digest=digest, name=name)
-    _check_spelt_out(template)
+    _check_spelt_out(template, source.places)
     return template
 
 
-def _check_spelt_out(template: Template) -> None:
+def _spoken(tables: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the language of a template that is not checked yet, as context of its checks."""
+    language = tables.get("language")
+    return {"language": str(language.get("value", ""))} if isinstance(language, dict) else {}
+
+
+def _check_spelt_out(template: Template, places: Places) -> None:
     """Raise `TemplateInvalid` where a text becomes too long in plain letters ("ä" as "ae")."""
     plain = template.spoken_in(("ascii",))
-    texts = [code.meaning for code in plain.codes()]
-    for text in (*texts, plain.report_description, plain.overlay_description):
+    texts = [((*path, "meaning"), code.meaning) for path, code in _codes(plain)]
+    texts += [((name,), getattr(plain, name)) for name in _DESCRIPTIONS]
+    for path, text in texts:
         if len(text) > LONG_STRING:
-            raise TemplateInvalid(
-                f"{template.name}.toml: {text!r} has more than {LONG_STRING} characters where a"
-                " film's character set has no letters beyond ASCII.",
-                remedy="Shorten it.",
+            what = (
+                f"{text!r} has more than {LONG_STRING} characters where a film's character set"
+                " has no letters beyond ASCII"
             )
+            raise TemplateInvalid(str(places.fault(path, what, "shorten it")))
 
 
 def template_schema() -> dict[str, Any]:

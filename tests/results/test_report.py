@@ -16,11 +16,12 @@ from pydicom import Dataset
 from pydicom.sr._concepts_dict import concepts
 
 from dicom_node.errors import IdentityNotPreserved, ResultError
-from dicom_node.findings import Detection
+from dicom_node.findings import Detection, Region
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.phantom import Encoding, Identity
 from dicom_node.records import ObjectKind
 from dicom_node.results.narrative import report_text
+from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.reading import findings_from_report
 from dicom_node.results.write import Context, NetworkCard, WrittenObject, write_results
 from tests.conftest import debian
@@ -278,12 +279,48 @@ def test_every_object_from_every_real_film_is_valid(
 ) -> None:
     films = [*(shared_data / "dicom" / "chest").glob("*.dcm")]
     films += (shared_data / "dicom" / "chest_derived").glob("*.dcm")
-    for path in films:
-        if "deflated" in path.name:
-            continue
-        film = analysed(read_dataset(path))
-        for item in write_results([film], context, [*ObjectKind]):
-            assert errors_of(item.data, tmp_path) == [], (path.name, item.sop_class_uid)
+    films = [path for path in films if "deflated" not in path.name]
+    assert len(films) == 12
+    written = {path.name: _of_everything(read_dataset(path), context) for path in films}
+    for name, objects in written.items():
+        assert {item.kind for item in objects} == set(ObjectKind), name
+        for item in objects:
+            assert errors_of(item.data, tmp_path) == [], (name, item.sop_class_uid)
+
+
+@pytest.mark.pacs("dciodvfy")
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"PatientOrientation": "L"},
+        {"RescaleSlope": "", "RescaleIntercept": "", "RescaleType": ""},
+        {"RescaleSlope": "2", "RescaleIntercept": "", "RescaleType": ""},
+    ],
+    ids=str,
+)
+def test_values_that_the_film_should_not_have_make_no_result_invalid(
+    make_film: MakeFilm, context: Context, tmp_path: Path, odd: dict[str, str]
+) -> None:
+    dataset = make_film().dataset
+    for keyword, value in odd.items():
+        setattr(dataset, keyword, value)
+    for item in _of_everything(dataset, context):
+        assert errors_of(item.data, tmp_path) == [], item.sop_class_uid
+
+
+def _of_everything(dataset: Dataset, context: Context) -> tuple[WrittenObject, ...]:
+    """Write every kind of object of a film on which everything was found and graded."""
+    invented, film = preview_film(), analysed(dataset)
+    rows, columns = film.film.shape
+    seen = Region(rows * 0.08, 0, rows, columns)
+    maps = tuple(replace(heat, region=seen) for heat in invented.saliency)
+    everything = replace(
+        film,
+        findings=replace(invented.findings, sop_instance_uid=film.findings.sop_instance_uid),
+        explanation=replace(invented.explanation, maps=maps),
+    )
+    networks = preview_context(context.template).networks
+    return write_results([everything], replace(context, networks=networks), [*ObjectKind])
 
 
 @pytest.mark.pacs("dsr2html")

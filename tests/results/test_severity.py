@@ -103,6 +103,18 @@ def test_what_was_graded_comes_back_from_the_report_as_it_was(
     assert findings_from_report(document) == [film.findings]
 
 
+def test_a_level_comes_back_whatever_code_a_site_has_given_it(
+    film: AnalysedFilm, known: Context
+) -> None:
+    severity = known.template.severity
+    own = tuple(code.model_copy(update={"value": "RID52"}) for code in severity.levels)
+    template = known.template.model_copy(
+        update={"severity": severity.model_copy(update={"levels": own})}
+    )
+    report = write_results([film], replace(known, template=template))[0]
+    assert findings_from_report(parsed(report)) == [film.findings]
+
+
 def test_each_score_is_a_group_with_its_number_first_and_its_interval(document: Dataset) -> None:
     group = next(g for g in groups(document) if _tracking(g) == "Geographic extent (0-8)")
     numbers = [item for item in items(group) if item.ValueType == "NUM"]

@@ -43,6 +43,10 @@ def test_the_shipped_template_is_well() -> None:
         ("{finding}, {probability} %", "{finding}, {probabilty} %", "impression.headline"),
         ("[classes.normal]", "[classes.healthy]", "classes"),
         ('scheme = "SCT", meaning = "Normal"', 'scheme = "SCT"', "classes.normal.finding.meaning"),
+        ('value = "111012"', 'value = "111O12"', "measurements.certainty"),
+        ('meaning = "Certainty of Finding"', 'meaning = "Certainty"', "measurements.certainty"),
+        ('"Class score (unc', '"Class\\\\score (unc', "measurements.score.meaning"),
+        ('value = "class-score"', 'value = "class\\\\score"', "measurements.score.value"),
     ],
 )
 def test_a_fault_is_named_by_file_line_and_key(
@@ -52,6 +56,20 @@ def test_a_fault_is_named_by_file_line_and_key(
         load_template(changed(old, new))
     assert "site.toml:" in fault.value.message
     assert named in fault.value.message
+
+
+def test_a_meaning_that_is_too_long_in_plain_letters_is_named_by_its_line(
+    changed: Callable[[str, str], Path],
+) -> None:
+    path = changed("Class score (uncalibrated)", "ä" * 60)
+    path.write_text(
+        path.read_text("utf-8").replace("transliteration = {}", 'transliteration = { "ä" = "ae" }'),
+        "utf-8",
+    )
+    lines = path.read_text("utf-8").splitlines()
+    at = next(number for number, line in enumerate(lines, 1) if line.startswith("score = {"))
+    with pytest.raises(TemplateInvalid, match=rf"site\.toml:{at}: measurements\.score\.meaning"):
+        load_template(path)
 
 
 def test_what_is_not_toml_is_said_to_be(changed: Callable[[str, str], Path]) -> None:
