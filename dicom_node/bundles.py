@@ -11,10 +11,10 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dicom_node.errors import BundleContractBroken, BundleDamaged, BundleMissing
 from dicom_node.findings import NetworkVersion
@@ -142,6 +142,13 @@ class Manifest(_Table):
     weights: Weights
     paper: Paper | None = None
     training: Training
+
+    @model_validator(mode="after")
+    def _states_certainties_only_if_calibrated(self) -> Self:
+        # The report calls the probability of a level its certainty (111012, DCM).
+        if self.task == "airspace" and not self.calibration.fitted_on:
+            raise ValueError("the levels of an airspace network must be calibrated: see fitted_on")
+        return self
 
     @property
     def weights_digest(self) -> str:

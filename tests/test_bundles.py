@@ -112,6 +112,15 @@ def test_a_misspelt_key_of_the_manifest_is_refused_by_name(models: Path) -> None
         open_bundle(models, "covidnet")
 
 
+def test_an_airspace_network_that_is_not_calibrated_is_refused(tmp_path: Path) -> None:
+    copied = tmp_path / "covidnet-cxr-s"
+    shutil.copytree(resources.model_bundles() / "covidnet-cxr-s", copied)
+    text = (copied / "model.toml").read_text(encoding="utf8")
+    (copied / "model.toml").write_text(text.replace('fitted_on = "val"', 'fitted_on = ""'))
+    with pytest.raises(BundleContractBroken, match="must be calibrated"):
+        open_bundle(tmp_path, "covidnet-cxr-s")
+
+
 def test_a_network_that_is_not_registered_is_refused(models: Path) -> None:
     _edit(models, 'network = "covidnet"', 'network = "os.system"')
     with pytest.raises(BundleContractBroken, match=r"os\.system"):
