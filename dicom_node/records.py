@@ -93,6 +93,10 @@ class Origin:
     peer_address: str
 
 
+BY_HAND = "(by hand, in the browser)"
+"""Stands where a calling AE title would: longer than any, so that no AE can be meant."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """An instance whose bytes are durable in the spool and which the ledger does not know yet."""

@@ -20,6 +20,7 @@ from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
 from dicom_node.records import (
+    BY_HAND,
     Arrival,
     DeliveryState,
     InstanceState,
@@ -52,8 +53,9 @@ class Node:
     reporter: Reporter
 
     def receive(
-        self, number: int, outcome: InstanceState, reason: str = "", **changes: str
-    ) -> Dataset:
+        self, number: int, outcome: InstanceState, reason: str = "", sender: str = "PACS",
+        **changes: str,
+    ) -> Dataset:  # fmt: skip
         """Receive film ``number`` and bring it to ``outcome``; ``changes``: attributes of it."""
         film = preview_film()
         film.dataset.SOPInstanceUID = f"1.2.3.{number}"
@@ -62,7 +64,7 @@ class Node:
             setattr(film.dataset, keyword, value)
         stored = self.spool.write(_file(film.dataset))
         header = header_of(film.dataset)
-        origin = Origin("PACS", "NODE", "127.0.0.1")
+        origin = Origin(sender, "NODE", "127.0.0.1")
         self.ledger.received(
             Arrival(header.sop_instance_uid, header.sop_class_uid, "1.2.840.10008.1.2.1",
                     header.study_instance_uid, header.series_instance_uid, stored.digest,
@@ -222,6 +224,14 @@ def test_films_of_others_and_later_ones_are_no_part_of_the_course(
     node: Node, other: dict[str, str]
 ) -> None:
     node.receive(1, InstanceState.ANALYSED, **{"AcquisitionDate": "20190301", **other})
+    node.report(pacs())
+    node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401")
+    study = node.report(pacs())
+    assert "Earlier films" not in report_text(node.read(node.outbox(study)["PACS"][0]))
+
+
+def test_a_film_analysed_by_hand_is_told_of_in_no_report(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED, sender=BY_HAND, AcquisitionDate="20190301")
     node.report(pacs())
     node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401")
     study = node.report(pacs())

@@ -147,7 +147,10 @@ class Ledger(Protocol):
         """Return when the analysis of the latest film of the study began; None before any."""
 
     def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
-        """Return analysed films of the same patient in other studies, latest received first."""
+        """Return analysed films of the same patient in other studies, latest received first.
+
+        Without those that came by hand alone: reports that leave the node tell of what is returned.
+        """
 
     def retracted(
         self, study_id: StudyId, outgoing: Sequence[Outgoing], who: str, *, keep_hours: float

@@ -17,9 +17,6 @@ from dicom_node.web.house import House
 
 _PREAMBLE = bytes(128)
 
-BY_HAND = "(by hand, in the browser)"
-"""Stands where a calling AE title would: longer than any, so that no AE can be meant."""
-
 
 def take(house: House, dataset: Dataset, data: bytes, origin: Origin) -> Received:
     """Make ``data``, the Part 10 file of ``dataset``, durable, and note its arrival.

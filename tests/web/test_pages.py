@@ -15,12 +15,11 @@ from PIL import Image
 
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger.casebook import CaseQuery
-from dicom_node.records import DeliveryState
+from dicom_node.records import BY_HAND, DeliveryState
 from dicom_node.results.preview import preview_film
 from dicom_node.results.regions import places_of
 from dicom_node.results.report import groups_of_study
 from dicom_node.settings import load_configuration
-from dicom_node.web.arrivals import BY_HAND
 from tests.web.conftest import Site, csrf_of, post
 
 

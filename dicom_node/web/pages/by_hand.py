@@ -13,9 +13,9 @@ from pydicom import Dataset
 from dicom_node.errors import ImageError, SettingsError
 from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.wrap import PICTURES, wrap_picture
-from dicom_node.records import Origin
+from dicom_node.records import BY_HAND, Origin
 from dicom_node.uids import derived_uid
-from dicom_node.web.arrivals import BY_HAND, file_bytes_of, take
+from dicom_node.web.arrivals import file_bytes_of, take
 from dicom_node.web.rendering import page
 from dicom_node.web.security import Person, house_of, reader
 

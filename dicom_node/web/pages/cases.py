@@ -11,9 +11,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.ledger.casebook import Case, CaseQuery, Order
-from dicom_node.records import DeliveryState, InstanceState, Study, StudyId
+from dicom_node.records import BY_HAND, DeliveryState, InstanceState, Study, StudyId
 from dicom_node.results.stored import newest
-from dicom_node.web.arrivals import BY_HAND
 from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
 from dicom_node.web.rendering import page
