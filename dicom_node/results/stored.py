@@ -12,7 +12,7 @@ import numpy as np
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.findings import Explanation, FilmFindings, Outcome, unpack_explanation
 from dicom_node.imaging.grayscale import film_of
-from dicom_node.imaging.header import read_dataset
+from dicom_node.imaging.header import parsing, read_attributes, read_dataset
 from dicom_node.ledger import Ledger
 from dicom_node.records import Instance, InstanceState, StudyId
 from dicom_node.results.films import AnalysedFilm, EarlierFilm, taken_at
@@ -98,6 +98,26 @@ class StoredFilms:
         found = [earlier for item in known if (earlier := self._earlier_film(item)) is not None]
         before = sorted((film for film in found if film.when < dates[0]), key=lambda f: f.when)
         return tuple(before[-_EARLIER_TOLD:])
+
+    def prior(self, study_id: StudyId, films: Iterable[Instance]) -> Instance | None:
+        """Return the patient's analysed film that was taken last before ``films`` of this study.
+
+        None where none was, and where the header does not tell when a film was taken.
+        """
+        dates = sorted(filter(None, map(self._taken, films)))
+        if not dates:
+            return None
+        known = self.ledger.earlier(study_id, _EARLIER_READ)
+        before = [(when, item) for item in known if "" < (when := self._taken(item)) < dates[0]]
+        return max(before, key=lambda pair: pair[0], default=("", None))[1]
+
+    def _taken(self, instance: Instance) -> str:
+        """Return when a film was taken, by its header alone; "" where nobody can tell."""
+        try:
+            with parsing():
+                return taken_at(read_attributes(self.spool.path(instance.digest)))
+        except (ImageError, OSError):
+            return ""
 
     def _earlier_film(self, instance: Instance) -> EarlierFilm | None:
         if instance.findings_json is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from dicom_node.results.regions import places_of
 from dicom_node.results.report import groups_of_study
 from dicom_node.settings import load_configuration
 from tests.web.conftest import Site, csrf_of, post
+
+PRIOR = re.compile(r'class="viewer prior" data-film="(\d+)"')
 
 
 def film_file(tmp_path: Path, **changes: str) -> Path:
@@ -448,3 +451,11 @@ def test_the_course_shows_the_patients_earlier_film(site: Site) -> None:
     assert "course.svg" in client.get(f"/cases/{case}").text
     chart = client.get(f"/cases/{case}/course.svg").text
     assert "2019-01-01" in chart
+
+
+def test_beside_a_film_stands_the_one_taken_before_it_whatever_came_last(site: Site) -> None:
+    for number, date in enumerate(("20190301", "20190401", "20180101", "20200101"), start=1):
+        site.receive(number, AcquisitionDate=date, PatientName="DOE^JANE")
+    client = site.client("reader")
+    shown = [PRIOR.findall(client.get(f"/cases/{case}").text) for case in range(1, 5)]
+    assert shown == [["3"], ["1"], [], ["2"]]

@@ -91,15 +91,15 @@ def show(request: Request, study_id: int, person: Annotated[Person, Depends(read
     case = house.ledger.case(StudyId(study_id))
     house.ledger.note(person.name, "case.viewed", study_id=case.study_id)
     instances = newest(house.ledger.instances(case.study_id))
-    earlier = house.ledger.earlier(case.study_id, 1)
+    films = [item for item in instances if item.state is InstanceState.ANALYSED]
     return page(
         request,
         "case.html",
         case=case,
         classes=classes_of(house),
-        films=[item for item in instances if item.state is InstanceState.ANALYSED],
+        films=films,
         others=[item for item in instances if item.state is not InstanceState.ANALYSED],
-        prior=earlier[0] if earlier else None,
+        prior=house.stored.prior(case.study_id, films),
         why=why_no_result(house, case),
         deliveries=house.ledger.deliveries(study_id=case.study_id),
         events=house.ledger.events(study_id=case.study_id),
