@@ -53,6 +53,10 @@ class DeliveryState(StrEnum):
     EXPIRED = "expired"
 
 
+SHADOW = "shadow"
+"""Holds what is kept to be compared: no step of a person sends it."""
+
+
 INSTANCE_TRANSITIONS: Mapping[InstanceState, frozenset[InstanceState]] = {
     InstanceState.RECEIVED: frozenset(
         {InstanceState.DECLINED, InstanceState.ADMITTED, InstanceState.FAILED}
@@ -208,7 +212,12 @@ class Delivery:
     pinned_sop_instance_uid: str | None
     alternatives: tuple[ResultObject, ...]
     held: str | None = None
-    """``approve`` or ``shadow`` where it waits for a person, not for the network."""
+    """``approve`` where it waits for a person, ``shadow`` where it is only kept to compare."""
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether a person may send it, and nobody did so far."""
+        return self.held is not None and self.held != SHADOW and self.state is DeliveryState.WAITING
 
     @property
     def takes_back(self) -> bool:

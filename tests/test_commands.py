@@ -195,6 +195,13 @@ def test_deliveries_are_dropped_and_sent_again(run: Run, ledger: SqliteLedger) -
     assert run("outbox", "retry").exit_code == 2
 
 
+def test_sending_all_again_approves_nothing(run: Run, ledger: SqliteLedger) -> None:
+    ledger._connection.run("update deliveries set held = 'approve'")
+    assert run("outbox", "retry", "--all").stdout.startswith("0 deliveries")
+    (row,) = json.loads(run("outbox", "list", "--json").stdout)
+    assert ledger.delivery(row["id"]).held == "approve"
+
+
 def test_a_rejected_sender_is_shown_with_the_command_that_adds_it(
     run: Run, ledger: SqliteLedger, site: Path
 ) -> None:

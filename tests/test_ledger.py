@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -692,6 +693,57 @@ def test_a_person_can_send_again_the_same_bytes_now(
     taken = claim_delivery(ledger)
     assert (taken.id, taken.alternatives) == (delivery.id, delivery.alternatives)
     assert taken.expires_at == clock.now + timedelta(hours=72)
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_what_is_kept_in_shadow_is_sent_by_nobody(ledger: SqliteLedger, *, given_up: bool) -> None:
+    study_in(ledger, StudyState.QUIET)
+    post_held(ledger, "shadow")
+    (delivery,) = ledger.deliveries()
+    if given_up:
+        ledger.drop(delivery.id, "me")
+    with pytest.raises(TransitionRefused) as refused:
+        ledger.resend(delivery.id, "me", keep_hours=72)
+    assert "`release` in the file of PACS" in refused.value.remedy
+    assert ledger.claim_deliveries(WORKER, 60, 10) == []
+
+
+@pytest.mark.parametrize("release", [None, "approve"])
+def test_what_waits_in_shadow_takes_the_hold_that_its_ae_has_at_the_next_report(
+    ledger: SqliteLedger, clock: Clock, release: Literal["approve"] | None
+) -> None:
+    study_in(ledger, StudyState.QUIET)
+    post_held(ledger, "shadow")
+    film = ledger.instances(ledger.studies()[0].id)[0]
+    for hold in (release, "shadow"):
+        ledger.asked_again(film.id, "me")
+        admit(ledger)
+        analyse(ledger)
+        clock.tick(1)
+        ledger.quieten(0)
+        post_held(ledger, hold)
+    (delivery,) = ledger.deliveries()
+    assert delivery.held == release
+    assert len(ledger.claim_deliveries(WORKER, 60, 10)) == (release is None)
+    ledger.resend(delivery.id, "me", keep_hours=72)
+    assert ledger.delivery(delivery.id).held is None
+
+
+def test_what_was_given_up_before_approval_and_is_sent_after_all_is_no_longer_held(
+    ledger: SqliteLedger,
+) -> None:
+    study_in(ledger, StudyState.QUIET)
+    post_held(ledger, "approve")
+    (delivery,) = ledger.deliveries()
+    ledger.drop(delivery.id, "me")
+    ledger.resend(delivery.id, "me", keep_hours=72)
+    assert claim_delivery(ledger).held is None
+
+
+def post_held(ledger: SqliteLedger, held: Literal["approve", "shadow"] | None) -> None:
+    """Write the report of the one quiet study for an AE with that hold."""
+    parcel = Outgoing("PACS", (result(),), held)
+    ledger.reported(claim_study(ledger), WORKER, [parcel], keep_hours=1, signature="s")
 
 
 # Reading

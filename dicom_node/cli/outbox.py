@@ -100,7 +100,8 @@ def retry(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every refused, expired and waiting delivery.")
+        bool,
+        typer.Option("--all", help="Every refused, expired and waiting delivery that is not held."),
     ] = False,
 ) -> None:
     """Send deliveries again, now; the same bytes with the same UIDs."""
@@ -115,7 +116,10 @@ def retry(
     if every:
         states = (DeliveryState.REFUSED, DeliveryState.EXPIRED, DeliveryState.WAITING)
         chosen = [
-            item.id for state in states for item in ledger.deliveries(state=state, limit=100_000)
+            item.id
+            for state in states
+            for item in ledger.deliveries(state=state, limit=100_000)
+            if item.held is None  # approval is given to one delivery, not to whatever there is
         ]
     for number in chosen:
         ledger.resend(number, person(), settings.settings.delivery.keep_hours)

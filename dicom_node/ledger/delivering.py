@@ -11,7 +11,7 @@ from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import DELIVERY, delivery_of
 from dicom_node.ledger.steps import DELIVERIES, held, lease, move, record, required
-from dicom_node.records import Delivery, DeliveryId, DeliveryState
+from dicom_node.records import SHADOW, Delivery, DeliveryId, DeliveryState
 
 _FREE = "(deliveries.lease_until is null or deliveries.lease_until <= :now)"
 _EXPIRED_AT_ONCE = 500
@@ -147,10 +147,17 @@ class Delivering(Part):
     def resend(self, delivery_id: DeliveryId, who: str, keep_hours: float) -> None:
         """Move a refused, expired or sent delivery back to `waiting`, due now.
 
-        A waiting one is made due at once. The same bytes are sent again.
+        A waiting one is made due at once; one held for approval is thereby approved. The same bytes
+        are sent again. Raises `TransitionRefused` for what is kept in shadow, also once given up.
         """
         with self._connection.transaction() as connection:
             row = required(connection, DELIVERIES, delivery_id)
+            if row["held"] == SHADOW:
+                raise TransitionRefused(
+                    f"The delivery {delivery_id} is kept in shadow: it never leaves as it is.",
+                    remedy=f"Set another `release` in the file of {row['destination']} in remotes/,"
+                    " then let the case be analysed again.",
+                )
             now = connection.now()
             expires = text_of(connection.moment() + timedelta(hours=keep_hours))
             if row["state"] == DeliveryState.WAITING:
@@ -172,6 +179,7 @@ class Delivering(Part):
                 next_attempt_at=now,
                 expires_at=expires,
                 reason=f"asked again by {who}",
+                held=None,
             )
             connection.run("update deliveries set not_accepted = 0 where id = :id", id=delivery_id)
 

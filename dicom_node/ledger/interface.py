@@ -43,8 +43,8 @@ class Received:
 class Outgoing:
     """Which alternatives of one group go to one destination, in its order of preference.
 
-    ``held``: they wait for a person (``approve``), or are kept for comparison and leave only when a
-    person says so (``shadow``); None: they leave at once.
+    ``held``: they wait for a person (``approve``), or are kept for comparison and leave only when
+    they are posted anew without it (``shadow``); None: they leave at once.
     """
 
     destination: str
@@ -140,7 +140,8 @@ class Ledger(Protocol):
         ``signature`` tells what the objects were made from: if it is the study's already, the
         revision stays, and only deliveries that are missing are added. Objects that exist (same
         SOP Instance UID) and deliveries that exist (same group and destination) are left alone:
-        asking twice sends nothing twice.
+        asking twice sends nothing twice. Only what waits in shadow takes the hold that its
+        destination has by now.
         """
 
     def began(self, study_id: StudyId) -> datetime | None:
@@ -202,7 +203,10 @@ class Ledger(Protocol):
         """Move to `expired` what was not delivered in time."""
 
     def resend(self, delivery_id: DeliveryId, who: str, keep_hours: float) -> None:
-        """Move a refused, expired or sent delivery back to `waiting`, due now."""
+        """Move a refused, expired or sent delivery back to `waiting`, due now.
+
+        Raises `TransitionRefused` for what is kept in shadow.
+        """
 
     def drop(self, delivery_id: DeliveryId, who: str) -> None:
         """Give a waiting delivery up (it becomes `expired`, with who did it)."""

@@ -264,7 +264,9 @@ def _post(connection: Connection, study: Row, parcel: Outgoing, keep_hours: floa
         """insert into deliveries (study_id, group_key, kind, destination, state,
                created_at, next_attempt_at, expires_at, held)
            values (:study, :group, :kind, :destination, 'waiting', :now, :due, :expires, :held)
-           on conflict (group_key, destination) do nothing""",
+           on conflict (group_key, destination) do update set held = :held,
+               next_attempt_at = :due, expires_at = :expires
+               where held = 'shadow' and :held is not 'shadow' and state = 'waiting'""",
         study=study["id"],
         group=group,
         kind=str(kind),

@@ -21,7 +21,7 @@ from dicom_node.results.preview import preview_film
 from dicom_node.results.regions import places_of
 from dicom_node.results.report import groups_of_study
 from dicom_node.settings import load_configuration
-from tests.web.conftest import Site, csrf_of, post
+from tests.web.conftest import PASSWORD, Site, csrf_of, post
 
 PRIOR = re.compile(r'class="viewer prior" data-film="(\d+)"')
 
@@ -165,6 +165,38 @@ def test_what_an_ae_gets_in_shadow_never_leaves_by_itself(site: Site) -> None:
     assert site.house.ledger.expire_deliveries() == []
     assert site.house.ledger.counts()["deliveries.held"] == 2
     assert [each.study_instance_uid for each in site.house.ledger.removable(0.0)] == ["1.2.4.1"]
+
+
+def test_what_is_kept_in_shadow_is_sent_by_no_button_and_no_program(site: Site) -> None:
+    _keep(site, release="shadow")
+    case = site.receive(1, report=True)
+    client, ledger = site.client("operator"), site.house.ledger
+    for page in (f"/cases/{case}", "/outbox"):
+        assert "held (shadow)" in client.get(page).text
+        assert "Approve and send" not in client.get(page).text
+    post(client, f"/cases/{case}/release")
+    delivery = ledger.deliveries()[0]
+    refused = post(client, f"/outbox/{delivery.id}/send")
+    assert refused.status_code == 409  # type: ignore[attr-defined]
+    assert "Set another `release`" in refused.text  # type: ignore[attr-defined]
+    asked = client.post(f"/api/deliveries/{delivery.id}/send", auth=("operator", PASSWORD))
+    assert asked.status_code == 409
+    assert ledger.claim_deliveries("deliver", 60, 10) == []
+    assert {item.held for item in ledger.deliveries()} == {"shadow"}
+
+
+def test_releasing_a_case_sends_what_was_to_be_approved_and_leaves_what_is_in_shadow(
+    site: Site,
+) -> None:
+    _keep(site, ae_title="ARCHIVE", is_new="yes", port="104", release="shadow")
+    _keep(site, release="approve", results_to="PACS, ARCHIVE")
+    case = site.receive(1, report=True)
+    client = site.client("operator")
+    assert "Approve and send" in client.get(f"/cases/{case}").text
+    post(client, f"/cases/{case}/release")
+    sent = site.house.ledger.claim_deliveries("deliver", 60, 10)
+    assert {item.destination for item in sent} == {"PACS"}
+    assert site.house.ledger.counts()["deliveries.held"] == 2
 
 
 def test_retracting_asks_the_doors_with_reason_and_name(site: Site) -> None:

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.ledger.casebook import Case, CaseQuery, Order
-from dicom_node.records import BY_HAND, DeliveryState, InstanceState, Study, StudyId
+from dicom_node.records import BY_HAND, InstanceState, Study, StudyId
 from dicom_node.results.stored import newest
 from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
@@ -151,12 +151,12 @@ def again(
 def release(
     request: Request, study_id: int, person: Annotated[Person, Depends(operator)]
 ) -> Response:
-    """Send what was held for a person's approval."""
+    """Send what was held for a person's approval; never what is kept in shadow."""
     house = house_of(request)
     study = house.ledger.study(StudyId(study_id))
     keep_hours = house.settings.delivery.keep_hours
     for item in house.ledger.deliveries(study_id=study.id):
-        if item.held and item.state is DeliveryState.WAITING:
+        if item.awaits_approval:
             house.ledger.resend(item.id, person.name, keep_hours)
     house.ledger.note(person.name, "case.released", study_id=study.id)
     return _back(study)
