@@ -21,7 +21,7 @@ _DELIVERIES = ("refused", "expired", "waiting", "held", "sent", "committed")
 def refresh_case(connection: Connection, study_id: int) -> None:
     """Write the row of ``study_id`` in the case list; nothing for a study that is gone."""
     study = connection.one(
-        "select state, reason, opened_at from studies where id = :id", id=study_id
+        "select state, reason, revision, opened_at from studies where id = :id", id=study_id
     )
     if study is None:
         return
@@ -33,6 +33,7 @@ def refresh_case(connection: Connection, study_id: int) -> None:
     values = _facts(study, films) | {
         "sender": _sender(connection, study_id),
         "delivery": _delivery(connection, study_id),
+        **_reading(connection, study_id, study["revision"]),
     }
     names = ", ".join(values)
     places = ", ".join(f":{name}" for name in values)
@@ -103,6 +104,21 @@ def _sender(connection: Connection, study_id: int) -> str:
         "select calling_ae_title from origins where study_id = :id order by id limit 1", id=study_id
     )
     return str(row["calling_ae_title"]) if row else ""
+
+
+def _reading(connection: Connection, study_id: int, revision: int) -> dict[str, object]:
+    """Return how far the present report was read, and who read an earlier one.
+
+    What was said of an earlier report is a draft for this one.
+    """
+    row = connection.one(
+        "select state, reader, revision from readings where study_id = :id", id=study_id
+    )
+    if row is None:
+        return {"reading": "", "earlier_reader": ""}
+    if row["revision"] >= revision or row["state"] != "read":
+        return {"reading": row["state"], "earlier_reader": ""}
+    return {"reading": "draft", "earlier_reader": row["reader"]}
 
 
 def _delivery(connection: Connection, study_id: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.connection import Connection
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.steps import STUDIES, required
@@ -30,7 +31,10 @@ _MATCHES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A row of the case list. Extents are of 0-8, ``in_lungs`` and ``probability`` of 0-1."""
+    """A row of the case list. Extents are of 0-8, ``in_lungs`` and ``probability`` of 0-1.
+
+    ``reading``: of the present report; ``earlier_reader``: who marked only an earlier one as read.
+    """
 
     study_id: StudyId
     study_instance_uid: str
@@ -59,6 +63,7 @@ class Case:
     severity: float
     delivery: str
     reading: str
+    earlier_reader: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +117,17 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class ReaderReport:
-    """A reader's own lines under the report. ``state``: draft or read."""
+    """A reader's own lines under the report. ``state``: draft or read.
+
+    ``revision``: of the report that the reader had before him; ``is_outdated``: there is a newer.
+    """
 
     state: str
     comment: str
     reader: str
-    at: str
+    revision: int
+    at: str = ""
+    is_outdated: bool = False
 
 
 class Casebook(Part):
@@ -179,24 +189,32 @@ class Casebook(Part):
 
     def reading(self, study_id: StudyId) -> ReaderReport | None:
         """Return the reader's lines under a study's report, if anyone wrote some."""
-        row = self._connection.one("select * from readings where study_id = :id", id=study_id)
+        row = self._connection.one(
+            """select readings.*, readings.revision < studies.revision as is_outdated from readings
+               join studies on studies.id = readings.study_id where study_id = :id""",
+            id=study_id,
+        )
         if row is None:
             return None
-        return ReaderReport(row["state"], row["comment"], row["reader"], row["at"])
+        return ReaderReport(
+            row["state"], row["comment"], row["reader"], row["revision"], row["at"],
+            bool(row["is_outdated"]),
+        )  # fmt: skip
 
-    def read(self, study_id: StudyId, state: str, comment: str, reader: str) -> None:
-        """Keep the reader's lines; ``state`` draft or read."""
+    def read(self, study_id: StudyId, report: ReaderReport) -> None:
+        """Keep a reader's lines, as said now; the ledger tells whether they are outdated."""
         with self._connection.transaction() as connection:
-            required(connection, STUDIES, study_id)
+            study = required(connection, STUDIES, study_id)
             connection.run(
-                """insert into readings values (:id, :state, :comment, :reader, :now)
-                   on conflict do update set state = :state, comment = :comment,
-                   reader = :reader, at = :now""",
-                id=study_id, state=state, comment=comment, reader=reader, now=connection.now(),
+                """insert into readings (study_id, revision, state, comment, reader, at)
+                   values (:id, :revision, :state, :comment, :reader, :now)
+                   on conflict do update set revision = :revision, state = :state,
+                   comment = :comment, reader = :reader, at = :now""",
+                # Nobody has read a report that is still to come, whatever a form says.
+                id=study_id, revision=min(report.revision, study["revision"]), state=report.state,
+                comment=report.comment, reader=report.reader, now=connection.now(),
             )  # fmt: skip
-            connection.run(
-                "update cases set reading = :state where study_id = :id", state=state, id=study_id
-            )
+            refresh_case(connection, study_id)
 
     def said(self, study_id: StudyId) -> Sequence[Feedback]:
         """Return what readers said of the answers on a study's films."""

@@ -31,7 +31,8 @@ create table cases (
     change_when_hidden  real,
     severity            real not null default -1,
     delivery            text not null default 'none',
-    reading             text not null default ''
+    reading             text not null default '',
+    earlier_reader      text not null default ''
 ) strict;
 create index cases_by_time on cases (received_at, study_id);
 create index cases_by_severity on cases (severity, study_id);
@@ -73,8 +74,10 @@ create table audit (
 ) strict;
 create index audit_by_study on audit (study_id) where study_id is not null;
 
+-- revision: of the report that the reader had before him; a newer one has been read by nobody.
 create table readings (
     study_id  integer primary key references studies (id),
+    revision  integer not null,
     state     text not null,
     comment   text not null default '',
     reader    text not null,

@@ -23,6 +23,7 @@ from dicom_node.results.report import groups_of_study
 from dicom_node.settings import load_configuration
 from tests.web.conftest import PASSWORD, Site, csrf_of, post
 
+REVISION = re.compile(r'name="revision" value="(\d+)"')
 PRIOR = re.compile(r'class="viewer prior" data-film="(\d+)"')
 
 
@@ -271,11 +272,35 @@ def test_a_reader_keeps_a_draft_and_then_marks_it_read(site: Site) -> None:
     case = site.receive(1)
     client = site.client("reader")
     for state in ("draft", "read"):
-        post(client, f"/cases/{case}/reading", state=state, comment="Effusion on the left.")
+        post(
+            client, f"/cases/{case}/reading", state=state, comment="Effusion on the left.",
+            revision="0",
+        )  # fmt: skip
         kept = site.house.ledger.reading(case)  # type: ignore[arg-type]
         assert kept is not None
         assert (kept.state, kept.reader, kept.comment) == (state, "reader", "Effusion on the left.")
     assert site.house.ledger.cases(CaseQuery(reading="read")).cases[0].study_id == case
+
+
+def test_a_newer_report_is_to_be_read_again_and_tells_who_read_the_earlier(site: Site) -> None:
+    case = site.receive(1, report=True)
+    client = site.client("reader")
+    (shown,) = REVISION.findall(client.get(f"/cases/{case}/report").text)
+    post(client, f"/cases/{case}/reading", state="read", revision=shown, comment="Effusion.")
+    assert len(site.house.ledger.cases(CaseQuery(reading="read")).cases) == 1
+    site.receive(2, report=True, StudyInstanceUID="1.2.4.1")
+    assert "earlier report read by reader" in client.get("/cases").text
+    assert "an earlier report was read by reader" in client.get(f"/cases/{case}").text
+    report = client.get(f"/cases/{case}/report").text
+    assert "This one was read by nobody" in report
+    assert "Effusion." in report
+    assert site.house.ledger.cases(CaseQuery(reading="read")).cases == ()
+    # Somebody who still has the earlier report on the screen has not read this one.
+    post(client, f"/cases/{case}/reading", state="read", revision=shown)
+    assert site.house.ledger.case(case).reading == "draft"  # type: ignore[arg-type]
+    post(client, f"/cases/{case}/reading", state="read", revision=REVISION.findall(report)[0])
+    assert site.house.ledger.case(case).reading == "read"  # type: ignore[arg-type]
+    assert "earlier report" not in client.get("/cases").text
 
 
 def test_feedback_is_exported_beside_what_the_networks_said(site: Site) -> None:

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.ledger.case_row import figures_of
-from dicom_node.ledger.casebook import Feedback
+from dicom_node.ledger.casebook import Feedback, ReaderReport
 from dicom_node.records import Instance, StudyId
 from dicom_node.results.document import pdf
 from dicom_node.results.films import AnalysedFilm, Context
@@ -59,6 +59,7 @@ def report(
         chosen=template or house.settings.results.template,
         cards=context.cards(films),
         reading=house.ledger.reading(case.study_id),
+        revision=house.ledger.study(case.study_id).revision,
         feedback={item.sop_instance_uid: item for item in house.ledger.said(case.study_id)
                   if item.reader == person.name},
         classes=classes_of(house),
@@ -95,12 +96,14 @@ def read(
     request: Request,
     study_id: int,
     person: Annotated[Person, Depends(reader)],
+    revision: Annotated[int, Form(ge=0, le=2**31 - 1)],
     comment: Annotated[str, Form(max_length=10_000)] = "",
     state: Annotated[str, Form(pattern="^(draft|read)$")] = "draft",
 ) -> Response:
-    """Keep the reader's own lines; draft, or read."""
+    """Keep the reader's own lines on the report that was shown; draft, or read."""
     house = house_of(request)
-    house.ledger.read(StudyId(study_id), state, comment, person.name)
+    said = ReaderReport(state, comment, person.name, revision)
+    house.ledger.read(StudyId(study_id), said)
     house.ledger.note(person.name, f"report.{state}", study_id=StudyId(study_id))
     return RedirectResponse(f"/cases/{study_id}/report", status_code=303)
 
