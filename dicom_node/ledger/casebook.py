@@ -25,8 +25,8 @@ _EQUAL = (
     "accession_number",
 )  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
-_MATCHES = 20_000
-"""So many hits of a search are looked at; a broader search should be narrowed."""
+MATCHES = 20_000
+"""So many hits of a search, the latest, are looked at; a broader search should be narrowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,14 @@ class CaseQuery:
 
 @dataclass(frozen=True, slots=True)
 class CasePage:
-    """A page of the list; ``after`` is what the next page begins behind, None on the last."""
+    """A page of the list; ``after`` is what the next page begins behind, None on the last.
+
+    ``is_partial``: the words have more than `MATCHES` hits, of which only the latest count.
+    """
 
     cases: tuple[Case, ...]
     after: tuple[str, int] | None
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,18 @@ class Casebook(Part):
         found = tuple(_case(row) for row in rows[: query.limit])
         more = len(rows) > query.limit
         after = (str(rows[query.limit - 1][column]), int(found[-1].study_id)) if more else None
-        return CasePage(found, after)
+        return CasePage(found, after, self._is_broad(query))
+
+    def _is_broad(self, query: CaseQuery) -> bool:
+        if not query.words.strip():
+            return False
+        row = self._connection.one(
+            """select count(*) as hits from
+               (select 1 from case_words where words match :words limit :most)""",
+            words=_prefixes(query.words),
+            most=MATCHES + 1,
+        )
+        return row is not None and row["hits"] > MATCHES
 
     def case(self, study_id: StudyId) -> Case:
         """Return the row of one study. Raises `RowMissing`."""
@@ -302,10 +317,10 @@ def _conditions(query: CaseQuery) -> tuple[list[str], dict[str, Any]]:
     if words:
         conditions.append(
             "(cases.study_id in (select rowid from case_words where words match :words"
-            " limit :matches) or studies.study_instance_uid = :uid)"
+            " order by rowid desc limit :matches) or studies.study_instance_uid = :uid)"
         )
         values["words"] = _prefixes(words)
-        values["matches"] = _MATCHES
+        values["matches"] = MATCHES
         values["uid"] = words
     return conditions, values
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from dicom_node.imaging.phantom import phantom_dataset
+from dicom_node.ledger import casebook
 from dicom_node.ledger.casebook import CaseQuery
 from dicom_node.records import BY_HAND, DeliveryState
 from dicom_node.results.preview import preview_film
@@ -100,6 +102,36 @@ def test_pages_of_the_list_hold_every_case_once(site: Site) -> None:
                 break
             query = replace(query, after=page.after)
         assert sorted(seen) == list(range(1, 8)), order
+
+
+def test_pages_by_study_date_go_on_behind_films_without_a_date(site: Site) -> None:
+    for number in range(1, 6):
+        site.receive(number, StudyDate="20200101" if number == 5 else "")
+    client = site.client("reader")
+    address, seen = "/cases?order=study_date&limit=2", []
+    while address and len(seen) < 10:
+        page = client.get(address).text
+        seen += re.findall(r'<td><a [^>]*href="/cases/(\d+)"', page)
+        following = re.search(r'rel="next" href="([^"]+)"', page)
+        address = html.unescape(following[1]) + "&limit=2" if following else ""
+    assert seen == ["5", "4", "3", "2", "1"]
+    answer = client.get("/api/cases?order=study_date&limit=2").json()
+    behind = {"after": answer["after"], "after_id": answer["after_id"]}
+    rest = client.get("/api/cases?order=study_date", params=behind | {"order": "study_date"}).json()
+    assert [case["study_id"] for case in rest["cases"]] == [3, 2, 1]
+
+
+def test_a_broad_search_finds_the_latest_and_says_that_it_looks_at_no_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(casebook, "MATCHES", 2)
+    for number in range(1, 4):
+        site.receive(number, PatientName="DOE^JANE")
+    found = site.house.ledger.cases(CaseQuery(words="doe"))
+    assert [case.study_id for case in found.cases] == [3, 2]
+    client = site.client("reader")
+    assert "only the latest" in client.get("/cases?words=doe").text
+    assert "only the latest" not in client.get("/cases").text
 
 
 def test_severe_cases_come_first_where_that_is_asked(site: Site) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import ImageError, SpoolError
-from dicom_node.ledger.casebook import Case, CaseQuery, Order
+from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
 from dicom_node.records import BY_HAND, InstanceState, Study, StudyId
 from dicom_node.results.stored import newest
 from dicom_node.web.house import House
@@ -47,13 +47,17 @@ def query_of(
     after_id: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> CaseQuery:
-    """Return what the address asks for."""
-    if order == "severity" and after and not _is_number(after):
-        after = ""
+    """Return what the address asks for.
+
+    ``after_id`` tells whether there is a row to begin behind: ``after`` is empty behind a case
+    without a study date.
+    """
+    if order == "severity" and not _is_number(after):
+        after_id = 0
     return CaseQuery(
         words=words, finding=finding, outcome=outcome, delivery=delivery, sender=sender,
         reading=reading, since=since.replace("-", ""), until=until.replace("-", ""), order=order,
-        after=(after, after_id) if after else None, limit=limit,
+        after=(after, after_id) if after_id else None, limit=limit,
     )  # fmt: skip
 
 
@@ -71,6 +75,7 @@ def case_list(
     )
     values: dict[str, Any] = {
         "cases": found.cases,
+        "only_latest": MATCHES if found.is_partial else 0,
         "query": query,
         "classes": classes_of(house),
         "following": urlencode(following) if found.after else "",
