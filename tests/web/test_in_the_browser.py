@@ -6,7 +6,7 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ from dicom_node.ledger import open_ledger
 from dicom_node.roles.health import port_of
 from tests.conftest import debian
 from tests.node.peers import RunningNode, Storescp, free_port, make_node, storescu, wait_for
+from tests.web.conftest import PASSWORD as SITE_PASSWORD
+from tests.web.conftest import Site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
@@ -278,6 +280,30 @@ def test_an_unknown_ae_is_refused_and_then_allowed(room: Room, page: Page, tmp_p
     page.get_by_role("button", name="Keep").click()
     page.get_by_role("row").filter(has_text="CR7").wait_for()
     wait_for(lambda: send(room, path, "CR7") == 0, SECONDS, "the AE table is read anew")
+
+
+def test_the_focus_stays_where_it_is_when_a_list_refreshes_itself(
+    site: Site, served: Callable[[], str], browser: Browser
+) -> None:
+    for number in range(1, 52):
+        site.receive(number, "declined", PatientName=f"DOE^JANE {number}")
+    site.house.ledger.refused("CR 7'", "DICOMNODE", "10.0.0.9", "calling AE title is not known")
+    page = browser.new_page()
+    page.goto(served())
+    page.get_by_label("Name").fill("operator")
+    page.get_by_label("Password").fill(SITE_PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/cases")
+    refreshed = "!document.activeElement.isOld"
+    for path, name in (
+        ("cases", "DOE, JANE 50"), ("cases", "Next page"), ("remotes", "Allow it?"),
+    ):  # fmt: skip
+        page.goto(f"{served()}/{path}")
+        page.get_by_role("link", name=name, exact=True).focus()
+        page.evaluate("document.activeElement.isOld = true")
+        wait_for(lambda: page.evaluate(refreshed), 30, "the list has refreshed itself")
+        assert page.evaluate("document.activeElement.textContent") == name
+    page.close()
 
 
 def test_the_self_test_goes_the_whole_way(room: Room, page: Page) -> None:

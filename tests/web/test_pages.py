@@ -148,6 +148,22 @@ def test_the_list_asks_for_its_rows_alone(site: Site) -> None:
     assert "<html" not in rows
 
 
+def test_what_is_focused_in_a_part_that_refreshes_itself_has_an_id_of_its_own(site: Site) -> None:
+    client, partly = site.client("operator"), {"HX-Request": "true"}
+    parts = [client.get("/cases", headers=partly).text]
+    for number in range(1, 4):
+        site.receive(number)
+    for called in ("DICOMNODE", "OTHER"):
+        site.house.ledger.refused("CR 7'\"", called, "10.0.0.9", "calling AE title is not known")
+    parts += [client.get(path, headers=partly).text for path in ("/cases?limit=2", "/remotes")]
+    for part in parts:
+        focusable = re.findall(r"<(?:a|button|input|select|textarea|summary)\b[^>]*>", part)
+        ids = [re.search(r' id="([^" ]+)"', tag) for tag in focusable]
+        assert focusable
+        assert None not in ids
+        assert len({found[1] for found in ids if found}) == len(focusable)
+
+
 # why there is no result
 
 
