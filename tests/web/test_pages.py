@@ -26,6 +26,7 @@ from dicom_node.settings import load_configuration
 from tests.web.conftest import PASSWORD, Site, csrf_of, post
 
 REVISION = re.compile(r'name="revision" value="(\d+)"')
+FIELD = re.compile(r'<input name="(\w+)" value="([^"]*)"')
 PRIOR = re.compile(r'class="viewer prior" data-film="(\d+)"')
 
 
@@ -488,6 +489,26 @@ def test_a_refused_ae_is_allowed_in_two_clicks(site: Site) -> None:
     ]
 
 
+def test_ae_titles_with_spaces_and_slashes_are_edited_and_kept(site: Site) -> None:
+    for ae_title in ("MY PACS", "CR/1", "..", "A&B?C#%"):
+        _keep(site, ae_title=ae_title, is_new="yes", host="10.0.0.9", port="104")
+    _keep(site, results_to="MY PACS, CR/1")
+    assert site.house.remotes()["PACS"].results_to == ("MY PACS", "CR/1")
+    client = site.client("operator")
+    links = re.findall(r'href="(/remotes/edit[^"]*)"', client.get("/remotes").text)
+    assert len(links) == 5
+    forms = [client.get(html.unescape(link)).text for link in links]
+    titles = [re.search(r'name="ae_title" value="([^"]*)"', form) for form in forms]
+    shown = [html.unescape(found[1]) for found in titles if found]
+    assert shown == list(site.house.remotes())
+    # What the form shows, sent back unchanged, changes nothing.
+    before = dict(site.house.remotes())
+    given = FIELD.findall(next(form for form in forms if 'value="PACS"' in form))
+    assert ("results_to", "MY PACS, CR/1") in given
+    assert _keep(site, **dict(given)).status_code == 200  # type: ignore[attr-defined]
+    assert dict(site.house.remotes()) == before
+
+
 def test_an_echo_tells_the_answer_or_what_to_do(site: Site) -> None:
     client = site.client("operator")
     assert "PACS answers" in post(client, "/remotes/echo", ae_title="PACS").text  # type: ignore[attr-defined]
@@ -512,6 +533,30 @@ def test_a_dry_run_tells_what_would_become_of_a_film(site: Site, tmp_path: Path)
     assert "not chest" in tried(film_file(tmp_path, BodyPartExamined="HAND"), "PACS")
     assert "sent to nobody" in tried(film_file(tmp_path), "")
     assert site.house.ledger.studies() == []
+
+
+def test_a_dry_run_tells_what_the_file_of_the_sender_says(site: Site, tmp_path: Path) -> None:
+    _keep(site, ae_title="QUIET", is_new="yes", may_send="")
+    _keep(site, ae_title="TALKS", is_new="yes", answer_always="on", results_to="PACS, TALKS")
+    _keep(site, ae_title="PLAIN", is_new="yes", answer_always="on", objects="capture")
+    client, hand = site.client("reader"), film_file(tmp_path, BodyPartExamined="HAND").read_bytes()
+
+    def tried(data: bytes, sender: str) -> str:
+        return client.post(
+            "/remotes/dry-run", data={"csrf": csrf_of(client), "sender": sender},
+            files={"file": ("film.dcm", data)},
+        ).text  # fmt: skip
+
+    told = tried(film_file(tmp_path).read_bytes(), "QUIET")
+    assert "Rejected: QUIET may not send" in told
+    assert "To QUIET" not in told
+    answered = tried(hand, "TALKS")
+    assert "Declined: " in answered
+    assert "To TALKS" in answered
+    assert "a small report with the reason" in answered
+    # It does not want that, or no reports at all.
+    assert "To PACS" not in answered
+    assert "Nobody gets an answer" in tried(hand, "PLAIN")
 
 
 def test_a_parked_delivery_is_sent_again_from_the_outbox(site: Site) -> None:

@@ -11,7 +11,7 @@ from pydicom.uid import UID
 
 from dicom_node.errors import DeliveryError, ImageError, SettingsError
 from dicom_node.imaging.header import read_header
-from dicom_node.intake.admit import Admitted, admit
+from dicom_node.intake.admit import OWN_RESULT, Admitted, admit
 from dicom_node.settings import Remote
 from dicom_node.settings.edit import drop_remote, file_of, keep_remote
 from dicom_node.settings.model import SR_CLASS_UIDS, ObjectName, SrClassName, Viewer
@@ -61,9 +61,13 @@ def new(
     return _form(request, values, [], is_new=True)
 
 
-@router.get("/edit/{ae_title}")
-def edit(request: Request, ae_title: str, _: Annotated[Person, Depends(operator)]) -> Response:
-    """Show the form of an AE."""
+@router.get("/edit")
+def edit(
+    request: Request,
+    _: Annotated[Person, Depends(operator)],
+    ae_title: Annotated[str, Query(max_length=64)],
+) -> Response:
+    """Show the form of an AE; not by a path, as an AE title may hold slashes and dots."""
     return _form(request, _values(_remote(house_of(request), ae_title)), [], is_new=False)
 
 
@@ -145,22 +149,35 @@ def dry_run(
 
 
 def _told(house: House, data: bytes, sender: str) -> dict[str, Any]:
+    remotes = house.remotes()
+    remote = remotes.get(sender)
+    if remote is not None and not remote.may_send:
+        why = f"{sender} may not send: its associations are rejected before any film comes."
+        return {"outcome": "Rejected", "why": why, "parcels": []}
     try:
         decision = admit(read_header(data), house.rules)
     except ImageError as error:
-        return {"admitted": False, "why": error.message, "parcels": []}
-    if not isinstance(decision, Admitted):
-        return {"admitted": False, "why": decision.reason, "parcels": []}
-    remotes = house.remotes()
-    remote = remotes.get(sender)
+        return {"outcome": "Declined", "why": error.message, "parcels": []}
     names = [name for name in (remote.destinations if remote else ()) if name in remotes]
     contacts = {item.ae_title: item for item in house.ledger.peers()}
+    if not isinstance(decision, Admitted):
+        told = [remotes[name] for name in names if _is_answered(remotes[name], decision.reason)]
+        parcels = [_parcel(each, contacts.get(each.ae_title)) | _APOLOGY for each in told]
+        return {"outcome": "Declined", "why": f"{decision.reason}.", "parcels": parcels}
     view = f"view {decision.view}" if decision.view else "no view stated"
     return {
-        "admitted": True,
+        "outcome": "Admitted",
         "why": f"A frontal chest radiograph by its header ({view}).",
         "parcels": [_parcel(remotes[name], contacts.get(name)) for name in names],
     }
+
+
+def _is_answered(remote: Remote, reason: str) -> bool:
+    """Whether an AE gets a report on a study of which no film was analysed."""
+    return remote.answer_always and "sr" in remote.wanted_objects and reason != OWN_RESULT
+
+
+_APOLOGY = {"objects": "a small report with the reason, if no film of the study is analysed"}
 
 
 def _parcel(remote: Remote, contact: Any) -> dict[str, Any]:
@@ -246,7 +263,8 @@ def _remote(house: House, ae_title: str) -> Remote:
 
 
 def _split(text: str) -> list[str]:
-    return [part for part in text.replace(",", " ").split() if part]
+    # Not at spaces: they may stand within an AE title.
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _is_address(text: str) -> bool:
