@@ -202,6 +202,20 @@ def test_sending_all_again_approves_nothing(run: Run, ledger: SqliteLedger) -> N
     assert ledger.delivery(row["id"]).held == "approve"
 
 
+def test_the_steps_to_the_reading_room_run_as_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "reading-room.md").read_text("utf-8")
+    steps = re.findall(r"`dicom-node ([^`]+)`", text.partition("## Begin")[2].partition("\n| ")[0])
+    assert [step.split()[0] for step in steps] == ["config", "user", "serve"]
+    for step in steps[:-1]:
+        done = CliRunner().invoke(app, step.split(), input="a long enough one\n")
+        assert done.exit_code == 0, (step, done.output, done.exception)
+    # The last one serves until it is stopped: what it starts from is there.
+    assert CliRunner().invoke(app, ["config", "check", *steps[-1].split()[1:3]]).exit_code == 0
+
+
 def test_a_rejected_sender_is_shown_with_the_command_that_adds_it(
     run: Run, ledger: SqliteLedger, site: Path
 ) -> None:
