@@ -70,6 +70,8 @@ class Node:
                     header.study_instance_uid, header.series_instance_uid, stored.digest,
                     stored.size_bytes, origin)
         )  # fmt: skip
+        if outcome is InstanceState.RECEIVED:
+            return film.dataset
         (instance,) = self.ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 1)
         if outcome is InstanceState.DECLINED:
             self.ledger.declined(instance.id, WORKER, reason)

@@ -55,12 +55,16 @@ class FakeDoors:
     """The roles' side of the pages, without roles."""
 
     well: bool = True
+    sick: str = "analyse"
     answers: bool = True
     retracted: list[tuple[int, str, str]] = field(default_factory=list)
 
     def state(self, *, counted: bool = False) -> NodeState:
-        sentence = "working" if self.well else "no sign of life for 40 s"
-        roles = (RoleHealth("analyse", self.well, sentence),)
+        sick = () if self.well else (self.sick,)
+        roles = tuple(
+            RoleHealth(name, name not in sick, "no sign of life" if name in sick else "working")
+            for name in ("receive", "housekeep", "analyse", "deliver", "web")
+        )
         return NodeState(self.well, roles, "10.0 GB free", "0 films to analyse")
 
     def echo(self, ae_title: str, remote: Remote) -> str:

@@ -190,10 +190,25 @@ def test_an_undetermined_case_says_why_no_class_is_named(site: Site) -> None:
     assert "Undetermined" in page
 
 
-def test_a_film_that_waits_for_a_sick_role_says_so(site: Site) -> None:
-    site.doors.well = False
+@pytest.mark.parametrize(
+    ("state", "reported", "otherwise", "roles"),
+    [
+        ("received", False, "The film is being analysed.", ("housekeep", "analyse")),
+        ("analysed", False, "The study is not complete yet", ("housekeep", "analyse")),
+        ("analysed", True, "The result is on its way", ("deliver",)),
+    ],
+)
+def test_a_film_that_waits_for_a_sick_role_says_so(
+    site: Site, state: str, *, reported: bool, otherwise: str, roles: tuple[str, ...]
+) -> None:
+    case = site.receive(1, state, report=reported)
     client = site.client("reader")
-    assert "The node is not well" in client.get("/cases").text
+    assert otherwise in client.get(f"/cases/{case}").text
+    site.doors.well = False
+    for site.doors.sick in ("receive", "housekeep", "analyse", "deliver", "web"):
+        assert "The node is not well" in client.get("/cases").text
+        told = f"waits for the role {site.doors.sick}, which is not well: no sign of life."
+        assert (told in client.get(f"/cases/{case}").text) == (site.doors.sick in roles)
 
 
 def test_a_result_that_waits_for_approval_is_sent_by_a_person(site: Site) -> None:

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
-from dicom_node.records import BY_HAND, InstanceState, Study, StudyId
+from dicom_node.records import BY_HAND, InstanceState, RoleHealth, Study, StudyId
 from dicom_node.results.stored import newest
 from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
@@ -190,18 +190,29 @@ def classes_of(house: House) -> dict[str, str]:
 def why_no_result(house: House, case: Case) -> str:
     """Return in plain words why nothing, or nothing yet, has left for a case; "" if it has."""
     reason = case.reason.rstrip(".") if case.reason else ""
-    if case.outcome == "waiting":
-        analyse = next((each for each in house.doors.state().roles if each.name == "analyse"), None)
-        if analyse is not None and not analyse.well:
-            return f"The film waits for the networks; their role is not well: {analyse.sentence}."
-        return "The film is being analysed."
     if case.outcome in ("declined", "failed"):
         return f"The film was {case.outcome}: {reason or 'no reason was noted'}."
+    if sick := _sick_role(house, case):
+        return f"The case waits for the role {sick.name}, which is not well: {sick.sentence}."
+    if case.outcome == "waiting":
+        return "The film is being analysed."
     if case.abstained and case.delivery in ("sent", "committed"):
         return "Undetermined: no class reaches the threshold for being named. The report says so."
     if case.state != "reported":
         return "The study is not complete yet: it is answered once no more films arrive."
     return _why_not_sent(case, reason)
+
+
+def _sick_role(house: House, case: Case) -> RoleHealth | None:
+    """Return the role that is not well, if the case waits for it."""
+    names: tuple[str, ...] = ()
+    if case.outcome == "waiting" or case.state != "reported":
+        # One admits films and finds studies complete, the other analyses and writes the report.
+        names = ("housekeep", "analyse")
+    elif case.delivery == "waiting":
+        names = ("deliver",)
+    roles = house.doors.state().roles if names else ()
+    return next((each for each in roles if each.name in names and not each.well), None)
 
 
 def _why_not_sent(case: Case, reason: str) -> str:
