@@ -161,6 +161,19 @@ _KINDS = (
         "reason remedy",
         "The changed AE table has a fault; the old one stays in use.",
     ),
+    # pages
+    _kind(
+        "page.failed",
+        "error",
+        "route error where",
+        "A page or a program's request met an error that nobody foresaw; it was answered 500.",
+    ),
+    _kind(
+        "instance.illegible",
+        "warning",
+        "sop_instance_uid reason",
+        "A stored instance, or some of its values, cannot be told by DICOMweb; they are left out.",
+    ),
     # roles
     _kind("role.started", "info", "role pid port sqlite device", "A role is working."),
     _kind("role.stopped", "info", "role pid", "A role has stopped in order."),

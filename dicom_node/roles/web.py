@@ -84,6 +84,7 @@ def _house(configuration: Configuration, ledger: SqliteLedger, log: Log) -> Hous
         # Whoever has just changed the table sees the change on the next page.
         remotes=remotes_table(configuration, log, interval_seconds=0.0).current,
         doors=RoleDoors(configuration, ledger, spool),
+        log=log,
     )
 
 

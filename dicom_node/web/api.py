@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.requests import Request
 from pydantic import BaseModel
 
 from dicom_node.ledger.casebook import CaseQuery
 from dicom_node.records import DeliveryId, DeliveryState, StudyId
 from dicom_node.results.stored import findings_document
+from dicom_node.web.addresses import RowId
 from dicom_node.web.pages.cases import query_of
 from dicom_node.web.pages.outbox import send_again
 from dicom_node.web.security import Person, house_of, operator, reader
@@ -23,8 +24,6 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 router = APIRouter(prefix="/api", tags=["node"], responses=_ERRORS)
-
-RowId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 class RoleAnswer(BaseModel):

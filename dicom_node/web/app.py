@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from traceback import extract_tb
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -23,7 +25,7 @@ from dicom_node.errors import (
     TransitionRefused,
 )
 from dicom_node.web import api, dicomweb
-from dicom_node.web.armour import Armour
+from dicom_node.web.armour import Armour, guards
 from dicom_node.web.house import House
 from dicom_node.web.oidc import Provider
 from dicom_node.web.pages import (
@@ -38,13 +40,16 @@ from dicom_node.web.pages import (
     report,
 )
 from dicom_node.web.rendering import STATIC, page
-from dicom_node.web.security import BasicMemory, NotAllowed, NotSignedIn, reader
+from dicom_node.web.security import BasicMemory, NotAllowed, NotSignedIn, house_of, reader
 
 _PROGRAMS = ("/api/", "/dicom-web/")
+_SEE_LOG = "The log of the role web has the place (page.failed): report it with the version."
 _DESCRIPTION = (
     "Cases, findings and deliveries of the node, for programs. Sign in by HTTP Basic as a user of"
     " the node. DICOMweb (PS3.18) is under /dicom-web and not described here."
 )
+
+_PACKAGE = Path(__file__).parents[1]
 
 _STATUS: tuple[tuple[type[NodeError], int], ...] = (
     (RowMissing, 404),
@@ -127,11 +132,33 @@ def _errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"][1:])
         return _told(request, 422, f"{where}: {first['msg']}", "Correct it and try again.")
 
+    def unforeseen(request: Request, error: Exception) -> Response:
+        # The kind and the place alone: the error's own words may quote a patient.
+        house_of(request).log.event(
+            "page.failed",
+            route=getattr(request.scope.get("route"), "path", "none"),
+            error=type(error).__name__,
+            where=_place_of(error),
+        )
+        answer = _told(request, 500, "The node met an error that nobody foresaw.", _SEE_LOG)
+        # Starlette answers such an error outside every middleware, outside `Armour` too.
+        for name, value in guards(request.scope).items():
+            answer.headers.setdefault(name.decode(), value.decode())
+        return answer
+
     app.add_exception_handler(NotSignedIn, not_signed_in)
     app.add_exception_handler(NotAllowed, not_allowed)
     app.add_exception_handler(NodeError, node_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unforeseen)
+
+
+def _place_of(error: Exception) -> str:
+    """Return file and line of ours where an error came up."""
+    ours = [each for each in extract_tb(error.__traceback__)
+            if Path(each.filename).is_relative_to(_PACKAGE)]  # fmt: skip
+    return f"{Path(ours[-1].filename).relative_to(_PACKAGE)}:{ours[-1].lineno}" if ours else ""
 
 
 def _told(

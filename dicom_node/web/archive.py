@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pydicom
 from pydicom import Dataset
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from dicom_node.errors import HeaderUnreadable, ImageError, SpoolError
 from dicom_node.imaging.decode import decode, little_endian
-from dicom_node.imaging.header import read_attributes, read_dataset, transfer_syntax_of
+from dicom_node.imaging.header import parsing, read_attributes, read_dataset, transfer_syntax_of
 from dicom_node.ledger.casebook import Case
 from dicom_node.records import Digest, ResultObject, StudyId
 from dicom_node.results.stored import newest
@@ -33,6 +37,8 @@ INSTANCE = (
     "SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Rows", "Columns", "BitsAllocated",
     "NumberOfFrames",
 )  # fmt: skip
+T = TypeVar("T")
+
 _BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 
 
@@ -73,40 +79,93 @@ def chosen(items: Sequence[Kept], series: str | None, instance: str | None) -> l
     ]
 
 
+def legible(house: House, items: Iterable[Kept], read: Callable[[House, Kept], T]) -> Iterator[T]:
+    """Yield what ``read`` makes of each instance; damaged and lost ones are told to the log.
+
+    Raises the `ImageError` or `SpoolError` of the last one where none is legible.
+    """
+    some, fault = False, None
+    for item in items:
+        try:
+            made = read(house, item)
+        except (ImageError, SpoolError) as error:
+            fault = error
+            _tell(house, item, error.message)
+            continue
+        some = True
+        yield made
+    if fault is not None and not some:
+        raise fault
+
+
 def attributes(house: House, item: Kept) -> Dataset:
-    """Return an instance up to its Pixel Data."""
+    """Return an instance up to its Pixel Data. Raises `ImageError`."""
     return read_attributes(house.spool.path(item.digest))
 
 
-def as_json(
-    dataset: Dataset, keywords: Sequence[str], more: Mapping[str, Any] | None = None
+def metadata_json(house: House, item: Kept, bulk: str) -> dict[str, Any]:
+    """Return a whole instance as DICOM JSON (PS3.18 annex F); bulk data by address under ``bulk``.
+
+    Raises `ImageError` and `SpoolError`.
+    """
+    dataset = read_dataset(house.spool.read(item.digest))
+    tags = (tag for tag in sorted(dataset.keys()) if tag.group != 2)
+    told = ((tag, _value(dataset, tag, bulk)) for tag in tags)
+    return _document(house, item, told)
+
+
+def _picked(
+    house: House, item: Kept, dataset: Dataset, keywords: Sequence[str], more: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return attributes as DICOM JSON (PS3.18 annex F); absent ones are empty."""
-    picked = Dataset()
-    for keyword in keywords:
-        setattr(picked, keyword, dataset.get(keyword))
-    for keyword, value in (more or {}).items():
-        setattr(picked, keyword, value)
-    return json_of(picked)
+    """Return some attributes of an instance, absent ones empty, and ``more`` that is not in it."""
+    added = Dataset()
+    with parsing():
+        for keyword, value in more.items():
+            setattr(added, keyword, value)
+    tags = (Tag(keyword) for keyword in keywords)
+    told = ((tag, _value(dataset, tag, "")) for tag in tags if tag not in added)
+    return dict(sorted((_document(house, item, told) | added.to_json_dict()).items()))
 
 
-def json_of(dataset: Dataset, bulk: str = "") -> dict[str, Any]:
-    """Return a data set as DICOM JSON; bulk data by its address under ``bulk``."""
-    with warnings.catch_warnings():
-        # Values that break their VR are shown as they came.
-        warnings.simplefilter("ignore")
-        document: dict[str, Any] = {}
-        for element in dataset:
-            if element.tag.group == 2 or (element.VR in _BULK and not bulk):
-                continue
-            if element.VR in _BULK:
-                address = f"{bulk}/bulk/{element.tag:08X}"
-                document[f"{element.tag:08X}"] = {"vr": element.VR, "BulkDataURI": address}
-                continue
-            single = Dataset()
-            single[element.tag] = element
-            document |= single.to_json_dict(bulk_data_threshold=1 << 30, suppress_invalid_tags=True)
+def _document(
+    house: House, item: Kept, told: Iterable[tuple[BaseTag, dict[str, Any] | None]]
+) -> dict[str, Any]:
+    """Return a document of attributes; of those without legible value the VR alone."""
+    document, without = {}, []
+    for tag, value in told:
+        document[f"{tag:08X}"] = {"vr": _vr(tag)} if value is None else value
+        if value is None:
+            without.append(f"{tag:08X}")
+    if without:
+        _tell(house, item, f"Values that cannot be told: {', '.join(without)}.")
     return document
+
+
+def _value(dataset: Dataset, tag: BaseTag, bulk: str) -> dict[str, Any] | None:
+    """Return an attribute as DICOM JSON; None for a value that is none of its VR, or no JSON."""
+    single = Dataset()
+    try:
+        with parsing():
+            if tag not in dataset:
+                return {"vr": _vr(tag)}
+            element = dataset[tag]
+            if element.VR in _BULK:
+                return {"vr": element.VR, "BulkDataURI": f"{bulk}/bulk/{tag:08X}"}
+            single[tag] = element
+            told: dict[str, Any] = single.to_json_dict(bulk_data_threshold=1 << 30)[f"{tag:08X}"]
+            # Not a number, infinity and half a surrogate pair have no place in JSON.
+            json.dumps(told, allow_nan=False, ensure_ascii=False).encode()
+    except HeaderUnreadable:
+        return None
+    return told
+
+
+def _vr(tag: BaseTag) -> str:
+    return dictionary_VR(tag)[:2] if dictionary_has_tag(tag) else "UN"
+
+
+def _tell(house: House, item: Kept, reason: str) -> None:
+    house.log.event("instance.illegible", sop_instance_uid=item.sop_instance_uid, reason=reason)
 
 
 def study_json(house: House, case: Case, base: str) -> dict[str, Any] | None:
@@ -114,8 +173,11 @@ def study_json(house: House, case: Case, base: str) -> dict[str, Any] | None:
     items = kept(house, case.study_id)
     if not items:
         return None
-    headers = [attributes(house, item) for item in items]
-    modalities = sorted({str(each.get("Modality") or "") for each in headers} - {""})
+    try:
+        headers = list(legible(house, items, _with_attributes))
+    except (ImageError, SpoolError):
+        return None
+    modalities = sorted({_modality(each) for _, each in headers} - {""})
     more = {
         "ModalitiesInStudy": modalities,
         "RetrieveURL": f"{base}/studies/{case.study_instance_uid}",
@@ -123,11 +185,21 @@ def study_json(house: House, case: Case, base: str) -> dict[str, Any] | None:
         "NumberOfStudyRelatedSeries": len({item.series_instance_uid for item in items}),
         "NumberOfStudyRelatedInstances": len(items),
     }
-    return as_json(headers[0], STUDY, more)
+    return _picked(house, *headers[0], STUDY, more)
+
+
+def _with_attributes(house: House, item: Kept) -> tuple[Kept, Dataset]:
+    return item, attributes(house, item)
+
+
+def _modality(dataset: Dataset) -> str:
+    with suppress(HeaderUnreadable), parsing():
+        return str(dataset.get("Modality") or "")
+    return ""
 
 
 def series_json(house: House, study: str, items: Sequence[Kept], base: str) -> Iterator[Any]:
-    """Yield the series of some instances of a study."""
+    """Yield the series of some instances of a study that have a legible one."""
     by_series: dict[str, list[Kept]] = {}
     for item in items:
         by_series.setdefault(item.series_instance_uid, []).append(item)
@@ -137,7 +209,11 @@ def series_json(house: House, study: str, items: Sequence[Kept], base: str) -> I
             "NumberOfSeriesRelatedInstances": len(members),
             "StudyInstanceUID": study,
         }
-        yield as_json(attributes(house, members[0]), SERIES, more)
+        try:
+            first = next(legible(house, members, _with_attributes))
+        except (ImageError, SpoolError):
+            continue
+        yield _picked(house, *first, SERIES, more)
 
 
 def address_of(base: str, study: str, series: str, instance: str) -> str:
@@ -146,21 +222,21 @@ def address_of(base: str, study: str, series: str, instance: str) -> str:
 
 
 def instance_json(house: House, study: str, item: Kept, base: str) -> dict[str, Any]:
-    """Return one instance for QIDO-RS."""
+    """Return one instance for QIDO-RS. Raises `ImageError`."""
     more = {
         "RetrieveURL": address_of(base, study, item.series_instance_uid, item.sop_instance_uid),
         "InstanceAvailability": "ONLINE",
         "StudyInstanceUID": study,
         "SeriesInstanceUID": item.series_instance_uid,
     }
-    return as_json(attributes(house, item), INSTANCE, more)
+    return _picked(house, item, attributes(house, item), INSTANCE, more)
 
 
 def as_sent(house: House, item: Kept, *, any_syntax: bool) -> tuple[str, bytes]:
     """Return an instance's Transfer Syntax UID and Part 10 bytes.
 
     Explicit VR Little Endian unless the client takes any (PS3.18 8.7.3.5.2). Raises `ImageError`
-    where the film cannot be decoded.
+    where the film cannot be decoded or written, and `SpoolError`.
     """
     data = house.spool.read(item.digest)
     dataset = read_dataset(data)
@@ -174,8 +250,7 @@ def as_sent(house: House, item: Kept, *, any_syntax: bool) -> tuple[str, bytes]:
         dataset["PixelData"].is_undefined_length = False
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with parsing():
         pydicom.dcmwrite(
             buffer, dataset, enforce_file_format=True, implicit_vr=False, little_endian=True
         )

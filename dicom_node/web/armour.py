@@ -37,8 +37,16 @@ _HEADERS = {
     b"cross-origin-opener-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
 }
-_NO_STORE = (b"cache-control", b"no-store")
-_HSTS = (b"strict-transport-security", b"max-age=31536000")
+
+
+def guards(scope: Scope) -> dict[bytes, bytes]:
+    """Return the headers that an answer carries unless it has its own."""
+    headers = dict(_HEADERS)
+    if not scope["path"].startswith("/static/"):
+        headers[b"cache-control"] = b"no-store"
+    if scope["scheme"] == "https":
+        headers[b"strict-transport-security"] = b"max-age=31536000"
+    return headers
 
 
 class TooLarge(Exception):
@@ -87,17 +95,11 @@ class Armour:
         return self._web.max_upload_bytes if path.startswith(UPLOADS) else SMALL_BODY
 
     def _guarded(self, scope: Scope, send: Send) -> Send:
-        static = scope["path"].startswith("/static/")
-
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = dict(message["headers"])
-                extra = [pair for pair in _HEADERS.items() if pair[0] not in own]
-                if not static and b"cache-control" not in own:
-                    extra.append(_NO_STORE)
-                if scope["scheme"] == "https":
-                    extra.append(_HSTS)
-                message["headers"] = [*message["headers"], *extra]
+                extra = guards(scope).items()
+                message["headers"] += [pair for pair in extra if pair[0] not in own]
             await send(message)
 
         return guarded

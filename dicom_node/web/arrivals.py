@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import warnings
 
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from dicom_node.imaging.header import header_of, transfer_syntax_of
+from dicom_node.imaging.header import header_of, parsing, transfer_syntax_of
 from dicom_node.ledger.interface import Received
 from dicom_node.records import Arrival, Origin
 from dicom_node.results.modules import IMPLEMENTATION_CLASS_UID
@@ -42,7 +41,7 @@ def take(house: House, dataset: Dataset, data: bytes, origin: Origin) -> Receive
 
 
 def file_bytes_of(dataset: Dataset) -> bytes:
-    """Return a data set as a Part 10 file in the transfer syntax it has."""
+    """Return a data set as a Part 10 file in the transfer syntax it has. Raises `ImageError`."""
     syntax = transfer_syntax_of(dataset) or ExplicitVRLittleEndian
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
@@ -51,8 +50,7 @@ def file_bytes_of(dataset: Dataset) -> bytes:
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     dataset.file_meta = meta
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # Values that break their VR stay as they came.
-        warnings.simplefilter("ignore")
+    # Values that break their VR stay as they came.
+    with parsing():
         dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
@@ -16,7 +17,7 @@ from pydicom import Dataset
 
 from dicom_node.errors import ImageError, StoreError
 from dicom_node.imaging.decode import decode, little_endian
-from dicom_node.imaging.header import read_dataset
+from dicom_node.imaging.header import integer, parsing, read_dataset
 from dicom_node.ledger.casebook import Case, CaseQuery
 from dicom_node.records import Origin, StudyId
 from dicom_node.web import archive
@@ -123,7 +124,11 @@ def search_instances(
         items = archive.chosen(items, None, uid)
     base = _base(request)
     found = items[offset : offset + limit]
-    return _json([archive.instance_json(house, place.study, item, base) for item in found])
+
+    def told(house: House, item: Kept) -> dict[str, Any]:
+        return archive.instance_json(house, place.study, item, base)
+
+    return _json(list(archive.legible(house, found, told)))
 
 
 @router.get("/studies/{study}/metadata")
@@ -138,7 +143,14 @@ def metadata(
     house, base = house_of(request), _base(request)
     study_id, items = _items(house, place)
     house.ledger.note(person.name, "dicomweb.metadata", study_id=study_id)
-    return _json([_with_bulk(house, base, place.study, item) for item in items])
+
+    def told(house: House, item: Kept) -> dict[str, Any]:
+        address = archive.address_of(
+            base, place.study, item.series_instance_uid, item.sop_instance_uid
+        )
+        return archive.metadata_json(house, item, address)
+
+    return _json(list(archive.legible(house, items, told)))
 
 
 @router.get("/studies/{study}")
@@ -158,12 +170,15 @@ def retrieve(
         data = archive.as_sent(house, items[0], any_syntax=any_syntax)[1]
         return Response(data, media_type=_DICOM)
 
-    def bodies() -> Iterator[tuple[str, bytes]]:
-        for item in items:
-            syntax, data = archive.as_sent(house, item, any_syntax=any_syntax)
-            yield f"{_DICOM}; transfer-syntax={syntax}", data
+    def body(house: House, item: Kept) -> tuple[str, bytes]:
+        syntax, data = archive.as_sent(house, item, any_syntax=any_syntax)
+        return f"{_DICOM}; transfer-syntax={syntax}", data
 
-    return _related(_DICOM, bodies())
+    bodies = archive.legible(house, items, body)
+    # The first before the status line: an empty 200 would say that the study is empty.
+    first = next(bodies)
+    whole = all(house.spool.path(item.digest).exists() for item in items)
+    return _related(_DICOM, chain([first], bodies), 200 if whole else 206)
 
 
 @router.get("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}")
@@ -192,7 +207,8 @@ def retrieve_bulk(
     """WADO-RS: the value of one attribute that `metadata` names by its address."""
     house = house_of(request)
     dataset = _dataset(house, place)
-    element = dataset.get(int(tag, 16))
+    with parsing():
+        element = dataset.get(int(tag, 16))
     if element is None or not isinstance(element.value, bytes):
         raise HTTPException(404, "There is no such value.")
     data = _frame(dataset) if element.keyword == "PixelData" else element.value
@@ -210,7 +226,8 @@ def rendered(
     house = house_of(request)
     dataset = _dataset(house, place)
     if "EncapsulatedDocument" in dataset:
-        length = int(dataset.get("EncapsulatedDocumentLength") or len(dataset.EncapsulatedDocument))
+        with parsing():
+            length = integer(dataset, "EncapsulatedDocumentLength") or None
         return Response(dataset.EncapsulatedDocument[:length], media_type="application/pdf")
     if "PixelData" not in dataset:
         raise HTTPException(406, "This instance is no picture.")
@@ -312,25 +329,22 @@ def _named(patient_name: str, wanted: str) -> bool:
     return fnmatchcase(patient_name.casefold(), pattern.casefold())
 
 
-def _with_bulk(house: House, base: str, study: str, item: Kept) -> dict[str, Any]:
-    address = archive.address_of(base, study, item.series_instance_uid, item.sop_instance_uid)
-    return archive.json_of(read_dataset(house.spool.read(item.digest)), address)
-
-
-def _related(media_type: str, bodies: Any) -> Response:
+def _related(media_type: str, bodies: Iterable[tuple[str, bytes]], status: int = 200) -> Response:
     content_type, pieces = related(media_type, bodies)
-    return StreamingResponse(pieces, headers={"Content-Type": content_type})
+    return StreamingResponse(pieces, status, headers={"Content-Type": content_type})
 
 
 def _frame(dataset: Dataset) -> bytes:
-    if int(dataset.get("SamplesPerPixel") or 1) > 1:
-        return bytes(dataset.pixel_array.tobytes())
+    with parsing():
+        if (integer(dataset, "SamplesPerPixel") or 1) > 1:
+            return bytes(dataset.pixel_array.tobytes())
     return little_endian(decode(dataset))
 
 
 def _picture(house: House, dataset: Dataset) -> Image.Image:
-    if int(dataset.get("SamplesPerPixel") or 1) > 1:
-        return Image.fromarray(dataset.pixel_array)
+    with parsing():
+        if (integer(dataset, "SamplesPerPixel") or 1) > 1:
+            return Image.fromarray(dataset.pixel_array)
     return grey_picture(house, dataset)
 
 

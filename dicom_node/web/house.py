@@ -6,12 +6,13 @@ The pages know neither pynetdicom nor Keras. What needs them comes in as a `Door
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.logs import Log
 from dicom_node.records import Instance, RoleHealth, Study, StudyId
 from dicom_node.resources import report_templates
 from dicom_node.results.cards import NetworkCard
@@ -89,6 +90,7 @@ class House:
     shelf: tuple[ModelOnShelf, ...]
     remotes: Callable[[], Mapping[str, Remote]]
     doors: Doors
+    log: Log = field(default_factory=lambda: Log("web"))
 
     @property
     def settings(self) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import socket
@@ -17,14 +18,21 @@ import uvicorn
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
+from dicom_node import logs
 from dicom_node.errors import PeerUnreachable
+from dicom_node.imaging.header import header_of
+from dicom_node.imaging.phantom import phantom_dataset
+from dicom_node.imaging.wrap import Identity
 from dicom_node.intake.rules import load_rules
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.people import ROLES
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
-from dicom_node.records import InstanceState, RoleHealth, Study
+from dicom_node.records import Arrival, InstanceId, InstanceState, Origin, RoleHealth, Study
 from dicom_node.resources import default_configuration, model_bundles, report_templates
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.preview import preview_context
@@ -34,6 +42,7 @@ from dicom_node.roles.reports import Reporter
 from dicom_node.settings import Configuration, Remote, RemotesTable, load_configuration
 from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
+from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.house import House, ModelOnShelf, NodeState, Step
 from tests.test_reporting import WORKER, Node
 
@@ -91,9 +100,14 @@ class Site:
     node: Node
     doors: FakeDoors
 
-    def client(self, role: str | None = "admin", base: str = "http://localhost") -> TestClient:
-        """Return a browser without JavaScript, signed in as a user of ``role``."""
-        client = TestClient(create_app(self.house), base_url=base, raise_server_exceptions=True)
+    def client(
+        self, role: str | None = "admin", base: str = "http://localhost", *, raises: bool = True
+    ) -> TestClient:
+        """Return a browser without JavaScript, signed in as a user of ``role``.
+
+        ``raises``: what the pages did not foresee comes up in the test, not as 500.
+        """
+        client = TestClient(create_app(self.house), base_url=base, raise_server_exceptions=raises)
         if role is not None:
             answer = client.post("/sign-in", data={"name": role, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
@@ -112,6 +126,32 @@ class Site:
         assert study is not None
         return int(study.id)
 
+    def receive_odd(self, number: int = 1, **values: bytes) -> tuple[str, int]:
+        """Store a film with values as their bytes; return its address in DICOMweb, its number."""
+        identity = Identity(patient_name="CANARY^YELLOW", study_instance_uid=f"1.2.5.{number}")
+        film = phantom_dataset(number, rows=64, columns=64, identity=identity)
+        header = header_of(film)
+        for keyword, value in values.items():
+            tag = Tag(keyword)
+            film[tag] = RawDataElement(
+                tag, dictionary_VR(tag)[:2], len(value), value, 0, False, True  # noqa: FBT003
+            )  # fmt: skip
+        stored = self.house.spool.write(file_bytes_of(film))
+        received = self.house.ledger.received(
+            Arrival(header.sop_instance_uid, header.sop_class_uid, "1.2.840.10008.1.2.1",
+                    header.study_instance_uid, header.series_instance_uid, stored.digest,
+                    stored.size_bytes, Origin("PACS", "NODE", "127.0.0.1"))
+        )  # fmt: skip
+        describe_studies(self.house.ledger, self.house.spool)
+        study = f"/dicom-web/studies/{film.StudyInstanceUID}"
+        series = f"{study}/series/{film.SeriesInstanceUID}"
+        return f"{series}/instances/{film.SOPInstanceUID}", int(received.instance_id)
+
+    def lose(self, instance_id: int) -> None:
+        """Take the file of an instance away."""
+        instance = self.house.ledger.instance(InstanceId(instance_id))
+        self.house.spool.path(instance.digest).unlink()
+
 
 def csrf_of(client: TestClient, path: str = "/cases") -> str:
     """Return the token of the forms of a page."""
@@ -128,6 +168,15 @@ def post(client: TestClient, path: str, **data: str) -> object:
 @pytest.fixture(autouse=True)
 def _phantoms(phantoms_drawn_once: None) -> None:
     """Films of these tests differ in what is said of them."""
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the node logs in this test."""
+    stream = io.StringIO()
+    logs.configure(stream=stream, strict=True)
+    yield stream
+    logs.configure(strict=True)
 
 
 @pytest.fixture

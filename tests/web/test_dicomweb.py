@@ -178,6 +178,71 @@ def test_what_is_not_there_is_404_and_a_reader_stores_nothing(archive: str) -> N
     assert session.post(base, b"").status_code == 403
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ExposureInuAs": b"abc "}, {"InstanceNumber": b"abc "}, {"NumberOfFrames": b"abc "},
+        {"DistanceSourceToDetector": b"NaN "},
+        {"EventElapsedTimes": b"x "}, {"Modality": b"\xff\xff"},
+        {"DisplayWindowLabelVector": b"\xff\xfe"}, {"StudyDate": b"no day"},
+        {"TableOfXBreakPoints": b"\0\0\0\0\0\0\xf8\x7f"},
+    ],
+    ids=lambda values: next(iter(values)),
+)  # fmt: skip
+def test_an_odd_value_is_left_out_and_the_rest_is_told(
+    site: Site, values: dict[str, bytes], log: io.StringIO
+) -> None:
+    instance, _ = site.receive_odd(1, **values)
+    study, series = "/dicom-web/studies/1.2.5.1", instance.partition("/instances/")[0]
+    client = site.client("reader")
+    asked = ("/dicom-web/studies", f"{study}/series", f"{study}/instances", f"{instance}/metadata",
+             f"{series}/instances", f"{study}/metadata")  # fmt: skip
+    for path in asked:
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        (told,) = answer.json()
+        assert told["0020000D"]["Value"] == ["1.2.5.1"]
+    assert client.get(study).status_code == 200
+    assert "CANARY" not in log.getvalue()
+
+
+def test_a_number_that_is_none_in_json_stands_without_value_and_in_the_log(
+    site: Site, log: io.StringIO
+) -> None:
+    instance, _ = site.receive_odd(1, TubeAngle=bytes.fromhex("000000000000f87f"))
+    (told,) = site.client("reader").get(f"{instance}/metadata").json()
+    assert told["00189303"] == {"vr": "FD"}
+    assert told["00100010"]["Value"] == [{"Alphabetic": "CANARY^YELLOW"}]
+    (line,) = [line for line in log.getvalue().splitlines() if "illegible" in line]
+    assert "00189303" in line
+
+
+def test_a_lost_file_hides_no_other_study(site: Site, log: io.StringIO) -> None:
+    _, lost = site.receive_odd(1)
+    site.receive_odd(2)
+    site.lose(lost)
+    client = site.client("reader")
+    (told,) = client.get("/dicom-web/studies").json()
+    assert told["0020000D"]["Value"] == ["1.2.5.2"]
+    assert client.get("/dicom-web/studies/1.2.5.1/series").json() == []
+    for what in ("", "/metadata"):
+        answer = client.get(f"/dicom-web/studies/1.2.5.1{what}")
+        assert answer.status_code == 503
+        assert "missing" in answer.json()["error"]
+    assert "instance.illegible" in log.getvalue()
+
+
+def test_what_is_left_of_a_study_is_told_to_be_a_part(site: Site) -> None:
+    site.receive(1, PatientName="DOE^JANE", report=True)
+    site.lose(1)
+    client = site.client("reader")
+    answer = client.get(f"/dicom-web/studies/{STUDY}")
+    assert answer.status_code == 206
+    assert answer.content.count(b"Content-Type: application/dicom") == 2
+    assert len(client.get(f"/dicom-web/studies/{STUDY}/instances").json()) == 2
+    assert len(client.get(f"/dicom-web/studies/{STUDY}/metadata").json()) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.pacs("Orthanc")
 @pytest.mark.timeout(120)

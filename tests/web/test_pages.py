@@ -289,6 +289,25 @@ def test_a_film_comes_in_full_depth_with_everything_that_lies_over_it(site: Site
         assert np.asarray(line).max() <= max(shape)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"RescaleSlope": b"x "}, {"RescaleIntercept": b"nan "}, {"WindowCenter": b"inf "},
+        {"WindowWidth": b"a\\b "}, {"InstanceNumber": b"abc "},
+    ],
+    ids=lambda values: next(iter(values)),
+)  # fmt: skip
+def test_a_film_with_an_odd_value_is_shown_all_the_same(
+    site: Site, values: dict[str, bytes]
+) -> None:
+    _, film = site.receive_odd(1, **values)
+    client = site.client("reader")
+    about = client.get(f"/films/{film}/film.json")
+    assert about.status_code == 200
+    assert about.json()["window"]["width"] > 1
+    assert client.get(f"/films/{film}/pixels").status_code == 200
+
+
 def test_the_list_has_a_small_picture_of_each_film(site: Site) -> None:
     case = site.receive(1)
     answer = site.client("reader").get(f"/cases/{case}/thumbnail.jpg")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import threading
 from dataclasses import replace
@@ -198,6 +200,40 @@ def test_every_answer_carries_its_guards(site: Site) -> None:
         assert "frame-ancestors 'none'" in policy
     secure = site.client("reader", base="https://localhost").get("/cases")
     assert "max-age" in secure.headers["strict-transport-security"]
+
+
+def test_an_error_that_nobody_foresaw_is_logged_without_its_words_and_keeps_the_guards(
+    site: Site, log: io.StringIO
+) -> None:
+    case = site.receive(1)
+
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError("CANARY^YELLOW")
+
+    site.house.ledger.case = breaks  # type: ignore[assignment, method-assign]
+    client = site.client("reader", raises=False)
+    for path in (f"/cases/{case}", f"/api/cases/{case}"):
+        answer = client.get(path)
+        assert answer.status_code == 500
+        assert "CANARY" not in answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+    written = log.getvalue()
+    lines = [json.loads(line) for line in written.splitlines() if "page.failed" in line]
+    assert [line["route"] for line in lines] == ["/cases/{study_id}", "/api/cases/{study_id}"]
+    assert {line["error"] for line in lines} == {"ZeroDivisionError"}
+    assert lines[0]["where"].startswith("web/pages/cases.py:")
+    assert "CANARY" not in written
+
+
+def test_a_number_that_no_row_can_have_is_no_fault_of_the_node(site: Site) -> None:
+    site.receive(1)
+    client = site.client("admin")
+    for method, path in routes(site):
+        far = re.sub(r"/1(?=/|$)", f"/{10**30}", path)
+        answer = client.request(method, far, follow_redirects=False)
+        assert answer.status_code < 500, (method, far)
 
 
 def test_no_page_holds_a_script_or_a_style_of_its_own(site: Site) -> None:

@@ -13,6 +13,7 @@ from dicom_node.errors import ImageError, SpoolError
 from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
 from dicom_node.records import BY_HAND, InstanceState, RoleHealth, Study, StudyId
 from dicom_node.results.stored import newest
+from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
 from dicom_node.web.rendering import page
@@ -90,7 +91,7 @@ def case_list(
 
 
 @router.get("/cases/{study_id}")
-def show(request: Request, study_id: int, person: Annotated[Person, Depends(reader)]) -> Response:
+def show(request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)]) -> Response:
     """Show a case: films, findings, report, deliveries, story."""
     house = house_of(request)
     case = house.ledger.case(StudyId(study_id))
@@ -115,7 +116,7 @@ def show(request: Request, study_id: int, person: Annotated[Person, Depends(read
 @router.get("/cases/{study_id}/moved")
 def moved(
     request: Request,
-    study_id: int,
+    study_id: RowId,
     _: Annotated[Person, Depends(reader)],
     was: Annotated[str, Query(alias="from", max_length=80)] = "",
 ) -> Response:
@@ -126,7 +127,7 @@ def moved(
 
 
 @router.get("/cases/{study_id}/thumbnail.jpg")
-def thumbnail(request: Request, study_id: int, _: Annotated[Person, Depends(reader)]) -> Response:
+def thumbnail(request: Request, study_id: RowId, _: Annotated[Person, Depends(reader)]) -> Response:
     """Return a small picture of a case's first legible film."""
     house = house_of(request)
     for item in newest(house.ledger.instances(StudyId(study_id))):
@@ -140,7 +141,7 @@ def thumbnail(request: Request, study_id: int, _: Annotated[Person, Depends(read
 
 @router.post("/cases/{study_id}/again")
 def again(
-    request: Request, study_id: int, person: Annotated[Person, Depends(operator)]
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(operator)]
 ) -> Response:
     """Analyse every finished film of the case once more."""
     ledger = house_of(request).ledger
@@ -154,7 +155,7 @@ def again(
 
 @router.post("/cases/{study_id}/release")
 def release(
-    request: Request, study_id: int, person: Annotated[Person, Depends(operator)]
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(operator)]
 ) -> Response:
     """Send what was held for a person's approval; never what is kept in shadow."""
     house = house_of(request)
@@ -170,7 +171,7 @@ def release(
 @router.post("/cases/{study_id}/retract")
 def retract(
     request: Request,
-    study_id: int,
+    study_id: RowId,
     person: Annotated[Person, Depends(operator)],
     reason: Annotated[str, Form(pattern="^(quality|patient-safety)$")],
 ) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,13 +12,16 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from PIL import Image
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
+from dicom_node.errors import HeaderUnreadable
 from dicom_node.imaging.decode import decode, little_endian
 from dicom_node.imaging.grayscale import film_of, is_inverted
-from dicom_node.imaging.header import header_of, read_dataset
+from dicom_node.imaging.header import header_of, parsing, read_dataset
 from dicom_node.records import Instance, InstanceId, InstanceState
 from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.regions import Polygon, contours_of, places_of
+from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.security import Person, house_of, reader
 
@@ -29,7 +33,7 @@ _TAIL = 0.005
 
 @router.get("/{instance_id}/film.json")
 def about(
-    request: Request, instance_id: int, _: Annotated[Person, Depends(reader)]
+    request: Request, instance_id: RowId, _: Annotated[Person, Depends(reader)]
 ) -> JSONResponse:
     """Return size, window, polarity and everything that is drawn over the film."""
     house = house_of(request)
@@ -52,7 +56,7 @@ def about(
 
 @router.get("/{instance_id}/pixels")
 def pixels_of(
-    request: Request, instance_id: int, _: Annotated[Person, Depends(reader)]
+    request: Request, instance_id: RowId, _: Annotated[Person, Depends(reader)]
 ) -> Response:
     """Return the stored values, little endian, row by row, in the width `about` tells."""
     house = house_of(request)
@@ -64,7 +68,7 @@ def pixels_of(
 
 @router.get("/{instance_id}/thumbnail.jpg")
 def thumbnail(
-    request: Request, instance_id: int, _: Annotated[Person, Depends(reader)]
+    request: Request, instance_id: RowId, _: Annotated[Person, Depends(reader)]
 ) -> Response:
     """Return a small picture of the film."""
     house = house_of(request)
@@ -91,21 +95,24 @@ def grey_picture(house: House, dataset: Dataset) -> Image.Image:
 
 def _window(dataset: Dataset, pixels: npt.NDArray[Any]) -> dict[str, float]:
     """Return the window in stored values: the film's first, else nearly all that occurs."""
-    slope = float(dataset.get("RescaleSlope") or 1) or 1.0
-    intercept = float(dataset.get("RescaleIntercept") or 0)
-    centre, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    slope = _first(dataset, "RescaleSlope") or 1.0
+    intercept = _first(dataset, "RescaleIntercept") or 0.0
+    centre, width = (_first(dataset, name) for name in ("WindowCenter", "WindowWidth"))
     if centre is not None and width is not None and width > 1:
         return {"centre": (centre - intercept) / slope, "width": abs(width / slope)}
     low, high = np.quantile(pixels[::4, ::4], (_TAIL, 1 - _TAIL))
     return {"centre": float(low + high) / 2, "width": max(float(high - low), 1.0)}
 
 
-def _first(value: Any) -> float | None:
+def _first(dataset: Dataset, keyword: str) -> float | None:
+    """Return the first value of an attribute; None where it is absent or no finite number."""
     try:
-        return float(value[0] if isinstance(value, (list, tuple)) or hasattr(value, "append")
-                     else value)  # fmt: skip
-    except (TypeError, ValueError, IndexError):
+        with parsing():
+            value = dataset.get(keyword)
+            first = float(value[0] if isinstance(value, MultiValue) else value)
+    except HeaderUnreadable:
         return None
+    return first if math.isfinite(first) else None
 
 
 def _drawn(film: AnalysedFilm) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.records import DeliveryId, DeliveryState
+from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.rendering import page
 from dicom_node.web.security import Person, house_of, operator, reader
@@ -38,7 +39,7 @@ def outbox(
 
 @router.post("/{delivery_id}/send")
 def send(
-    request: Request, delivery_id: int, person: Annotated[Person, Depends(operator)]
+    request: Request, delivery_id: RowId, person: Annotated[Person, Depends(operator)]
 ) -> Response:
     """Send a delivery now: the same bytes with the same UIDs."""
     send_again(house_of(request), DeliveryId(delivery_id), person)
@@ -47,7 +48,7 @@ def send(
 
 @router.post("/{delivery_id}/drop")
 def drop(
-    request: Request, delivery_id: int, person: Annotated[Person, Depends(operator)]
+    request: Request, delivery_id: RowId, person: Annotated[Person, Depends(operator)]
 ) -> Response:
     """Give a waiting delivery up."""
     house = house_of(request)

@@ -19,6 +19,7 @@ from dicom_node.results.regions import places_of
 from dicom_node.results.report import groups_of_study
 from dicom_node.results.values import Group
 from dicom_node.web import charts
+from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.pages.cases import classes_of
 from dicom_node.web.rendering import csv_file, page
@@ -38,7 +39,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 @router.get("/cases/{study_id}/report")
 def report(
     request: Request,
-    study_id: int,
+    study_id: RowId,
     person: Annotated[Person, Depends(reader)],
     template: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
@@ -69,7 +70,7 @@ def report(
 @router.get("/cases/{study_id}/report.pdf")
 def report_pdf(
     request: Request,
-    study_id: int,
+    study_id: RowId,
     person: Annotated[Person, Depends(reader)],
     template: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
@@ -84,7 +85,7 @@ def report_pdf(
 
 
 @router.get("/cases/{study_id}/course.svg")
-def course(request: Request, study_id: int, _: Annotated[Person, Depends(reader)]) -> Response:
+def course(request: Request, study_id: RowId, _: Annotated[Person, Depends(reader)]) -> Response:
     """Return the course of the patient's scores as a chart."""
     house = house_of(request)
     pairs, context = _written(house, StudyId(study_id), "")
@@ -94,7 +95,7 @@ def course(request: Request, study_id: int, _: Annotated[Person, Depends(reader)
 @router.post("/cases/{study_id}/reading")
 def read(
     request: Request,
-    study_id: int,
+    study_id: RowId,
     person: Annotated[Person, Depends(reader)],
     revision: Annotated[int, Form(ge=0, le=2**31 - 1)],
     comment: Annotated[str, Form(max_length=10_000)] = "",
@@ -111,7 +112,7 @@ def read(
 @router.post("/cases/{study_id}/feedback")
 def feedback(
     request: Request,
-    study_id: int,
+    study_id: RowId,
     person: Annotated[Person, Depends(reader)],
     sop_instance_uid: Annotated[str, Form(pattern=r"^[0-9.]{1,64}$")],
     verdict: Annotated[str, Form(pattern="^(agrees|disagrees|unsure)$")],

@@ -1,0 +1,10 @@
+"""What stands in the addresses of pages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path
+
+RowId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+"""The number of a row: what SQLite can hold. A larger one is told as no number, not as a fault."""
