@@ -6,6 +6,7 @@ from pathlib import Path
 from traceback import extract_tb
 from urllib.parse import quote
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -42,6 +43,9 @@ from dicom_node.web.pages import (
 from dicom_node.web.rendering import STATIC, page
 from dicom_node.web.security import BasicMemory, NotAllowed, NotSignedIn, house_of, reader
 
+_AT_A_TIME = 2
+"""Passwords that are hashed, and uploads that are stored, at one time: both take a core."""
+
 _PROGRAMS = ("/api/", "/dicom-web/")
 _SEE_LOG = "The log of the role web has the place (page.failed): report it with the version."
 _DESCRIPTION = (
@@ -75,6 +79,8 @@ def create_app(house: House) -> FastAPI:
     )
     app.state.house = house
     app.state.basic = BasicMemory()
+    app.state.hashing = CapacityLimiter(_AT_A_TIME)
+    app.state.storing = CapacityLimiter(_AT_A_TIME)
     app.state.provider = Provider(house.settings.oidc) if house.settings.oidc else None
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for module in (people, cases, films, report, by_hand, outbox, remotes, models, dashboard):

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image
@@ -251,13 +252,20 @@ async def store(
     person: Annotated[Person, Depends(operator)],
 ) -> Response:
     """STOW-RS: store instances, of one study where the address names it (PS3.18 10.5)."""
-    study = place.study
-    house = house_of(request)
     content_type = request.headers.get("content-type", "")
     if parameters_of(content_type)[1].get("type", _DICOM).lower() != _DICOM:
         raise HTTPException(415, "Only application/dicom is stored.")
+    body = await request.body()
+    # Taken apart and made durable beside the event loop, on which every other page is served.
+    return await to_thread.run_sync(
+        _store, request, place.study, person, body, limiter=request.app.state.storing
+    )
+
+
+def _store(request: Request, study: str, person: Person, body: bytes) -> Response:
+    house = house_of(request)
     try:
-        parts = parts_of(content_type, await request.body())
+        parts = parts_of(request.headers.get("content-type", ""), body)
     except NotMultipart as error:
         raise HTTPException(400, str(error)) from error
     answer = Dataset()

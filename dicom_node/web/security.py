@@ -10,13 +10,18 @@ import base64
 import binascii
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
+from anyio import to_thread
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
 
-from dicom_node.ledger.people import ROLES
+from dicom_node.ledger.people import ROLES, User
 from dicom_node.web.house import House
 from dicom_node.web.passwords import matches, token_hash
 
@@ -73,9 +78,7 @@ def may(role: str) -> Callable[[Request], Awaitable[Person]]:
     """Return the dependency that lets pass whoever has ``role`` or more."""
 
     async def check(request: Request) -> Person:
-        person = _by_basic(request) or _by_session(request)
-        if person is None:
-            raise NotSignedIn
+        person = await signed_in(request)
         if request.method not in SAFE and person.csrf:
             await _check_csrf(request, person)
         if not person.may(role):
@@ -87,6 +90,50 @@ def may(role: str) -> Callable[[Request], Awaitable[Person]]:
 
 
 reader, operator, admin = (may(role) for role in ROLES)
+
+
+async def signed_in(request: Request) -> Person:
+    """Return who asks. Raises `NotSignedIn`."""
+    known: Person | None = getattr(request.state, "signed_in", None)
+    found = known or await _by_basic(request) or await run_in_threadpool(_by_session, request)
+    if found is None:
+        raise NotSignedIn
+    request.state.signed_in = found
+    return found
+
+
+class SignedInFirst(APIRoute):
+    """A route of which nothing is read before somebody is signed in.
+
+    FastAPI parses a form before it asks its dependencies: an upload would be on the disk by then.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler behind the question who asks."""
+        handler = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            await signed_in(request)
+            return await handler(request)
+
+        return guarded
+
+
+async def proven(request: Request, name: str, password: str) -> User | None:
+    """Return the user whose password this is; a wrong one is counted.
+
+    As slow for a user that there is not, or who has to wait. A few passwords are hashed at a time,
+    beside the event loop: strangers who guess keep nobody else waiting.
+    """
+    ledger = house_of(request).ledger
+    user = await run_in_threadpool(ledger.user, name)
+    kept = user.password_hash if user else None
+    right = await to_thread.run_sync(matches, kept, password, limiter=request.app.state.hashing)
+    if user is not None and ledger.is_locked(user):
+        return None
+    if not right:
+        await run_in_threadpool(ledger.failed_sign_in, name)
+    return user if right else None
 
 
 def house_of(request: Request) -> House:
@@ -111,7 +158,7 @@ def _by_session(request: Request) -> Person | None:
     return None if found is None else Person(found.user, found.role, found.csrf)
 
 
-def _by_basic(request: Request) -> Person | None:
+async def _by_basic(request: Request) -> Person | None:
     """Return who names himself by HTTP Basic: programs, which have no forms to forge."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
@@ -120,20 +167,16 @@ def _by_basic(request: Request) -> Person | None:
         name, _, password = base64.b64decode(given, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return None
-    house = house_of(request)
-    user = house.ledger.user(name)
+    user = await run_in_threadpool(house_of(request).ledger.user, name)
     memory: BasicMemory = request.app.state.basic
     key = token_hash(f"{given}:{user.password_hash if user else ''}")
     if user is not None and memory.knows(key):
         return Person(user.name, user.role, "")
-    if user is not None and house.ledger.is_locked(user):
+    found = await proven(request, name, password)
+    if found is None:
         return None
-    if not matches(user.password_hash if user else None, password):
-        house.ledger.failed_sign_in(name)
-        return None
-    assert user is not None
     memory.remember(key)
-    return Person(user.name, user.role, "")
+    return Person(found.name, found.role, "")
 
 
 async def _check_csrf(request: Request, person: Person) -> None:

@@ -6,15 +6,21 @@ import io
 import json
 import re
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import anyio
+import httpx
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from dicom_node.errors import RoleError, SettingsError
+from dicom_node.errors import RoleError, SettingsError, SpoolUnwritable
+from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger.connection import text_of, utc_now
 from dicom_node.ledger.people import ROLES
 from dicom_node.roles.web import run
@@ -262,6 +268,92 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(site: Site) -> No
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = client.post("/sign-in", content=chunks(), headers=form)  # type: ignore[arg-type]
     assert answer.status_code in (400, 413)
+
+
+@pytest.mark.parametrize("path", ["/by-hand", "/remotes/dry-run", "/dicom-web/studies"])
+def test_nothing_of_a_strangers_upload_is_read(site: Site, path: str) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> Any:
+        raise AssertionError("The body was read.")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = {"host": "localhost", "content-type": "multipart/form-data; boundary=X"}
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "scheme": "http", "server": ("localhost", 80), "http_version": "1.1",
+        "root_path": "", "client": ("127.0.0.1", 1),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    anyio.run(create_app(site.house), scope, receive, send)
+    assert sent[0]["status"] in (303, 401)
+
+
+STRANGERS = 50
+"""More than the threads in which pages are made."""
+
+
+def test_strangers_who_guess_passwords_keep_nobody_waiting(
+    site: Site, served: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, done = served(), threading.Event()
+    reader = httpx.Client(base_url=address, timeout=10)
+    reader.post("/sign-in", data={"name": "reader", "password": PASSWORD})
+
+    def slowly(*_: object) -> bool:
+        done.wait(30)
+        return False
+
+    monkeypatch.setattr("dicom_node.web.security.matches", slowly)
+
+    def guess(number: int) -> int:
+        with httpx.Client(base_url=address, timeout=60) as stranger:
+            if number % 2:
+                return stranger.get("/api/health", auth=("nobody", "guessed")).status_code
+            form = {"name": "nobody", "password": "guessed"}
+            return stranger.post("/sign-in", data=form).status_code
+
+    with ThreadPoolExecutor(STRANGERS) as pool:
+        guesses = [pool.submit(guess, number) for number in range(STRANGERS)]
+        try:
+            assert reader.get("/cases").status_code == 200
+            assert not any(each.done() for each in guesses)
+        finally:
+            done.set()
+        assert {each.result() for each in guesses} == {401, 403}
+
+
+def test_an_upload_keeps_nobody_waiting(
+    site: Site, served: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, begun, done = served(), threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> None:
+        begun.set()
+        done.wait(30)
+        raise SpoolUnwritable("The disk is slow.")
+
+    monkeypatch.setattr("dicom_node.web.dicomweb.take", slowly)
+    film = io.BytesIO()
+    phantom_dataset(6, rows=64, columns=64).save_as(film, enforce_file_format=True)
+    body = b"--X\r\nContent-Type: application/dicom\r\n\r\n" + film.getvalue() + b"\r\n--X--\r\n"
+
+    def upload() -> int:
+        with httpx.Client(base_url=address, timeout=60, auth=("operator", PASSWORD)) as client:
+            headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=X'}
+            answer = client.post("/dicom-web/studies", content=body, headers=headers)
+            return answer.status_code
+
+    with ThreadPoolExecutor(1) as pool:
+        uploaded = pool.submit(upload)
+        try:
+            assert begun.wait(30)
+            assert httpx.get(f"{address}/sign-in", timeout=10).status_code == 200
+        finally:
+            done.set()
+        assert uploaded.result() == 409
 
 
 def test_signing_in_leads_to_this_site_alone(site: Site) -> None:

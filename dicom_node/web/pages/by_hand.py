@@ -17,9 +17,9 @@ from dicom_node.records import BY_HAND, Origin
 from dicom_node.uids import derived_uid
 from dicom_node.web.arrivals import file_bytes_of, take
 from dicom_node.web.rendering import page
-from dicom_node.web.security import Person, house_of, reader
+from dicom_node.web.security import Person, SignedInFirst, house_of, reader
 
-router = APIRouter(prefix="/by-hand")
+router = APIRouter(prefix="/by-hand", route_class=SignedInFirst)
 
 
 @router.get("")

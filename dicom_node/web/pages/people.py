@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from dicom_node.ledger.people import ROLES
+from dicom_node.ledger.people import ROLES, User
 from dicom_node.web.oidc import Provider
-from dicom_node.web.passwords import check_user, hashed, matches, token, token_hash
+from dicom_node.web.passwords import check_user, hashed, token, token_hash
 from dicom_node.web.rendering import page
-from dicom_node.web.security import COOKIE, Person, admin, house_of, reader
+from dicom_node.web.security import COOKIE, Person, admin, house_of, proven, reader
 
 router = APIRouter()
 
@@ -28,21 +28,23 @@ def sign_in_page(request: Request, next: str = "/") -> Response:
     return _sign_in(request, next, "")
 
 
-@router.post("/sign-in")
-def sign_in(
+async def _proven(
     request: Request,
     name: Annotated[str, Form(max_length=200)],
     password: Annotated[str, Form(max_length=1000)],
+) -> User | None:
+    return await proven(request, name, password)
+
+
+@router.post("/sign-in")
+def sign_in(
+    request: Request,
+    user: Annotated[User | None, Depends(_proven)],
     next: Annotated[str, Form(max_length=2000)] = "/",
 ) -> Response:
     """Open a session where the password is right."""
-    ledger = house_of(request).ledger
-    user = ledger.user(name)
-    locked = user is not None and ledger.is_locked(user)
-    right = matches(user.password_hash if user else None, password)
-    if user is None or locked or not right:
-        if not locked:
-            ledger.failed_sign_in(name)
+    if user is None:
+        ledger = house_of(request).ledger
         ledger.note("web", "sign-in.refused", request.client.host if request.client else None)
         return _sign_in(request, next, _WRONG, status=403)
     answer = RedirectResponse(_own_path(next), status_code=303)

@@ -17,9 +17,9 @@ from dicom_node.settings.edit import drop_remote, file_of, keep_remote
 from dicom_node.settings.model import SR_CLASS_UIDS, ObjectName, SrClassName, Viewer
 from dicom_node.web.house import House
 from dicom_node.web.rendering import page
-from dicom_node.web.security import Person, house_of, operator, reader
+from dicom_node.web.security import Person, SignedInFirst, house_of, operator, reader
 
-router = APIRouter(prefix="/remotes")
+router = APIRouter(prefix="/remotes", route_class=SignedInFirst)
 
 _RELEASES = {
     "at-once": "at once",
