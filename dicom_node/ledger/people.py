@@ -171,6 +171,14 @@ class People(Part):
                 "audit", at=connection.now(), who=who, what=what, study_id=study_id, detail=detail
             )
 
+    def note_each(self, who: str, what: str, study_ids: Sequence[StudyId]) -> None:
+        """Write a line of the audit trail for each of some studies."""
+        with self._connection.transaction() as connection:
+            for study_id in study_ids:
+                connection.insert(
+                    "audit", at=connection.now(), who=who, what=what, study_id=study_id, detail=None
+                )
+
     def audit(self, limit: int = 200, study_id: StudyId | None = None) -> Sequence[AuditLine]:
         """Return the latest lines of the audit trail, of all or of one study."""
         where = "" if study_id is None else "where study_id = :study"

@@ -16,6 +16,7 @@ from dicom_node.web.addresses import RowId
 from dicom_node.web.pages.cases import query_of
 from dicom_node.web.pages.outbox import send_again
 from dicom_node.web.security import Person, house_of, operator, reader
+from dicom_node.web.trail import listed, seen
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"description": "Not signed in"},
@@ -100,11 +101,12 @@ def health(request: Request, _: Annotated[Person, Depends(reader)]) -> Health:
 @router.get("/cases")
 def cases(
     request: Request,
-    _: Annotated[Person, Depends(reader)],
+    person: Annotated[Person, Depends(reader)],
     query: Annotated[CaseQuery, Depends(query_of)],
 ) -> CasesAnswer:
     """Return cases, latest first."""
     found = house_of(request).ledger.cases(query)
+    listed(request, person.name)
     return CasesAnswer(
         cases=[CaseAnswer(**_known(asdict(case))) for case in found.cases],
         after=found.after[0] if found.after else None,
@@ -125,11 +127,12 @@ def case(
 
 @router.get("/cases/{study_id}/findings")
 def findings(
-    request: Request, study_id: RowId, _: Annotated[Person, Depends(reader)]
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)]
 ) -> list[dict[str, Any]]:
     """Return what was found on each film: the contract's JSON of `cases show --json`."""
     ledger = house_of(request).ledger
     study = ledger.study(StudyId(study_id))
+    seen(request, person.name, "findings.viewed", study.id)
     return [findings_document(item) for item in ledger.instances(study.id)]
 
 

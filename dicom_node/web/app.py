@@ -42,6 +42,7 @@ from dicom_node.web.pages import (
 )
 from dicom_node.web.rendering import STATIC, page
 from dicom_node.web.security import BasicMemory, NotAllowed, NotSignedIn, house_of, reader
+from dicom_node.web.trail import Trail
 
 _AT_A_TIME = 2
 """Passwords that are hashed, and uploads that are stored, at one time: both take a core."""
@@ -79,6 +80,7 @@ def create_app(house: House) -> FastAPI:
     )
     app.state.house = house
     app.state.basic = BasicMemory()
+    app.state.trail = Trail()
     app.state.hashing = CapacityLimiter(_AT_A_TIME)
     app.state.storing = CapacityLimiter(_AT_A_TIME)
     app.state.provider = Provider(house.settings.oidc) if house.settings.oidc else None

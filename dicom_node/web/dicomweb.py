@@ -28,6 +28,7 @@ from dicom_node.web.house import House
 from dicom_node.web.multipart import NotMultipart, parameters_of, parts_of, related
 from dicom_node.web.pages.films import grey_picture
 from dicom_node.web.security import Person, house_of, operator, reader
+from dicom_node.web.trail import seen
 
 router = APIRouter(prefix="/dicom-web")
 
@@ -65,7 +66,7 @@ def place_of(request: Request) -> Place:
 @router.get("/studies")
 def search_studies(
     request: Request,
-    _: Annotated[Person, Depends(reader)],
+    person: Annotated[Person, Depends(reader)],
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> Response:
@@ -73,6 +74,7 @@ def search_studies(
     house = house_of(request)
     wanted = {key: value for key, value in request.query_params.items() if value}
     found: list[dict[str, Any]] = []
+    shown: list[StudyId] = []
     skipped = 0
     for case in _cases(house, wanted):
         if skipped < offset:
@@ -81,8 +83,10 @@ def search_studies(
         answer = archive.study_json(house, case, _base(request))
         if answer is not None:
             found.append(answer)
+            shown.append(case.study_id)
         if len(found) >= limit:
             break
+    seen(request, person.name, "dicomweb.found", *shown)
     return _json(found)
 
 
@@ -90,13 +94,14 @@ def search_studies(
 def search_series(
     request: Request,
     place: Annotated[Place, Depends(place_of)],
-    _: Annotated[Person, Depends(reader)],
+    person: Annotated[Person, Depends(reader)],
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> Response:
     """QIDO-RS: the series of a study."""
     house = house_of(request)
-    items = archive.kept(house, _study_id(house, place.study))
+    study_id = _study_id(house, place.study)
+    items = archive.kept(house, study_id)
     found = list(archive.series_json(house, place.study, items, _base(request)))
     wanted = request.query_params
     modality = wanted.get("Modality") or wanted.get("00080060")
@@ -105,7 +110,10 @@ def search_series(
     uid = wanted.get("SeriesInstanceUID") or wanted.get("0020000E")
     if uid:
         found = [each for each in found if each["0020000E"].get("Value") == [uid]]
-    return _json(found[offset : offset + limit])
+    found = found[offset : offset + limit]
+    if found:
+        seen(request, person.name, "dicomweb.found", study_id)
+    return _json(found)
 
 
 @router.get("/studies/{study}/instances")
@@ -113,13 +121,14 @@ def search_series(
 def search_instances(
     request: Request,
     place: Annotated[Place, Depends(place_of)],
-    _: Annotated[Person, Depends(reader)],
+    person: Annotated[Person, Depends(reader)],
     limit: Limit = 1000,
     offset: Offset = 0,
 ) -> Response:
     """QIDO-RS: the instances of a study, or of a series."""
     house, wanted = house_of(request), request.query_params
-    items = archive.chosen(archive.kept(house, _study_id(house, place.study)), place.series, None)
+    study_id = _study_id(house, place.study)
+    items = archive.chosen(archive.kept(house, study_id), place.series, None)
     uid = wanted.get("SOPInstanceUID") or wanted.get("00080018")
     if uid:
         items = archive.chosen(items, None, uid)
@@ -129,7 +138,10 @@ def search_instances(
     def told(house: House, item: Kept) -> dict[str, Any]:
         return archive.instance_json(house, place.study, item, base)
 
-    return _json(list(archive.legible(house, found, told)))
+    answer = list(archive.legible(house, found, told))
+    if answer:
+        seen(request, person.name, "dicomweb.found", study_id)
+    return _json(answer)
 
 
 @router.get("/studies/{study}/metadata")
@@ -187,15 +199,17 @@ def retrieve_frames(
     request: Request,
     place: Annotated[Place, Depends(place_of)],
     frames: Annotated[str, Path(pattern=r"^\d{1,6}$")],
-    _: Annotated[Person, Depends(reader)],
+    person: Annotated[Person, Depends(reader)],
 ) -> Response:
     """WADO-RS: the frame of a film, uncompressed, little endian."""
     house = house_of(request)
     _accepted(request, "multipart/related", _OCTETS)
-    dataset = _dataset(house, place)
+    study_id, dataset = _dataset(house, place)
     if frames != "1" or "PixelData" not in dataset:
         raise HTTPException(404, "There is no such frame.")
-    return _related(_OCTETS, [(_OCTETS, _frame(dataset))])
+    data = _frame(dataset)
+    seen(request, person.name, "dicomweb.viewed", study_id)
+    return _related(_OCTETS, [(_OCTETS, data)])
 
 
 @router.get("/studies/{study}/series/{series}/instances/{instance}/bulk/{tag}")
@@ -203,16 +217,17 @@ def retrieve_bulk(
     request: Request,
     place: Annotated[Place, Depends(place_of)],
     tag: Annotated[str, Path(pattern=r"^[0-9A-F]{8}$")],
-    _: Annotated[Person, Depends(reader)],
+    person: Annotated[Person, Depends(reader)],
 ) -> Response:
     """WADO-RS: the value of one attribute that `metadata` names by its address."""
     house = house_of(request)
-    dataset = _dataset(house, place)
+    study_id, dataset = _dataset(house, place)
     with parsing():
         element = dataset.get(int(tag, 16))
     if element is None or not isinstance(element.value, bytes):
         raise HTTPException(404, "There is no such value.")
     data = _frame(dataset) if element.keyword == "PixelData" else element.value
+    seen(request, person.name, "dicomweb.viewed", study_id)
     return _related(_OCTETS, [(_OCTETS, data)])
 
 
@@ -220,12 +235,13 @@ def retrieve_bulk(
 def rendered(
     request: Request,
     place: Annotated[Place, Depends(place_of)],
-    _: Annotated[Person, Depends(reader)],
+    person: Annotated[Person, Depends(reader)],
     viewport: Annotated[str, Query(pattern=r"^\d{1,5},\d{1,5}(,.*)?$")] = "",
 ) -> Response:
     """WADO-RS: a film or capture as JPEG or PNG; the PDF as it is."""
     house = house_of(request)
-    dataset = _dataset(house, place)
+    study_id, dataset = _dataset(house, place)
+    seen(request, person.name, "dicomweb.viewed", study_id)
     if "EncapsulatedDocument" in dataset:
         with parsing():
             length = integer(dataset, "EncapsulatedDocumentLength") or None
@@ -365,9 +381,9 @@ def _items(house: House, place: Place) -> tuple[StudyId, list[Kept]]:
     return study_id, found
 
 
-def _dataset(house: House, place: Place) -> Dataset:
-    _, (item, *_others) = _items(house, place)
-    return read_dataset(house.spool.read(item.digest))
+def _dataset(house: House, place: Place) -> tuple[StudyId, Dataset]:
+    study_id, (item, *_others) = _items(house, place)
+    return study_id, read_dataset(house.spool.read(item.digest))
 
 
 def _study_id(house: House, study: str) -> StudyId:

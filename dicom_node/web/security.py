@@ -24,6 +24,7 @@ from fastapi.routing import APIRoute
 from dicom_node.ledger.people import ROLES, User
 from dicom_node.web.house import House
 from dicom_node.web.passwords import matches, token_hash
+from dicom_node.web.trail import refused
 
 COOKIE = "dicom_node_session"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -174,6 +175,7 @@ async def _by_basic(request: Request) -> Person | None:
         return Person(user.name, user.role, "")
     found = await proven(request, name, password)
     if found is None:
+        await run_in_threadpool(refused, request)
         return None
     memory.remember(key)
     return Person(found.name, found.role, "")

@@ -141,11 +141,12 @@ def test_the_role_follows_the_groups_each_time_anew(
     ],
 )  # fmt: skip
 def test_an_answer_that_is_not_for_this_sign_in_opens_nothing(
-    browser: TestClient, provider: FakeProvider, claims: dict[str, Any]
+    site: Site, browser: TestClient, provider: FakeProvider, claims: dict[str, Any]
 ) -> None:
     provider.claims = claims
     assert signed_in(browser, provider).status_code == 403
     assert COOKIE not in browser.cookies
+    assert [line.what for line in site.house.ledger.audit()] == ["sign-in.refused"]
 
 
 def test_a_token_of_another_key_opens_nothing(browser: TestClient, provider: FakeProvider) -> None:

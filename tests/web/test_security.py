@@ -19,15 +19,17 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from dicom_node.errors import RoleError, SettingsError, SpoolUnwritable
+from dicom_node.errors import LedgerUnavailable, RoleError, SettingsError, SpoolUnwritable
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger.connection import text_of, utc_now
 from dicom_node.ledger.people import ROLES
+from dicom_node.results.preview import preview_film
 from dicom_node.roles.web import run
 from dicom_node.settings import load_configuration
 from dicom_node.web.app import create_app
 from dicom_node.web.passwords import token_hash
 from dicom_node.web.security import COOKIE
+from dicom_node.web.trail import AGAIN_SECONDS, Trail
 from tests.web.conftest import PASSWORD, Site, csrf_of, post
 
 OPEN = {"/sign-in", "/sign-in/oidc", "/sign-in/oidc/back"}
@@ -395,6 +397,91 @@ def test_who_looked_at_a_patient_is_on_record_without_the_name(site: Site) -> No
     lines = site.house.ledger.audit(study_id=case)  # type: ignore[arg-type]
     assert [(line.who, line.what) for line in lines] == [("reader", "case.viewed")]
     assert "CANARY" not in str(site.house.ledger.audit())
+
+
+INSTANCE = "studies/1.2.4.1/series/{series}/instances/1.2.3.1"
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/films/1/film.json", "film.viewed"), ("/films/1/pixels", "film.viewed"),
+        ("/films/1/thumbnail.jpg", "thumbnail.viewed"),
+        ("/cases/{case}/thumbnail.jpg", "thumbnail.viewed"),
+        ("/cases/{case}/course.svg", "course.viewed"),
+        ("/api/cases/{case}/findings", "findings.viewed"),
+        ("/dicom-web/studies", "dicomweb.found"),
+        ("/dicom-web/studies/1.2.4.1/series", "dicomweb.found"),
+        ("/dicom-web/studies/1.2.4.1/instances", "dicomweb.found"),
+        (f"/dicom-web/{INSTANCE}/rendered", "dicomweb.viewed"),
+        (f"/dicom-web/{INSTANCE}/frames/1", "dicomweb.viewed"),
+        (f"/dicom-web/{INSTANCE}/bulk/7FE00010", "dicomweb.viewed"),
+    ],
+)  # fmt: skip
+def test_whatever_shows_a_patient_is_on_record_once_in_some_minutes(
+    site: Site, path: str, what: str
+) -> None:
+    case = site.receive(1)
+    site.receive(2)
+    client, now = site.client("reader"), 0.0
+    client.app.state.trail = Trail(lambda: now)  # type: ignore[attr-defined]
+    series = preview_film().dataset.SeriesInstanceUID
+    address = path.format(case=case, series=series)
+
+    def lines() -> list[tuple[str, str]]:
+        found = site.house.ledger.audit(study_id=case)  # type: ignore[arg-type]
+        return [(line.who, line.what) for line in found]
+
+    for _ in range(3):
+        assert client.get(address).status_code == 200
+    assert lines() == [("reader", what)]
+    now = AGAIN_SECONDS + 1
+    assert client.get(address).status_code == 200
+    assert lines() == [("reader", what)] * 2
+
+
+def test_a_search_that_finds_nobody_names_nobody_on_record(site: Site) -> None:
+    site.receive(1)
+    client = site.client("reader")
+    before = site.house.ledger.audit()
+    client.get("/dicom-web/studies?PatientID=other")
+    client.get("/dicom-web/studies/1.2.4.1/series?Modality=CT")
+    assert client.get("/films/1000/pixels").status_code == 404
+    assert site.house.ledger.audit() == before
+
+
+def test_the_list_of_cases_is_on_record_once_however_often_it_asks_for_its_rows(
+    site: Site,
+) -> None:
+    client = site.client("reader")
+    for _ in range(3):
+        client.get("/cases", headers={"HX-Request": "true"})
+        client.get("/api/cases")
+    assert [line.what for line in site.house.ledger.audit()] == ["cases.listed", "signed-in"]
+
+
+def test_a_look_that_cannot_be_noted_is_noted_when_it_is_repeated(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = site.receive(1)
+    client = site.client("reader")
+
+    def full(*_: object) -> None:
+        raise LedgerUnavailable("The ledger is busy.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(site.house.ledger, "note_each", full)
+        assert client.get("/films/1/pixels").status_code == 503
+    assert client.get("/films/1/pixels").status_code == 200
+    assert [line.what for line in site.house.ledger.audit(study_id=case)] == ["film.viewed"]  # type: ignore[arg-type]
+
+
+def test_a_program_that_cannot_sign_in_is_on_record_with_its_address(site: Site) -> None:
+    stranger = site.client(None)
+    for name in ("reader", "nobody", "reader"):
+        assert stranger.get("/api/health", auth=(name, "wrong")).status_code == 401
+    (line,) = site.house.ledger.audit()
+    assert (line.who, line.what, line.detail) == ("web", "sign-in.refused", "testclient")
 
 
 def test_pages_that_others_could_reach_need_a_certificate_and_a_user(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
 from dicom_node.web.rendering import page
 from dicom_node.web.security import Person, house_of, operator, reader
+from dicom_node.web.trail import listed, seen
 
 router = APIRouter()
 
@@ -65,12 +66,13 @@ def query_of(
 @router.get("/cases")
 def case_list(
     request: Request,
-    _: Annotated[Person, Depends(reader)],
+    person: Annotated[Person, Depends(reader)],
     query: Annotated[CaseQuery, Depends(query_of)],
 ) -> Response:
     """List cases; only the rows for htmx, which asks every few seconds."""
     house = house_of(request)
     found = house.ledger.cases(query)
+    listed(request, person.name)
     following = _address(query) | (
         {"after": found.after[0], "after_id": str(found.after[1])} if found.after else {}
     )
@@ -127,15 +129,17 @@ def moved(
 
 
 @router.get("/cases/{study_id}/thumbnail.jpg")
-def thumbnail(request: Request, study_id: RowId, _: Annotated[Person, Depends(reader)]) -> Response:
+def thumbnail(
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)]
+) -> Response:
     """Return a small picture of a case's first legible film."""
     house = house_of(request)
     for item in newest(house.ledger.instances(StudyId(study_id))):
         with suppress(ImageError, SpoolError):
             kept = {"Cache-Control": "private, max-age=3600"}
-            return Response(
-                picture_of(house, item, _THUMBNAIL), media_type="image/jpeg", headers=kept
-            )
+            picture = picture_of(house, item, _THUMBNAIL)
+            seen(request, person.name, "thumbnail.viewed", item.study_id)
+            return Response(picture, media_type="image/jpeg", headers=kept)
     raise HTTPException(404, "No film of this case can be shown.")
 
 

@@ -24,6 +24,7 @@ from dicom_node.results.regions import Polygon, contours_of, places_of
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.security import Person, house_of, reader
+from dicom_node.web.trail import seen
 
 router = APIRouter(prefix="/films")
 
@@ -33,7 +34,7 @@ _TAIL = 0.005
 
 @router.get("/{instance_id}/film.json")
 def about(
-    request: Request, instance_id: RowId, _: Annotated[Person, Depends(reader)]
+    request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)]
 ) -> JSONResponse:
     """Return size, window, polarity and everything that is drawn over the film."""
     house = house_of(request)
@@ -51,31 +52,33 @@ def about(
         "spacing": header_of(dataset).pixel_spacing,
         **(_drawn(film) if film is not None else {"maps": [], "lungs": {}, "zones": []}),
     }
+    seen(request, person.name, "film.viewed", instance.study_id)
     return JSONResponse(document)
 
 
 @router.get("/{instance_id}/pixels")
 def pixels_of(
-    request: Request, instance_id: RowId, _: Annotated[Person, Depends(reader)]
+    request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)]
 ) -> Response:
     """Return the stored values, little endian, row by row, in the width `about` tells."""
     house = house_of(request)
     instance = house.ledger.instance(InstanceId(instance_id))
     dataset = read_dataset(house.spool.read(instance.digest))
     pixels = decode(dataset, max_megapixels=house.settings.admission.max_megapixels)
+    seen(request, person.name, "film.viewed", instance.study_id)
     return Response(little_endian(pixels), media_type="application/octet-stream")
 
 
 @router.get("/{instance_id}/thumbnail.jpg")
 def thumbnail(
-    request: Request, instance_id: RowId, _: Annotated[Person, Depends(reader)]
+    request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)]
 ) -> Response:
     """Return a small picture of the film."""
     house = house_of(request)
-    return Response(
-        picture_of(house, house.ledger.instance(InstanceId(instance_id)), _THUMBNAIL),
-        media_type="image/jpeg",
-    )
+    instance = house.ledger.instance(InstanceId(instance_id))
+    picture = picture_of(house, instance, _THUMBNAIL)
+    seen(request, person.name, "thumbnail.viewed", instance.study_id)
+    return Response(picture, media_type="image/jpeg")
 
 
 def picture_of(house: House, instance: Instance, longest: int) -> bytes:

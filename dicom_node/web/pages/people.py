@@ -7,11 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
+from dicom_node.errors import SignInRefused
 from dicom_node.ledger.people import ROLES, User
 from dicom_node.web.oidc import Provider
 from dicom_node.web.passwords import check_user, hashed, token, token_hash
 from dicom_node.web.rendering import page
 from dicom_node.web.security import COOKIE, Person, admin, house_of, proven, reader
+from dicom_node.web.trail import refused
 
 router = APIRouter()
 
@@ -68,7 +70,12 @@ def to_provider(request: Request, next: str = "/") -> Response:
 def from_provider(request: Request, state: str = "", code: str = "") -> Response:
     """Open a session for whoever the provider names."""
     ledger = house_of(request).ledger
-    known = _provider(request).answer(_back(request), state, code, request.cookies.get(_ASKED, ""))
+    cookie = request.cookies.get(_ASKED, "")
+    try:
+        known = _provider(request).answer(_back(request), state, code, cookie)
+    except SignInRefused:
+        refused(request)
+        raise
     name = f"{known.name}{_OF_PROVIDER}"
     ledger.keep_person(name, known.role)
     answer = page(request, "signed_in.html", next=known.target)

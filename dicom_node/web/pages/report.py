@@ -24,6 +24,7 @@ from dicom_node.web.house import House
 from dicom_node.web.pages.cases import classes_of
 from dicom_node.web.rendering import csv_file, page
 from dicom_node.web.security import Person, house_of, reader
+from dicom_node.web.trail import seen
 
 router = APIRouter()
 
@@ -85,10 +86,13 @@ def report_pdf(
 
 
 @router.get("/cases/{study_id}/course.svg")
-def course(request: Request, study_id: RowId, _: Annotated[Person, Depends(reader)]) -> Response:
+def course(
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)]
+) -> Response:
     """Return the course of the patient's scores as a chart."""
     house = house_of(request)
     pairs, context = _written(house, StudyId(study_id), "")
+    seen(request, person.name, "course.viewed", StudyId(study_id))
     return Response(charts.course([film for _, film in pairs], context), media_type="image/svg+xml")
 
 
