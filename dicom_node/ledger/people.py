@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dicom_node.errors import RowMissing, TransitionRefused
-from dicom_node.ledger.connection import Row, text_of
+from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.part import Part
 from dicom_node.records import StudyId
 
@@ -65,8 +65,13 @@ class People(Part):
         return None if row is None else _user(row)
 
     def keep_user(self, name: str, role: str, password_hash: str) -> None:
-        """Add a user, or give one another role and password; that one's sessions end."""
+        """Add a user, or give one another role and password; that one's sessions end.
+
+        Raises `TransitionRefused` where the last admin would be none any more.
+        """
         with self._connection.transaction() as connection:
+            if role != "admin":
+                _refuse_last_admin(connection, name)
             connection.run(
                 """insert into users (name, role, password_hash, created_at)
                    values (:name, :role, :hash, :now) on conflict do update
@@ -92,14 +97,7 @@ class People(Part):
                 raise RowMissing(
                     f"There is no user {name!r}.", remedy="`dicom-node user list` shows them."
                 )
-            others = connection.one(
-                "select 1 from users where role = 'admin' and name <> :name", name=name
-            )
-            if row["role"] == "admin" and others is None:
-                raise TransitionRefused(
-                    "The last admin stays.",
-                    remedy="Add another admin first: `dicom-node user add`.",
-                )
+            _refuse_last_admin(connection, name)
             connection.run("delete from sessions where user = :name", name=name)
             connection.run("delete from users where name = :name", name=name)
 
@@ -117,6 +115,13 @@ class People(Part):
                 "update users set failures = :failures, locked_until = :until where name = :name",
                 failures=failures, until=text_of(until) if pause else None, name=name,
             )  # fmt: skip
+
+    def forgive(self, name: str) -> None:
+        """Forget the wrong passwords before a right one."""
+        with self._connection.transaction() as connection:
+            connection.run(
+                "update users set failures = 0, locked_until = null where name = :name", name=name
+            )
 
     def is_locked(self, user: User) -> bool:
         """Whether the user has to wait after wrong passwords."""
@@ -192,6 +197,14 @@ class People(Part):
             AuditLine(row["at"], row["who"], row["what"], row["study_id"], row["detail"])
             for row in rows
         ]
+
+
+def _refuse_last_admin(connection: Connection, name: str) -> None:
+    admins = [row["name"] for row in connection.all("select name from users where role = 'admin'")]
+    if admins == [name]:
+        raise TransitionRefused(
+            "The last admin stays one.", remedy="Add another admin first: `dicom-node user add`."
+        )
 
 
 def _user(row: Row) -> User:

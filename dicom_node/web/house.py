@@ -21,6 +21,7 @@ from dicom_node.results.stored import StoredFilms, newest
 from dicom_node.results.templates import Template, load_template
 from dicom_node.settings import Configuration, Remote, Settings
 from dicom_node.spool import Spool
+from dicom_node.web.album import Album
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class House:
     remotes: Callable[[], Mapping[str, Remote]]
     doors: Doors
     log: Log = field(default_factory=lambda: Log("web"))
+    album: Album = field(default_factory=Album)
 
     @property
     def settings(self) -> Settings:

@@ -7,6 +7,7 @@ groups, each time anew.
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,29 +58,34 @@ class Provider:
     def __init__(self, oidc: OidcSection) -> None:
         self._oidc = oidc
         self._waiting: dict[str, Asked] = {}
+        self._lock = threading.Lock()
 
     def ask(self, back: str, target: str) -> tuple[str, Asked]:
         """Return the provider's address to go to, and what to remember. Raises `SignInError`.
 
         ``back``: this node's address to which the provider sends the browser.
         """
-        now = time.monotonic()
-        self._waiting = {key: each for key, each in self._waiting.items() if each.until > now}
-        if len(self._waiting) >= _MOST_WAITING:
-            raise SignInRefused("Too many people are signing in at this moment.")
         state, cookie, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(4))
-        asked = Asked(state, cookie, nonce, verifier, target, now + _WAITS_SECONDS)
+        asked = Asked(state, cookie, nonce, verifier, target, time.monotonic() + _WAITS_SECONDS)
         with self._client(back) as client:
             address, _ = client.create_authorization_url(
                 self._described()["authorization_endpoint"],
                 state=asked.state, code_verifier=asked.verifier, nonce=asked.nonce,
             )  # fmt: skip
-        self._waiting[asked.state] = asked
+        self._remember(asked)
         return str(address), asked
+
+    def _remember(self, asked: Asked) -> None:
+        with self._lock:
+            # The oldest goes, not the newest: anybody may begin sign-ins that nobody ends.
+            while len(self._waiting) >= _MOST_WAITING:
+                del self._waiting[next(iter(self._waiting))]
+            self._waiting[asked.state] = asked
 
     def answer(self, back: str, state: str, code: str, cookie: str) -> Known:
         """Return who has signed in. Raises `SignInError`."""
-        asked = self._waiting.pop(state, None)
+        with self._lock:
+            asked = self._waiting.pop(state, None)
         same = asked is not None and secrets.compare_digest(asked.cookie, cookie)
         if asked is None or not same or asked.until < time.monotonic():
             raise SignInRefused("This sign-in was not begun in this browser, or too long ago.")

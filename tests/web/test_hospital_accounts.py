@@ -164,6 +164,16 @@ def test_a_sign_in_begun_elsewhere_or_used_twice_opens_nothing(
     assert come_back(browser, state, code).status_code == 403
 
 
+def test_sign_ins_that_nobody_ends_lock_nobody_out(
+    browser: TestClient, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.web.oidc._MOST_WAITING", 3)
+    stranger = TestClient(browser.app, base_url="http://localhost")
+    for _ in range(5):
+        begin(stranger)
+    assert signed_in(browser, provider).status_code == 200
+
+
 def test_nobody_signs_in_with_a_password_as_a_hospital_account(
     site: Site, browser: TestClient, provider: FakeProvider
 ) -> None:

@@ -289,6 +289,23 @@ def test_a_film_comes_in_full_depth_with_everything_that_lies_over_it(site: Site
         assert np.asarray(line).max() <= max(shape)
 
 
+def test_a_small_picture_is_drawn_once_though_no_browser_keeps_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = site.receive(1)
+    drawn: list[object] = []
+
+    def draw(*arguments: object) -> Image.Image:
+        drawn.append(arguments)
+        return Image.new("L", (200, 100), 128)
+
+    monkeypatch.setattr("dicom_node.web.pages.films.grey_picture", draw)
+    client = site.client("reader")
+    shown = {client.get(f"/cases/{case}/thumbnail.jpg").content for _ in range(3)}
+    assert len(shown) == 1
+    assert len(drawn) == 1
+
+
 @pytest.mark.parametrize(
     "values",
     [

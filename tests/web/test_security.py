@@ -105,6 +105,16 @@ def test_after_wrong_passwords_even_the_right_one_has_to_wait(site: Site) -> Non
     assert stranger.get("/api/health", auth=("reader", PASSWORD)).status_code == 401
 
 
+def test_a_program_that_signs_in_forgives_the_wrong_passwords_before(site: Site) -> None:
+    stranger = site.client(None)
+    wrong = ["wrong wrong"] * 4
+    for password in (*wrong, PASSWORD, *wrong):
+        answer = stranger.get("/api/health", auth=("reader", password))
+        assert answer.status_code == (200 if password == PASSWORD else 401)
+    answer = stranger.post("/sign-in", data={"name": "reader", "password": PASSWORD})
+    assert answer.status_code == 200
+
+
 def test_a_session_ends_on_signing_out_and_by_itself(site: Site) -> None:
     client = site.client("reader")
     cookie = client.cookies[COOKIE]
@@ -123,7 +133,9 @@ def test_a_list_that_refreshes_itself_keeps_nobody_signed_in(site: Site) -> None
     client = site.client("reader")
     ledger, moment = site.house.ledger, text_of(utc_now() - timedelta(minutes=29))
     ledger._connection.run("update sessions set seen_at = :at", at=moment)
+    case = site.receive(1)
     client.get("/cases", headers={"HX-Request": "true"})
+    client.get(f"/cases/{case}/thumbnail.jpg", headers={"Sec-Fetch-Dest": "image"})
     row = ledger._connection.one("select seen_at from sessions")
     assert row is not None
     assert row["seen_at"] == moment
@@ -198,7 +210,10 @@ def test_a_reader_may_not_steer(site: Site) -> None:
 def test_every_answer_carries_its_guards(site: Site) -> None:
     site.receive(1)
     client = site.client("reader")
-    for path in ("/cases", "/cases/1", "/api/health", "/dicom-web/studies", "/nowhere", "/sign-in"):
+    for path in (
+        "/cases", "/cases/1", "/api/health", "/dicom-web/studies", "/nowhere", "/sign-in",
+        "/cases/1/thumbnail.jpg", "/films/1/thumbnail.jpg", "/films/1/pixels",
+    ):  # fmt: skip
         headers = client.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -374,6 +389,18 @@ def test_the_last_admin_stays(site: Site) -> None:
     assert answer.status_code == 409  # type: ignore[attr-defined]
     post(admin, "/users/remove", name="reader")
     assert [user.name for user in site.house.ledger.users()] == ["admin", "operator"]
+
+
+@pytest.mark.parametrize("role", ["reader", "operator"])
+def test_the_last_admin_stays_one(site: Site, role: str) -> None:
+    admin = site.client("admin")
+    change = {"name": "admin", "role": role, "password": "a long enough other"}
+    assert post(admin, "/users", **change).status_code == 409  # type: ignore[attr-defined]
+    assert admin.get("/users").status_code == 200
+    post(admin, "/users", name="other", role="admin", password="a long enough other")
+    post(admin, "/users", **change)
+    roles = {user.name: user.role for user in site.house.ledger.users()}
+    assert (roles["admin"], roles["other"]) == (role, "admin")
 
 
 def test_a_user_with_a_new_password_is_signed_out_everywhere(site: Site) -> None:

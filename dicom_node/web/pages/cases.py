@@ -136,10 +136,9 @@ def thumbnail(
     house = house_of(request)
     for item in newest(house.ledger.instances(StudyId(study_id))):
         with suppress(ImageError, SpoolError):
-            kept = {"Cache-Control": "private, max-age=3600"}
             picture = picture_of(house, item, _THUMBNAIL)
             seen(request, person.name, "thumbnail.viewed", item.study_id)
-            return Response(picture, media_type="image/jpeg", headers=kept)
+            return Response(picture, media_type="image/jpeg")
     raise HTTPException(404, "No film of this case can be shown.")
 
 

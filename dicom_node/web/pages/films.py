@@ -83,11 +83,15 @@ def thumbnail(
 
 def picture_of(house: House, instance: Instance, longest: int) -> bytes:
     """Return a film as a display shows it, as JPEG, the longer side ``longest`` pixels."""
-    picture = grey_picture(house, read_dataset(house.spool.read(instance.digest)))
-    picture.thumbnail((longest, longest), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG")
-    return buffer.getvalue()
+
+    def draw() -> bytes:
+        picture = grey_picture(house, read_dataset(house.spool.read(instance.digest)))
+        picture.thumbnail((longest, longest), Image.Resampling.BOX)
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG")
+        return buffer.getvalue()
+
+    return house.album.picture(instance.digest, longest, draw)
 
 
 def grey_picture(house: House, dataset: Dataset) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Request
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import SignInRefused
@@ -55,7 +55,7 @@ def sign_in(
 
 
 @router.get("/sign-in/oidc")
-def to_provider(request: Request, next: str = "/") -> Response:
+def to_provider(request: Request, next: Annotated[str, Query(max_length=2000)] = "/") -> Response:
     """Send the browser to the hospital's identity provider."""
     address, asked = _provider(request).ask(_back(request), _own_path(next))
     answer = RedirectResponse(address, status_code=303)
