@@ -40,6 +40,10 @@ _CANNOT_UNDERSTAND, _NO_ROOM = 0xC000, 0xA700
 _PAGE = 200
 _PARTS = ("study", "series", "instance")
 
+_BEGINNINGS = re.compile(r"(?:^|(?<=[\s^=,.'-]))[^\W_]+")
+"""Of a name with wildcards, what must be the beginning of a word of whoever is meant: all that the
+ledger's index can be asked. What follows a wildcard may stand within a word."""
+
 _UID = re.compile(r"[0-9.]{1,64}")
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -329,7 +333,7 @@ def _cases(house: House, wanted: dict[str, str]) -> Iterator[Case]:
     name, dates = of("PatientName", "00100010"), of("StudyDate", "00080020")
     since, dash, until = dates.partition("-")
     query = CaseQuery(
-        words=" ".join(name.replace("^", " ").replace("*", " ").split()),
+        words=" ".join(_BEGINNINGS.findall(name)),
         patient_id=of("PatientID", "00100020"),
         accession_number=of("AccessionNumber", "00080050"),
         study_instance_uid=of("StudyInstanceUID", "0020000D"),
