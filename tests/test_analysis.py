@@ -15,7 +15,7 @@ from dicom_node import resources
 from dicom_node.analysis.calibration import abstention_threshold, fit_temperature, probabilities
 from dicom_node.analysis.devices import use_device
 from dicom_node.analysis.engine import Engine
-from dicom_node.analysis.evidence import hide_salient
+from dicom_node.analysis.evidence import hide_salient, without_structure
 from dicom_node.analysis.family import Family
 from dicom_node.analysis.saliency import saliency_in_lungs
 from dicom_node.bundles import open_bundle
@@ -180,10 +180,18 @@ def test_hiding_takes_the_structure_away_where_it_was_hot_and_nowhere_else() -> 
     grid = np.random.default_rng(5).random((480, 480, 3), dtype=np.float32)
     heat = np.zeros((15, 15), dtype=np.float32)
     heat[4:8, 4:8] = 1.0
-    hidden = hide_salient(grid, heat)
+    hidden = hide_salient(grid, without_structure(grid), heat)
     assert hidden[160:224, 160:224].std() < 0.1 * grid.std()
     assert np.array_equal(hidden[300:], grid[300:])
     assert 0.0 <= hidden.min() <= hidden.max() <= 1.0
+
+
+def test_a_film_of_equal_channels_loses_its_structure_as_its_one_channel_does() -> None:
+    one = np.random.default_rng(6).random((96, 96, 1), dtype=np.float32)
+    other = np.random.default_rng(7).random((96, 96, 1), dtype=np.float32)
+    repeated, mixed = np.repeat(one, 3, axis=2), np.concatenate([one, other], axis=2)
+    assert np.array_equal(without_structure(repeated)[:, :, 2:], without_structure(one))
+    assert np.array_equal(without_structure(mixed)[:, :, 1:], without_structure(other))
 
 
 def test_a_fitted_temperature_makes_overconfident_logits_honest() -> None:
@@ -254,6 +262,9 @@ def test_a_network_answers_the_same_alone_as_in_a_family(suite: Engine, film: An
     assert alone.scores["opacity_extent"].value == pytest.approx(
         together.scores["opacity_extent"].value, abs=1e-4
     )
+    ours, theirs = (found.checks["covidnet-s-opacity"] for found in (alone, together))
+    assert ours.saliency_in_lungs == pytest.approx(theirs.saliency_in_lungs, abs=1e-4)
+    assert ours.change_when_hidden == pytest.approx(theirs.change_when_hidden, abs=1e-3)
     assert set(alone.suite) == {
         "covidnet-s-opacity",
         "covidnet-cxr-s",

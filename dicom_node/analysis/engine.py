@@ -16,7 +16,7 @@ import numpy as np
 
 from dicom_node.analysis.answers import Told, changed, told
 from dicom_node.analysis.devices import Device, make_deterministic, use_device
-from dicom_node.analysis.evidence import hide_salient
+from dicom_node.analysis.evidence import hide_salient, without_structure
 from dicom_node.analysis.family import Answer as NetworkAnswer
 from dicom_node.analysis.family import Family
 from dicom_node.analysis.gate import refusal
@@ -201,23 +201,32 @@ class Engine:
         films: Sequence[tuple[Float, str]],
         lungs: Sequence[Lungs | None],
     ) -> list[dict[str, _Looked]]:
-        """Run one family on the films, then again with what each group looked at hidden.
+        """Run one family on the films, then again with what each network looked at hidden.
 
-        Networks that are explained on the same features share the second pass: the mean of their
-        heat is hidden.
+        Every network has its own heat hidden, so that its evidence does not depend on which others
+        run. Networks that are explained on the same features share the second call: the film is in
+        it once for each of them.
         """
         prepared = [
             prepare(film, branch.contract, found)
             for (film, _), found in zip(films, lungs, strict=True)
         ]
         grids = np.stack([grid for grid, _ in prepared])
+        blurred = np.stack([without_structure(grid) for grid in grids])
         before = self._ask(branch.family, grids, branch.wanted, explain=True)
         after: dict[str, NetworkAnswer] = {}
         for group in branch.family.groups:
             if asked := [name for name in group if name in branch.wanted]:
-                heats = np.mean([before[name].heat for name in asked], axis=0)
-                hidden = [hide_salient(g, h) for g, h in zip(grids, heats, strict=True)]
-                after |= self._ask(branch.family, np.stack(hidden), asked, explain=False)
+                hidden = [
+                    hide_salient(grid, smooth, before[name].heat[index])
+                    for index, (grid, smooth) in enumerate(zip(grids, blurred, strict=True))
+                    for name in asked
+                ]
+                found = self._ask(
+                    branch.family, np.stack(hidden), asked, explain=False, variants=len(asked)
+                )
+                for place, name in enumerate(asked):
+                    after[name] = _every(found[name], place, len(asked))
         bundles = {bundle.id: bundle for bundle in self._bundles}
         return [
             {
@@ -229,10 +238,19 @@ class Engine:
         ]  # fmt: skip
 
     def _ask(
-        self, family: Family, grids: Float, wanted: Sequence[str], *, explain: bool
+        self,
+        family: Family,
+        grids: Float,
+        wanted: Sequence[str],
+        *,
+        explain: bool,
+        variants: int = 1,
     ) -> dict[str, NetworkAnswer]:
-        """Return the answers to the prepared films, in calls of one shape."""
-        parts, lanes = [], self._load().lanes
+        """Return the answers to the prepared films, in calls of one shape.
+
+        ``grids`` holds each film ``variants`` times in a row, and a call takes all of a film's.
+        """
+        parts, lanes = [], self._load().lanes * variants
         for start in range(0, len(grids), lanes):
             part = grids[start : start + lanes]
             filled = np.zeros((lanes, *part.shape[1:]), dtype=np.float32)
@@ -308,6 +326,14 @@ def _seen(
 def _first(answer: NetworkAnswer, films: int) -> NetworkAnswer:
     return NetworkAnswer(
         {name: value[:films] for name, value in answer.values.items()}, answer.heat[:films]
+    )
+
+
+def _every(answer: NetworkAnswer, first: int, step: int) -> NetworkAnswer:
+    """Return the answers to one variant of each film, of which there are ``step`` in a row."""
+    return NetworkAnswer(
+        {name: value[first::step] for name, value in answer.values.items()},
+        answer.heat[first::step],
     )
 
 
