@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +19,11 @@ from dicom_node.errors import TrainingError
 from dicom_node.training import metrics
 from dicom_node.training.augment import augmented
 from dicom_node.training.batches import draws
+from dicom_node.training.card import card_with_tables
 from dicom_node.training.data import Case, read_cases
+from dicom_node.training.lesson_of_classes import ClassLesson
+from dicom_node.training.lesson_of_lungs import LungLesson
+from dicom_node.training.lesson_of_suite import SuiteLesson
 from dicom_node.training.recipe import Augmentation, Phase, Recipe, read_recipe
 
 # Keras asks TensorFlow's variables for an array in a way that numpy 2 will give up.
@@ -198,6 +203,31 @@ def test_figures_of_a_small_table_are_those_counted_by_hand() -> None:
 def test_a_network_that_knows_nothing_has_the_log_loss_of_chance() -> None:
     labels = np.array([0, 0, 0, 1, 2])
     assert metrics.balanced_log_loss(labels, np.full((5, 3), 1 / 3)) == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize("bundle_id", ["covidnet", "covidnet-lite", "lung-unet"])
+def test_a_recipe_that_names_another_figure_to_choose_epochs_by_is_refused(
+    bundle_id: str,
+) -> None:
+    from dicom_node.training.loop import teach
+
+    recipe = read_recipe(resources.model_bundles() / bundle_id / "recipe.toml")
+    lesson = {"detection": ClassLesson, "suite": SuiteLesson, "segmentation": LungLesson}[
+        recipe.task
+    ]
+    assert recipe.choose_by == lesson.chosen_by
+    untaught = object.__new__(lesson)
+    untaught.recipe = recipe.model_copy(update={"choose_by": "extent errors"})
+    with pytest.raises(TrainingError, match="judges them by"):
+        teach(untaught)
+
+
+def test_a_table_that_follows_another_in_a_card_stands_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "covidnet-vlad"
+    shutil.copytree(resources.model_bundles() / "covidnet-vlad", folder)
+    lines = card_with_tables(folder).splitlines()
+    (head,) = [k for k, line in enumerate(lines) if line.startswith("| variant |")]
+    assert lines[head - 1] == ""
 
 
 class _Stopped(Exception):

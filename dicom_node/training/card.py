@@ -28,10 +28,11 @@ def card_with_tables(folder: Path) -> str:
     evaluation = json.loads((folder / EVALUATION).read_text(encoding="utf8"))
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    parts = [tables(evaluation)]
+    # Markdown takes a table that follows another without a blank line for more of its rows.
+    parts, blank_line = [tables(evaluation)], "\n\n"
     if (folder / ABLATION).is_file():
         parts.append(ablation_table(json.loads((folder / ABLATION).read_text(encoding="utf8"))))
-    return f"{before}{BEGIN}\n\n{chr(10).join(parts)}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{blank_line.join(parts)}\n\n{END}{after}"
 
 
 def tables(evaluation: Mapping[str, Any]) -> str:

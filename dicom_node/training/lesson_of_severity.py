@@ -28,6 +28,8 @@ LOSS_WEIGHTS = {"airspace": 0.5, "zones": 1.5, "opacity": 1.0} | dict.fromkeys(S
 class SeverityLesson:
     """Every labelled film once an epoch, level 1 three times, and some normal films."""
 
+    chosen_by = "extent errors"
+
     def __init__(
         self,
         recipe: Recipe,

@@ -57,6 +57,8 @@ LEAST_MIXTURE = 0.1
 class SuiteLesson:
     """The recipe's classes with the severity that their films are graded with."""
 
+    chosen_by = "log loss and extent errors"
+
     def __init__(self, recipe: Recipe, data: Path, models: Path) -> None:
         self.recipe = recipe
         cases = cases_of(recipe, data)

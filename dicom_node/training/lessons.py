@@ -23,6 +23,10 @@ class Lesson(Protocol):
     def recipe(self) -> Recipe:
         """How it is taught."""
 
+    @property
+    def chosen_by(self) -> str:
+        """What `check` judges an epoch by, in the words of a recipe's ``choose_by``."""
+
     def network(self) -> Any:
         """Return the network to begin with, not compiled."""
 

@@ -8,7 +8,6 @@ epoch with the lowest validation loss at the served size). A run that was stoppe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
@@ -141,8 +140,7 @@ def teach(lesson: Lesson) -> Any:
 
 def _open_run(recipe: Recipe, runs: Path, *, fresh: bool) -> Path:
     """Return the folder of this recipe's run, named by the recipe's digest."""
-    decisive = recipe.model_dump_json(indent=1, exclude={"bundle"})
-    run = runs / f"{recipe.id}-{hashlib.sha256(decisive.encode()).hexdigest()[:8]}"
+    run = runs / f"{recipe.id}-{recipe.digest.removeprefix('sha256:')[:8]}"
     if fresh and run.is_dir():
         shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -151,10 +149,19 @@ def _open_run(recipe: Recipe, runs: Path, *, fresh: bool) -> Path:
 
 
 def _start(lesson: Lesson) -> _State:
-    """Return the network to teach, compiled, with everything seeded."""
+    """Return the network to teach, compiled, with everything seeded.
+
+    Raises `TrainingError` where the recipe would choose epochs by something else than the lesson.
+    """
     import keras
 
     recipe = lesson.recipe
+    if recipe.choose_by != lesson.chosen_by:
+        raise TrainingError(
+            f"The recipe of {recipe.id} chooses epochs by {recipe.choose_by!r}; its task "
+            f"{recipe.task} judges them by {lesson.chosen_by!r}.",
+            remedy=f'Write choose_by = "{lesson.chosen_by}" in the recipe.',
+        )
     keras.utils.set_random_seed(recipe.seed)
     network = lesson.network()
     for layer in network.layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -107,7 +108,8 @@ class Recipe(_Part):
     finding that is the second one; all other findings are the first. ``trunk`` and ``trunk_layer``:
     the bundle and the layer whose features are this network's input; they are made once for
     ``variants`` random changes of each film. ``severity_films``: graded films that are added to
-    every batch of a suite.
+    every batch of a suite. ``choose_by``: what the best epoch is chosen by; each task knows one
+    way, and a recipe that names another is refused.
     """
 
     id: str
@@ -142,6 +144,12 @@ class Recipe(_Part):
     def class_names(self) -> tuple[str, ...]:
         """The classes in the order of the network's outputs."""
         return ("other", self.positive) if self.positive else self.classes
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that decides the weights, sha256:…; the bundle's texts do not."""
+        decisive = self.model_dump_json(indent=1, exclude={"bundle"})
+        return f"sha256:{hashlib.sha256(decisive.encode()).hexdigest()}"
 
     @property
     def epochs(self) -> int:
