@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dicom_node import resources
 from dicom_node.errors import TrainingError
 from dicom_node.networks.covidnet_s import ZONES
+from dicom_node.training import severity
 from dicom_node.training.data import Case
 from dicom_node.training.initial import IMAGENET, load_initial, read_pytorch
 from dicom_node.training.lesson_of_severity import blended, one_hot
-from dicom_node.training.severity import level_folds, monte_carlo_splits
+from dicom_node.training.severity import (
+    REPEATED_RECIPE,
+    SPLITS_FILE,
+    level_folds,
+    monte_carlo_splits,
+    repeat,
+    stored_answers,
+)
 from dicom_node.training.severity_data import (
     MIRRORED_ZONES,
     cells_of,
@@ -127,3 +138,59 @@ def test_a_weights_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
         pickle.dump(pytest.fail, stream)
     with pytest.raises(pickle.UnpicklingError, match="not allowed"):
         read_pytorch(path)
+
+
+@pytest.fixture
+def repeated(tmp_path: Path) -> Path:
+    """A folder of the shipped bundles that the repeated splits need, with the stored answers."""
+    for name in ("covidnet-cxr-s", "covidnet-evaluation-crop", "lung-unet"):
+        (tmp_path / name).symlink_to(resources.model_bundles() / name)
+    own = tmp_path / "covidnet-cxr-s"
+    own.unlink()
+    own.mkdir()
+    for name in (REPEATED_RECIPE, SPLITS_FILE):
+        shutil.copy(resources.model_bundles() / "covidnet-cxr-s" / name, own / name)
+    return tmp_path
+
+
+def test_the_shipped_answers_of_repeated_splits_are_the_present_recipes(repeated: Path) -> None:
+    lines = stored_answers("covidnet-cxr-s", repeated)
+    assert Counter(line["kind"] for line in lines) == {"monte-carlo": 20, "level-fold": 5}
+
+
+def test_answers_of_another_recipe_or_trunk_are_not_quoted(repeated: Path) -> None:
+    recipe = repeated / "covidnet-cxr-s" / REPEATED_RECIPE
+    kept = recipe.read_text(encoding="utf8")
+    recipe.write_text(kept.replace("epochs = 16", "epochs = 15"), encoding="utf8")
+    assert stored_answers("covidnet-cxr-s", repeated) == []
+    recipe.write_text(f"# a remark decides nothing\n{kept}", encoding="utf8")
+    assert len(stored_answers("covidnet-cxr-s", repeated)) == 25
+    trunk = repeated / "covidnet-evaluation-crop"
+    bundle = shutil.copytree(trunk, repeated / "copied")
+    trunk.unlink()
+    manifest = (bundle.rename(trunk) / "model.toml").read_text(encoding="utf8")
+    (trunk / "model.toml").write_text(manifest.replace("sha256:40bb", "sha256:50bb"), "utf8")
+    assert stored_answers("covidnet-cxr-s", repeated) == []
+
+
+@pytest.mark.data
+def test_repeating_what_is_stored_makes_no_features_and_changes_nothing(
+    repeated: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(severity, "make_examples", _no_examples)
+    path = repeated / "covidnet-cxr-s" / SPLITS_FILE
+    before = path.read_bytes()
+    assert repeat("covidnet-cxr-s", shared_data / "cxr", repeated) == path
+    assert path.read_bytes() == before
+    with pytest.raises(_Asked):
+        repeat("covidnet-cxr-s", shared_data / "cxr", repeated, splits=21)
+    with pytest.raises(_Asked):
+        repeat("covidnet-cxr-s", shared_data / "cxr", repeated, fresh=True)
+
+
+class _Asked(Exception):
+    """Films' features were asked for."""
+
+
+def _no_examples(*_: object) -> None:
+    raise _Asked

@@ -28,10 +28,13 @@ def evaluate(
         int,
         typer.Option(
             min=0,
-            help="Severity only: first teach and check on so many patient splits (hours); "
-            "0 takes those that are stored.",
+            help="Severity only: first teach and check on so many patient splits (hours), those "
+            "that are stored left out; 0 takes the stored ones.",
         ),
     ] = 0,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="With --repeat: throw the stored splits away first.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Write evaluation.json, figures and the card's tables.")
@@ -45,7 +48,7 @@ def evaluate(
 
     console, folder = Console(), models or resources.model_bundles()
     if repeat:
-        _repeat(bundle_id, data, folder, repeat)
+        _repeat(bundle_id, data, folder, repeat, fresh=fresh)
     document = measure(bundle_id, data, folder, split)
     if write:
         write_evaluation(document, folder)
@@ -55,7 +58,7 @@ def evaluate(
         console.print(Markdown(tables(document)))
 
 
-def _repeat(bundle_id: str, data: Path, folder: Path, splits: int) -> None:
+def _repeat(bundle_id: str, data: Path, folder: Path, splits: int, *, fresh: bool) -> None:
     """Run the repeated splits of this bundle, or of the one it begins with, with progress."""
     from dicom_node.bundles import open_bundle
     from dicom_node.training.severity import REPEATED_RECIPE
@@ -66,8 +69,8 @@ def _repeat(bundle_id: str, data: Path, folder: Path, splits: int) -> None:
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("features are made", total=None)
         run(
-            bundle_id, data, folder, splits=splits,
+            bundle_id, data, folder, splits=splits, fresh=fresh,
             on_split=lambda kind, done, all_: progress.update(
-                task, description=f"{kind} {done}", total=all_, advance=1
+                task, description=kind, total=all_, completed=done
             ),
         )  # fmt: skip

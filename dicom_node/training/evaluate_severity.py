@@ -26,7 +26,7 @@ from dicom_node.training import metrics
 from dicom_node.training.bootstrap import Bootstrap, Interval
 from dicom_node.training.data import Case, of_split, read_cases, read_film
 from dicom_node.training.evaluation import Head, head_of
-from dicom_node.training.severity import SPLITS_FILE, read_lines
+from dicom_node.training.severity import stored_answers
 
 OPAQUE_FROM = 0.5
 """The score (0-3) from which a zone is one with opacities, as the shipped templates count."""
@@ -126,7 +126,7 @@ def evaluate_score(bundle: Bundle, data: Path, split: str) -> ScoreEvaluation:
 def _repeated(bundle: Bundle, cases: Sequence[Case], name: str) -> Repeated | None:
     """Return mean and sd over the Monte Carlo splits; None where none were run."""
     truth = {case.image_id: float(getattr(case, name)) for case in cases}
-    lines = _lines(bundle.folder.parent / bundle.manifest.trunk, "monte-carlo")
+    lines = _lines(bundle.manifest.trunk, bundle.folder.parent, "monte-carlo")
     if not lines:
         return None
     pairs = [
@@ -173,7 +173,7 @@ def evaluate_airspace(bundle: Bundle, data: Path, split: str) -> AirspaceEvaluat
 
 def _folds(bundle: Bundle, cases: Sequence[Case], temperature: float) -> LevelFigures | None:
     known = {case.image_id: case for case in cases}
-    lines = _lines(bundle.folder, "level-fold")
+    lines = _lines(bundle.id, bundle.folder.parent, "level-fold")
     if not lines:
         return None
     films = [known[film] for line in lines for film in line["films"]]
@@ -209,8 +209,8 @@ def _levels(
     )
 
 
-def _lines(folder: Path, kind: str) -> list[dict[str, Any]]:
-    return [line for line in read_lines(folder / SPLITS_FILE) if line["kind"] == kind]
+def _lines(bundle_id: str, models: Path, kind: str) -> list[dict[str, Any]]:
+    return [line for line in stored_answers(bundle_id, models) if line["kind"] == kind]
 
 
 def _values(bundle: Bundle, cases: Sequence[Case]) -> list[dict[str, Float]]:

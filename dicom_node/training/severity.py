@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dicom_node.analysis.answers import LUNGS
 from dicom_node.analysis.calibration import abstention_threshold, fit_temperature, probabilities
-from dicom_node.bundles import Bundle
+from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.networks.covidnet_lite import SHARED
 from dicom_node.networks.covidnet_s import LUNG_SCORE_MAX, ZONE_SCORE_MAX, ZONES
 from dicom_node.networks.registry import build
@@ -277,45 +277,90 @@ def repeat(
     *,
     splits: int = 20,
     folds: int = 5,
+    fresh: bool = False,
     on_split: Callable[[str, int, int], None] | None = None,
 ) -> Path:
     """Teach and check the networks on repeated patient splits; return the file of the answers.
 
-    Every split runs the recipe to its last epoch (nothing is chosen on the checked films) and
-    appends one line: kind, number, and the answer to each checked film. A file that is there is
-    gone on with. The trunk is one that has learned the *findings* of the split ``train``, never a
-    severity.
+    Every split runs the recipe to its last epoch (no epoch is chosen on the checked films) and
+    appends one line: kind, number, the answer to each checked film, and what it was made by. A
+    file that is there is gone on with: lines that the present recipe, weights and films would not
+    make count for nothing. ``fresh`` throws the file away first. The trunk is one that has learned
+    the *findings* of the split ``train``, never a severity. ``on_split`` is called with (kind,
+    splits done, splits left at the start).
     """
     from dicom_node.training.loop import teach
 
     recipe = read_recipe(models / bundle_id / REPEATED_RECIPE)
-    examples = make_examples(severity_cases(data, recipe.seed), data, models, recipe)
-    planned = [("monte-carlo", k, s) for k, s in enumerate(
-        monte_carlo_splits(examples.cases, splits, recipe.seed))]  # fmt: skip
-    planned += [("level-fold", k, s) for k, s in enumerate(
-        level_folds(examples.cases, folds, recipe.seed))]  # fmt: skip
-    path = models / bundle_id / SPLITS_FILE
-    done = {(line["kind"], line["number"]) for line in read_lines(path)}
-    for kind, number, split in planned:
-        if (kind, number) in done:
-            continue
+    path, made_by = models / bundle_id / SPLITS_FILE, _makers(recipe, models)
+    if fresh:
+        path.unlink(missing_ok=True)
+    cases = severity_cases(data, recipe.seed)
+    known = {(line["kind"], line["number"], *line["films"])
+             for line in stored_answers(bundle_id, models)}  # fmt: skip
+    left = [
+        planned
+        for planned in _planned(cases, splits, folds, recipe.seed)
+        if (*planned[:2], *_films(cases, planned[2])) not in known
+    ]
+    if not left:
+        return path
+    examples = make_examples(cases, data, models, recipe)
+    for done, (kind, number, split) in enumerate(left, start=1):
         lesson = SeverityLesson(
             recipe, examples, split.taught, split.checked, _beginner(recipe, models)
         )
         found = answers(teach(lesson), examples, split.checked)
-        films = [examples.cases[i].image_id for i in split.checked]
-        line = {"kind": kind, "number": number, "films": films} | {
-            name: np.round(found[name], 4).tolist() for name in (*SCORES, "airspace", "zones")
-        }
+        line = (
+            {"kind": kind, "number": number, "films": _films(cases, split)}
+            | {name: np.round(found[name], 4).tolist() for name in (*SCORES, "airspace", "zones")}
+            | {"made_by": made_by}
+        )
         with path.open("a", encoding="utf8") as stream:
             stream.write(json.dumps(line) + "\n")
         if on_split:
-            on_split(kind, number + 1, len(planned))
+            on_split(kind, done, len(left))
     return path
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines that `repeat` wrote so far."""
+def _planned(
+    cases: Sequence[Case], splits: int, folds: int, seed: int
+) -> list[tuple[str, int, Split]]:
+    """Return kind, number and films of everything that is to be taught and checked."""
+    kinds = {
+        "monte-carlo": monte_carlo_splits(cases, splits, seed),
+        "level-fold": level_folds(cases, folds, seed),
+    }
+    return [(kind, k, split) for kind, found in kinds.items() for k, split in enumerate(found)]
+
+
+def _films(cases: Sequence[Case], split: Split) -> list[str]:
+    return [cases[i].image_id for i in split.checked]
+
+
+def _makers(recipe: Recipe, models: Path) -> dict[str, str]:
+    """Return the digests of what decides the answers: the recipe, the trunk's and lungs' weights.
+
+    Raises `BundleError` leaves.
+    """
+    trunk = open_bundle(models, recipe.trunk).manifest
+    lungs = open_bundle(models, trunk.input.lungs).manifest
+    return {
+        "recipe": recipe.digest,
+        trunk.id: trunk.weights.digest,
+        lungs.id: lungs.weights.digest,
+    }
+
+
+def stored_answers(bundle_id: str, models: Path) -> list[dict[str, Any]]:
+    """Return the lines of `repeat` that the present recipe and weights made.
+
+    Others would be the answers of networks that are no longer taught here. Raises `TrainingError`
+    and `BundleError` leaves.
+    """
+    path = models / bundle_id / SPLITS_FILE
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
+    made_by = _makers(read_recipe(models / bundle_id / REPEATED_RECIPE), models)
+    lines = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
+    return [line for line in lines if line.get("made_by") == made_by]
