@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from dicom_node.training import metrics
+from dicom_node.training import evaluate_classes, metrics
 from dicom_node.training.bootstrap import Bootstrap
+from dicom_node.training.data import Case
+from dicom_node.training.lesson_of_classes import OTHER
 from dicom_node.training.severity import conformal
 
 SEEDS = range(6)
@@ -93,6 +97,25 @@ def test_an_interval_over_patients_is_wider_than_over_films_of_the_same_patients
     other = Bootstrap([str(k) for k in range(200)])(lambda v: float(v.mean()), of_patient)
     assert one.value == other.value == pytest.approx(of_patient.mean())
     assert one.high - one.low > 2 * (other.high - other.low)  # type: ignore[operator]
+
+
+def test_films_of_one_source_are_compared_also_where_their_finding_is_no_class_of_its_own() -> None:
+    cohen = "covid-chestxray-dataset (Cohen et al.)"
+    cases = [
+        Case("a", Path("x"), "test", "p1", OTHER, cohen, stated_finding="pneumonia"),
+        Case("b", Path("x"), "test", "p2", OTHER, cohen, stated_finding="normal"),
+        Case("c", Path("x"), "test", "p3", "covid19", cohen),
+        Case("d", Path("x"), "test", "p4", OTHER, "NIH ChestX-ray8", stated_finding="pneumonia"),
+        Case("e", Path("x"), "test", "p5", OTHER, "NIH ChestX-ray8", stated_finding="normal"),
+    ]
+    found = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5], [0.5, 0.5]])
+    told = evaluate_classes.Told(found, {}, found)
+    controls = evaluate_classes._controls(
+        cases, np.array([0, 0, 1, 0, 0]), told, (OTHER, "covid19")
+    )
+    assert set(controls) == {"cohen"}
+    assert controls["cohen"].films == 2
+    assert controls["cohen"].balanced_accuracy.value == 1.0
 
 
 def test_a_bootstrap_gives_the_same_interval_every_time() -> None:

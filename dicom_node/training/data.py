@@ -30,6 +30,7 @@ class Case:
     ``geographic_extent`` and ``opacity_extent``: 0-8, both lungs summed. ``zones``: Brixia scores
     0-3 in the order of `dicom_node.networks.covidnet_s.ZONES`. ``airspace_level``: 0-2.
     ``mask``: the lungs as drawn; ``lesions``: opacities as drawn. Absent: ``None``.
+    ``stated_finding``: the table's, where ``finding`` is a class that holds several.
     """
 
     image_id: str
@@ -48,6 +49,7 @@ class Case:
     opacity_extent: float | None = None
     zones: tuple[float, ...] | None = None
     airspace_level: int | None = None
+    stated_finding: str = ""
 
 
 def read_cases(data: Path, classes: Sequence[str] = ()) -> tuple[Case, ...]:

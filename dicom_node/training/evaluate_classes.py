@@ -23,7 +23,7 @@ from dicom_node.training.bootstrap import Bootstrap, Interval
 from dicom_node.training.data import Case, labels_of, of_split
 from dicom_node.training.evaluation import Head, head_of
 from dicom_node.training.found_lungs import lungs_of_cases
-from dicom_node.training.lesson_of_classes import relabelled
+from dicom_node.training.lesson_of_classes import OTHER, relabelled
 from dicom_node.training.logits import Change, logits_of
 from dicom_node.training.metrics import Labels, Probabilities
 
@@ -320,16 +320,19 @@ def _controls(
         for name, found in told.altered.items()
     }
     for key, source, negative, positive in _WITHIN:
-        if negative not in classes or positive not in classes:
+        # A network that has no class for the negative finding has it among the others.
+        column = negative if negative in classes else OTHER
+        if column not in classes or positive not in classes:
             continue
+        stated = [c.stated_finding or c.finding for c in cases]
         chosen = [
             i
             for i, c in enumerate(cases)
-            if c.source == source and c.finding in (negative, positive)
+            if c.source == source and stated[i] in (negative, positive)
         ]
-        if {cases[i].finding for i in chosen} != {negative, positive}:
+        if {stated[i] for i in chosen} != {negative, positive}:
             continue
-        columns = [classes.index(negative), classes.index(positive)]
+        columns = [classes.index(column), classes.index(positive)]
         two = told.found[np.ix_(chosen, columns)]
         two = two / two.sum(axis=1, keepdims=True)
         truth = (labels[chosen] == columns[1]).astype(np.int64)

@@ -120,9 +120,11 @@ def relabelled(
 ) -> tuple[Case, ...]:
     """Return the films of these findings, each with its class for a network of ``classes``.
 
-    A finding that is no class of the network is ``other``.
+    A finding that is no class of the network is ``other``; `Case.stated_finding` keeps it.
     """
     return tuple(
-        case if case.finding in classes else replace(case, finding=OTHER)
+        case
+        if case.finding in classes
+        else replace(case, finding=OTHER, stated_finding=case.finding)
         for case in read_cases(data, findings)
     )
