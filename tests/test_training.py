@@ -284,19 +284,37 @@ def test_train_and_evaluate_make_a_whole_bundle_from_films(
 @pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("bundle_id", ["covidnet-lite", "covidnet-s-geographic", "lung-unet"])
+@pytest.mark.parametrize(
+    "bundle_id", ["covidnet-lite", "covidnet-cxr-s", "covidnet-s-geographic", "lung-unet"]
+)
 def test_the_card_quotes_what_the_shipped_weights_reach_on_the_test_split(
     bundle_id: str, shared_data: Path
 ) -> None:
     from dicom_node.training.evaluate import evaluate
 
     found = evaluate(bundle_id, shared_data / "cxr", resources.model_bundles(), "test")
-    stored = json.loads(
-        (resources.model_bundles() / bundle_id / "evaluation.json").read_text(encoding="utf8")
-    )
-    assert found["films"] == stored["films"]
-    for name, figure in stored.get("overall", {}).items():
-        assert found["overall"][name]["value"] == pytest.approx(figure["value"], abs=0.01), name
-    for key in ("behind_heart", "all_zones"):
-        if key in stored:
-            assert str(found[key])[:40] == str(stored[key])[:40]
+    folder = resources.model_bundles() / bundle_id
+    stored = json.loads((folder / "evaluation.json").read_text(encoding="utf8"))
+    assert (folder / "CARD.md").read_text(encoding="utf8") == card_with_tables(folder)
+    ours, theirs = _leaves(found), _leaves(stored)
+    assert ours.keys() == theirs.keys()
+    for place, figure in theirs.items():
+        close = pytest.approx(figure, abs=0.005) if isinstance(figure, float) else figure
+        assert ours[place] == close, place
+
+
+def _leaves(value: object, place: str = "") -> dict[str, object]:
+    """Return every value of an evaluation by its place, but where t-SNE laid the films out.
+
+    The last bits of a feature, which differ between machines, move a film far there.
+    """
+    if place == "/embedding/points":
+        return {}
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {
+            at: leaf
+            for key, inner in items
+            for at, leaf in _leaves(inner, f"{place}/{key}").items()
+        }
+    return {place: value}
