@@ -89,7 +89,7 @@ class Calibration(_Table):
 
 
 class Weights(_Table):
-    """The weights file beside the manifest and what the network costs."""
+    """The weights file beside the manifest and what the network costs without its trunk."""
 
     file: str = Field(pattern=r"^[0-9.]+-[0-9a-f]{8}\.weights\.h5$")
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
@@ -97,12 +97,24 @@ class Weights(_Table):
     macs: int = Field(ge=1)
 
 
+class Cost(_Table):
+    """What the network costs that runs alone, with all that it needs of its trunks.
+
+    ``macs_at_paper``: of films of the size that the paper's figure is for; 0 where none is known.
+    """
+
+    parameters: int = Field(ge=1)
+    macs: int = Field(ge=1)
+    macs_at_paper: int = Field(default=0, ge=0)
+
+
 class Paper(_Table):
-    """The network of the paper, for comparison."""
+    """The network of the paper, for comparison. ``size``: side of its input, pixels; 0: unknown."""
 
     title: str
     parameters: int
     macs: int
+    size: int = Field(default=0, ge=0)
 
 
 class Training(_Table):
@@ -140,6 +152,7 @@ class Manifest(_Table):
     thresholds: Thresholds
     calibration: Calibration
     weights: Weights
+    cost: Cost | None = None
     paper: Paper | None = None
     training: Training
 
@@ -297,6 +310,29 @@ def verify(bundle: Bundle) -> None:
         raise BundleContractBroken(
             f"Bundle {bundle.id}: parameters and MACs are {counted}, the manifest says {stated}."
         )
+    if bundle.manifest.cost is not None and (whole := cost_of(bundle)) != bundle.manifest.cost:
+        raise BundleContractBroken(
+            f"Bundle {bundle.id}: with its trunk it costs {whole}, the manifest says "
+            f"{bundle.manifest.cost}."
+        )
+
+
+def cost_of(bundle: Bundle) -> Cost:
+    """Return what the network costs that runs alone. Raises `BundleMissing` without its trunk."""
+    from dicom_node.networks.cost import Link, of_chain
+
+    links: list[Link] = []
+    lower, layer = bundle, ""
+    while True:
+        links.insert(0, Link(lower.manifest.network, _shape(lower.manifest), layer))
+        if not (trunk := lower.manifest.trunk):
+            break
+        layer, lower = lower.manifest.trunk_layer, open_bundle(bundle.folder.parent, trunk)
+    seen, paper = lower.contract, bundle.manifest.paper
+    parameters, macs = of_chain(links, (seen.rows, seen.columns, seen.channels))
+    size = paper.size if paper else 0
+    at_paper = of_chain(links, (size, size, seen.channels))[1] if size else 0
+    return Cost(parameters=parameters, macs=macs, macs_at_paper=at_paper)
 
 
 def _self_test(bundle: Bundle, network: Any) -> None:

@@ -174,6 +174,30 @@ def test_the_list_gives_the_cost_beside_the_papers(models: Path) -> None:
     assert "0.88 M" in _run(models, "models", "list").stdout
 
 
+def test_a_network_on_a_trunk_is_listed_with_what_it_needs_of_the_trunk(models: Path) -> None:
+    rows = {row["id"]: row for row in json.loads(_run(models, "models", "--json").stdout)}
+    lite, level, extent = (
+        rows[name] for name in ("covidnet-lite", "covidnet-cxr-s", "covidnet-s-geographic")
+    )
+    assert lite["with_trunk"]["macs"] == lite["macs"]
+    assert level["macs"] < level["with_trunk"]["macs"] < level["macs"] + lite["macs"]
+    assert extent["macs"] < 1e-4 * extent["with_trunk"]["macs"]
+    assert extent["input"] == [224, 224]
+
+
+def test_a_baseline_costs_what_its_paper_says_at_the_papers_input_size(models: Path) -> None:
+    rows = {row["id"]: row for row in json.loads(_run(models, "models", "--json").stdout)}
+    for name in ("resnet50", "chexnet"):
+        row = rows[name]
+        assert row["with_trunk"]["macs_at_paper"] == pytest.approx(row["paper"]["macs"], rel=0.01)
+
+
+def test_a_wrong_cost_with_the_trunk_is_found(models: Path) -> None:
+    _edit(models, "[cost]\nparameters = 876243", "[cost]\nparameters = 876244")
+    with pytest.raises(BundleContractBroken, match="with its trunk it costs"):
+        verify(open_bundle(models, "covidnet"))
+
+
 def test_verify_exits_1_and_says_what_is_wrong(models: Path) -> None:
     assert _run(models, "models", "verify", "covidnet", "lung-unet").exit_code == 0
     bundle = open_bundle(models, "covidnet")

@@ -42,22 +42,30 @@ def models(context: typer.Context, models: Models = None, as_json: Json = False)
 
 
 def list_(models: Models = None, as_json: Json = False) -> None:
-    """List the bundles with their parameters and MACs, beside the paper's."""
+    """List the bundles with their parameters and MACs, beside the paper's.
+
+    "input" is the film's size as it is served. "with trunk": what the network costs that runs
+    alone; in a suite a trunk is paid once.
+    """
     found = _bundles(models, None)
     if as_json:
         typer.echo(json.dumps([_row(bundle) for bundle in found], indent=1))
         return
     table = Table(
-        Column("id", no_wrap=True), "version", "parameters", "paper", "MACs", "paper", "weights"
-    )
+        Column("id", no_wrap=True), "version", "input", "parameters", "with trunk", "paper",
+        "MACs", "with trunk", "at paper's input", "paper", "weights",
+    )  # fmt: skip
     for bundle in found:
-        manifest, cost = bundle.manifest, bundle.manifest.weights
-        paper = manifest.paper
+        manifest, own, whole = bundle.manifest, bundle.manifest.weights, bundle.manifest.cost
+        paper, seen = manifest.paper, bundle.contract
         table.add_row(
-            bundle.id, manifest.version,
-            _short(cost.parameters), _short(paper.parameters) if paper else "",
-            _short(cost.macs), _short(paper.macs) if paper else "",
-            cost.digest.removeprefix("sha256:")[:8],
+            bundle.id, manifest.version, f"{seen.rows} × {seen.columns}",
+            _short(own.parameters), _short(whole.parameters) if whole else "",
+            _short(paper.parameters) if paper else "",
+            _short(own.macs), _short(whole.macs) if whole else "",
+            _short(whole.macs_at_paper) if whole else "",
+            f"{_short(paper.macs)}{f' at {paper.size}' if paper.size else ''}" if paper else "",
+            own.digest.removeprefix("sha256:")[:8],
         )  # fmt: skip
     wide_console().print(table)
 
@@ -125,6 +133,8 @@ def _row(bundle: Bundle) -> dict[str, Any]:
         "calibrated": bundle.calibrated,
         "parameters": manifest.weights.parameters,
         "macs": manifest.weights.macs,
+        "input": [bundle.contract.rows, bundle.contract.columns],
+        "with_trunk": manifest.cost.model_dump() if manifest.cost else None,
         "trunk": manifest.trunk,
         "paper": manifest.paper.model_dump() if manifest.paper else None,
         "weights": manifest.weights.digest,
@@ -133,6 +143,9 @@ def _row(bundle: Bundle) -> dict[str, Any]:
 
 
 def _short(count: int) -> str:
-    """Return a count with a unit, e.g. 0.88 M, 5.5 G."""
-    unit, scale = ("G", 1e9) if count >= 1e8 else ("M", 1e6)
+    """Return a count with a unit, e.g. 8.4 k, 0.88 M, 5.5 G; nothing for what is not known."""
+    if not count:
+        return ""
+    units = {1e8: ("G", 1e9), 1e5: ("M", 1e6), 0: ("k", 1e3)}
+    unit, scale = next(found for least, found in units.items() if count >= least)
     return f"{count / scale:.2g} {unit}"

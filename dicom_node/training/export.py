@@ -13,6 +13,7 @@ from dicom_node.bundles import (
     MANIFEST,
     SELF_TEST,
     Bundle,
+    cost_of,
     digest_of,
     open_bundle,
     self_test_document,
@@ -74,8 +75,13 @@ def _drawn(data: Path) -> tuple[Case, ...]:
 
 
 def write_bundle(folder: Path, document: Mapping[str, Any], network: Any) -> Bundle:
-    """Write manifest and self-test, and return the bundle; see `store_weights` for the weights."""
+    """Write manifest and self-test, and return the bundle; see `store_weights` for the weights.
+
+    The manifest's table of the whole cost is made here; the bundles of its trunks are there.
+    """
     (folder / MANIFEST).write_text(toml_text(document), encoding="utf8")
+    whole = cost_of(open_bundle(folder.parent, folder.name)).model_dump()
+    (folder / MANIFEST).write_text(toml_text({**document, "cost": whole}), encoding="utf8")
     bundle = open_bundle(folder.parent, folder.name)
     (folder / SELF_TEST).write_text(
         json.dumps(self_test_document(bundle, network), indent=1) + "\n", encoding="utf8"

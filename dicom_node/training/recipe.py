@@ -79,11 +79,12 @@ class RecipeInput(_Part):
 
 
 class Paper(_Part):
-    """The paper's network, for comparison."""
+    """The paper's network, for comparison. ``size``: side of its input, pixels; 0: unknown."""
 
     title: str
     parameters: int
     macs: int
+    size: int = Field(default=0, ge=0)
 
 
 class Texts(_Part):
