@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,19 @@ def test_a_network_answers_the_same_alone_as_in_a_family(suite: Engine, film: An
         "covidnet-lite",
         "lung-unet",
     }
+
+
+def test_films_that_share_a_call_as_on_a_gpu_get_the_evidence_that_each_gets_alone(
+    suite: Engine,
+) -> None:
+    films = [(phantom(k, rows=700, columns=700).film, f"2.25.{k}") for k in range(4)]
+    alone = [suite.analyse(*film)[0] for film in films]
+    together = Engine(resources.model_bundles(), SUITE, "cpu", lungs="lung-unet")
+    together._loaded = replace(suite._load(), lanes=3)
+    for (found, _), expected in zip(together.analyse_many(films), alone, strict=True):
+        for name, evidence in expected.checks.items():
+            ours = found.checks[name].change_when_hidden
+            assert ours == pytest.approx(evidence.change_when_hidden, abs=1e-3), name
 
 
 def test_a_family_needs_one_pass_of_its_trunk_for_all_its_networks(suite: Engine) -> None:
