@@ -12,9 +12,13 @@ from typing import NoReturn
 
 import hypothesis
 import pytest
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]  # noqa: F401 - see below
 
 from dicom_node import logs
 from dicom_node.imaging.phantom import Phantom, phantom
+
+# TensorFlow brings a SQLite of its own, and whichever is loaded first serves the whole process. The
+# roles open their ledger before they load a network; so must tests, in whatever order they run.
 
 CHECKOUT = Path(__file__).parents[1]
 IN_CI = bool(os.environ.get("CI"))
