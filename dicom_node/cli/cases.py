@@ -164,10 +164,9 @@ def reanalyse(
     study: StudyArgument, config: ConfigOption = None, data_dir: DataDirOption = None
 ) -> None:
     """Analyse every film of a study again; an unchanged suite gives no new result."""
-    from dicom_node.records import InstanceState
+    from dicom_node.ledger.again import FINISHED
 
-    finished = {InstanceState.FAILED, InstanceState.DECLINED, InstanceState.ANALYSED}
-    _again(study, config, data_dir, finished)
+    _again(study, config, data_dir, FINISHED)
 
 
 def retract(
@@ -202,13 +201,12 @@ def retract(
 
 def _again(study: str, config: Any, data_dir: Any, states: Any) -> None:
     from dicom_node.cli.options import configuration, ledger_of, person
+    from dicom_node.ledger.again import ask_again
 
     ledger = ledger_of(configuration(config, data_dir))
     found = _find(ledger, study)
-    asked = [item for item in ledger.instances(found.id) if item.state in states]
-    for item in asked:
-        ledger.asked_again(item.id, person())
-    typer.echo(f"{len(asked)} of the study's films will be analysed again.")
+    asked = ask_again(ledger, found.id, states, person())
+    typer.echo(f"{asked} of the study's films will be analysed again.")
     raise typer.Exit(0 if asked else 1)
 
 

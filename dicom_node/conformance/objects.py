@@ -94,7 +94,7 @@ def attributes(template: Template) -> str:
 
 def _name(document: Dataset) -> str:
     named = str(document.SOPClassUID.name)
-    if document.get("ContentSequence") and document.get("SeriesDescription") == REJECTION_SERIES:
+    if document.get("SeriesDescription") == REJECTION_SERIES:
         return f"{named}, rejection note"
     return named
 

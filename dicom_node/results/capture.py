@@ -22,6 +22,7 @@ from dicom_node.results.modules import (
     code_item,
     copy_identity,
     orientation_of,
+    reference_to,
     set_equipment,
     set_times,
 )
@@ -107,9 +108,7 @@ def _derivation(
     film: AnalysedFilm, context: Context, document: Dataset, by: tuple[str, NetworkCard]
 ) -> None:
     source, (shown, card) = film.dataset, by
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = source.SOPClassUID
-    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    reference = reference_to(source.SOPClassUID, source.SOPInstanceUID)
     reference.PurposeOfReferenceCodeSequence = [
         code_item("121322", "DCM", "Source image for image processing operation")
     ]

@@ -114,6 +114,14 @@ def orientation_of(source: Dataset) -> list[str] | str:
     return [str(value) for value in told]
 
 
+def reference_to(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """Return an item that refers to an instance (PS3.3 section 10.8)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = sop_class_uid
+    item.ReferencedSOPInstanceUID = sop_instance_uid
+    return item
+
+
 def requests_of(source: Dataset) -> list[Dataset]:
     """Return the Referenced Request Sequence that follows from the source's Request Attributes."""
     return [_request(source, item) for item in source.get("RequestAttributesSequence") or ()]

@@ -15,7 +15,7 @@ from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from dicom_node.imaging.grayscale import is_inverted
 from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.modules import copy_identity, set_equipment, set_times
+from dicom_node.results.modules import copy_identity, reference_to, set_equipment, set_times
 from dicom_node.results.regions import Places, Polygon, places_of, simplified
 from dicom_node.results.wording import wording_of
 
@@ -96,10 +96,7 @@ def _aspect(source: Dataset) -> list[int]:
 
 
 def _reference(source: Dataset) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = source.SOPClassUID
-    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
-    return reference
+    return reference_to(source.SOPClassUID, source.SOPInstanceUID)
 
 
 def _drawn(film: AnalysedFilm, context: Context, document: Dataset) -> None:

@@ -28,6 +28,7 @@ from dicom_node.results.modules import (
     MODEL_NAME,
     copy_identity,
     evidence_of,
+    reference_to,
     requests_of,
     set_equipment,
     set_times,
@@ -268,12 +269,6 @@ def _predecessors(source: Dataset, context: Context) -> Dataset:
     for series_uid, reports in groupby(ordered, key=lambda each: each[2]):
         series = Dataset()
         series.SeriesInstanceUID = series_uid
-        series.ReferencedSOPSequence = [_reference(*each[:2]) for each in reports]
+        series.ReferencedSOPSequence = [reference_to(*each[:2]) for each in reports]
         study.ReferencedSeriesSequence.append(series)
     return study
-
-
-def _reference(sop_class: str, sop_instance: str) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class, sop_instance
-    return reference

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import string
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -65,6 +65,17 @@ def words(*names: str) -> AfterValidator:
                 known = ", ".join(f"{{{each}}}" for each in names) or "none"
                 raise ValueError(f"placeholder {{{name}}} is not known here; there are: {known}")
         return text
+
+    return AfterValidator(check)
+
+
+def exactly(what: str, names: Sequence[str]) -> AfterValidator:
+    """Return a check that a table has exactly the keys ``names``."""
+
+    def check(found: dict[str, Any]) -> dict[str, Any]:
+        if set(found) != set(names):
+            raise ValueError(f"there must be exactly the {what} {', '.join(names)}")
+        return found
 
     return AfterValidator(check)
 
@@ -239,20 +250,13 @@ class Severity(Part):
     decimals: int = Field(ge=0, le=3)
     low: Code
     high: Code
-    scores: dict[str, Graded]
+    scores: Annotated[dict[str, Graded], exactly("scores", SCORES)]
     airspace: AirspaceText
     levels: tuple[Code, Code, Code]
     evidence: Annotated[Words, words("checked", "change")]
     evidence_weak: Annotated[Words, words("checked")]
     lung: LungText
     zone: ZoneText
-
-    @field_validator("scores")
-    @classmethod
-    def _each_score(cls, scores: dict[str, Graded]) -> dict[str, Graded]:
-        if set(scores) != set(SCORES):
-            raise ValueError(f"there must be exactly the scores {', '.join(SCORES)}")
-        return scores
 
     def shown(self, value: float) -> str:
         """Return a score with the template's decimals."""
@@ -272,15 +276,8 @@ class QualityText(Part):
     """How doubts about the film itself are coded and said (PS3.16 CID 6135)."""
 
     concept: Code
-    faults: dict[str, Code]
+    faults: Annotated[dict[str, Code], exactly("faults", QUALITY)]
     comment: Annotated[Words, words("faults")]
-
-    @field_validator("faults")
-    @classmethod
-    def _each_fault(cls, faults: dict[str, Code]) -> dict[str, Code]:
-        if set(faults) != set(QUALITY):
-            raise ValueError(f"there must be exactly the faults {', '.join(QUALITY)}")
-        return faults
 
 
 class Second(Part):

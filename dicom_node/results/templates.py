@@ -7,9 +7,9 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from dicom_node.errors import TemplateInvalid
 from dicom_node.findings import FINDING_CLASSES
@@ -31,6 +31,7 @@ from dicom_node.results.template_parts import (
     Severity,
     Status,
     Texts,
+    exactly,
 )
 from dicom_node.settings.faults import Fault, Location, Places, explain
 from dicom_node.settings.source import Source, parse, read_text
@@ -54,7 +55,7 @@ class _Document(Part):
     impression: Impression
     measurements: Measurements
     texts: Texts
-    classes: dict[str, FindingClass]
+    classes: Annotated[dict[str, FindingClass], exactly("classes", FINDING_CLASSES)]
     evidence: EvidenceText
     severity: Severity
     status: Status
@@ -63,13 +64,6 @@ class _Document(Part):
     course: Course
     not_analysed: NotAnalysed
     panel: PanelText
-
-    @field_validator("classes")
-    @classmethod
-    def _each_class(cls, classes: dict[str, FindingClass]) -> dict[str, FindingClass]:
-        if set(classes) != set(FINDING_CLASSES):
-            raise ValueError(f"there must be exactly the classes {', '.join(FINDING_CLASSES)}")
-        return classes
 
 
 class Template(_Document):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import chain
 from typing import Annotated, Any
 
@@ -108,10 +109,10 @@ def search_series(
     items = archive.kept(house, study_id)
     found = list(archive.series_json(house, place.study, items, _base(request)))
     wanted = request.query_params
-    modality = wanted.get("Modality") or wanted.get("00080060")
+    modality = _asked(wanted, "Modality", "00080060")
     if modality:
         found = [each for each in found if each["00080060"].get("Value") == [modality]]
-    uid = wanted.get("SeriesInstanceUID") or wanted.get("0020000E")
+    uid = _asked(wanted, "SeriesInstanceUID", "0020000E")
     if uid:
         found = [each for each in found if each["0020000E"].get("Value") == [uid]]
     found = found[offset : offset + limit]
@@ -133,7 +134,7 @@ def search_instances(
     house, wanted = house_of(request), request.query_params
     study_id = _study_id(house, place.study)
     items = archive.chosen(archive.kept(house, study_id), place.series, None)
-    uid = wanted.get("SOPInstanceUID") or wanted.get("00080018")
+    uid = _asked(wanted, "SOPInstanceUID", "00080018")
     if uid:
         items = archive.chosen(items, None, uid)
     base = _base(request)
@@ -326,10 +327,13 @@ def _keep(house: House, data: bytes, study: str, base: str) -> Dataset:
     return told
 
 
-def _cases(house: House, wanted: dict[str, str]) -> Iterator[Case]:
-    def of(keyword: str, tag: str) -> str:
-        return wanted.get(keyword) or wanted.get(tag) or ""
+def _asked(wanted: Mapping[str, str], keyword: str, tag: str) -> str:
+    """Return what a query wants of an attribute, named either way (PS3.18 8.3.4); "" if nothing."""
+    return wanted.get(keyword) or wanted.get(tag) or ""
 
+
+def _cases(house: House, wanted: dict[str, str]) -> Iterator[Case]:
+    of = partial(_asked, wanted)
     name, dates = of("PatientName", "00100010"), of("StudyDate", "00080020")
     since, dash, until = dates.partition("-")
     query = CaseQuery(

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import ImageError, SpoolError
+from dicom_node.ledger.again import FINISHED, ask_again
 from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
 from dicom_node.records import BY_HAND, InstanceState, RoleHealth, Study, StudyId
 from dicom_node.results.stored import newest
@@ -23,7 +24,6 @@ from dicom_node.web.trail import listed, seen
 router = APIRouter()
 
 _THUMBNAIL = 112
-_FINISHED = {InstanceState.FAILED, InstanceState.DECLINED, InstanceState.ANALYSED}
 _FILTERS = ("words", "finding", "outcome", "delivery", "sender", "reading", "since", "until")
 _OUTCOMES = ("analysed", "declined", "failed", "waiting")
 _DELIVERIES = ("sent", "waiting", "held", "refused", "expired", "none")
@@ -149,9 +149,7 @@ def again(
     """Analyse every finished film of the case once more."""
     ledger = house_of(request).ledger
     study = ledger.study(StudyId(study_id))
-    for item in ledger.instances(study.id):
-        if item.state in _FINISHED:
-            ledger.asked_again(item.id, person.name)
+    ask_again(ledger, study.id, FINISHED, person.name)
     ledger.note(person.name, "case.again", study_id=study.id)
     return _back(study)
 
