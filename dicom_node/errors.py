@@ -4,15 +4,17 @@
 
     NodeError
     ├── SettingsError                a configuration that cannot be used
+    ├── Unavailable                  a fault of the house, never of the film: wait and try again
+    │   ├── DiskFull
+    │   ├── SpoolUnwritable
+    │   ├── LedgerUnavailable
+    │   └── DeviceUnavailable
     ├── StoreError                   an instance that is not taken; each leaf has a DIMSE status
     │   ├── SopInstanceUidInvalid
     │   ├── DataSetMismatch
     │   ├── DataSetUnreadable
     │   ├── IdentifierMissing
-    │   ├── InstanceTooLarge
-    │   ├── DiskFull
-    │   ├── SpoolUnwritable
-    │   └── LedgerUnavailable
+    │   └── InstanceTooLarge
     ├── SpoolError
     │   ├── SpooledFileMissing
     │   └── SpooledFileDamaged
@@ -36,8 +38,7 @@
     │   ├── BundleDamaged
     │   └── BundleContractBroken
     ├── AnalysisError
-    │   ├── OutputNotFinite
-    │   └── DeviceUnavailable
+    │   └── OutputNotFinite
     ├── ResultError                  a result that may not leave
     │   ├── IdentityNotPreserved
     │   └── TemplateInvalid
@@ -89,6 +90,40 @@ class SettingsError(NodeError):
         self.faults = faults
 
 
+class Unavailable(NodeError):
+    """A part of the house (disk, spool, ledger, device) does not do its work now.
+
+    Never charged to the film or study at hand: what was taken is given back uncounted, waited for,
+    and done again.
+    """
+
+    default_remedy = "Mend what is named; the node goes on by itself."
+
+
+class DiskFull(Unavailable):
+    """No room, or less than the reserve, is left for received objects (0xA700)."""
+
+    default_remedy = "Free disk space in data_dir or lower retention; receiving resumes by itself."
+
+
+class SpoolUnwritable(Unavailable):
+    """The spool folder cannot be written durably (0xA700)."""
+
+    default_remedy = "Check the mount, owner and permissions of data_dir."
+
+
+class LedgerUnavailable(Unavailable):
+    """The ledger could not commit in time (0xA700)."""
+
+    default_remedy = "Check disk and load of the machine; the sender will try again."
+
+
+class DeviceUnavailable(Unavailable):
+    """The configured device is not there."""
+
+    default_remedy = 'Set analysis.device to "auto" or "cpu", or install dicom-node[gpu].'
+
+
 class StoreError(NodeError):
     """An instance is not taken. The sender is told by a DIMSE status (`dimse/status.py`)."""
 
@@ -117,24 +152,6 @@ class InstanceTooLarge(StoreError):
     default_remedy = (
         "Raise node.max_object_bytes in node.toml if objects of this size are expected."
     )
-
-
-class DiskFull(StoreError):
-    """No room, or less than the reserve, is left for received objects (0xA700)."""
-
-    default_remedy = "Free disk space in data_dir or lower retention; receiving resumes by itself."
-
-
-class SpoolUnwritable(StoreError):
-    """The spool folder cannot be written durably (0xA700)."""
-
-    default_remedy = "Check the mount, owner and permissions of data_dir."
-
-
-class LedgerUnavailable(StoreError):
-    """The ledger could not commit in time (0xA700)."""
-
-    default_remedy = "Check disk and load of the machine; the sender will try again."
 
 
 class SpoolError(NodeError):
@@ -251,12 +268,6 @@ class OutputNotFinite(AnalysisError):
     """NaN, infinity or a value outside its range: no result is sent."""
 
     default_remedy = "Run `dicom-node models verify`, then `dicom-node cases retry ID`."
-
-
-class DeviceUnavailable(AnalysisError):
-    """The configured device is not there."""
-
-    default_remedy = 'Set analysis.device to "auto" or "cpu", or install dicom-node[gpu].'
 
 
 class ResultError(NodeError):

@@ -22,8 +22,8 @@ from dicom_node.association.identify import (
     is_uid,
 )
 from dicom_node.dimse.entity import IMPLEMENTATION_CLASS_UID
-from dicom_node.dimse.status import PROCESSING_FAILURE, STATUS_OF_ERROR, SUCCESS
-from dicom_node.errors import DataSetUnreadable, InstanceTooLarge, NodeError, StoreError
+from dicom_node.dimse.status import PROCESSING_FAILURE, SUCCESS, status_of
+from dicom_node.errors import DataSetUnreadable, InstanceTooLarge, NodeError, StoreError, Unavailable
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Received
 from dicom_node.logs import Log
@@ -69,8 +69,8 @@ class StoreService:
         uid = str(request.AffectedSOPInstanceUID or "")
         try:
             arrival, received = self._keep(event, origin, uid)
-        except StoreError as error:
-            status = STATUS_OF_ERROR[type(error)]
+        except (StoreError, Unavailable) as error:
+            status = status_of(error)
             self._refused(origin, uid, status, error)
             return status
         self._stored(arrival, received, round((time.monotonic() - started) * 1000))
@@ -102,7 +102,7 @@ class StoreService:
             )
         return data
 
-    def _refused(self, origin: Origin, uid: str, status: int, error: StoreError) -> None:
+    def _refused(self, origin: Origin, uid: str, status: int, error: NodeError) -> None:
         self.log.event(
             "instance.refused",
             calling_ae_title=origin.calling_ae_title,

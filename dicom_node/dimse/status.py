@@ -18,6 +18,7 @@ from dicom_node.errors import (
     SopInstanceUidInvalid,
     SpoolUnwritable,
     StoreError,
+    Unavailable,
 )
 
 SUCCESS = 0x0000
@@ -27,7 +28,7 @@ OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
-STATUS_OF_ERROR: Mapping[type[StoreError], int] = {
+STATUS_OF_ERROR: Mapping[type[StoreError | Unavailable], int] = {
     SopInstanceUidInvalid: INVALID_SOP_INSTANCE,
     DataSetMismatch: DATA_SET_DOES_NOT_MATCH,
     DataSetUnreadable: CANNOT_UNDERSTAND,
@@ -37,6 +38,11 @@ STATUS_OF_ERROR: Mapping[type[StoreError], int] = {
     SpoolUnwritable: OUT_OF_RESOURCES,
     LedgerUnavailable: OUT_OF_RESOURCES,
 }
+
+
+def status_of(error: StoreError | Unavailable) -> int:
+    """Return the status with which an instance is refused; what is not listed ails the house."""
+    return STATUS_OF_ERROR.get(type(error), OUT_OF_RESOURCES)
 
 
 class StoreOutcome(StrEnum):

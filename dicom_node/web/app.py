@@ -15,15 +15,17 @@ from starlette.exceptions import HTTPException
 
 from dicom_node import __version__
 from dicom_node.errors import (
+    DiskFull,
     ImageError,
-    LedgerUnavailable,
     NodeError,
     RowMissing,
     SettingsError,
     SignInRefused,
     SpoolError,
+    SpoolUnwritable,
     StoreError,
     TransitionRefused,
+    Unavailable,
 )
 from dicom_node.web import api, dicomweb
 from dicom_node.web.armour import Armour, guards
@@ -63,8 +65,10 @@ _STATUS: tuple[tuple[type[NodeError], int], ...] = (
     (SettingsError, 422),
     (ImageError, 422),
     (SpoolError, 503),
-    (LedgerUnavailable, 503),
-    (StoreError, 507),
+    (DiskFull, 507),
+    (SpoolUnwritable, 507),
+    (Unavailable, 503),
+    (StoreError, 422),
 )
 
 

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image
 from pydicom import Dataset
 
-from dicom_node.errors import ImageError, StoreError
+from dicom_node.errors import ImageError, StoreError, Unavailable
 from dicom_node.imaging.decode import decode, little_endian
 from dicom_node.imaging.header import integer, parsing, read_dataset
 from dicom_node.ledger.casebook import Case, CaseQuery
@@ -320,7 +320,7 @@ def _keep(house: House, data: bytes, study: str, base: str) -> Dataset:
     except ImageError:
         told.FailureReason = _CANNOT_UNDERSTAND
         return told
-    except StoreError:
+    except (StoreError, Unavailable):
         told.FailureReason = _NO_ROOM
         return told
     told.RetrieveURL = archive.address_of(base, *uids, dataset.SOPInstanceUID)
