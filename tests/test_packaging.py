@@ -28,6 +28,7 @@ BUNDLED = ("ae_config", "sr_templates", "models")
 NOT_IMPORTED = {
     "pylibjpeg": "pydicom finds the OpenJPEG plugin through it",
     "tensorflow": "the backend of Keras",
+    "tzdata": "zoneinfo reads it where the system has no time zones of its own",
     "pysqlite3": "sqlite-utils takes it by itself when it is there",
 }
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
+from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
     from dicom_node.records import PeerContact, Refusal
     from dicom_node.settings import Configuration
@@ -29,14 +30,18 @@ def register(app: typer.Typer) -> None:
 
 
 def list_remotes(
-    config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    utc: UtcOption = False,
 ) -> None:
     """List the AEs, their last contact, and who was rejected with how to add them."""
     from rich.table import Table
 
-    from dicom_node.cli.options import cell, configuration, wide_console
+    from dicom_node.cli.options import cell, configuration, wide_console, zone_for
 
     settings = configuration(config, data_dir)
+    zone = zone_for(settings, utc=utc)
     contacts, refusals = _seen(settings)
     rows = [_row(remote, contacts) for remote in settings.remotes.values()]
     rejected = [_rejected(item, settings) for item in refusals]
@@ -50,27 +55,29 @@ def list_remotes(
         values = (
             row["ae_title"], row["address"] or "-", "yes" if row["may_send"] else "no",
             ", ".join(row["results_to"]), ", ".join(row["objects"]),
-            _short(row["last_received_at"]), _short(row["last_sent_at"]),
+            _when(row["last_received_at"], zone), _when(row["last_sent_at"], zone),
             row["waiting"], ", ".join(row["not_accepted"]), row["last_error"],
         )  # fmt: skip
         table.add_row(*map(cell, values))
     console.print(table if rows else "The AE table is empty: every sender is rejected.")
     for item in rejected:
         console.print()
-        console.print(cell(_rejection(item)), soft_wrap=True, highlight=False)
+        console.print(cell(_rejection(item, zone)), soft_wrap=True, highlight=False)
         if item["add"]:
             console.print("  To allow it: " + item["add"], markup=False, soft_wrap=True)
 
 
-def _rejection(item: dict[str, Any]) -> str:
+def _rejection(item: dict[str, Any], zone: tzinfo | None) -> str:
     return (
-        f"Rejected {item['count']} times, last {item['last_at'][:19]}:"
+        f"Rejected {item['count']} times, last {_when(item['last_at'], zone)}:"
         f" {item['calling_ae_title']!r} from {item['peer_address']}: {item['reason']}."
     )
 
 
-def _short(moment: str | None) -> str:
-    return moment[:19].replace("T", " ") if moment else "never"
+def _when(moment: str | None, zone: tzinfo | None) -> str:
+    from dicom_node.moments import shown
+
+    return shown(moment, zone) if moment else "never"
 
 
 def _seen(settings: Configuration) -> tuple[dict[str, PeerContact], Sequence[Refusal]]:
@@ -172,8 +179,7 @@ def echo(
     contacts, _ = _seen(settings)
     contact = contacts.get(ae_title)
     if contact is not None and contact.last_received_at is not None:
-        typer.echo(
-            f"It last sent to this node at {contact.last_received_at:%Y-%m-%d %H:%M:%S} UTC."
-        )
+        when = _when(contact.last_received_at.isoformat(), settings.settings.node.zone)
+        typer.echo(f"It last sent to this node at {when}.")
     else:
         typer.echo("It has not sent to this node yet: send a film from it, or C-ECHO this node.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
+from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,13 +49,16 @@ def list_cases(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     limit: Annotated[int, typer.Option(min=1, help="How many, latest first.")] = 50,
+    utc: UtcOption = False,
 ) -> None:
     """List studies, the latest change first."""
     from rich.table import Table
 
-    from dicom_node.cli.options import cell, configuration, ledger_of, wide_console
+    from dicom_node.cli.options import cell, configuration, ledger_of, wide_console, zone_for
+    from dicom_node.moments import shown
 
-    ledger = ledger_of(configuration(config, data_dir))
+    settings = configuration(config, data_dir)
+    ledger, zone = ledger_of(settings), zone_for(settings, utc=utc)
     rows = [_row(ledger, study) for study in ledger.studies(limit=limit)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -63,10 +66,10 @@ def list_cases(
     if not rows:
         typer.echo("No study: nothing has been received yet.")
         return
-    table = Table("ID", "changed (UTC)", "state", "films", "result", "delivery", "why", box=None)
+    table = Table("ID", "changed", "state", "films", "result", "delivery", "why", box=None)
     for row in rows:
         values = (
-            row["id"], row["changed_at"][:19].replace("T", " "), row["state"],
+            row["id"], shown(row["changed_at"], zone), row["state"],
             row["films"], row["result"], row["delivery"], row["reason"],
         )  # fmt: skip
         table.add_row(*map(cell, values))
@@ -114,13 +117,16 @@ def show(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    utc: UtcOption = False,
 ) -> None:
     """Show one study: its films, findings, deliveries, and its whole story."""
     from rich.console import Console
 
-    from dicom_node.cli.options import cell, configuration, ledger_of
+    from dicom_node.cli.options import cell, configuration, ledger_of, zone_for
+    from dicom_node.moments import shown
 
-    ledger = ledger_of(configuration(config, data_dir))
+    settings = configuration(config, data_dir)
+    ledger, zone = ledger_of(settings), zone_for(settings, utc=utc)
     found = _find(ledger, study)
     instances = ledger.instances(found.id)
     if as_json:
@@ -136,9 +142,8 @@ def show(
     console.print("\nStory", style="bold")
     for event in ledger.events(study_id=found.id):
         told = f"  {event.detail}" if event.detail else ""
-        console.print(
-            cell(f"  {event.at:%Y-%m-%d %H:%M:%S.%f}  {event.what:<20} {event.who}{told}")
-        )
+        when = shown(event.at, zone, seconds=True)
+        console.print(cell(f"  {when}  {event.what:<20} {event.who}{told}"))
 
 
 def _summary(ledger: Ledger, study: Study, instances: Sequence[Instance]) -> Iterator[str]:

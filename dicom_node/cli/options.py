@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from rich.console import Console
     from rich.text import Text
 
@@ -29,6 +31,9 @@ DataDirOption = Annotated[
     typer.Option("--data-dir", help="Folder of ledger and spool; overrides node.data_dir."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+UtcOption = Annotated[
+    bool, typer.Option("--utc", help="Show times in UTC, not in the site's zone (node.timezone).")
+]
 
 
 def configuration(
@@ -54,6 +59,13 @@ def ledger_of(configuration: Configuration) -> SqliteLedger:
             remedy="Start it with `dicom-node serve`, or name its folder with --data-dir.",
         )
     return open_ledger(configuration.ledger_path, who=person())
+
+
+def zone_for(configuration: Configuration, *, utc: bool) -> tzinfo | None:
+    """Return the zone in which a command shows times; None: the system's."""
+    from datetime import UTC
+
+    return UTC if utc else configuration.settings.node.zone
 
 
 def wide_console() -> Console:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
+from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 _MAX_ID = 2**63 - 1
 
@@ -45,14 +48,16 @@ def list_deliveries(
         str | None, typer.Option(help="Only waiting, sent, committed, refused or expired.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100,
+    utc: UtcOption = False,
 ) -> None:
     """List deliveries, newest first."""
-    from dicom_node.cli.options import configuration, ledger_of
+    from dicom_node.cli.options import configuration, ledger_of, zone_for
     from dicom_node.records import DeliveryState
 
     if state is not None and state not in list(DeliveryState):
         raise typer.BadParameter(f"{state!r}: there are {', '.join(DeliveryState)}.")
-    ledger = ledger_of(configuration(config, data_dir))
+    settings = configuration(config, data_dir)
+    ledger = ledger_of(settings)
     wanted = None if state is None else DeliveryState(state)
     rows: list[dict[str, Any]] = [
         {
@@ -76,17 +81,18 @@ def list_deliveries(
     if not rows:
         typer.echo("No delivery." if state is None else f"No delivery that is {state}.")
         return
-    _print(rows)
+    _print(rows, zone_for(settings, utc=utc))
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print(rows: list[dict[str, Any]], zone: tzinfo | None) -> None:
     from rich.table import Table
 
     from dicom_node.cli.options import cell, wide_console
+    from dicom_node.moments import shown
 
-    table = Table("ID", "study", "object", "to", "state", "tries", "next (UTC)", "why", box=None)
+    table = Table("ID", "study", "object", "to", "state", "tries", "next", "why", box=None)
     for row in rows:
-        due = row["next_attempt_at"][:19].replace("T", " ") if row["state"] == "waiting" else ""
+        due = shown(row["next_attempt_at"], zone) if row["state"] == "waiting" else ""
         values = (
             row["id"], row["study"], row["object"], row["destination"], row["state"],
             row["attempts"], due, row["reason"],

@@ -6,8 +6,10 @@ that the shipped file names each key with the default that stands here.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 from collections.abc import Mapping
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from dicom_node.moments import zone_of, zones_for_people
 
 
 def _ae_title(value: str) -> str:
@@ -43,7 +47,25 @@ def _fault(key: str, what: str, remedy: str) -> PydanticCustomError:
     return PydanticCustomError("fault", "{what}", {"key": key, "what": what, "remedy": remedy})
 
 
+def _timezone(value: str) -> str:
+    try:
+        zone_of(value)
+    except ValueError as error:
+        known = zones_for_people()
+        words = value.strip().lower().replace(" ", "_")
+        # A near name of a text with digits ("UTC+1") may well be the wrong way round.
+        near = [] if any(map(str.isdigit, value)) else difflib.get_close_matches(words, known, n=1)
+        remedy = f"did you mean {known[near[0]]!r}?" if near else _ZONE_REMEDY
+        raise PydanticCustomError(
+            "fault", "{what}", {"what": str(error), "remedy": remedy}
+        ) from error
+    return value
+
+
+_ZONE_REMEDY = 'write a name of the IANA database, such as "Europe/Berlin"; empty: the system\'s'
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
 Network = Annotated[str, AfterValidator(_network)]
 
 
@@ -74,6 +96,11 @@ class NodeSection(Section):
     data_dir: Path = Field(
         default=Path("var"), description="spool, ledger and logs; relative to the working directory"
     )
+    timezone: TimeZone = Field(
+        default="",
+        description="IANA name of the zone in which pages, commands and text reports show times;"
+        " empty: the system's; JSON is UTC",
+    )
     max_associations: int = Field(default=64, ge=1, le=1024, description="associations at one time")
     max_associations_per_address: int = Field(
         default=32, ge=1, le=1024, description="associations at one time from one address"
@@ -99,6 +126,11 @@ class NodeSection(Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The zone in which times are shown to people; None: the system's."""
+        return zone_of(self.timezone)
 
 
 class TlsSection(Section):

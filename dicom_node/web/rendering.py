@@ -11,9 +11,12 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context as RenderContext
+from markupsafe import Markup
 
 from dicom_node import __version__
+from dicom_node.moments import machine_readable, shown
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -31,11 +34,14 @@ def _date(text: str) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
 
 
-def _moment(value: str | datetime | None) -> str:
+@pass_context
+def _moment(context: RenderContext, value: str | datetime | None, *, seconds: bool = False) -> str:
+    """Return a moment in the site's zone, with UTC for programs and on a pointer's stay."""
     if not value:
         return "never"
-    text = value.isoformat() if isinstance(value, datetime) else value
-    return text[:19].replace("T", " ")
+    said = shown(value, context["zone"], seconds=seconds)
+    utc = machine_readable(value)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(utc, utc, said)
 
 
 def _percent(value: float | None) -> str:
@@ -76,6 +82,7 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HT
         request=request,
         person=person,
         node=house.settings.node.ae_title,
+        zone=house.settings.node.zone,
         path=request.url.path,
         **values,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
+from dicom_node.moments import day
 from dicom_node.web import charts
+from dicom_node.web.house import House
 from dicom_node.web.rendering import csv_file, page
 from dicom_node.web.security import Person, house_of, reader
 
@@ -38,8 +40,9 @@ def chart(
     """Return one chart of the last days."""
     if name not in charts.NAMES:
         raise HTTPException(404, "There is no such chart.")
-    ledger, since = house_of(request).ledger, _since(days)
-    rows = ledger.stages_since(since) if name == "latency" else ledger.scores_since(since)
+    house, since = house_of(request), _since(days)
+    latency = name == "latency"
+    rows = house.ledger.stages_since(since) if latency else _by_site_day(house, since)
     return Response(charts.draw(name, rows), media_type="image/svg+xml")
 
 
@@ -47,9 +50,18 @@ def chart(
 def table(request: Request, _: Annotated[Person, Depends(reader)], days: Days = 30) -> Response:
     """Return the counts of each day as CSV."""
     names = (*charts.OUTCOMES, *charts.FINDINGS, "abstained")
-    counted = charts.by_day(house_of(request).ledger.scores_since(_since(days)))
+    counted = charts.by_day(_by_site_day(house_of(request), _since(days)))
     rows = ({"day": day} | {name: counts[name] for name in names} for day, counts in counted)
     return csv_file("days.csv", ("day", *names), rows)
+
+
+def _by_site_day(house: House, since: str) -> list[dict[str, Any]]:
+    """Return the ledger's scores, each received on the day that the site's calendar showed."""
+    zone = house.settings.node.zone
+    return [
+        {**row, "received_at": day(row["received_at"], zone)}
+        for row in house.ledger.scores_since(since)
+    ]
 
 
 def _since(days: int) -> str:
