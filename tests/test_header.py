@@ -111,10 +111,11 @@ def test_an_unknown_vr_in_an_element_that_nobody_needs_does_no_harm() -> None:
     assert read_header(content).modality == "DX"
 
 
-def test_a_number_that_is_none_makes_the_header_unreadable() -> None:
+def test_a_number_that_is_none_is_absent_and_the_rest_of_the_header_stands() -> None:
     content = saved(small()).replace(b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x10\x00ZZ\x02\x00")
-    with pytest.raises(HeaderUnreadable):
-        read_header(content)
+    header = read_header(content)
+    assert header.rows is None
+    assert header.modality == "DX"
 
 
 @pytest.mark.parametrize("character_set", ["ISO_IR 999", "\\ISO 2022 IR 999", "nonsense", ""])
@@ -160,7 +161,7 @@ def test_mutated_headers_raise_image_errors_only() -> None:
 def test_the_message_of_an_unreadable_header_quotes_nothing_of_the_data_set() -> None:
     dataset = small()
     dataset.PatientName = "CANARY^NAME"
-    content = saved(dataset).replace(b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00ZZ")
+    content = saved(dataset).replace(b"\x08\x00\x18\x00UI", b"\x08\x00\x18\x00ZZ")
     with pytest.raises(HeaderUnreadable) as caught:
         read_header(content)
     assert "CANARY" not in caught.value.message

@@ -6,13 +6,11 @@ pynetdicom checks none of this (faults 27 to 30, 32).
 from __future__ import annotations
 
 import re
-import struct
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom import Dataset
-from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
@@ -23,6 +21,7 @@ from dicom_node.errors import (
     IdentifierMissing,
     SopInstanceUidInvalid,
 )
+from dicom_node.imaging.values import CAN_RAISE
 
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", re.ASCII)
 _MAX_UID_LENGTH = 64
@@ -33,12 +32,6 @@ _WANTED: list[BaseTag | int] = [
     Tag(keyword)
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 ]
-
-_UNREADABLE = (
-    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OSError,
-    NotImplementedError, RecursionError, OverflowError, struct.error, BytesLengthException,
-)  # fmt: skip
-"""What pydicom raises on data sets that are not one. Not every one of them is a pydicom error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +110,7 @@ def _read(data: bytes, transfer_syntax: UID) -> Dataset:
             stop_when=_past_identifiers,
             specific_tags=_WANTED,
         )
-    except _UNREADABLE as error:
+    except CAN_RAISE as error:
         raise DataSetUnreadable("The data set cannot be parsed.") from error
 
 
@@ -128,5 +121,5 @@ def _past_identifiers(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 def _text(dataset: Dataset, keyword: str) -> str:
     try:
         return str(dataset.get(keyword) or "")
-    except _UNREADABLE as error:
+    except CAN_RAISE as error:
         raise DataSetUnreadable(f"The attribute {keyword} cannot be read.") from error

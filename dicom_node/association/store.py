@@ -23,7 +23,13 @@ from dicom_node.association.identify import (
 )
 from dicom_node.dimse.entity import IMPLEMENTATION_CLASS_UID
 from dicom_node.dimse.status import PROCESSING_FAILURE, SUCCESS, status_of
-from dicom_node.errors import DataSetUnreadable, InstanceTooLarge, NodeError, StoreError, Unavailable
+from dicom_node.errors import (
+    DataSetUnreadable,
+    InstanceTooLarge,
+    NodeError,
+    StoreError,
+    Unavailable,
+)
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Received
 from dicom_node.logs import Log

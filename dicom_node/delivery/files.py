@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -17,19 +15,9 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from dicom_node.delivery.association import ARRIVED, Peer, associate, end, store
 from dicom_node.dimse.status import outcome_of
 from dicom_node.errors import AssociationRefused, DeliveryError
+from dicom_node.imaging.values import CAN_RAISE
 
 _MAX_CONTEXTS = 128
-
-_UNREADABLE = (
-    InvalidDicomError,
-    BytesLengthException,
-    AttributeError,
-    EOFError,
-    NotImplementedError,  # pydicom's answer to an unknown value representation
-    OSError,
-    ValueError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +65,7 @@ def _kind_of(file: Path) -> tuple[str, str] | None:
             warnings.simplefilter("ignore")
             header = pydicom.dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True)
             return str(header.SOPClassUID), str(header.file_meta.TransferSyntaxUID)
-    except _UNREADABLE:
+    except CAN_RAISE:
         return None
 
 
@@ -88,7 +76,7 @@ def _send(association: Association, file: Path, peer: Peer) -> Sent:
         status = store(association, file, file.stat().st_size, peer.answer_seconds)
     except DeliveryError as error:
         return Sent(file, stored=False, status=None, sentence=error.message)
-    except _UNREADABLE:
+    except CAN_RAISE:
         # The library's own words could quote the data set.
         why = "not sent: its SOP class and transfer syntax are not accepted, or it is damaged"
         return Sent(file, stored=False, status=None, sentence=why)

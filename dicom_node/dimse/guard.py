@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from socketserver import TCPServer
 from typing import Any
 
-from pydicom.errors import BytesLengthException
 from pynetdicom import timer
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.transport import (
@@ -34,6 +33,8 @@ from pynetdicom.transport import (
     RequestHandler,
     ThreadedAssociationServer,
 )
+
+from dicom_node.imaging.values import CAN_RAISE
 
 _ASSOCIATE_RQ, _P_DATA = 0x01, 0x04
 _PDU_TYPES = range(0x01, 0x08)
@@ -47,12 +48,6 @@ _READ_BYTES = 1 << 18
 
 _INVALID_PDU = "Evt19"
 """PS3.8 table 9-10: unrecognised or invalid PDU received; the answer is an A-P-ABORT."""
-
-_UNDECODABLE = (
-    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, NotImplementedError,
-    RecursionError, OverflowError, struct.error, BytesLengthException,
-)  # fmt: skip
-"""What pynetdicom and pydicom raise on bytes that are no command set."""
 
 OnDrop = Callable[[str, str], None]
 """Called with the peer's address and the reason when the guard drops it."""
@@ -209,7 +204,7 @@ class GuardedMessages(DIMSEServiceProvider):
         """Add the content of one P-DATA-TF PDU to the message."""
         try:
             super().receive_primitive(primitive)
-        except _UNDECODABLE:
+        except CAN_RAISE:
             self.on_drop(str(self.assoc.requestor.address), "not a DIMSE message")
             self.dul.event_queue.put(_INVALID_PDU)
 

@@ -30,7 +30,7 @@ from dicom_node.errors import (
     TransferSyntaxUnsupported,
 )
 from dicom_node.imaging.codestream import StreamSize, j2k_size, jpeg_is_complete, jpeg_size
-from dicom_node.imaging.header import integer, parsing, read_dataset, transfer_syntax_of
+from dicom_node.imaging.header import parsing, read_dataset, transfer_syntax_of
 from dicom_node.imaging.transfer_syntaxes import (
     EXPLICIT_BIG_ENDIAN,
     JPEG_2000_FAMILY,
@@ -41,6 +41,7 @@ from dicom_node.imaging.transfer_syntaxes import (
     RLE_LOSSLESS,
     SUPPORTED_TRANSFER_SYNTAXES,
 )
+from dicom_node.imaging.values import integer
 
 DEFAULT_MAX_MEGAPIXELS = 200
 

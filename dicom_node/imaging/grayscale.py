@@ -17,7 +17,8 @@ from pydicom.dataset import Dataset
 
 from dicom_node.errors import FilmWithoutContrast
 from dicom_node.imaging.decode import DEFAULT_MAX_MEGAPIXELS, Pixels, decode
-from dicom_node.imaging.header import integer, parsing, read_dataset
+from dicom_node.imaging.header import parsing, read_dataset
+from dicom_node.imaging.values import integer
 
 Film = npt.NDArray[np.float32]
 """A film as a display shows it: float32 in [0, 1], shape (rows, columns), bright = dense."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import BinaryIO
 import pydicom
 from pydicom import filereader
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import BaseTag
 
 from dicom_node.errors import HeaderUnreadable, PixelDataTruncated, TransferSyntaxUnsupported
@@ -25,24 +23,7 @@ from dicom_node.imaging.transfer_syntaxes import (
     EXPLICIT_LITTLE_ENDIAN,
     IMPLICIT_LITTLE_ENDIAN,
 )
-
-_PARSER_FAULTS = (
-    BytesLengthException,
-    InvalidDicomError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What pydicom raises on hostile input; an unknown VR, for instance, is a NotImplementedError."""
+from dicom_node.imaging.values import CAN_RAISE, integer, items, numbers, text, texts
 
 _PIXEL_DATA_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
@@ -153,17 +134,6 @@ def transfer_syntax_of(dataset: Dataset) -> str:
     return EXPLICIT_LITTLE_ENDIAN if little_endian else EXPLICIT_BIG_ENDIAN
 
 
-def integer(dataset: Dataset, keyword: str) -> int | None:
-    """Return the first value of an attribute as int, None where it is absent or empty.
-
-    Raises ValueError or TypeError where it is no number.
-    """
-    value = dataset.get(keyword)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value = value[0] if value else None
-    return None if value is None or value == "" else int(value)
-
-
 @contextmanager
 def parsing() -> Iterator[None]:
     """Where pydicom meets foreign bytes: its warnings are dropped, its failures translated.
@@ -177,7 +147,7 @@ def parsing() -> Iterator[None]:
             yield
     except RecursionError as error:
         raise HeaderUnreadable("The data set nests sequences too deeply.") from error
-    except _PARSER_FAULTS as error:
+    except CAN_RAISE as error:
         raise HeaderUnreadable(
             f"The data set cannot be parsed ({type(error).__name__})."
         ) from error
@@ -185,29 +155,29 @@ def parsing() -> Iterator[None]:
 
 def _header(dataset: Dataset) -> FilmHeader:
     return FilmHeader(
-        sop_class_uid=_text(dataset, "SOPClassUID"),
-        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
-        study_instance_uid=_text(dataset, "StudyInstanceUID"),
-        series_instance_uid=_text(dataset, "SeriesInstanceUID"),
+        sop_class_uid=text(dataset, "SOPClassUID"),
+        sop_instance_uid=text(dataset, "SOPInstanceUID"),
+        study_instance_uid=text(dataset, "StudyInstanceUID"),
+        series_instance_uid=text(dataset, "SeriesInstanceUID"),
         transfer_syntax_uid=transfer_syntax_of(dataset),
-        modality=_text(dataset, "Modality"),
-        image_type=_texts(dataset, "ImageType"),
-        body_part_examined=_text(dataset, "BodyPartExamined"),
+        modality=text(dataset, "Modality"),
+        image_type=texts(dataset, "ImageType"),
+        body_part_examined=text(dataset, "BodyPartExamined"),
         anatomic_regions=_codes(dataset, "AnatomicRegionSequence"),
-        view_position=_text(dataset, "ViewPosition"),
+        view_position=text(dataset, "ViewPosition"),
         view_codes=_codes(dataset, "ViewCodeSequence"),
-        patient_orientation=_texts(dataset, "PatientOrientation"),
-        laterality=_text(dataset, "ImageLaterality") or _text(dataset, "Laterality"),
-        study_description=_text(dataset, "StudyDescription"),
-        series_description=_text(dataset, "SeriesDescription"),
-        protocol_name=_text(dataset, "ProtocolName"),
-        procedure_step_description=_text(dataset, "PerformedProcedureStepDescription"),
-        manufacturer=_text(dataset, "Manufacturer"),
-        manufacturer_model_name=_text(dataset, "ManufacturerModelName"),
-        presentation_intent_type=_text(dataset, "PresentationIntentType"),
-        conversion_type=_text(dataset, "ConversionType"),
-        burned_in_annotation=_text(dataset, "BurnedInAnnotation"),
-        specific_character_set=_texts(dataset, "SpecificCharacterSet"),
+        patient_orientation=texts(dataset, "PatientOrientation"),
+        laterality=text(dataset, "ImageLaterality") or text(dataset, "Laterality"),
+        study_description=text(dataset, "StudyDescription"),
+        series_description=text(dataset, "SeriesDescription"),
+        protocol_name=text(dataset, "ProtocolName"),
+        procedure_step_description=text(dataset, "PerformedProcedureStepDescription"),
+        manufacturer=text(dataset, "Manufacturer"),
+        manufacturer_model_name=text(dataset, "ManufacturerModelName"),
+        presentation_intent_type=text(dataset, "PresentationIntentType"),
+        conversion_type=text(dataset, "ConversionType"),
+        burned_in_annotation=text(dataset, "BurnedInAnnotation"),
+        specific_character_set=texts(dataset, "SpecificCharacterSet"),
         rows=integer(dataset, "Rows"),
         columns=integer(dataset, "Columns"),
         number_of_frames=integer(dataset, "NumberOfFrames") or 1,
@@ -215,7 +185,7 @@ def _header(dataset: Dataset) -> FilmHeader:
         bits_allocated=integer(dataset, "BitsAllocated"),
         bits_stored=integer(dataset, "BitsStored"),
         signed=integer(dataset, "PixelRepresentation") == 1,
-        photometric_interpretation=_text(dataset, "PhotometricInterpretation"),
+        photometric_interpretation=text(dataset, "PhotometricInterpretation"),
         pixel_spacing=_spacing(dataset),
         patient_key=_patient_key(dataset),
     )
@@ -225,11 +195,11 @@ def _patient_key(dataset: Dataset) -> str:
     # Not the name where there is a birth date: the same patient's is spelt in several ways. The
     # birth date keeps apart those whom two departments gave the same number; without one the name
     # has to, since a course of another patient is worse than none.
-    patient, born = _text(dataset, "PatientID"), _text(dataset, "PatientBirthDate")
-    name = "" if born else _text(dataset, "PatientName").partition("=")[0].casefold()
+    patient, born = text(dataset, "PatientID"), text(dataset, "PatientBirthDate")
+    name = "" if born else text(dataset, "PatientName").partition("=")[0].casefold()
     said = (
         patient,
-        _text(dataset, "IssuerOfPatientID"),
+        text(dataset, "IssuerOfPatientID"),
         born or "".join(filter(str.isalnum, name)),
     )
     return hashlib.sha256("\0".join(said).encode()).hexdigest() if patient else ""
@@ -266,42 +236,27 @@ def _stated_transfer_syntax(stream: BinaryIO) -> str:
         stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_file_meta
     )
     stream.seek(0)
-    return _text(file_meta, "TransferSyntaxUID")
+    return text(file_meta, "TransferSyntaxUID")
 
 
 def _after_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag.group != 0x0002
 
 
-def _texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    value = dataset.get(keyword)
-    if value is None or value == "":
-        return ()
-    values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
-    return tuple(str(each).strip(" \0") for each in values)
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    return "\\".join(_texts(dataset, keyword))
-
-
 def _codes(dataset: Dataset, keyword: str) -> tuple[Code, ...]:
     return tuple(
         Code(
-            _text(item, "CodeValue") or _text(item, "LongCodeValue"),
-            _text(item, "CodingSchemeDesignator"),
-            _text(item, "CodeMeaning"),
+            text(item, "CodeValue") or text(item, "LongCodeValue"),
+            text(item, "CodingSchemeDesignator"),
+            text(item, "CodeMeaning"),
         )
-        for item in dataset.get(keyword) or ()
+        for item in items(dataset, keyword)
     )
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        try:
-            row, column = (float(each) for each in _texts(dataset, keyword))
-        except ValueError:
-            continue
-        if row > 0 and column > 0:
-            return row, column
+        spacing = numbers(dataset, keyword)
+        if len(spacing) == 2 and min(spacing) > 0:
+            return spacing[0], spacing[1]
     return None

@@ -19,6 +19,7 @@ from dicom_node.findings import (
     Outcome,
     Score,
 )
+from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.results.modules import MANUFACTURER
 from dicom_node.results.severity import AIRSPACE, LUNG, SCORE, ZONE
 from dicom_node.results.values import fraction_of
@@ -29,7 +30,7 @@ _SITE = "363698007"
 _ALGORITHM, _VERSION, _PARAMETERS = "111001", "111003", "111002"
 _NOT_SAID = frozenset({_TRACKING, _ALGORITHM, _VERSION, _PARAMETERS})
 _CHECK, _ALSO = "check.", "also="
-_UNREADABLE = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
+_UNREADABLE = (*CAN_RAISE, StopIteration)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from pydicom import Dataset
 
 from dicom_node.errors import ImageError, StoreError, Unavailable
 from dicom_node.imaging.decode import decode, little_endian
-from dicom_node.imaging.header import integer, parsing, read_dataset
+from dicom_node.imaging.header import parsing, read_dataset
+from dicom_node.imaging.values import integer
 from dicom_node.ledger.casebook import Case, CaseQuery
 from dicom_node.records import Origin, StudyId
 from dicom_node.web import archive
