@@ -25,6 +25,21 @@ SCORES = ("geographic_extent", "opacity_extent")
 QUALITY = ("positioning", "under_exposed", "over_exposed")
 """What may be wrong with a film that was analysed all the same."""
 
+NOTES = (
+    "unread",
+    "own_range",
+    "bits",
+    "stream",
+    "polarity",
+    "polarity_stated",
+    "turned",
+    "mirrored",
+    "orientation",
+)
+"""How a film was read that is not quite as the standard has it. A note is one of these keys; where
+it says of what, a colon and the keywords of attributes follow: ``unread:WindowCenter,Laterality``.
+"""
+
 
 class Outcome(StrEnum):
     """What became of one film."""
@@ -169,7 +184,7 @@ class FilmFindings:
     one, the evidence is the first network's). ``checks``: every network's evidence, by bundle;
     of a score, ``change_when_hidden`` is its fall in points. ``detections``: every detection
     network's answer, by bundle, where there is more than one. ``quality``: which of `QUALITY` may
-    be wrong with the film.
+    be wrong with the film. ``notes``: how it was read, see `NOTES`.
     """
 
     sop_instance_uid: str
@@ -183,6 +198,7 @@ class FilmFindings:
     detections: Mapping[str, Detection] = field(default_factory=dict)
     suite: Mapping[str, NetworkVersion] = field(default_factory=dict)
     quality: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract's JSON object, without ``file`` (the caller knows that)."""
@@ -211,6 +227,8 @@ class FilmFindings:
             }
         if self.quality:
             result["quality"] = list(self.quality)
+        if self.notes:
+            result["notes"] = list(self.notes)
         if self.suite:
             result["suite"] = {
                 name: {"version": network.version, "weights": network.weights}
@@ -245,6 +263,7 @@ class FilmFindings:
                 for name, network in document.get("suite", {}).items()
             },
             quality=tuple(document.get("quality", ())),
+            notes=tuple(document.get("notes", ())),
         )
 
 

@@ -34,7 +34,7 @@ from dicom_node.results.modules import code_item, copy_identity, set_equipment, 
 from dicom_node.results.picture import draw
 from dicom_node.results.regions import places_of
 from dicom_node.results.template_parts import PanelText
-from dicom_node.results.wording import contradiction, course, ordered, quality, wording_of
+from dicom_node.results.wording import contradiction, course, ordered, remarks, wording_of
 
 SERIES_OFFSET = 5
 _DESCRIPTION = "AI CXR PDF - RESEARCH USE ONLY"
@@ -118,8 +118,8 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     yield from _severity(film, context)
     for line in course(context):
         yield _text(f"{panel.course}: {line}", 9)
-    if doubts := quality(film.findings, template):
-        yield _text(doubts, 9, bold=True)
+    for said in remarks(film.findings, template):
+        yield _text(said, 9, bold=True)
     yield _text(wording.explanation, 9)
     yield Spacer(1, 3 * mm)
     yield _picture(film, context)

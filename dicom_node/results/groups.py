@@ -20,7 +20,7 @@ from dicom_node.results.wording import (
     ordered,
     outcome_code,
     points,
-    quality,
+    remarks,
     wording_of,
 )
 
@@ -91,7 +91,6 @@ def _impression(film: AnalysedFilm, places: Places, context: Context, where: str
         () if detection.abstained else (_certainty(detection, detection.finding_class, context),)
     )
     numbers = (*certainty, *_evidence(film, context))
-    doubts = quality(film.findings, template)
     return Group(
         key="impression",
         tracking=f"{template.impression.tracking}{where}",
@@ -106,11 +105,12 @@ def _impression(film: AnalysedFilm, places: Places, context: Context, where: str
             *((template.course.concept, _course(context)) for _ in context.earlier[:1]),
             (texts.comment, template.research_sentence),
             (texts.comment, wording.calibration),
-            *((texts.comment, doubts) for _ in film.findings.quality[:1]),
+            *((texts.comment, said) for said in remarks(film.findings, template)),
         ),
         parameters=(
             *_parameters(film, context, "impression", numbers),
             f"quality={' '.join(film.findings.quality)}",
+            f"notes={' '.join(film.findings.notes)}",
             *(f"also={_ran(name, film)}" for name in film.findings.suite),
         ),
     )

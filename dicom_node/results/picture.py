@@ -39,7 +39,7 @@ from dicom_node.results.wording import (
     course,
     evidence_of_network,
     ordered,
-    quality,
+    remarks,
     short_digest,
     wording_of,
 )
@@ -230,9 +230,9 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
     column.text(wording.calibration, 14, panel.QUIET)
     _severity(column, film, context)
     _course(column, context)
-    if doubts := quality(film.findings, template):
+    for said in remarks(film.findings, template):
         column.gap(6)
-        column.text(doubts, 15, panel.BAR_FOUND)
+        column.text(said, 15, panel.BAR_FOUND)
     column.heading(words.explanation)
     if film.saliency and film.saliency[0].heat.max() > 0:
         _legend(column, context)

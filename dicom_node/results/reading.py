@@ -94,6 +94,7 @@ def _analysed(source: str, groups: Sequence[ReadGroup]) -> FilmFindings:
         detections=_detections(groups),
         suite=_suite(groups),
         quality=tuple(parameters.get("quality", "").split()),
+        notes=tuple(parameters.get("notes", "").split()),
     )
 
 

@@ -280,6 +280,35 @@ class QualityText(Part):
     comment: Annotated[Words, words("faults")]
 
 
+class NotesText(Part):
+    """How it is said in what way a film was read (`findings.NOTES`)."""
+
+    unread: Annotated[Words, words("what")] = "Not readable in the header, taken as absent: {what}."
+    own_range: Words = "No window of the header shows the film; its own range of grey was taken."
+    bits: Words = "Bits Stored would cut the image off; all bits of its pixels were read."
+    stream: Words = "The compressed stream breaks its standard; every pixel was there."
+    polarity: Words = (
+        "Presentation LUT Shape contradicts Photometric Interpretation; "
+        "black and white follow from the pixels."
+    )
+    polarity_stated: Words = (
+        "Presentation LUT Shape contradicts Photometric Interpretation, and the pixels do not "
+        "decide; black and white are as Presentation LUT Shape says."
+    )
+    turned: Words = (
+        "The film lies turned; it was analysed upright, as its Patient Orientation says."
+    )
+    mirrored: Words = (
+        "The film lies mirrored; it was analysed as it is hung, as its Patient Orientation says."
+    )
+    orientation: Words = "Patient Orientation contradicts itself; the film was analysed as stored."
+
+    def sentence(self, note: str) -> str:
+        """Return the sentence of one of the film's notes; "" for one of a later release."""
+        key, _, what = note.partition(":")
+        return str(getattr(self, key, "")).format(what=what.replace(",", ", "))
+
+
 class Second(Part):
     """How the answers of further detection networks are said."""
 

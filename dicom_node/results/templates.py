@@ -23,6 +23,7 @@ from dicom_node.results.template_parts import (
     Label,
     Measurements,
     NotAnalysed,
+    NotesText,
     PanelText,
     Part,
     Plain,
@@ -60,6 +61,7 @@ class _Document(Part):
     severity: Severity
     status: Status
     quality: QualityText
+    notes: NotesText = NotesText()
     second: Second
     course: Course
     not_analysed: NotAnalysed

@@ -168,10 +168,12 @@ def evidence_of_network(film: AnalysedFilm, network: str, context: Context) -> t
     return (said,) if said else ()
 
 
-def quality(findings: FilmFindings, template: Template) -> str:
-    """Return what may be wrong with the film, or ""."""
+def remarks(findings: FilmFindings, template: Template) -> tuple[str, ...]:
+    """Return sentences on the film itself: what may be wrong with it, and how it was read."""
     names = [template.quality.faults[fault].meaning for fault in findings.quality]
-    return template.quality.comment.format(faults=", ".join(names)) if names else ""
+    doubts = template.quality.comment.format(faults=", ".join(names)) if names else ""
+    said = (doubts, *map(template.notes.sentence, findings.notes))
+    return tuple(sentence for sentence in said if sentence)
 
 
 def course(context: Context) -> tuple[str, ...]:

@@ -75,6 +75,7 @@ def film(make_film: MakeFilm) -> AnalysedFilm:
             **{name: NetworkVersion("1.2.0", WEIGHTS) for name in (*GRADERS, "other", "lung-unet")},
         },
         quality=("positioning", "over_exposed"),
+        notes=("turned", "unread:WindowCenter,VOILUTSequence"),
     )
     mask = np.zeros((16, 16), bool)
     mask[3:13, 2:7] = mask[3:13, 9:14] = True
@@ -184,6 +185,13 @@ def test_the_impression_codes_how_the_suite_did_and_what_is_wrong_with_the_film(
     assert coded["111017"] == "111242"
     assert coded["111101"] in ("111209", "111212")
     assert "Film quality: Positioning, Over exposed." in report_text(document)
+
+
+def test_a_film_that_was_read_with_a_note_says_so_in_the_report(document: Dataset) -> None:
+    text = " ".join(report_text(document).split())
+
+    assert "was analysed upright, as its Patient Orientation says." in text
+    assert "Not readable in the header, taken as absent: WindowCenter, VOILUTSequence." in text
 
 
 def test_a_normal_film_is_coded_as_without_findings(film: AnalysedFilm, known: Context) -> None:
