@@ -12,7 +12,7 @@ ARGS ?=
 WORKERS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup demo test test-slow test-all lint format serve docs bench lock clean
+.PHONY: help setup demo test test-slow test-all lint format serve wheel docs bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ format: setup ## rewrite the code in its format
 
 serve: setup ## run the node with the default configuration (CONFIG=DIR for another)
 	@$(BIN)/dicom-node serve $(if $(CONFIG),--config $(CONFIG))
+
+wheel: setup ## build the wheel into dist/: package, networks, templates, default configuration
+	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
 docs: setup ## write the generated parts of the documentation
 	@$(BIN)/python docs/build.py

@@ -61,6 +61,7 @@ a patient's name, identifier or birth date: Study and SOP UIDs are the only iden
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -346,3 +347,15 @@ class PortUnavailable(RoleError):
     """The configured port cannot be listened on."""
 
     default_remedy = "Choose another node.port, or stop the process that holds it."
+
+
+def listening_remedy(error: OSError, port_key: str, host_key: str) -> str:
+    """Return what to do where a port could not be listened on; the keys are those of node.toml."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"Ports below 1024 need a privilege: choose another {port_key}, or give the node"
+            " CAP_NET_BIND_SERVICE (in a systemd unit: AmbientCapabilities=CAP_NET_BIND_SERVICE)."
+        )
+    if error.errno == errno.EADDRINUSE:
+        return f"Choose another {port_key}, or stop the process that holds it."
+    return f"Correct {host_key}: an address of this machine, or 0.0.0.0 for all of them."

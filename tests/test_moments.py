@@ -102,7 +102,9 @@ def site(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [("cases",), ("cases", "list"), ("cases", "show", "1")])
-def test_commands_show_the_site_s_time_and_json_is_utc(site: list[str], command: tuple[str]) -> None:
+def test_commands_show_the_site_s_time_and_json_is_utc(
+    site: list[str], command: tuple[str]
+) -> None:
     said = CliRunner().invoke(app, [*command, *site]).stdout
     assert " CET" in said or " CEST" in said
     if len(command) > 1:

@@ -23,6 +23,7 @@ from dicom_node.settings import (
     RemotesTable,
     Settings,
     find_remote,
+    host_and_port,
     load_configuration,
 )
 from dicom_node.settings.reference import node_keys, remote_keys, schema
@@ -128,7 +129,71 @@ def test_paths_are_absolute_and_data_dir_can_be_given(write: Write, tmp_path: Pa
     assert configuration.spool_path == tmp_path / "data" / "spool"
     assert configuration.models_path == folder / "own-models"
     assert configuration.templates_path == resources.report_templates()
-    assert load_configuration(folder).data_dir == Path("var").absolute()
+
+
+def test_data_dir_is_relative_to_the_configuration_folder_and_never_within_the_shipped_one(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write()
+    monkeypatch.chdir(tmp_path)
+    assert load_configuration(Path("config")).data_dir == folder / "var"
+    assert load_configuration(folder, data_dir=Path("here")).data_dir == tmp_path / "here"
+    assert load_configuration().data_dir == tmp_path / "var"
+    monkeypatch.setenv("DICOM_NODE__NODE__DATA_DIR", "elsewhere")
+    assert load_configuration(folder).data_dir == folder / "elsewhere"
+
+
+def test_a_ledger_where_data_dir_was_looked_up_once_is_a_fault_with_what_to_move(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write('[node]\nport = 104\ndata_dir = "data"\n')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ledger.sqlite").touch()
+    (fault,) = faults_of(folder)
+    assert fault.startswith(f"node.toml:3: node.data_dir: {tmp_path / 'data'} holds the ledger")
+    assert f"move {tmp_path / 'data'} to {folder / 'data'}" in fault
+    (tmp_path / "data").rename(folder / "data")
+    assert load_configuration(folder).ledger_path.exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("10.0.0.5:104", 'meant is host "10.0.0.5", port 104'),
+        ("pacs.example:11112", 'meant is host "pacs.example", port 11112'),
+        ("[::1]:104", 'meant is host "::1", port 104'),
+        ("dicom://pacs:104", 'meant is host "pacs", port 104'),
+        ("http://pacs/", "no host name and no address"),
+        ("pacs one", "no host name and no address"),
+        ("10.0.0", "no host name and no address"),
+        ("10.0.0.256", "no host name and no address"),
+        ("[pacs]", "no host name and no address"),
+    ],
+)
+@pytest.mark.parametrize("section", ["node", "web", "remote"])
+def test_a_host_that_is_no_name_or_address_is_a_fault_that_says_what_was_meant(
+    write: Write, section: str, host: str, said: str
+) -> None:
+    if section == "remote":
+        found = faults_of(write(pacs=remote("PACS", f'host = "{host}"\nport = 104')))
+    else:
+        found = faults_of(write(f'[{section}]\nhost = "{host}"\n'))
+    assert any(said in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("[::1]", "[::1]:104"), ("::1", "[::1]:104"), ("fe80::1%eth0", "[fe80::1%eth0]:104"),
+     ("10.0.0.5", "10.0.0.5:104"), ("pacs_1.röntgen.example", "pacs_1.röntgen.example:104")],
+)  # fmt: skip
+def test_an_ipv6_host_may_stand_in_brackets_and_is_shown_in_them(
+    write: Write, host: str, address: str
+) -> None:
+    folder = write(pacs=remote("PACS", f'host = "{host}"\nport = 104'))
+    found = load_configuration(folder).remotes["PACS"]
+    assert found.host == host.strip("[]")
+    assert host_and_port(found.host, found.port) == address
 
 
 def test_a_site_may_have_its_own_admission_rules(write: Write) -> None:

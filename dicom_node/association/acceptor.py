@@ -19,7 +19,7 @@ from dicom_node.dimse.entity import entity
 from dicom_node.dimse.guard import GuardedServer, Limits, use_monotonic_timers
 from dicom_node.dimse.status import SUCCESS
 from dicom_node.dimse.tls import acceptor_context
-from dicom_node.errors import LedgerUnavailable, PortUnavailable
+from dicom_node.errors import LedgerUnavailable, PortUnavailable, listening_remedy
 from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
 from dicom_node.records import Origin
@@ -118,7 +118,8 @@ class Acceptor:
             )
         except OSError as error:
             raise PortUnavailable(
-                f"Port {node.port} on {node.host} cannot be listened on: {error.strerror}."
+                f"Port {node.port} on {node.host} cannot be listened on: {error.strerror}.",
+                remedy=listening_remedy(error, "node.port", "node.host"),
             ) from error
         server.on_drop = lambda address, reason: self._log.event(
             "association.dropped", peer_address=address, reason=reason

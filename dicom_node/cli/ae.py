@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from dicom_node.records import PeerContact, Refusal
-    from dicom_node.settings import Configuration
+    from dicom_node.settings import Configuration, Remote
 
 TitleArgument = Annotated[str, typer.Argument(metavar="AETITLE", help="AE title of the remote.")]
 
@@ -90,6 +90,8 @@ def _seen(settings: Configuration) -> tuple[dict[str, PeerContact], Sequence[Ref
 
 
 def _row(remote: Any, contacts: dict[str, PeerContact]) -> dict[str, Any]:
+    from dicom_node.settings import host_and_port
+
     contact = contacts.get(remote.ae_title)
 
     def when(name: str) -> str | None:
@@ -98,7 +100,7 @@ def _row(remote: Any, contacts: dict[str, PeerContact]) -> dict[str, Any]:
 
     return {
         "ae_title": remote.ae_title,
-        "address": remote.host and f"{remote.host}:{remote.port}",
+        "address": remote.host and host_and_port(remote.host, remote.port),
         "may_send": remote.may_send,
         "results_to": list(remote.destinations),
         "objects": list(remote.wanted_objects),
@@ -164,6 +166,29 @@ def add(
     typer.echo(f"Wrote {path}. Try `dicom-node ae echo {shlex.quote(ae_title)}{where}`.")
 
 
+def _of_table(ae_title: str, settings: Configuration) -> Remote:
+    """Return an AE of the table. Raises `DestinationUnknown` with what may have been meant."""
+    from dicom_node.errors import DestinationUnknown
+    from dicom_node.settings import find_remote
+    from dicom_node.settings.faults import suggestion
+
+    found = find_remote(settings.remotes, ae_title)
+    if found is None:
+        meant = suggestion(ae_title, settings.remotes)
+        raise DestinationUnknown(
+            f"{ae_title!r} is not in the AE table of {settings.folder}.",
+            remedy=f"{meant[:1].upper()}{meant[1:]}"
+            if settings.remotes
+            else f"Add it: `dicom-node ae add {shlex.quote(ae_title)} --host HOST --port PORT`.",
+        )
+    if found.host is None:
+        raise DestinationUnknown(
+            f"{found.ae_title} has no host and port: it only sends.",
+            remedy=f"Give host and port in its file in {settings.remotes_path} to call it.",
+        )
+    return found
+
+
 def echo(
     ae_title: TitleArgument, config: ConfigOption = None, data_dir: DataDirOption = None
 ) -> None:
@@ -173,7 +198,9 @@ def echo(
     from dicom_node.delivery.files import echo as c_echo
 
     settings = configuration(config, data_dir)
-    peer = peer_of(ae_title, settings.remotes.get(ae_title), settings.settings)
+    remote = _of_table(ae_title, settings)
+    ae_title = remote.ae_title
+    peer = peer_of(ae_title, remote, settings.settings)
     c_echo(peer)
     typer.echo(f"{peer} answers to {peer.calling_ae_title}.")
     contacts, _ = _seen(settings)

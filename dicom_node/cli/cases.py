@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption
+from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption, pass_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,9 +39,10 @@ def _default(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    utc: UtcOption = False,
 ) -> None:
-    if context.invoked_subcommand is None:
-        list_cases(config, data_dir, as_json)
+    if pass_down(context) is None:
+        list_cases(config, data_dir, as_json, utc=utc)
 
 
 def list_cases(

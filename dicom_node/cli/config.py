@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -22,6 +23,7 @@ from dicom_node.settings import (
     Remote,
     Settings,
     configuration_folder,
+    host_and_port,
     load_configuration,
 )
 
@@ -80,7 +82,9 @@ def init(
         typer.echo(folder / name)
     console.print(
         f"\nNext: add your PACS with `dicom-node ae add`, or copy the sample in "
-        f"{escape(str(folder / 'remotes'))};\nthen `dicom-node config check --config {folder}`.",
+        f"{escape(str(folder / 'remotes'))};\nthen `dicom-node config check --config {folder}`.\n"
+        "This names the folder to every command: export "
+        f"DICOM_NODE_CONFIG={escape(shlex.quote(str(folder.absolute())))}",
         soft_wrap=True,
     )
 
@@ -178,7 +182,8 @@ def _remotes_table(configuration: Configuration) -> Table:
 
 def _address(ae_title: str, remotes: Mapping[str, Remote]) -> str:
     remote = remotes[ae_title]
-    return f"{ae_title} at {remote.host}:{remote.port}{' over TLS' if remote.tls else ''}"
+    where = host_and_port(remote.host, remote.port)
+    return f"{ae_title} at {where}{' over TLS' if remote.tls else ''}"
 
 
 def _as_toml(shown: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

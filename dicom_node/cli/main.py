@@ -75,11 +75,13 @@ def main() -> None:
     try:
         app()
     except NodeError as error:
-        console = Console(stderr=True)
-        console.print(f"[red]Error:[/red] {escape(error.message)}")
-        if isinstance(error, SettingsError):
-            for fault in error.faults:
-                console.print(f"  {escape(fault)}", soft_wrap=True)
+        console = Console(stderr=True, soft_wrap=True)
+        faults = error.faults if isinstance(error, SettingsError) else ()
+        # Its message is the first fault: several are listed instead.
+        many = f"{len(faults)} faults in the configuration:"
+        console.print(f"[red]Error:[/red] {escape(error.message if len(faults) < 2 else many)}")
+        for fault in faults if len(faults) > 1 else ():
+            console.print(f"  {escape(fault)}")
         console.print(f"[dim]{escape(error.remedy)}[/dim]")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from rich.markdown import Markdown
 from rich.table import Column, Table
 
 from dicom_node.bundles import CARD, Bundle, list_bundles, open_bundle
-from dicom_node.cli.options import wide_console
+from dicom_node.cli.options import pass_down, wide_console
 from dicom_node.errors import NodeError
 
 Models = Annotated[
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def models(context: typer.Context, models: Models = None, as_json: Json = False) -> None:
     """Model bundles: list, verify, card. Alone: list."""
-    if context.invoked_subcommand is None:
+    if pass_down(context) is None:
         list_(models, as_json)
 
 

@@ -36,6 +36,25 @@ UtcOption = Annotated[
 ]
 
 
+def pass_down(context: typer.Context) -> str | None:
+    """Give the options of a group to its command, whose own win; return that command's name.
+
+    An option that the command does not have is a usage error: ignored, it would mislead.
+    """
+    name = context.invoked_subcommand
+    if name is None:
+        return None
+    commands = getattr(context.command, "commands", {})
+    taken = {option.name for option in commands[name].params}
+    given = {key: value for key, value in context.params.items() if value not in (None, False)}
+    for option in context.command.params:
+        if option.name in given and option.name not in taken:
+            told = f"`{context.info_name} {name}` has no such option."
+            raise typer.BadParameter(told, param_hint=option.opts[0])
+    context.default_map = {name: given}
+    return name
+
+
 def configuration(
     config: Path | None, data_dir: Path | None, *, thorough: bool = False
 ) -> Configuration:
@@ -48,15 +67,16 @@ def configuration(
     return load_configuration(config, data_dir=data_dir, thorough=thorough)
 
 
-def ledger_of(configuration: Configuration) -> SqliteLedger:
-    """Return the node's ledger. Raises `RowMissing` where no node ever ran."""
+def ledger_of(configuration: Configuration, *, new: bool = False) -> SqliteLedger:
+    """Return the node's ledger, a ``new`` one if so asked. Raises `RowMissing` where none is."""
     from dicom_node.errors import RowMissing
     from dicom_node.ledger import open_ledger
 
-    if not configuration.ledger_path.exists():
+    if not (new or configuration.ledger_path.exists()):
         raise RowMissing(
             f"No node has run with the data folder {configuration.data_dir} yet.",
-            remedy="Start it with `dicom-node serve`, or name its folder with --data-dir.",
+            remedy="Start it with `dicom-node serve`, or name the folder of the node that is meant:"
+            " --config DIR, the environment variable DICOM_NODE_CONFIG, or --data-dir DIR.",
         )
     return open_ledger(configuration.ledger_path, who=person())
 

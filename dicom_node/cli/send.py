@@ -48,20 +48,34 @@ def send(
     from dicom_node.delivery.association import Peer
     from dicom_node.delivery.files import send_files
 
-    host, _, port = to.rpartition(":")
-    if not host or not port.isdecimal() or not 1 <= int(port) <= _MAX_PORT:
-        raise typer.BadParameter(f"{to!r} is not HOST:PORT, for example 127.0.0.1:11112")
+    host, port = _host_and_port(to)
     paths = [item for path in files for item in _within(path)]
     if not paths:
         raise typer.BadParameter("There is no file in this folder.")
     sent = []
-    peer = Peer(host, int(port), aec, aet)
+    peer = Peer(host, port, aec, aet)
     for item in track(send_files(paths, peer), "Sending", len(paths), transient=True):
         sent.append(item)
         typer.echo(f"{item.file}: {item.sentence}")
     stored = sum(1 for item in sent if item.stored)
     typer.echo(f"{stored} of {len(paths)} stored by {aec}.")
     raise typer.Exit(0 if stored == len(paths) else 1)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    from pydantic import TypeAdapter, ValidationError
+
+    from dicom_node.settings.model import Host
+
+    host, _, port = text.rpartition(":")
+    try:
+        if host and port.isdecimal() and 1 <= int(port) <= _MAX_PORT:
+            return str(TypeAdapter(Host).validate_python(host)), int(port)
+    except ValidationError:
+        pass
+    raise typer.BadParameter(
+        f"{text!r} is not HOST:PORT, for example 127.0.0.1:11112 or [::1]:11112"
+    )
 
 
 def _within(path: Path) -> list[Path]:

@@ -44,6 +44,9 @@ def add(
         str,
         typer.Option(help="reader (looks, comments), operator (also steers), admin (also users)."),
     ] = "reader",
+    new: Annotated[
+        bool, typer.Option("--new", help="Also where no node has run yet: makes its ledger.")
+    ] = False,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -51,17 +54,15 @@ def add(
 
     Asks for the password, or reads it from standard input where that is no terminal.
     """
-    from dicom_node.cli.options import configuration, person
-    from dicom_node.ledger import open_ledger
+    from dicom_node.cli.options import configuration, ledger_of, person
     from dicom_node.web.passwords import check_user, hashed
 
+    ledger = ledger_of(configuration(config, data_dir), new=new)
     if sys.stdin.isatty():
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\n")
     check_user(name, role, password)
-    # The first user may be made before the node has ever run.
-    ledger = open_ledger(configuration(config, data_dir).ledger_path, who=person())
     ledger.keep_user(name, role, hashed(password))
     ledger.note(person(), "user.kept", f"{name}: {role}")
     typer.echo(f"{name} may sign in as {role}.")

@@ -14,7 +14,7 @@ from dicom_node.dimse.entity import (
     IMPLEMENTATION_VERSION_NAME,
 )
 from dicom_node.results.templates import Template
-from dicom_node.settings import Remote, Settings
+from dicom_node.settings import Remote, Settings, host_and_port
 
 _PLACE = re.compile(r"\{\{([\w-]+)\}\}")
 
@@ -87,7 +87,7 @@ def _remotes(remotes: Mapping[str, Remote]) -> str:
         return "No remote AE is configured: every association is rejected."
     head = ("AE title", "address", "may send", "results to", "objects", "SR classes in order")
     rows = [
-        (remote.ae_title, f"{remote.host}:{remote.port}" if remote.host else "-",
+        (remote.ae_title, host_and_port(remote.host, remote.port) if remote.host else "-",
          "yes" if remote.may_send else "no", ", ".join(remote.destinations),
          ", ".join(remote.wanted_objects), ", ".join(remote.wanted_sr_classes))
         for remote in remotes.values()

@@ -24,7 +24,7 @@ from dicom_node.errors import (
     PeerUnreachable,
     SettingsError,
 )
-from dicom_node.settings import Remote, Settings
+from dicom_node.settings import Remote, Settings, host_and_port
 
 # With a path, pynetdicom then sends the data set's bytes as they are in the file.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -68,7 +68,7 @@ class Peer:
     answer_seconds: float = 60.0
 
     def __str__(self) -> str:
-        return f"{self.called_ae_title} at {self.host}:{self.port}"
+        return f"{self.called_ae_title} at {host_and_port(self.host, self.port)}"
 
 
 def peer_of(ae_title: str, remote: Remote | None, settings: Settings) -> Peer:

@@ -10,7 +10,7 @@ import threading
 import uvicorn
 
 from dicom_node.bundles import list_bundles
-from dicom_node.errors import LedgerUnavailable, PortUnavailable, RoleError
+from dicom_node.errors import LedgerUnavailable, PortUnavailable, RoleError, listening_remedy
 from dicom_node.intake.rules import load_rules
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
@@ -19,7 +19,7 @@ from dicom_node.roles.heart import Heart
 from dicom_node.roles.web_doors import RoleDoors
 from dicom_node.roles.wiring import network_cards
 from dicom_node.roles.wiring_remotes import remotes_table
-from dicom_node.settings import Configuration
+from dicom_node.settings import Configuration, host_and_port
 from dicom_node.settings.load import is_loopback
 from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
@@ -105,8 +105,8 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise PortUnavailable(
-            f"The pages cannot listen on {host}:{port}: {error.strerror}.",
-            remedy="Choose another web.port in node.toml, or serve without the pages:"
+            f"The pages cannot listen on {host_and_port(host, port)}: {error.strerror}.",
+            remedy=f"{listening_remedy(error, 'web.port', 'web.host')} Or serve without the pages:"
             " --role receive,housekeep,analyse,deliver.",
         ) from error
     return listener

@@ -1,7 +1,7 @@
 """The node's configuration: read, checked with every fault named, and watched."""
 
 from dicom_node.settings.load import Configuration, configuration_folder, load_configuration
-from dicom_node.settings.model import Remote, Settings
+from dicom_node.settings.model import Remote, Settings, host_and_port
 from dicom_node.settings.remotes import find_remote
 from dicom_node.settings.watch import RemotesTable
 
@@ -12,5 +12,6 @@ __all__ = [
     "Settings",
     "configuration_folder",
     "find_remote",
+    "host_and_port",
     "load_configuration",
 ]

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import tomlkit
@@ -18,7 +19,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from dicom_node.errors import SettingsError
 from dicom_node.settings.faults import refusal
-from dicom_node.settings.load import Configuration
+from dicom_node.settings.load import Configuration, is_shipped
 from dicom_node.settings.model import Remote
 from dicom_node.settings.remotes import build_table, read_remotes
 
@@ -29,6 +30,7 @@ def keep_remote(configuration: Configuration, wanted: Mapping[str, object]) -> P
     Keys that are not in ``wanted`` stay as they are. Raises `SettingsError` with every fault of the
     table as it would be; then nothing has changed.
     """
+    _refuse_shipped(configuration)
     folder = configuration.remotes_path
     path = file_of(configuration, str(wanted["ae_title"]))
     if path is None:
@@ -41,17 +43,18 @@ def keep_remote(configuration: Configuration, wanted: Mapping[str, object]) -> P
         text = _new(wanted)
     else:
         text = _changed(path, wanted)
-    _check(configuration, path.name, text)
+    _check(configuration, path, text)
     _replace(path, text)
     return path
 
 
 def drop_remote(configuration: Configuration, ae_title: str) -> Path:
     """Remove the file of an AE. Raises `SettingsError` where others send their results to it."""
+    _refuse_shipped(configuration)
     path = file_of(configuration, ae_title)
     if path is None:
         raise SettingsError(f"No file in remotes/ has the AE title {ae_title!r}.")
-    _check(configuration, path.name, None)
+    _check(configuration, path, None)
     path.unlink()
     return path
 
@@ -93,14 +96,33 @@ def _changed(path: Path, wanted: Mapping[str, object]) -> str:
     return tomlkit.dumps(document)
 
 
-def _check(configuration: Configuration, name: str, text: str | None) -> None:
+def _refuse_shipped(configuration: Configuration) -> None:
+    if is_shipped(configuration.folder):
+        raise SettingsError(
+            f"{configuration.folder} holds the defaults that came with dicom-node: nothing is"
+            " written into them.",
+            remedy="Make a folder of your own with `dicom-node config init DIR`, and name it with"
+            " --config DIR or the environment variable DICOM_NODE_CONFIG.",
+        )
+
+
+def _check(configuration: Configuration, path: Path, text: str | None) -> None:
+    """Refuse a change with which the table would have a fault; nothing has been written yet."""
     texts = dict(read_remotes(configuration.remotes_path))
-    texts.pop(name, None)
+    texts.pop(path.name, None)
     if text is not None:
-        texts[name] = text
+        texts[path.name] = text
     _, faults = build_table(texts, configuration.settings)
-    if faults:
-        raise refusal(faults)
+    if not faults:
+        return
+    own = [fault for fault in faults if fault.file == f"remotes/{path.name}"]
+    if own and not path.exists():
+        # There is no such file, and no line: what is wrong is what was asked for.
+        raise refusal([replace(fault, file="the new AE", line=None) for fault in own], _ASK_AGAIN)
+    raise refusal(faults, _ASK_AGAIN if len(own) == len(faults) else None)
+
+
+_ASK_AGAIN = "Nothing was written: correct what is named and ask again."
 
 
 def _replace(path: Path, text: str) -> None:

@@ -52,10 +52,11 @@ class Places:
         return Fault(self.file, _dotted(key), what, remedy, line)
 
 
-def refusal(faults: Sequence[Fault]) -> SettingsError:
+def refusal(faults: Sequence[Fault], remedy: str | None = None) -> SettingsError:
     """Return one error that carries every fault; the message shows the first."""
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return SettingsError(f"{faults[0]}{more}", faults=tuple(str(fault) for fault in faults))
+    told = tuple(str(fault) for fault in faults)
+    return SettingsError(f"{faults[0]}{more}", faults=told, remedy=remedy)
 
 
 def explain(error: ValidationError, model: type[BaseModel], places: Places) -> list[Fault]:
@@ -66,8 +67,13 @@ def explain(error: ValidationError, model: type[BaseModel], places: Places) -> l
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean …?`` for the nearest of ``known``, or the list of all."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names) or 'nothing'}"
+    lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    return (
+        f"did you mean {lower[near[0]]!r}?"
+        if near
+        else f"known here: {', '.join(names) or 'nothing'}"
+    )
 
 
 def table_of(annotation: object) -> type[BaseModel] | None:

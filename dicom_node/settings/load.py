@@ -23,6 +23,7 @@ from dicom_node.settings.model import OidcSection, Remote, Settings, WebSection
 from dicom_node.settings.remotes import build_table, read_remotes
 from dicom_node.settings.source import Source, parse, read_text
 
+LEDGER = "ledger.sqlite"
 FOLDER_VARIABLE = "DICOM_NODE_CONFIG"
 
 
@@ -46,7 +47,7 @@ class Configuration:
     @property
     def ledger_path(self) -> Path:
         """The ledger's file."""
-        return self.data_dir / "ledger.sqlite"
+        return self.data_dir / LEDGER
 
     @property
     def spool_path(self) -> Path:
@@ -90,8 +91,11 @@ def load_configuration(
     settings, more = _validate(source)
     faults += more
     if settings is not None:
+        written = settings.node
         settings = _absolute(settings, folder, data_dir)
         faults += _between_keys(settings, source.places)
+        if not (data_dir or written.data_dir.is_absolute() or is_shipped(folder)):
+            faults += _left_behind(written.data_dir, folder, source.places)
         faults += _missing_resources(settings, source.places) if thorough else ()
     remotes, more = build_table(read_remotes(folder / "remotes"), settings)
     faults += more
@@ -106,6 +110,23 @@ def configuration_folder(folder: Path | None = None) -> Path:
         named = os.environ.get(FOLDER_VARIABLE)
         folder = Path(named) if named else resources.default_configuration()
     return folder.absolute()
+
+
+def is_shipped(folder: Path) -> bool:
+    """Whether a configuration folder is the defaults that came with the program."""
+    return folder.resolve() == resources.default_configuration().resolve()
+
+
+def _left_behind(data_dir: Path, folder: Path, places: Places) -> Iterator[Fault]:
+    """Find a ledger where a relative data_dir was looked up once: beside the command, not here."""
+    old, new = data_dir.absolute(), folder / data_dir
+    if (old / LEDGER).exists() and not (new / LEDGER).exists():
+        what = f"{old} holds the ledger of a node, but this key is relative to {folder}"
+        remedy = (
+            f'stop the node and move {old} to {new}, or write data_dir = "{old}"; to begin with'
+            f' an empty ledger all the same, write data_dir = "{new}"'
+        )
+        yield places.fault(("node", "data_dir"), what, remedy)
 
 
 def _read_node(folder: Path, environment: Mapping[str, str]) -> tuple[Source, list[Fault]]:
@@ -145,11 +166,15 @@ def _validate(source: Source) -> tuple[Settings | None, list[Fault]]:
 
 
 def _absolute(settings: Settings, folder: Path, data_dir: Path | None) -> Settings:
-    """Return the settings with absolute paths: data_dir from here, others from ``folder``."""
+    """Return the settings with absolute paths, all of them from ``folder``.
+
+    But no data go into the shipped defaults: there, data_dir is relative to the working directory,
+    as one that is given with the command is.
+    """
     node = settings.node
-    update: dict[str, object] = {
-        "node": node.model_copy(update={"data_dir": (data_dir or node.data_dir).absolute()})
-    }
+    home = Path.cwd() if is_shipped(folder) else folder
+    data = data_dir.absolute() if data_dir else home / node.data_dir
+    update: dict[str, object] = {"node": node.model_copy(update={"data_dir": data})}
     if settings.tls is not None:
         tls = {key: folder / getattr(settings.tls, key) for key in ("certificate", "key", "ca")}
         update["tls"] = settings.tls.model_copy(update=tls)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Mapping
 from datetime import tzinfo
 from pathlib import Path
@@ -56,15 +57,53 @@ def _timezone(value: str) -> str:
         # A near name of a text with digits ("UTC+1") may well be the wrong way round.
         near = [] if any(map(str.isdigit, value)) else difflib.get_close_matches(words, known, n=1)
         remedy = f"did you mean {known[near[0]]!r}?" if near else _ZONE_REMEDY
-        raise PydanticCustomError(
-            "fault", "{what}", {"what": str(error), "remedy": remedy}
-        ) from error
+        raise _wrong(str(error), remedy) from error
     return value
 
 
 _ZONE_REMEDY = 'write a name of the IANA database, such as "Europe/Berlin"; empty: the system\'s'
 
+
+def _host(value: str) -> str:
+    """Return a host name or address; an IPv6 address loses the brackets that a port asks for."""
+    text = value.strip()
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if not bare or _is_address(bare):
+        return bare
+    host, _, port = text.rpartition(":")
+    if host and port.isdecimal():
+        name = host.rpartition("/")[2].strip("[]")
+        raise _wrong(f"{value!r} is a host with a port", f'meant is host "{name}", port {port}')
+    if not _HOST_NAME.fullmatch(text) or _ONLY_NUMBERS.fullmatch(text):
+        raise _wrong(f"{value!r} is no host name and no address", _HOST_REMEDY)
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _wrong(what: str, remedy: str) -> PydanticCustomError:
+    """Return a fault at the key itself that names what to do."""
+    return PydanticCustomError("fault", "{what}", {"what": what, "remedy": remedy})
+
+
+_HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
+_ONLY_NUMBERS = re.compile(r"[\d.]+")
+_HOST_REMEDY = "write a name or an address alone, such as pacs.hospital.example, 10.0.0.5 or ::1"
+
+
+def host_and_port(host: str | None, port: int | None) -> str:
+    """Return where something listens as one text: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if host and ":" in host else f"{host}:{port}"
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
+Host = Annotated[str, AfterValidator(_host)]
 TimeZone = Annotated[str, AfterValidator(_timezone)]
 Network = Annotated[str, AfterValidator(_network)]
 
@@ -89,12 +128,14 @@ class NodeSection(Section):
     ae_title: AETitle = Field(
         default="DICOMNODE", description="AE title of this node, 1-16 characters"
     )
-    host: str = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104
+    host: Host = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104
     port: int = Field(
         default=11112, ge=0, le=65535, description="port; 0 takes a free one and logs it"
     )
     data_dir: Path = Field(
-        default=Path("var"), description="spool, ledger and logs; relative to the working directory"
+        default=Path("var"),
+        description="spool, ledger and logs; relative to this folder (with the shipped defaults: to"
+        " the working directory)",
     )
     timezone: TimeZone = Field(
         default="",
@@ -257,7 +298,7 @@ class RetentionSection(Section):
 class WebSection(Section):
     """The reading room in the browser."""
 
-    host: str = Field(
+    host: Host = Field(
         default="127.0.0.1",
         description="address to listen on; another than this machine's own needs a certificate",
     )
@@ -353,7 +394,9 @@ class Remote(Section):
     """One remote AE: one file in ``remotes/``."""
 
     ae_title: AETitle = Field(description="AE title of the remote, exactly as it calls")
-    host: str | None = Field(default=None, min_length=1, description="where results are sent to")
+    host: Annotated[Host, Field(min_length=1)] | None = Field(
+        default=None, description="where results are sent to"
+    )
     port: Port | None = Field(
         default=None, description="its DICOM port for results (never the port it calls from)"
     )

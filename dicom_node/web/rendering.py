@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from dicom_node import __version__
 from dicom_node.moments import machine_readable, shown
+from dicom_node.settings import host_and_port
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -67,7 +68,7 @@ def _environment() -> Environment:
         "percent": _percent,
         "score": _score,
     }
-    environment.globals["version"] = __version__
+    environment.globals |= {"version": __version__, "host_and_port": host_and_port}
     return environment
 
 
