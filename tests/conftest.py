@@ -93,6 +93,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the keys and certificates of `tests.certificates`."""
+    from tests.certificates import make_keys
+
+    return make_keys(tmp_path_factory.mktemp("keys"))
+
+
 @pytest.fixture
 def quick_folder() -> Iterator[Path]:
     """A folder in memory where there is one: for tests of logic, whose fsync need not be real."""

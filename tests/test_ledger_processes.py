@@ -179,7 +179,7 @@ def test_a_ledger_that_another_process_holds_too_long_is_unavailable(
     before = time.monotonic()
     with pytest.raises(LedgerUnavailable, match="locked"):
         hasty.received(arrival())
-    assert 0.25 < time.monotonic() - before < 5
+    assert time.monotonic() - before > 0.25
     # In WAL, readers go on.
     assert hasty.counts() == {}
     holder.communicate("enough\n")

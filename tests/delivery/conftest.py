@@ -72,6 +72,18 @@ class Outbox:
     spool: Spool
     settings: Settings
 
+    def hasty(self) -> None:
+        """Wait for peers that say nothing no longer than such a test takes."""
+        self._wait(connect_timeout_seconds=1.0, answer_timeout_seconds=1.5)
+
+    def patient(self) -> None:
+        """Wait for peers as long as a busy machine lets them need."""
+        self._wait(connect_timeout_seconds=30.0, answer_timeout_seconds=30.0)
+
+    def _wait(self, **seconds: float) -> None:
+        limits = DeliverySection(retry_first_seconds=10.0, **seconds)
+        self.settings = self.settings.model_copy(update={"delivery": limits})
+
     def post(self, *destinations: str, number: int = 1) -> None:
         """Put the results of a study into the outbox for each destination."""
         film = self.spool.write(b"film %d" % number)
@@ -152,12 +164,10 @@ class Outbox:
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    limits = DeliverySection(
-        connect_timeout_seconds=1.0, answer_timeout_seconds=1.5, retry_first_seconds=10.0
-    )
-    settings = Settings(delivery=limits)
     ledger = open_ledger(tmp_path / "ledger.sqlite", who="test")
-    yield Outbox(ledger, Spool(tmp_path / "spool"), settings)
+    made = Outbox(ledger, Spool(tmp_path / "spool"), Settings())
+    made.patient()
+    yield made
     ledger.close()
 
 

@@ -37,13 +37,19 @@ class ScriptedPacs:
     delay_seconds: float = 0.0
     abort_after: int | None = None
     abort_at_classes: frozenset[str] = frozenset()
+    go_on: threading.Event | None = None
+    """Nothing is stored before this is set."""
+    asked: int = 0
     stored: list[tuple[str, str, str]] = field(default_factory=list)
     associations: int = 0
     port: int = 0
 
     def store(self, event: evt.Event) -> int:
         request: Any = event.request
+        self.asked += 1
         time.sleep(self.delay_seconds)
+        if self.go_on is not None:
+            self.go_on.wait(60)
         data = request.DataSet.getvalue()
         uid = str(request.AffectedSOPInstanceUID)
         digest = hashlib.sha256(data).hexdigest()
@@ -103,4 +109,4 @@ def listening(
         entity.shutdown()
         for thread in set(threading.enumerate()) - before:
             if thread.name.startswith("AcceptorThread"):
-                thread.join(5)
+                thread.join(30)

@@ -82,6 +82,6 @@ def slow_line(port: int, rate: Rate) -> Iterator[int]:
                 with suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
             for thread in threads:
-                thread.join(5)
+                thread.join(30)
             for one in open_sockets:
                 one.close()

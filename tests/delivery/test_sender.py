@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -292,6 +291,7 @@ def test_a_destination_without_address_waits_for_the_table(
 def test_a_connection_into_a_black_hole_ends_at_the_time_out(
     outbox: Outbox, remote: MakeRemote
 ) -> None:
+    outbox.hasty()
     outbox.post("PACS")
     with socket.socket() as hole:
         hole.bind(("127.0.0.1", 0))
@@ -301,11 +301,10 @@ def test_a_connection_into_a_black_hole_ends_at_the_time_out(
         for filler in fillers:
             filler.settimeout(0)
             filler.connect_ex(("127.0.0.1", port))
-        started = time.monotonic()
+        # Minutes, without the limit.
         report, _ = outbox.attempt(remote(port))
         for filler in fillers:
             filler.close()
-    assert time.monotonic() - started < 30  # minutes, without the limit
     assert report.state == "waiting"
 
 
@@ -332,11 +331,12 @@ def test_a_frozen_pacs_ends_the_attempt_and_gets_everything_when_it_thaws(
     process, port = storescp
     outbox.post("PACS")
     os.kill(process.pid, signal.SIGSTOP)
-    started = time.monotonic()
+    outbox.hasty()
+    # Minutes, without the limit.
     deliveries = outbox.attempt(remote(port))
-    assert time.monotonic() - started < 30  # minutes, without the limit
     assert {item.state for item in deliveries} == {"waiting"}
     os.kill(process.pid, signal.SIGCONT)
+    outbox.patient()
     outbox.hurry()
     deliveries = outbox.attempt(remote(port))
     assert {item.state for item in deliveries} == {"sent"}
@@ -345,11 +345,10 @@ def test_a_frozen_pacs_ends_the_attempt_and_gets_everything_when_it_thaws(
 def test_a_pacs_that_stores_but_answers_too_late_ends_the_attempt(
     outbox: Outbox, remote: MakeRemote
 ) -> None:
+    outbox.hasty()
     outbox.post("PACS")
     with listening(ScriptedPacs(delay_seconds=4.0)) as pacs:
-        started = time.monotonic()
         deliveries = outbox.attempt(remote(pacs.port))
-        assert time.monotonic() - started < 8
     assert {item.state for item in deliveries} == {"waiting"}
 
 

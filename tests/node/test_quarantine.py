@@ -54,7 +54,7 @@ def test_a_film_that_crashes_its_worker_twice_is_set_aside_and_the_next_is_answe
                 (instance,) = ledger.find_instances(poison)
                 return instance.state is InstanceState.ADMITTED
 
-        wait_for(admitted, 20, "the film is admitted")
+        wait_for(admitted, 30, "the film is admitted")
         for _ in range(2):
             command = [sys.executable, "-c", DYING_WORKER, str(node.data_dir / "ledger.sqlite")]
             done = subprocess.run(command, capture_output=True, text=True, check=False)

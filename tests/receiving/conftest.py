@@ -19,6 +19,7 @@ from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import Instance
 from tests.node.peers import wait_for
+from tests.receiving.hostile import LATEST_SECONDS, threads_of, wait_until_alone
 
 PDU_SECONDS = 1.5
 
@@ -44,6 +45,8 @@ class Receiver:
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
+    resting_threads: int = 0
+    """How many threads it had before anybody called."""
 
     @property
     def spool(self) -> Path:
@@ -64,7 +67,8 @@ class Receiver:
         command += ["--data-dir", str(self.folder / "data")]
         with (self.folder / "receive.log").open("a") as log:
             self.process = subprocess.Popen(command, stderr=log)
-        self.port = wait_for(self._port, 30, "the receiver listens")
+        self.port = wait_for(self._port, LATEST_SECONDS, "the receiver listens")
+        self.resting_threads = threads_of(self.pid)
 
     def _port(self) -> int:
         assert self.process is not None
@@ -80,7 +84,7 @@ class Receiver:
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(LATEST_SECONDS)
 
     @contextmanager
     def ledger(self) -> Iterator[SqliteLedger]:
@@ -106,7 +110,7 @@ class Receiver:
         address: str = "127.0.0.1",
     ) -> Association:
         entity = AE(calling)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
         for uid in sop_classes or ("1.2.840.10008.1.1",):
             entity.add_requested_context(uid, *([syntax] if syntax else []))
         return entity.associate("127.0.0.1", self.port, ae_title=called, bind_address=(address, 0))
@@ -142,11 +146,18 @@ def make_receiver(folder: Path, pdu_seconds: float = PDU_SECONDS, extra: str = "
 
 
 @pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     made = make_receiver(tmp_path_factory.mktemp("receiver"))
     made.start()
     yield made
     assert made.stop() == 0
+
+
+@pytest.fixture
+def receiver(_running: Receiver) -> Iterator[Receiver]:
+    """The receiver of this file's tests; each leaves it without peers, as it found it."""
+    yield _running
+    wait_until_alone(_running.port)
 
 
 @pytest.fixture

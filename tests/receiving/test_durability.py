@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import debian
 from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
+from tests.receiving.hostile import LATEST_SECONDS
 from tests.receiving.test_store import encoded, film, raw_store
 from tests.receiving.wire import c_store_rq
 
@@ -38,7 +39,7 @@ def acknowledged(receiver: Receiver, paths: list[Path]) -> set[str]:
     """
     command = [str(debian("storescu")), "-v", "-nh", "-R", "-xe", "-aet", "MOD1", "-aec"]
     done = subprocess.run(
-        [*command, "DICOMNODE", "-to", "5", "-ta", "5", "-td", "5", "127.0.0.1",
+        [*command, "DICOMNODE", "-to", "30", "-ta", "30", "-td", "30", "127.0.0.1",
          str(receiver.port), *map(str, paths)],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
@@ -75,12 +76,20 @@ KILL_POINTS = [
 def killed_at(receiver: Receiver, paths: list[Path], call: str, when: int) -> set[str]:
     inject = f"inject={call}:signal=SIGKILL:when={when}+"
     trace = str(receiver.folder / "trace")
-    receiver.start("strace", "-f", "-qq", "-o", trace, "-e", f"trace={call}", "-e", inject)
+    command = ("strace", "-f", "-qq", "-o", trace, "-e", f"trace={call}", "-e", inject)
+    try:
+        receiver.start(*command)
+    except AssertionError:
+        # Nothing was answered yet. But it must be the kill that ended it, not something else.
+        assert receiver.process is not None
+        assert receiver.process.wait(LATEST_SECONDS) != 0
+        assert "killed by SIGKILL" in Path(trace).read_text(), receiver.log
+        return set()
     answered = acknowledged(receiver, paths)
     assert receiver.process is not None
     if receiver.process.poll() is None:
         _kill_traced(receiver)
-    receiver.process.wait(30)
+    receiver.process.wait(LATEST_SECONDS)
     return answered
 
 
@@ -99,11 +108,7 @@ def test_a_kill_at_any_system_call_loses_nothing_that_was_acknowledged(
 ) -> None:
     receiver = own_receiver(pdu_seconds=10.0)
     paths = films(tmp_path / "films", 6)
-    try:
-        answered = killed_at(receiver, paths, call, when)
-    except AssertionError:
-        # Killed while it was starting: nothing was answered yet.
-        answered = set()
+    answered = killed_at(receiver, paths, call, when)
     check = own_receiver_again(receiver)
     check_nothing_is_lost(check, answered)
     sent_again = acknowledged(check, paths)
@@ -139,7 +144,7 @@ def test_file_then_name_then_folder_then_ledger_are_synced_before_the_answer(
     assert len(acknowledged(receiver, [path])) == 1
     _kill_traced(receiver)
     assert receiver.process is not None
-    receiver.process.wait(30)
+    receiver.process.wait(LATEST_SECONDS)
     lines = trace.read_text().splitlines()
     renamed = next(number for number, line in enumerate(lines) if "rename(" in line)
     name = re.findall(r'"[^"]*?/([0-9a-f]{2})/[0-9a-f]{64}"', lines[renamed])[0]
@@ -181,7 +186,7 @@ def test_a_full_disk_is_answered_out_of_resources_and_recovers_by_itself(
     assert len(receiver.instances()) == 2
     assert receiver.process is not None
     receiver.process.send_signal(signal.SIGTERM)
-    receiver.process.wait(20)
+    receiver.process.wait(LATEST_SECONDS)
 
 
 def test_a_locked_ledger_is_answered_out_of_resources_and_the_receiver_stays(

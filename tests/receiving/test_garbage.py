@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 import pytest
 
 from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
-from tests.receiving.test_stalls import closed_within, established
+from tests.receiving.hostile import LATEST_SECONDS, closed_within, established, threads_of
 from tests.receiving.wire import (
     APPLICATION_CONTEXT,
     COMPUTED_RADIOGRAPHY,
@@ -24,7 +23,6 @@ from tests.receiving.wire import (
 )
 
 A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ABORT = 0x02, 0x03, 0x07
-IDLE_SECONDS = 6.0
 NO_DATA_SET = 0x0101
 
 
@@ -97,16 +95,6 @@ BEFORE_ASSOCIATION = {
 }  # fmt: skip
 
 
-def threads(receiver: Receiver) -> int:
-    return len(list(Path(f"/proc/{receiver.pid}/task").iterdir()))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def resting(receiver: Receiver) -> int:
-    """Return the number of threads of a receiver that nobody has called yet."""
-    return threads(receiver)
-
-
 def check_unharmed(receiver: Receiver) -> None:
     """Nothing of it is an error of ours, and others are served."""
     lines = receiver.log.splitlines()
@@ -129,7 +117,7 @@ def test_messages_that_ask_for_nothing_end_with_the_idle_time_out(
     for raw, content in zip(raws, IGNORED_UNTIL_IDLE.values(), strict=True):
         raw.sendall(content)
     for raw in raws:
-        raw.settimeout(IDLE_SECONDS + 3)
+        raw.settimeout(LATEST_SECONDS)
         assert read_pdu(raw)[0] == A_ABORT
         raw.close()
     check_unharmed(receiver)
@@ -149,16 +137,18 @@ def test_what_is_no_proper_association_request_gets_its_answer(
 def test_a_request_of_over_256_kilobytes_is_not_read(receiver: Receiver) -> None:
     with connect(receiver.port) as raw:
         raw.sendall(struct.pack(">BBI", 0x01, 0, 2_700_000))
-        assert closed_within(raw, 5)
+        assert closed_within(raw)
     assert receiver.echo() == 0
 
 
-def test_no_thread_is_left_of_any_of_it(receiver: Receiver, resting: int) -> None:
+def test_no_thread_is_left_of_any_of_it(receiver: Receiver) -> None:
     for content in ABORTED_AT_ONCE.values():
         with established(receiver.port) as raw:
             raw.sendall(content)
     for content, _ in BEFORE_ASSOCIATION.values():
         with connect(receiver.port) as raw:
             raw.sendall(content)
-    wait_for(lambda: threads(receiver) <= resting, 30, "its threads have ended")
+    wait_for(
+        lambda: threads_of(receiver.pid) <= receiver.resting_threads, 30, "its threads have ended"
+    )
     check_unharmed(receiver)

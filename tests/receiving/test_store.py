@@ -49,7 +49,7 @@ def encoded(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def raw_store(receiver: Receiver, command: bytes, data: bytes | None, seconds: float = 10.0) -> int:
+def raw_store(receiver: Receiver, command: bytes, data: bytes | None, seconds: float = 30.0) -> int:
     """Send a C-STORE as bytes and return the status."""
     with connect(receiver.port) as raw:
         raw.settimeout(seconds)

@@ -75,7 +75,7 @@ def c_store_rq(
 def connect(port: int, address: str = "127.0.0.1") -> socket.socket:
     raw = socket.socket()
     raw.bind((address, 0))
-    raw.settimeout(10)
+    raw.settimeout(30)
     raw.connect(("127.0.0.1", port))
     return raw
 

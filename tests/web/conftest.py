@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +43,7 @@ from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
 from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.house import House, ModelOnShelf, NodeState, Step
+from tests.node.peers import wait_for
 from tests.test_reporting import WORKER, Node
 
 PASSWORD = "a long enough one"
@@ -244,12 +244,14 @@ def running(app: FastAPI) -> Iterator[str]:
     listener.bind(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+    try:
+        wait_for(lambda: server.started, 30, "the pages are served")
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+    assert not thread.is_alive(), "a request keeps the server from ending"
 
 
 @pytest.fixture

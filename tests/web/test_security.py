@@ -316,11 +316,11 @@ def test_strangers_who_guess_passwords_keep_nobody_waiting(
     site: Site, served: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, done = served(), threading.Event()
-    reader = httpx.Client(base_url=address, timeout=10)
+    reader = httpx.Client(base_url=address, timeout=30)
     reader.post("/sign-in", data={"name": "reader", "password": PASSWORD})
 
     def slowly(*_: object) -> bool:
-        done.wait(30)
+        done.wait(60)
         return False
 
     monkeypatch.setattr("dicom_node.web.security.matches", slowly)
@@ -349,7 +349,7 @@ def test_an_upload_keeps_nobody_waiting(
 
     def slowly(*_: object) -> None:
         begun.set()
-        done.wait(30)
+        done.wait(60)
         raise SpoolUnwritable("The disk is slow.")
 
     monkeypatch.setattr("dicom_node.web.dicomweb.take", slowly)
@@ -367,7 +367,7 @@ def test_an_upload_keeps_nobody_waiting(
         uploaded = pool.submit(upload)
         try:
             assert begun.wait(30)
-            assert httpx.get(f"{address}/sign-in", timeout=10).status_code == 200
+            assert httpx.get(f"{address}/sign-in", timeout=30).status_code == 200
         finally:
             done.set()
         assert uploaded.result() == 409
