@@ -207,6 +207,12 @@ _KINDS = (
         "sop_instance_uid digest",
         "A file that the ledger did not know was taken in.",
     ),
+    _kind(
+        "certificate.expires",
+        "warning",
+        "key days ends_at reason remedy",
+        "A certificate of the node is no good, or ends within 30 days; said once a day.",
+    ),
     _kind("disk.low", "error", "free_bytes remedy", "Little disk is left; receiving is refused."),
 )
 

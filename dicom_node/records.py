@@ -274,6 +274,7 @@ class RoleHealth:
     name: str
     well: bool
     sentence: str
+    starting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,7 +52,11 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the configuration: every fault with file, line, key and what to do. Exit 1 if any."""
     configuration, faults = _checked(config)
     if as_json:
-        answer = {"folder": str(configuration_folder(config)), "faults": list(faults)}
+        answer = {
+            "folder": str(configuration_folder(config)),
+            "faults": list(faults),
+            "warnings": _warnings(configuration),
+        }
         typer.echo(json.dumps(answer, indent=1, ensure_ascii=False))
     elif configuration is None or faults:
         for fault in faults:
@@ -124,7 +129,7 @@ def _checked(config: Path | None) -> tuple[Configuration | None, tuple[str, ...]
     configuration: Configuration | None = None
     faults: tuple[str, ...] = ()
     try:
-        configuration = load_configuration(config, thorough=True)
+        configuration = load_configuration(config, thorough=True, dates=True)
     except SettingsError as error:
         faults = error.faults or (error.message,)
     own = configuration_folder(config) / "admission.toml"
@@ -149,6 +154,15 @@ def _template_faults(configuration: Configuration) -> tuple[str, ...]:
     return ()
 
 
+def _warnings(configuration: Configuration | None) -> list[str]:
+    """Return what is no fault yet: certificates that end soon."""
+    from dicom_node.settings.certificates import certificates
+
+    now = datetime.now(UTC)
+    found = certificates(configuration.settings) if configuration else ()
+    return [f"{one.name}: {one.path} {one.sentence(now)}" for one in found if one.warns(now)]
+
+
 def _print_summary(configuration: Configuration) -> None:
     settings = configuration.settings
     console.print(f"[green]No fault[/green] in {escape(str(configuration.folder))}\n")
@@ -160,6 +174,8 @@ def _print_summary(configuration: Configuration) -> None:
     table.add_row("networks", f"{', '.join(settings.analysis.suite)} on {settings.analysis.device}")
     table.add_row("unknown AEs", settings.admission.unknown_ae)
     console.print(table)
+    for warning in _warnings(configuration):
+        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print("")
     console.print(_remotes_table(configuration))
     if not configuration.remotes:

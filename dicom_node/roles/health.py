@@ -10,6 +10,7 @@ from dicom_node.ledger import Ledger
 from dicom_node.records import RoleBeat, RoleHealth
 from dicom_node.roles.process import ROLES
 from dicom_node.settings import Configuration
+from dicom_node.settings.certificates import Dates, certificates
 from dicom_node.spool import Spool
 
 _SILENT_SECONDS = 10.0
@@ -23,11 +24,29 @@ class Health:
     free_bytes: int
     room: bool
     counts: dict[str, int]
+    certificates: tuple[Dates, ...] = ()
 
     @property
     def well(self) -> bool:
-        """Whether every role works and there is room to receive."""
-        return self.room and all(role.well for role in self.roles)
+        """Whether every role works, there is room to receive, and no certificate has expired."""
+        return self._house_is_well and all(role.well for role in self.roles)
+
+    @property
+    def starting(self) -> bool:
+        """Whether nothing is amiss but that roles have not finished starting."""
+        roles = all(role.well or role.starting for role in self.roles)
+        return self._house_is_well and roles and not self.well
+
+    @property
+    def _house_is_well(self) -> bool:
+        now = datetime.now(UTC)
+        return self.room and all(found.is_good(now) for found in self.certificates)
+
+    @property
+    def certificate_sentences(self) -> dict[str, str]:
+        """Return until when each certificate is good, for a person, by its key."""
+        now = datetime.now(UTC)
+        return {found.name: found.sentence(now) for found in self.certificates}
 
     @property
     def disk_sentence(self) -> str:
@@ -51,10 +70,23 @@ class Health:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
+        now = datetime.now(UTC)
         return {
             "well": self.well,
+            "starting": self.starting,
             "roles": {
-                role.name: {"well": role.well, "sentence": role.sentence} for role in self.roles
+                role.name: {"well": role.well, "starting": role.starting, "sentence": role.sentence}
+                for role in self.roles
+            },
+            "certificates": {
+                found.name: {
+                    "well": found.is_good(now),
+                    "days": found.days_left(now),
+                    "begins_at": found.begins.isoformat(),
+                    "ends_at": found.ends.isoformat(),
+                    "sentence": found.sentence(now),
+                }
+                for found in self.certificates
             },
             "disk": {"free_bytes": self.free_bytes, "room": self.room},
             "counts": self.counts,
@@ -75,6 +107,7 @@ def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = T
         free,
         free >= configuration.settings.node.min_free_bytes,
         ledger.counts() if counted else {},
+        certificates(configuration.settings),
     )
 
 
@@ -95,4 +128,6 @@ def _role(name: str, beat: RoleBeat | None, limit_seconds: float) -> RoleHealth:
     if silent > limit_seconds:
         return RoleHealth(name, well=False, sentence=f"no sign of life for {silent:.0f} s")
     detail = f" ({beat.detail})" if beat.detail else ""
-    return RoleHealth(name, well=beat.state == "working", sentence=f"{beat.state}{detail}")
+    starting = beat.state == "starting"
+    sentence = f"{beat.state}{detail}"
+    return RoleHealth(name, well=beat.state == "working", sentence=sentence, starting=starting)

@@ -48,6 +48,7 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     every(10.0, lambda: upkeep.watch_disk(spool, settings, log))
     every(600.0, lambda: upkeep.retain(ledger, spool, settings, log))
     every(3600.0, lambda: upkeep.sweep(ledger, spool, log))
+    every(_DAY_SECONDS, lambda: upkeep.watch_certificates(settings, log))
     every(_DAY_SECONDS, lambda: upkeep.self_test(configuration, log), now=False)
     scheduler.start()
     log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import signal
 import subprocess
@@ -59,6 +60,8 @@ class Supervisor:
             ledger = open_ledger(self._configuration.ledger_path, who="supervisor", verify=True)
             for child in self._children:
                 ledger.orphaned(f"{worker_name(child.role).rsplit(':', 1)[0]}:")
+                # Until it beats itself, an earlier run's last word would stand for it.
+                ledger.beat(child.role, "starting")
             try:
                 while not stop.wait(_TICK_SECONDS):
                     for child in self._children:
@@ -66,6 +69,7 @@ class Supervisor:
                 self._log.event("node.stopping", reason="asked to stop")
             finally:
                 self._drain()
+                self._say_stopped(ledger)
                 ledger.close()
 
     def _tend(self, child: _Child, ledger: Ledger) -> None:
@@ -122,6 +126,12 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def _say_stopped(self, ledger: Ledger) -> None:
+        """Note that no role runs any more: one that was killed could not say so itself."""
+        with contextlib.suppress(LedgerUnavailable):  # a full disk, say
+            for child in self._children:
+                ledger.beat(child.role, "stopped")
 
 
 def _end_leases(ledger: Ledger, worker: str) -> None:

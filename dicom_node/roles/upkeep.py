@@ -18,6 +18,7 @@ from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
 from dicom_node.records import Arrival, Digest, Origin
 from dicom_node.settings import Configuration, Settings
+from dicom_node.settings.certificates import REMEDY, certificates
 from dicom_node.spool import Spool
 
 _SELF_TEST_SECONDS = 900
@@ -47,6 +48,21 @@ def watch_disk(spool: Spool, settings: Settings, log: Log) -> None:
     free = spool.free_bytes()
     if free < settings.node.min_free_bytes:
         log.event("disk.low", free_bytes=free, remedy=DiskFull.default_remedy)
+
+
+def watch_certificates(settings: Settings, log: Log) -> None:
+    """Say which certificates of the node are no good, or will not be for long."""
+    now = utc_now()
+    for found in certificates(settings):
+        if found.warns(now):
+            log.event(
+                "certificate.expires",
+                key=found.name,
+                days=found.days_left(now),
+                ends_at=found.ends.isoformat(),
+                reason=found.sentence(now),
+                remedy=REMEDY,
+            )
 
 
 def retain(ledger: Ledger, spool: Spool, settings: Settings, log: Log) -> None:

@@ -35,6 +35,8 @@ class RoleDoors:
             roles=health.roles,
             disk=health.disk_sentence,
             work=health.work_sentence if counted else "",
+            starting=health.starting,
+            certificates=health.certificate_sentences,
         )
 
     def echo(self, ae_title: str, remote: Remote) -> str:

@@ -8,6 +8,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from dicom_node import resources
 from dicom_node.findings import FINDING_CLASSES
+from dicom_node.settings.certificates import certificates
 from dicom_node.settings.environment import Overrides, overrides
 from dicom_node.settings.faults import Fault, Places, explain, refusal, suggestion
 from dicom_node.settings.files import authorities, pair, private
@@ -77,13 +79,18 @@ class Configuration:
 
 
 def load_configuration(
-    folder: Path | None = None, *, data_dir: Path | None = None, thorough: bool = False
+    folder: Path | None = None,
+    *,
+    data_dir: Path | None = None,
+    thorough: bool = False,
+    dates: bool = False,
 ) -> Configuration:
     """Read and check the configuration in ``folder``.
 
     Without ``folder``, the environment variable ``DICOM_NODE_CONFIG`` names it; without that, the
     shipped default is taken. ``data_dir`` overrides ``node.data_dir``. ``thorough`` also checks
-    that the model bundles and the report template are there, which receiving does not need.
+    that the model bundles and the report template are there, which receiving does not need;
+    ``dates``, that certificates are good today, without which a node starts all the same.
     Raises `SettingsError` with every fault found.
     """
     folder = configuration_folder(folder)
@@ -97,6 +104,7 @@ def load_configuration(
         if not (data_dir or written.data_dir.is_absolute() or is_shipped(folder)):
             faults += _left_behind(written.data_dir, folder, source.places)
         faults += _missing_resources(settings, source.places) if thorough else ()
+        faults += _dates(settings, source.places) if dates else ()
     remotes, more = build_table(read_remotes(folder / "remotes"), settings)
     faults += more
     if settings is None or faults:
@@ -247,6 +255,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _dates(settings: Settings, places: Places) -> Iterator[Fault]:
+    """Find certificates that are no good today."""
+    now = datetime.now(UTC)
+    for found in certificates(settings):
+        if fault := found.fault(now):
+            yield places.fault(found.key, f"{found.path} {fault[0]}", fault[1])
 
 
 def _names_a_finding(models: Path, suite: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.requests import Request
 from pydantic import BaseModel
 
@@ -33,15 +33,18 @@ class RoleAnswer(BaseModel):
     name: str
     well: bool
     sentence: str
+    starting: bool
 
 
 class Health(BaseModel):
     """How the node is."""
 
     well: bool
+    starting: bool
     roles: list[RoleAnswer]
     disk: str
     work: str
+    certificates: dict[str, str]
 
 
 class CaseAnswer(BaseModel):
@@ -90,12 +93,19 @@ class DeliveryAnswer(BaseModel):
     reason: str | None
 
 
-@router.get("/health")
-def health(request: Request, _: Annotated[Person, Depends(reader)]) -> Health:
-    """Return how every role is."""
+@router.get("/health", responses={503: {"model": Health}})
+def health(request: Request, response: Response, _: Annotated[Person, Depends(reader)]) -> Health:
+    """Return how every role is; with status 503 where the node is not well."""
     state = house_of(request).doors.state(counted=True)
-    roles = [RoleAnswer(**asdict(each)) for each in state.roles]
-    return Health(well=state.well, roles=roles, disk=state.disk, work=state.work)
+    response.status_code = 200 if state.well else 503
+    return Health(
+        well=state.well,
+        starting=state.starting,
+        roles=[RoleAnswer(**asdict(each)) for each in state.roles],
+        disk=state.disk,
+        work=state.work,
+        certificates=dict(state.certificates),
+    )
 
 
 @router.get("/cases")

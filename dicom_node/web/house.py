@@ -26,12 +26,14 @@ from dicom_node.web.album import Album
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """How the node is, in sentences."""
+    """How the node is, in sentences. ``certificates``: until when each is good, by its key."""
 
     well: bool
     roles: tuple[RoleHealth, ...]
     disk: str
     work: str
+    starting: bool = False
+    certificates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

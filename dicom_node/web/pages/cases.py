@@ -195,7 +195,8 @@ def why_no_result(house: House, case: Case) -> str:
     if case.outcome in ("declined", "failed"):
         return f"The film was {case.outcome}: {reason or 'no reason was noted'}."
     if sick := _sick_role(house, case):
-        return f"The case waits for the role {sick.name}, which is not well: {sick.sentence}."
+        how = "starting" if sick.starting else f"not well: {sick.sentence}"
+        return f"The case waits for the role {sick.name}, which is {how}."
     if case.outcome == "waiting":
         return "The film is being analysed."
     if case.abstained and case.delivery in ("sent", "committed"):

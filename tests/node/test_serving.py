@@ -1,0 +1,49 @@
+"""What a person at the terminal is told by ``serve``, and what is left once it has stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dicom_node.ledger import open_ledger
+from dicom_node.roles.health import port_of
+from tests.node.peers import make_node
+
+
+def test_serve_tells_a_terminal_where_it_listens_and_no_role_is_left_working(
+    tmp_path: Path,
+) -> None:
+    node = make_node(tmp_path / "node")
+    command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(node.config)]
+    command += ["--data-dir", str(node.data_dir), "--role", "receive,housekeep"]
+    ours, theirs = os.openpty()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=theirs, stderr=log)
+    os.close(theirs)
+    try:
+        line = b""
+        deadline = time.monotonic() + 60
+        while not line.endswith(b"\n") and time.monotonic() < deadline:
+            line += os.read(ours, 1000)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        os.close(ours)
+    said = line.decode().strip()
+    found = re.fullmatch(
+        r"DICOMNODE listens for DICOM on 127\.0\.0\.1:(\d+); .*Ctrl-C stops\.", said
+    )
+    assert found, said
+    for each in (tmp_path / "log").read_text("utf-8").splitlines():
+        json.loads(each)
+    ledger = open_ledger(node.data_dir / "ledger.sqlite", who="test")
+    states = {beat.role: beat.state for beat in ledger.beats()}
+    assert states == {"receive": "stopped", "housekeep": "stopped"}
+    assert port_of(ledger, "receive") is None
+    ledger.close()
