@@ -75,6 +75,8 @@ def list_cases(
         )  # fmt: skip
         table.add_row(*map(cell, values))
     wide_console().print(table)
+    if len(rows) == limit and (left := ledger.study_count() - limit):
+        typer.echo(f"and {left} more: --limit says how many are shown.")
 
 
 def _row(ledger: Ledger, study: Study) -> dict[str, Any]:

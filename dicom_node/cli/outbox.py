@@ -83,6 +83,8 @@ def list_deliveries(
         typer.echo("No delivery." if state is None else f"No delivery that is {state}.")
         return
     _print(rows, zone_for(settings, utc=utc))
+    if left := ledger.delivery_count(wanted) - len(rows):
+        typer.echo(f"and {left} more: --limit says how many are shown.")
 
 
 def _print(rows: list[dict[str, Any]], zone: tzinfo | None) -> None:
@@ -125,7 +127,7 @@ def retry(
         chosen = [
             item.id
             for state in states
-            for item in ledger.deliveries(state=state, limit=100_000)
+            for item in ledger.deliveries(state=state)
             if item.held is None  # approval is given to one delivery, not to whatever there is
         ]
     for number in chosen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from dicom_node.ledger.case_row import refresh_case
@@ -72,7 +72,7 @@ class CaseQuery:
 
     ``words``: beginnings of words of name, ID, accession number, description, or a whole Study
     Instance UID. ``after``: the last row seen, as `CasePage.after` gave it. ``since`` and
-    ``until``: study dates, eight digits.
+    ``until``: study dates, eight digits. ``reading``: draft, read, or "unread" for all but read.
     """
 
     words: str = ""
@@ -216,10 +216,18 @@ class Casebook(Part):
             bool(row["is_outdated"]),
         )  # fmt: skip
 
-    def read(self, study_id: StudyId, report: ReaderReport) -> None:
-        """Keep a reader's lines, as said now; the ledger tells whether they are outdated."""
+    def read(self, study_id: StudyId, report: ReaderReport, *, seen: str | None = None) -> bool:
+        """Keep a reader's lines, as said now; the ledger tells whether they are outdated.
+
+        ``seen``: `ReaderReport.at` of the lines that the reader had before him, "" where there were
+        none, None where that is not known. Returns False, and keeps nothing, where somebody has
+        written since: two readers never overwrite each other unseen.
+        """
         with self._connection.transaction() as connection:
             study = required(connection, STUDIES, study_id)
+            present = connection.one("select * from readings where study_id = :id", id=study_id)
+            if present is not None and _would_hide(present, report, seen):
+                return False
             connection.run(
                 """insert into readings (study_id, revision, state, comment, reader, at)
                    values (:id, :revision, :state, :comment, :reader, :now)
@@ -230,6 +238,7 @@ class Casebook(Part):
                 comment=report.comment, reader=report.reader, now=connection.now(),
             )  # fmt: skip
             refresh_case(connection, study_id)
+        return True
 
     def said(self, study_id: StudyId) -> Sequence[Feedback]:
         """Return what readers said of the answers on a study's films."""
@@ -298,8 +307,21 @@ class Casebook(Part):
         return [dict(row) for row in rows]
 
 
+def _would_hide(present: Mapping[str, Any], report: ReaderReport, seen: str | None) -> bool:
+    """Whether lines, or that the report was read, would go that their writer never saw."""
+    said = present["comment"] and present["comment"] != report.comment
+    if not said and not (present["state"] == "read" and report.state == "draft"):
+        return False
+    if seen is None:
+        return bool(present["reader"] != report.reader)
+    return bool(present["at"] != seen)
+
+
 def _conditions(query: CaseQuery) -> tuple[list[str], dict[str, Any]]:
     conditions, values = [], {}
+    if query.reading == "unread":
+        conditions.append("cases.reading <> 'read'")
+        query = replace(query, reading="")
     for name in _EQUAL:
         if value := getattr(query, name):
             conditions.append(f"cases.{name} = :{name}")

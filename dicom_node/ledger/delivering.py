@@ -11,7 +11,7 @@ from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import DELIVERY, delivery_of
 from dicom_node.ledger.steps import DELIVERIES, held, lease, move, record, required
-from dicom_node.records import SHADOW, Delivery, DeliveryId, DeliveryState
+from dicom_node.records import SHADOW, Delivery, DeliveryId, DeliveryState, StudyId
 
 _FREE = "(deliveries.lease_until is null or deliveries.lease_until <= :now)"
 _EXPIRED_AT_ONCE = 500
@@ -182,6 +182,23 @@ class Delivering(Part):
                 held=None,
             )
             connection.run("update deliveries set not_accepted = 0 where id = :id", id=delivery_id)
+
+    def approve(self, study_id: StudyId, who: str, keep_hours: float) -> int:
+        """Make due, at once, everything of a study that waits for a person's approval.
+
+        Returns how many deliveries that were; what is kept in shadow stays.
+        """
+        with self._connection.transaction() as connection:
+            rows = connection.all(
+                """update deliveries set next_attempt_at = :now, expires_at = :expires, held = null
+                   where study_id = :study and state = 'waiting' and held is not null and held <> :shadow
+                   returning *""",
+                study=study_id, shadow=SHADOW, now=connection.now(),
+                expires=text_of(connection.moment() + timedelta(hours=keep_hours)),
+            )  # fmt: skip
+            for row in rows:
+                record(connection, DELIVERIES, row, "released", f"by {who}")
+        return len(rows)
 
     def drop(self, delivery_id: DeliveryId, who: str) -> None:
         """Give a waiting delivery up (it becomes `expired`, with who did it)."""

@@ -208,6 +208,9 @@ class Ledger(Protocol):
         Raises `TransitionRefused` for what is kept in shadow.
         """
 
+    def approve(self, study_id: StudyId, who: str, keep_hours: float) -> int:
+        """Make due everything of a study that waits for approval; return how many."""
+
     def drop(self, delivery_id: DeliveryId, who: str) -> None:
         """Give a waiting delivery up (it becomes `expired`, with who did it)."""
 
@@ -238,6 +241,9 @@ class Ledger(Protocol):
     ) -> Sequence[Study]:
         """Return studies, the latest change first."""
 
+    def study_count(self) -> int:
+        """Return how many studies there are."""
+
     def delivery(self, delivery_id: DeliveryId) -> Delivery:
         """Return one delivery."""
 
@@ -246,9 +252,12 @@ class Ledger(Protocol):
         *,
         study_id: StudyId | None = None,
         state: DeliveryState | None = None,
-        limit: int = 100,
+        limit: int | None = None,
     ) -> Sequence[Delivery]:
-        """Return deliveries, newest first."""
+        """Return deliveries, newest first: all of them, unless there is a ``limit``."""
+
+    def delivery_count(self, state: DeliveryState | None = None) -> int:
+        """Return how many deliveries there are."""
 
     def events(
         self, *, study_id: StudyId | None = None, instance_id: InstanceId | None = None

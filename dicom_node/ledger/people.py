@@ -50,6 +50,7 @@ class AuditLine:
     what: str
     study_id: StudyId | None
     detail: str | None
+    id: int = 0
 
 
 class People(Part):
@@ -141,7 +142,7 @@ class People(Part):
     def session(
         self, token_hash: str, idle: timedelta, longest: timedelta, *, used: bool = True
     ) -> Session | None:
-        """Return a living session and note that it was ``used`` (once a minute at most)."""
+        """Return a living session and note that it was ``used`` (not at every request)."""
         row = self._connection.one(
             """select sessions.*, users.role from sessions join users on users.name = sessions.user
                where token_hash = :token""",
@@ -154,7 +155,7 @@ class People(Part):
         if now - seen > idle or now - created > longest:
             self.end_session(token_hash)
             return None
-        if used and now - seen > timedelta(minutes=1):
+        if used and now - seen > min(timedelta(minutes=1), idle / 4):
             with self._connection.transaction() as connection:
                 connection.run(
                     "update sessions set seen_at = :now where token_hash = :token",
@@ -184,17 +185,22 @@ class People(Part):
                     "audit", at=connection.now(), who=who, what=what, study_id=study_id, detail=None
                 )
 
-    def audit(self, limit: int = 200, study_id: StudyId | None = None) -> Sequence[AuditLine]:
-        """Return the latest lines of the audit trail, of all or of one study."""
-        where = "" if study_id is None else "where study_id = :study"
-        values = {} if study_id is None else {"study": study_id}
+    def audit(
+        self, limit: int = 200, study_id: StudyId | None = None, before: int | None = None
+    ) -> Sequence[AuditLine]:
+        """Return the latest lines of the audit trail, of all or of one study.
+
+        ``before``: only lines older than the one with this `AuditLine.id`.
+        """
+        where = "where id < :before" if study_id is None else "where study_id = :study"
+        values = {"before": before or 2**63 - 1} if study_id is None else {"study": study_id}
         rows = self._connection.all(
             f"select * from audit {where} order by id desc limit :limit",  # noqa: S608
             limit=limit,
             **values,
         )
         return [
-            AuditLine(row["at"], row["who"], row["what"], row["study_id"], row["detail"])
+            AuditLine(row["at"], row["who"], row["what"], row["study_id"], row["detail"], row["id"])
             for row in rows
         ]
 

@@ -83,6 +83,12 @@ class Reading(Part):
         )
         return [study_of(row) for row in rows]
 
+    def study_count(self) -> int:
+        """Return how many studies there are."""
+        row = self._connection.one("select count(*) as number from studies")
+        assert row is not None
+        return int(row["number"])
+
     def delivery(self, delivery_id: DeliveryId) -> Delivery:
         """Return one delivery."""
         row = self._connection.one(f"{DELIVERY} where deliveries.id = :id", id=delivery_id)
@@ -95,18 +101,28 @@ class Reading(Part):
         *,
         study_id: StudyId | None = None,
         state: DeliveryState | None = None,
-        limit: int = 100,
+        limit: int | None = None,
     ) -> Sequence[Delivery]:
-        """Return deliveries, newest first."""
+        """Return deliveries, newest first: all of them, unless there is a ``limit``."""
         condition, values = _where(study_id=study_id, state=state)
         rows = self._connection.all(
             f"{DELIVERY} where deliveries.id in"  # noqa: S608
             f" (select id from deliveries {condition} order by id desc limit :limit)"
             " order by deliveries.id desc",
-            limit=limit,
+            limit=-1 if limit is None else limit,
             **values,
         )
         return [with_alternatives(self._connection, row) for row in rows]
+
+    def delivery_count(self, state: DeliveryState | None = None) -> int:
+        """Return how many deliveries there are: what a list that is cut leaves out."""
+        condition, values = _where(state=state)
+        row = self._connection.one(
+            f"select count(*) as number from deliveries {condition}",  # noqa: S608
+            **values,
+        )
+        assert row is not None
+        return int(row["number"])
 
     def events(
         self, *, study_id: StudyId | None = None, instance_id: InstanceId | None = None

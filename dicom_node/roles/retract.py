@@ -41,7 +41,7 @@ class Retractor:
         """
         delivered = [
             item
-            for item in self.ledger.deliveries(study_id=study.id, limit=_MANY)
+            for item in self.ledger.deliveries(study_id=study.id)
             if not item.takes_back
         ]
         if not delivered:
@@ -94,5 +94,4 @@ class Retractor:
         )
 
 
-_MANY = 10_000
 """More deliveries than any study has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from traceback import extract_tb
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -43,8 +43,9 @@ from dicom_node.web.pages import (
     report,
 )
 from dicom_node.web.rendering import STATIC, page
-from dicom_node.web.security import BasicMemory, NotAllowed, NotSignedIn, house_of, reader
+from dicom_node.web.security import COOKIE, BasicMemory, NotAllowed, NotSignedIn, house_of, reader
 from dicom_node.web.trail import Trail
+from dicom_node.web.typed import typed_in
 
 _AT_A_TIME = 2
 """Passwords that are hashed, and uploads that are stored, at one time: both take a core."""
@@ -119,8 +120,9 @@ def _errors(app: FastAPI) -> None:
             told = {"error": "Sign in by HTTP Basic."}
             challenge = {"WWW-Authenticate": 'Basic realm="dicom-node", charset="UTF-8"'}
             return JSONResponse(told, status_code=401, headers=challenge)
-        wanted = request.url.path if request.method == "GET" else "/"
-        target = f"/sign-in?next={quote(wanted)}"
+        target = f"/sign-in?next={quote(_page_before(request))}"
+        if COOKIE in request.cookies:
+            target += "&ended=yes"
         if "hx-request" in request.headers:
             return Response(status_code=401, headers={"HX-Redirect": target})
         return RedirectResponse(target, status_code=303)
@@ -166,6 +168,19 @@ def _errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unforeseen)
 
 
+def _page_before(request: Request) -> str:
+    """Return the page that a browser was on, to go back to it: of this site alone."""
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if request.method == "GET":
+        return asked
+    page_before = urlsplit(request.headers.get("referer", ""))
+    if page_before.netloc == request.headers.get("host") and page_before.path:
+        return page_before.path
+    # Without it, as programs come: what is typed under a report stands on the report.
+    case, _, last = request.url.path.rpartition("/")
+    return f"{case}/report" if last in ("reading", "feedback") else "/"
+
+
 def _place_of(error: Exception) -> str:
     """Return file and line of ours where an error came up."""
     ours = [each for each in extract_tb(error.__traceback__)
@@ -183,6 +198,10 @@ def _told(
     kept = dict(headers) if isinstance(headers, dict) else {}
     if request.url.path.startswith(_PROGRAMS):
         return JSONResponse({"error": what, "remedy": remedy}, status_code=status, headers=kept)
-    answer = page(request, "error.html", status=status, code=status, what=what, remedy=remedy)
+    back = _page_before(request) if request.method != "GET" else ""
+    answer = page(
+        request, "error.html", status=status, code=status, what=what, remedy=remedy,
+        typed=typed_in(request), back=back,
+    )  # fmt: skip
     answer.headers.update(kept)
     return answer

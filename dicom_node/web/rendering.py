@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
 from jinja2.runtime import Context as RenderContext
 from markupsafe import Markup
@@ -18,6 +19,9 @@ from markupsafe import Markup
 from dicom_node import __version__
 from dicom_node.moments import machine_readable, shown
 from dicom_node.settings import host_and_port
+
+_FORMULA = re.compile(r"""((?:^|[;,|\t\r\n])[\s"\0-\x1f]*)(?=[=+\-@＝＋－＠])""")  # noqa: RUF001
+"""Where a cell may begin, by any list separator or line end, and a formula with it."""
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -53,6 +57,30 @@ def _score(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
+_DONE: Mapping[str, str] = {
+    "report-draft": "Saved as a draft.",
+    "report-read": "Saved, and marked as read.",
+    "feedback": "Saved.",
+    "again": "The films of this case are analysed once more.",
+    "released": "Approved: the results are on their way.",
+    "nothing-held": "Nothing here waits for approval.",
+    "retracted": "A rejection note goes to everyone who has the results.",
+    "send-again": "Sent again as soon as the receiver answers.",
+    "given-up": "Given up: it is not sent any more.",
+    "remote-kept": "Saved: the AE table holds from now on.",
+    "remote-removed": "Removed from the AE table.",
+    "user-kept": "Saved. Sessions of this user have ended.",
+    "user-removed": "Removed, and signed out everywhere.",
+}
+"""What a page says once something was done, by the word in its address."""
+
+
+def done(path: str, what: str) -> Response:
+    """Return to a page, which says what was done: a key of `_DONE`."""
+    assert what in _DONE
+    return RedirectResponse(f"{path}?done={what}", status_code=303)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
@@ -85,16 +113,24 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HT
         node=house.settings.node.ae_title,
         zone=house.settings.node.zone,
         path=request.url.path,
+        done=_DONE.get(request.query_params.get("done", ""), ""),
         **values,
     )
     return HTMLResponse(text, status_code=status)
 
 
+def _as_text(value: Any) -> Any:
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
+
+
 def csv_file(name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Response:
-    """Return a table as a CSV file to keep; what a row has no column for is left out."""
+    """Return a table as a CSV file to keep; what a row has no column for is left out.
+
+    What a person typed never becomes a formula, whatever the list separator of the spreadsheet.
+    """
     buffer = io.StringIO()
-    table = csv.DictWriter(buffer, columns, extrasaction="ignore")
+    table = csv.DictWriter(buffer, columns, extrasaction="ignore", quoting=csv.QUOTE_ALL)
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(buffer.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

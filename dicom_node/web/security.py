@@ -25,6 +25,7 @@ from dicom_node.ledger.people import ROLES, User
 from dicom_node.web.house import House
 from dicom_node.web.passwords import matches, token_hash
 from dicom_node.web.trail import refused
+from dicom_node.web.typed import remember
 
 COOKIE = "dicom_node_session"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -191,7 +192,9 @@ async def _by_basic(request: Request) -> Person | None:
 async def _check_csrf(request: Request, person: Person) -> None:
     given = request.headers.get("x-csrf-token", "")
     if not given and request.headers.get("content-type", "").startswith(_FORMS):
-        given = str((await request.form()).get("csrf", ""))
+        form = await request.form()
+        remember(request, form)
+        given = str(form.get("csrf", ""))
     if not hmac.compare_digest(given.encode(), person.csrf.encode()):
         raise NotAllowed(
             "The form is from another session. Go back, load the page anew, try again."

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/by-hand", route_class=SignedInFirst)
 @router.get("")
 def form(request: Request, _: Annotated[Person, Depends(reader)]) -> Response:
     """Show where to drop a film."""
-    return page(request, "by_hand.html")
+    return page(request, "by_hand.html", file="", fault=None)
 
 
 @router.post("")
@@ -39,8 +39,11 @@ def analyse(
     The film is a copy with UIDs of its own: it never joins a study of the PACS, whose report would
     go out again.
     """
-    house = house_of(request)
-    dataset = _apart(_read(file.file.read(), file.filename or ""), person.name)
+    house, name = house_of(request), file.filename or "The file"
+    try:
+        dataset = _apart(_read(file.file.read(), name), person.name)
+    except (ImageError, SettingsError) as fault:
+        return page(request, "by_hand.html", status=422, file=name, fault=fault)
     origin = Origin(BY_HAND, house.settings.node.ae_title, "")
     received = take(house, dataset, file_bytes_of(dataset), origin)
     study_id = house.ledger.instance(received.instance_id).study_id

@@ -12,12 +12,12 @@ from fastapi.responses import RedirectResponse, Response
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.ledger.again import FINISHED, ask_again
 from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
-from dicom_node.records import BY_HAND, InstanceState, RoleHealth, Study, StudyId
+from dicom_node.records import BY_HAND, InstanceState, RoleHealth, StudyId
 from dicom_node.results.stored import newest
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
-from dicom_node.web.rendering import page
+from dicom_node.web.rendering import done, page
 from dicom_node.web.security import Person, house_of, operator, reader
 from dicom_node.web.trail import listed, seen
 
@@ -151,7 +151,7 @@ def again(
     study = ledger.study(StudyId(study_id))
     ask_again(ledger, study.id, FINISHED, person.name)
     ledger.note(person.name, "case.again", study_id=study.id)
-    return _back(study)
+    return done(f"/cases/{study.id}", "again")
 
 
 @router.post("/cases/{study_id}/release")
@@ -161,12 +161,9 @@ def release(
     """Send what was held for a person's approval; never what is kept in shadow."""
     house = house_of(request)
     study = house.ledger.study(StudyId(study_id))
-    keep_hours = house.settings.delivery.keep_hours
-    for item in house.ledger.deliveries(study_id=study.id):
-        if item.awaits_approval:
-            house.ledger.resend(item.id, person.name, keep_hours)
-    house.ledger.note(person.name, "case.released", study_id=study.id)
-    return _back(study)
+    released = house.ledger.approve(study.id, person.name, house.settings.delivery.keep_hours)
+    house.ledger.note(person.name, "case.released", f"{released} results", study_id=study.id)
+    return done(f"/cases/{study.id}", "released" if released else "nothing-held")
 
 
 @router.post("/cases/{study_id}/retract")
@@ -181,7 +178,7 @@ def retract(
     study = house.ledger.study(StudyId(study_id))
     house.doors.retract(study, reason, person.name)
     house.ledger.note(person.name, "case.retracted", reason, study_id=study.id)
-    return _back(study)
+    return done(f"/cases/{study.id}", "retracted")
 
 
 def classes_of(house: House) -> dict[str, str]:
@@ -244,7 +241,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _back(study: Study) -> Response:
-    return RedirectResponse(f"/cases/{study.id}", status_code=303)

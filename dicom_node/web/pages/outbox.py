@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from dicom_node.records import DeliveryId, DeliveryState
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
-from dicom_node.web.rendering import page
+from dicom_node.web.rendering import done, page
 from dicom_node.web.security import Person, house_of, operator, reader
 
 router = APIRouter(prefix="/outbox")
@@ -27,13 +27,14 @@ def outbox(
     """List deliveries, newest first."""
     wanted = DeliveryState(state) if state in list(DeliveryState) else None
     house = house_of(request)
+    found = house.ledger.deliveries(state=wanted, limit=_SHOWN)
     return page(
         request,
         "outbox.html",
-        deliveries=house.ledger.deliveries(state=wanted, limit=_SHOWN),
+        deliveries=found,
         states=list(DeliveryState),
         chosen=state,
-        most=_SHOWN,
+        left_out=house.ledger.delivery_count(wanted) - len(found),
     )
 
 
@@ -43,7 +44,7 @@ def send(
 ) -> Response:
     """Send a delivery now: the same bytes with the same UIDs."""
     send_again(house_of(request), DeliveryId(delivery_id), person)
-    return RedirectResponse("/outbox", status_code=303)
+    return done("/outbox", "send-again")
 
 
 @router.post("/{delivery_id}/drop")
@@ -55,7 +56,7 @@ def drop(
     item = house.ledger.delivery(DeliveryId(delivery_id))
     house.ledger.drop(item.id, person.name)
     house.ledger.note(person.name, "delivery.dropped", item.destination, item.study_id)
-    return RedirectResponse("/outbox", status_code=303)
+    return done("/outbox", "given-up")
 
 
 def send_again(house: House, delivery_id: DeliveryId, person: Person) -> None:

@@ -7,16 +7,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from dicom_node.errors import SignInRefused
+from dicom_node.errors import NodeError, SettingsError, SignInRefused, TransitionRefused
 from dicom_node.ledger.people import ROLES, User
 from dicom_node.web.oidc import Provider
 from dicom_node.web.passwords import check_user, hashed, token, token_hash
-from dicom_node.web.rendering import page
+from dicom_node.web.rendering import done, page
 from dicom_node.web.security import COOKIE, Person, admin, house_of, proven, reader
 from dicom_node.web.trail import refused
 
 router = APIRouter()
 
+_LINES = 200
 _ASKED = "dicom_node_asked"
 _OF_PROVIDER = " (hospital account)"
 """Behind the name of whom the provider knows: no user of this node can be called so."""
@@ -25,9 +26,15 @@ _WRONG = "Name or password is wrong, or the user has to wait after too many wron
 
 
 @router.get("/sign-in")
-def sign_in_page(request: Request, next: str = "/") -> Response:
-    """Show the form, or how the first user is made."""
-    return _sign_in(request, next, "")
+def sign_in_page(request: Request, next: str = "/", ended: str = "") -> Response:
+    """Show the form, or how the first user is made; ``ended``: a session is over."""
+    web = house_of(request).settings.web
+    why = (
+        f"You are signed out: sessions end after {web.idle_minutes:g} minutes without use, after"
+        f" {web.longest_hours:g} hours, and when the same browser signs in again. What you typed"
+        " is put back when you sign in."
+    )
+    return _sign_in(request, next, why if ended else "")
 
 
 async def _proven(
@@ -84,6 +91,12 @@ def from_provider(request: Request, state: str = "", code: str = "") -> Response
     return answer
 
 
+@router.get("/sign-in/used")
+def used(_: Annotated[Person, Depends(reader)]) -> Response:
+    """Answer whoever types on a page: that is a use of the session, too."""
+    return Response(status_code=204)
+
+
 @router.post("/sign-out")
 def sign_out(request: Request, person: Annotated[Person, Depends(reader)]) -> Response:
     """End the session."""
@@ -98,7 +111,16 @@ def sign_out(request: Request, person: Annotated[Person, Depends(reader)]) -> Re
 @router.get("/users")
 def users(request: Request, _: Annotated[Person, Depends(admin)]) -> Response:
     """List users, with a form for another one."""
-    return page(request, "users.html", users=house_of(request).ledger.users(), roles=ROLES)
+    return _users(request, 200, name="", role="reader", fault=None)
+
+
+def _users(
+    request: Request, status: int, *, name: str, role: str, fault: NodeError | None
+) -> Response:
+    return page(
+        request, "users.html", status=status, users=house_of(request).ledger.users(), roles=ROLES,
+        name=name, role=role, fault=fault,
+    )  # fmt: skip
 
 
 @router.post("/users")
@@ -109,12 +131,16 @@ def keep_user(
     role: Annotated[str, Form()],
     password: Annotated[str, Form(max_length=1000)],
 ) -> Response:
-    """Add a user, or give one another role and password."""
-    check_user(name, role, password)
+    """Add a user, or give one another role and password; on a fault the form comes back."""
     ledger = house_of(request).ledger
-    ledger.keep_user(name, role, hashed(password))
+    try:
+        check_user(name, role, password)
+        ledger.keep_user(name, role, hashed(password))
+    except (SettingsError, TransitionRefused) as error:
+        status = 422 if isinstance(error, SettingsError) else 409
+        return _users(request, status, name=name, role=role, fault=error)
     ledger.note(person.name, "user.kept", f"{name}: {role}")
-    return RedirectResponse("/users", status_code=303)
+    return done("/users", "user-kept")
 
 
 @router.post("/users/remove")
@@ -125,13 +151,19 @@ def remove_user(
     ledger = house_of(request).ledger
     ledger.remove_user(name)
     ledger.note(person.name, "user.removed", name)
-    return RedirectResponse("/users", status_code=303)
+    return done("/users", "user-removed")
 
 
 @router.get("/audit")
-def audit(request: Request, _: Annotated[Person, Depends(admin)]) -> Response:
-    """Show the latest lines of the audit trail."""
-    return page(request, "audit.html", lines=house_of(request).ledger.audit())
+def audit(
+    request: Request,
+    _: Annotated[Person, Depends(admin)],
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+) -> Response:
+    """Show the latest lines of the audit trail, or those ``before`` one."""
+    lines = house_of(request).ledger.audit(_LINES + 1, before=before)
+    older = lines[_LINES - 1].id if len(lines) > _LINES else None
+    return page(request, "audit.html", lines=lines[:_LINES], older=older)
 
 
 def _open_session(request: Request, answer: Response, name: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, UploadFile
+from fastapi import Form as Field
+from fastapi.responses import HTMLResponse, Response
 from pydicom.uid import UID
 
 from dicom_node.errors import DeliveryError, ImageError, SettingsError
@@ -16,8 +17,9 @@ from dicom_node.settings import Remote
 from dicom_node.settings.edit import drop_remote, file_of, keep_remote
 from dicom_node.settings.model import SR_CLASS_UIDS, ObjectName, SrClassName, Viewer
 from dicom_node.web.house import House
-from dicom_node.web.rendering import page
+from dicom_node.web.rendering import done, page
 from dicom_node.web.security import Person, SignedInFirst, house_of, operator, reader
+from dicom_node.web.typed import Form
 
 router = APIRouter(prefix="/remotes", route_class=SignedInFirst)
 
@@ -72,10 +74,9 @@ def edit(
 
 
 @router.post("/keep")
-async def keep(request: Request, person: Annotated[Person, Depends(operator)]) -> Response:
+def keep(request: Request, person: Annotated[Person, Depends(operator)], form: Form) -> Response:
     """Write an AE's file where the whole table is valid with it; else show every fault."""
     house = house_of(request)
-    form = await request.form()
     values = {
         key: form.getlist(key) if key in _LISTS else str(form.get(key, ""))
         for key in (*_TEXTS, *_LISTS, *_SWITCHES, "is_new")
@@ -90,23 +91,23 @@ async def keep(request: Request, person: Annotated[Person, Depends(operator)]) -
         return _form(request, values, list(error.faults) or [error.message], is_new=is_new)
     what = "remote.added" if is_new else "remote.changed"
     house.ledger.note(person.name, what, f"{wanted['ae_title']} in {path.name}")
-    return RedirectResponse("/remotes", status_code=303)
+    return done("/remotes", "remote-kept")
 
 
 @router.post("/drop")
 def drop(
-    request: Request, person: Annotated[Person, Depends(operator)], ae_title: Annotated[str, Form()]
+    request: Request, person: Annotated[Person, Depends(operator)], ae_title: Annotated[str, Field()]
 ) -> Response:
     """Remove an AE from the table."""
     house = house_of(request)
     path = drop_remote(house.configuration, ae_title)
     house.ledger.note(person.name, "remote.removed", f"{ae_title}: {path.name}")
-    return RedirectResponse("/remotes", status_code=303)
+    return done("/remotes", "remote-removed")
 
 
 @router.post("/echo")
 def echo(
-    request: Request, person: Annotated[Person, Depends(operator)], ae_title: Annotated[str, Form()]
+    request: Request, person: Annotated[Person, Depends(operator)], ae_title: Annotated[str, Field()]
 ) -> HTMLResponse:
     """C-ECHO an AE now."""
     house = house_of(request)
@@ -130,7 +131,10 @@ def self_test(request: Request, person: Annotated[Person, Depends(operator)]) ->
 @router.get("/dry-run")
 def dry_run_page(request: Request, _: Annotated[Person, Depends(reader)]) -> Response:
     """Show the form for trying the rules on a file."""
-    return page(request, "dry_run.html", told=None, senders=sorted(house_of(request).remotes()))
+    return page(
+        request, "dry_run.html", told=None, senders=sorted(house_of(request).remotes()), sender="",
+        file="",
+    )  # fmt: skip
 
 
 @router.post("/dry-run")
@@ -138,13 +142,13 @@ def dry_run(
     request: Request,
     _: Annotated[Person, Depends(reader)],
     file: Annotated[UploadFile, File()],
-    sender: Annotated[str, Form(max_length=64)] = "",
+    sender: Annotated[str, Field(max_length=64)] = "",
 ) -> Response:
     """Tell what would become of a file if an AE sent it; nothing is kept."""
     house = house_of(request)
     return page(
         request, "dry_run.html", told=_told(house, file.file.read(), sender),
-        senders=sorted(house.remotes()),
+        senders=sorted(house.remotes()), sender=sender, file=file.filename or "The file",
     )  # fmt: skip
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.responses import Response
 
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.ledger.case_row import figures_of
@@ -17,14 +18,16 @@ from dicom_node.results.document import pdf
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.regions import places_of
 from dicom_node.results.report import groups_of_study
+from dicom_node.results.stored import newest
 from dicom_node.results.values import Group
 from dicom_node.web import charts
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.pages.cases import classes_of
-from dicom_node.web.rendering import csv_file, page
+from dicom_node.web.rendering import csv_file, done, page
 from dicom_node.web.security import Person, house_of, reader
 from dicom_node.web.trail import seen
+from dicom_node.web.typed import Typed
 
 router = APIRouter()
 
@@ -34,7 +37,10 @@ _COLUMNS = (
     "network_probability", "network_geographic_extent", "network_opacity_extent",
     "network_airspace_level",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_SAID = ("finding", "geographic_extent", "opacity_extent", "airspace_level")
+_VERDICTS = ("agrees", "disagrees", "unsure")
+_LONGEST = {"comment": 10_000, "verdict comment": 2_000}
+"""Characters that are kept of the lines under the report, and of those on one film."""
 
 
 @router.get("/cases/{study_id}/report")
@@ -45,27 +51,47 @@ def report(
     template: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
     """Show the report in the words of a template; to read, to print, to comment."""
+    answer = _shown(request, StudyId(study_id), person, template)
+    house_of(request).ledger.note(person.name, "report.viewed", study_id=StudyId(study_id))
+    return answer
+
+
+def _shown(
+    request: Request,
+    study_id: StudyId,
+    person: Person,
+    template: str,
+    *,
+    typed: Mapping[str, str] | None = None,
+    faults: Sequence[str] = (),
+) -> Response:
+    """Return the page; its form holds what was ``typed`` where that could not be kept."""
     house = house_of(request)
-    case = house.ledger.case(StudyId(study_id))
+    case = house.ledger.case(study_id)
     pairs, context = _written(house, case.study_id, template)
-    house.ledger.note(person.name, "report.viewed", study_id=case.study_id)
     films = [film for _, film in pairs]
     groups = groups_of_study([(film, places_of(film)) for film in films], context)
+    reading = house.ledger.reading(case.study_id)
+    kept = _fields([item for item, _ in pairs], _said_by(house, case.study_id, person), reading)
     return page(
         request,
         "report.html",
+        status=422 if faults else 200,
         case=case,
         films=[(item, _told(said)) for (item, _), said in zip(pairs, groups, strict=True)],
         words=context.template,
         names=house.template_names,
         chosen=template or house.settings.results.template,
         cards=context.cards(films),
-        reading=house.ledger.reading(case.study_id),
+        reading=reading,
         revision=house.ledger.study(case.study_id).revision,
-        feedback={item.sop_instance_uid: item for item in house.ledger.said(case.study_id)
-                  if item.reader == person.name},
+        typed=kept if typed is None else kept | dict(typed),
+        faults=faults,
+        longest=_LONGEST,
+        # Often enough, whatever the time after which a session ends unused.
+        used_seconds=min(60.0, house.settings.web.idle_minutes * 20),
         classes=classes_of(house),
-    )  # fmt: skip
+    )
 
 
 @router.get("/cases/{study_id}/report.pdf")
@@ -98,56 +124,54 @@ def course(
 
 @router.post("/cases/{study_id}/reading")
 def read(
-    request: Request,
-    study_id: RowId,
-    person: Annotated[Person, Depends(reader)],
-    revision: Annotated[int, Form(ge=0, le=2**31 - 1)],
-    comment: Annotated[str, Form(max_length=10_000)] = "",
-    state: Annotated[str, Form(pattern="^(draft|read)$")] = "draft",
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)], typed: Typed
 ) -> Response:
-    """Keep the reader's own lines on the report that was shown; draft, or read."""
-    house = house_of(request)
-    said = ReaderReport(state, comment, person.name, revision)
-    house.ledger.read(StudyId(study_id), said)
-    house.ledger.note(person.name, f"report.{state}", study_id=StudyId(study_id))
-    return RedirectResponse(f"/cases/{study_id}/report", status_code=303)
+    """Keep all that a reader typed under the report that was shown: lines and verdicts together.
+
+    On any fault nothing is kept, and the page comes back with every word.
+    """
+    house, study = house_of(request), StudyId(study_id)
+    template = typed.get("template", "")[:100]
+    faults: list[str] = []
+    report = _lines_of(typed, person, faults)
+    before = _said_by(house, study, person)
+    words = [_verdict_of(typed, f"-{item.id}", item.sop_instance_uid, person, faults)
+             for item in newest(house.ledger.instances(study))]  # fmt: skip
+    changed = [word for word in words if word and not _is_known(word, before)]
+    if changed and typed.get("said", _latest(before)) != _latest(before):
+        faults.append("You have said something else of this answer since, in another window.")
+    if not faults and not house.ledger.read(study, report, seen=typed.get("seen")):
+        faults.append(
+            "Somebody has written here since: see below. Nothing is kept yet; save again to replace"
+            " those lines by yours."
+        )
+    if faults:
+        typed = dict(typed) | _stamps(before, house.ledger.reading(study))
+        return _shown(request, study, person, template, typed=typed, faults=faults)
+    for word in changed:
+        house.ledger.say(study, word)
+        house.ledger.note(person.name, "feedback", word.verdict, study_id=study)
+    house.ledger.note(person.name, f"report.{report.state}", study_id=study)
+    return done(f"/cases/{study_id}/report", f"report-{report.state}")
 
 
 @router.post("/cases/{study_id}/feedback")
 def feedback(
-    request: Request,
-    study_id: RowId,
-    person: Annotated[Person, Depends(reader)],
-    sop_instance_uid: Annotated[str, Form(pattern=r"^[0-9.]{1,64}$")],
-    verdict: Annotated[str, Form(pattern="^(agrees|disagrees|unsure)$")],
-    finding: Annotated[str, Form()] = "",
-    geographic_extent: Annotated[str, Form()] = "",
-    opacity_extent: Annotated[str, Form()] = "",
-    airspace_level: Annotated[str, Form()] = "",
-    comment: Annotated[str, Form(max_length=2_000)] = "",
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)], typed: Typed
 ) -> Response:
-    """Keep what the reader says of the networks' answer on a film."""
+    """Keep what a program sends as a reader's word on the answer on one film."""
     house = house_of(request)
     study = house.ledger.study(StudyId(study_id))
-    known = {item.sop_instance_uid for item in house.ledger.instances(study.id)}
-    if sop_instance_uid not in known:
+    uid = typed.get("sop_instance_uid", "")
+    if uid not in {item.sop_instance_uid for item in house.ledger.instances(study.id)}:
         raise HTTPException(404, "The study has no such film.")
-    level = _within(airspace_level, 2)
-    house.ledger.say(
-        study.id,
-        Feedback(
-            sop_instance_uid=sop_instance_uid,
-            reader=person.name,
-            verdict=verdict,
-            finding=finding if finding in FINDING_CLASSES else None,
-            geographic_extent=_within(geographic_extent, 8),
-            opacity_extent=_within(opacity_extent, 8),
-            airspace_level=None if level is None else int(level),
-            comment=comment,
-        ),
-    )
-    house.ledger.note(person.name, "feedback", verdict, study_id=study.id)
-    return RedirectResponse(f"/cases/{study_id}/report", status_code=303)
+    faults: list[str] = []
+    word = _verdict_of(typed, "", uid, person, faults)
+    if word is None or faults:
+        raise HTTPException(422, " ".join(faults) or "A verdict is missing.")
+    house.ledger.say(study.id, word)
+    house.ledger.note(person.name, "feedback", word.verdict, study_id=study.id)
+    return done(f"/cases/{study_id}/report", "feedback")
 
 
 @router.get("/feedback.csv")
@@ -160,10 +184,7 @@ def feedback_table(request: Request, person: Annotated[Person, Depends(reader)])
 
 def _row(line: Any) -> dict[str, Any]:
     answer = figures_of(json.loads(line["answer_json"] or "{}"))
-    said = {**line, **{f"network_{name}": value for name, value in answer.items()}}
-    # What a person typed must not become a formula in a spreadsheet.
-    comment = str(said["comment"] or "")
-    return said | {"comment": f"'{comment}" if comment.startswith(_FORMULA) else comment}
+    return {**line, **{f"network_{name}": value for name, value in answer.items()}}
 
 
 def _written(
@@ -194,14 +215,86 @@ def _told(groups: Sequence[Group]) -> list[dict[str, Any]]:
     ]
 
 
-def _within(text: str, most: float) -> float | None:
-    """Return a typed score from 0 to ``most``; None for an empty field. Raises HTTPException."""
-    if not text.strip():
+def _said_by(house: House, study_id: StudyId, person: Person) -> dict[str, Feedback]:
+    """Return what a reader said of each film, by SOP Instance UID."""
+    return {word.sop_instance_uid: word for word in house.ledger.said(study_id)
+            if word.reader == person.name}  # fmt: skip
+
+
+def _is_known(word: Feedback, before: Mapping[str, Feedback]) -> bool:
+    known = before.get(word.sop_instance_uid)
+    return known is not None and replace(known, at="") == word
+
+
+def _fields(
+    films: Sequence[Instance], said: Mapping[str, Feedback], reading: ReaderReport | None
+) -> dict[str, str]:
+    """Return what the fields of the form hold when nobody has typed anything."""
+    fields = {"comment": reading.comment if reading else "", **_stamps(said, reading)}
+    for item in films:
+        word = said.get(item.sop_instance_uid)
+        for name in ("verdict", *_SAID, "comment"):
+            value = getattr(word, name, None)
+            fields[f"{name}-{item.id}"] = "" if value is None else f"{value}"
+    return fields
+
+
+def _stamps(said: Mapping[str, Feedback], reading: ReaderReport | None) -> dict[str, str]:
+    return {"seen": reading.at if reading else "", "said": _latest(said)}
+
+
+def _latest(said: Mapping[str, Feedback]) -> str:
+    return max((word.at for word in said.values()), default="")
+
+
+def _lines_of(typed: Mapping[str, str], person: Person, faults: list[str]) -> ReaderReport:
+    comment, revision = typed.get("comment", ""), typed.get("revision", "")
+    if len(comment) > _LONGEST["comment"]:
+        faults.append(_too_long("Your comment", comment, _LONGEST["comment"]))
+    known = revision.isdecimal() and int(revision) < 2**31
+    state = "read" if typed.get("state") == "read" else "draft"
+    return ReaderReport(state, comment, person.name, int(revision) if known else 0)
+
+
+def _verdict_of(
+    typed: Mapping[str, str], suffix: str, uid: str, person: Person, faults: list[str]
+) -> Feedback | None:
+    """Return what was typed of one film, in the fields that end in ``suffix``; None if nothing."""
+    words = {name: typed.get(f"{name}{suffix}", "").strip() for name in (*_SAID, "comment")}
+    verdict = typed.get(f"verdict{suffix}", "")
+    if not verdict and not any(words.values()):
+        return None
+    if verdict not in _VERDICTS:
+        faults.append("Say also whether you agree with the answer, disagree, or are unsure.")
+    if len(words["comment"]) > _LONGEST["verdict comment"]:
+        faults.append(_too_long("What you say of a film", words["comment"],
+                                _LONGEST["verdict comment"]))  # fmt: skip
+    level = _within(words["airspace_level"], 2, faults)
+    return Feedback(
+        sop_instance_uid=uid,
+        reader=person.name,
+        verdict=verdict,
+        finding=words["finding"] if words["finding"] in FINDING_CLASSES else None,
+        geographic_extent=_within(words["geographic_extent"], 8, faults),
+        opacity_extent=_within(words["opacity_extent"], 8, faults),
+        airspace_level=None if level is None else int(level),
+        comment=typed.get(f"comment{suffix}", ""),
+    )
+
+
+def _too_long(what: str, text: str, most: int) -> str:
+    return f"{what} has {len(text):,} characters; {most:,} are kept at most. Shorten it."
+
+
+def _within(text: str, most: float, faults: list[str]) -> float | None:
+    """Return a typed score from 0 to ``most``; None for an empty field, or with a fault."""
+    if not text:
         return None
     try:
         value = float(text.replace(",", "."))
     except ValueError:
         value = -1.0
-    if not 0.0 <= value <= most:
-        raise HTTPException(422, f"{text!r} is no score from 0 to {most:g}.")
-    return value
+    if 0.0 <= value <= most:
+        return value
+    faults.append(f"{text!r} is no score from 0 to {most:g}.")
+    return None

@@ -7,6 +7,12 @@ document.addEventListener("click", (event) => {
   if (action === "help") document.getElementById("keys").showModal();
 });
 
+// What cannot be undone asks first.
+document.addEventListener("submit", (event) => {
+  const question = event.submitter?.dataset.sure;
+  if (question && !confirm(question)) event.preventDefault();
+}, true);
+
 for (const zone of document.querySelectorAll("[data-drop]")) {
   const input = zone.querySelector("input[type=file]");
   for (const name of ["dragenter", "dragover"]) {
