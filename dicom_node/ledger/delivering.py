@@ -191,7 +191,8 @@ class Delivering(Part):
         with self._connection.transaction() as connection:
             rows = connection.all(
                 """update deliveries set next_attempt_at = :now, expires_at = :expires, held = null
-                   where study_id = :study and state = 'waiting' and held is not null and held <> :shadow
+                   where study_id = :study and state = 'waiting'
+                   and held is not null and held <> :shadow
                    returning *""",
                 study=study_id, shadow=SHADOW, now=connection.now(),
                 expires=text_of(connection.moment() + timedelta(hours=keep_hours)),

@@ -253,8 +253,9 @@ class Ledger(Protocol):
         study_id: StudyId | None = None,
         state: DeliveryState | None = None,
         limit: int | None = None,
+        before: int | None = None,
     ) -> Sequence[Delivery]:
-        """Return deliveries, newest first: all of them, unless there is a ``limit``."""
+        """Return deliveries, newest first: below the number ``before``, ``limit`` at most."""
 
     def delivery_count(self, state: DeliveryState | None = None) -> int:
         """Return how many deliveries there are."""

@@ -102,9 +102,16 @@ class Reading(Part):
         study_id: StudyId | None = None,
         state: DeliveryState | None = None,
         limit: int | None = None,
+        before: int | None = None,
     ) -> Sequence[Delivery]:
-        """Return deliveries, newest first: all of them, unless there is a ``limit``."""
+        """Return deliveries, newest first: all of them, unless there is a ``limit``.
+
+        ``before``: only those with a smaller number.
+        """
         condition, values = _where(study_id=study_id, state=state)
+        if before is not None:
+            condition = f"{condition} and id < :before" if condition else "where id < :before"
+            values["before"] = before
         rows = self._connection.all(
             f"{DELIVERY} where deliveries.id in"  # noqa: S608
             f" (select id from deliveries {condition} order by id desc limit :limit)"

@@ -40,9 +40,7 @@ class Retractor:
         Raises `RowMissing` where the study has no result.
         """
         delivered = [
-            item
-            for item in self.ledger.deliveries(study_id=study.id)
-            if not item.takes_back
+            item for item in self.ledger.deliveries(study_id=study.id) if not item.takes_back
         ]
         if not delivered:
             raise RowMissing(

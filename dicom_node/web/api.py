@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.requests import Request
+from fastapi.responses import Response
 from pydantic import BaseModel
 
 from dicom_node.ledger.casebook import CaseQuery
@@ -149,12 +150,19 @@ def findings(
 @router.get("/deliveries")
 def deliveries(
     request: Request,
+    response: Response,
     _: Annotated[Person, Depends(reader)],
     state: Annotated[DeliveryState | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
 ) -> list[DeliveryAnswer]:
-    """Return deliveries, newest first."""
-    found = house_of(request).ledger.deliveries(state=state, limit=limit)
+    """Return deliveries, newest first.
+
+    X-Total-Count says how many there are; ``before``, the last id seen, asks for the next ones.
+    """
+    ledger = house_of(request).ledger
+    found = ledger.deliveries(state=state, limit=limit, before=before)
+    response.headers["X-Total-Count"] = str(ledger.delivery_count(state))
     return [_delivery(item) for item in found]
 
 

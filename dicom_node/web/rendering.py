@@ -20,7 +20,7 @@ from dicom_node import __version__
 from dicom_node.moments import machine_readable, shown
 from dicom_node.settings import host_and_port
 
-_FORMULA = re.compile(r"""((?:^|[;,|\t\r\n])[\s"\0-\x1f]*)(?=[=+\-@＝＋－＠])""")  # noqa: RUF001
+_FORMULA = re.compile(r"""((?:^|[;,|\t\r\n])[\s"\0-\x1f]*)(?=[=+\-@＝＋－＠])""")
 """Where a cell may begin, by any list separator or line end, and a formula with it."""
 
 FOLDER = Path(__file__).parent

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
 
+from dicom_node.errors import LedgerUnavailable
 from dicom_node.ledger.connection import text_of, utc_now
 from dicom_node.records import StudyId
 from tests.web.conftest import CSRF, PASSWORD, Site, csrf_of
@@ -192,3 +193,50 @@ def test_no_cell_of_the_export_begins_a_formula_whatever_separates_the_list(
         for row in csv.reader(io.StringIO(table), delimiter=separator):
             for cell in row:
                 assert cell.strip(' "')[:1] not in tuple("=+-@\uff1d"), (separator, cell)
+
+
+def test_the_form_of_a_user_comes_back_with_what_to_correct(site: Site) -> None:
+    client = site.client("admin")
+    form = {"csrf": csrf_of(client), "name": "eve.new", "role": "operator", "password": "short"}
+    answer = client.post("/users", data=form)
+    assert answer.status_code == 422
+    assert "at least 10 characters" in answer.text
+    assert 'value="eve.new"' in answer.text
+    assert "<option selected>operator</option>" in answer.text
+    assert "short" not in answer.text.replace("too short", "")
+
+
+def test_a_dry_run_still_knows_the_sender_and_the_file(site: Site) -> None:
+    client = site.client("reader")
+    answer = client.post(
+        "/remotes/dry-run", data={"csrf": csrf_of(client), "sender": "PACS"},
+        files={"file": ("knee <1>.dcm", b"no film")},
+    )  # fmt: skip
+    assert "<option selected>PACS</option>" in answer.text
+    assert "knee <1>.dcm" in html.unescape(answer.text)
+
+
+def test_a_file_that_is_no_film_leads_back_to_the_form_by_its_name(site: Site) -> None:
+    client = site.client("reader")
+    answer = client.post(
+        "/by-hand", data={"csrf": csrf_of(client)}, files={"file": ("notes.txt", b"no film")}
+    )
+    assert answer.status_code == 422
+    assert "notes.txt: This file is neither DICOM" in answer.text
+    assert 'type="file"' in answer.text
+
+
+def test_what_was_typed_is_given_back_where_the_node_itself_fails(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = site.receive(1)
+    client = site.client("reader")
+    shown = client.get(f"/cases/{case}/report").text
+
+    def full(*_: object, **__: object) -> bool:
+        raise LedgerUnavailable("The ledger is busy.")
+
+    monkeypatch.setattr(site.house.ledger, "read", full)
+    answer = save(client, case, shown, comment="A thought that took ten minutes.")
+    assert answer.status_code == 503
+    assert "A thought that took ten minutes." in answer.text

@@ -119,7 +119,7 @@ def _users(
 ) -> Response:
     return page(
         request, "users.html", status=status, users=house_of(request).ledger.users(), roles=ROLES,
-        name=name, role=role, fault=fault,
+        asked=name, role=role, fault=fault,
     )  # fmt: skip
 
 

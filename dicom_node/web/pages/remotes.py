@@ -96,7 +96,9 @@ def keep(request: Request, person: Annotated[Person, Depends(operator)], form: F
 
 @router.post("/drop")
 def drop(
-    request: Request, person: Annotated[Person, Depends(operator)], ae_title: Annotated[str, Field()]
+    request: Request,
+    person: Annotated[Person, Depends(operator)],
+    ae_title: Annotated[str, Field()],
 ) -> Response:
     """Remove an AE from the table."""
     house = house_of(request)
@@ -107,7 +109,9 @@ def drop(
 
 @router.post("/echo")
 def echo(
-    request: Request, person: Annotated[Person, Depends(operator)], ae_title: Annotated[str, Field()]
+    request: Request,
+    person: Annotated[Person, Depends(operator)],
+    ae_title: Annotated[str, Field()],
 ) -> HTMLResponse:
     """C-ECHO an AE now."""
     house = house_of(request)
