@@ -130,7 +130,7 @@ def test_what_another_reader_wrote_meanwhile_is_shown_and_nothing_is_lost(
     page.get_by_role("button", name="Save as draft").click()
     page.get_by_role("alert").get_by_text("Somebody has written here since").wait_for()
     assert comment(page) == TYPED
-    page.get_by_text("Written by the other.").first.wait_for()
+    page.locator("blockquote", has_text="Written by the other.").wait_for()
     assert said(site) == "Written by the other."
     page.get_by_role("button", name="Save as draft").click()
     page.get_by_text("Saved as a draft.").wait_for()
