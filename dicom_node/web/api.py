@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.requests import Request
-from fastapi.responses import Response
 from pydantic import BaseModel
 
 from dicom_node.ledger.casebook import CaseQuery
