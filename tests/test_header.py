@@ -165,31 +165,3 @@ def test_the_message_of_an_unreadable_header_quotes_nothing_of_the_data_set() ->
     with pytest.raises(HeaderUnreadable) as caught:
         read_header(content)
     assert "CANARY" not in caught.value.message
-
-
-BORN = {"PatientID": "4711", "PatientName": "DOE^JANE", "PatientBirthDate": "19800101"}
-UNBORN = BORN | {"PatientBirthDate": ""}
-
-
-@pytest.mark.parametrize(
-    ("said", "changed", "same"),
-    [
-        (BORN, {}, True),
-        (BORN, {"PatientName": "DOE-MILLER^JANE"}, True),
-        (BORN, {"PatientBirthDate": "19700101"}, False),
-        (BORN, {"IssuerOfPatientID": "ELSEWHERE"}, False),
-        (BORN, {"PatientID": "4712"}, False),
-        (UNBORN, {"PatientName": "doe^Jane"}, True),
-        (UNBORN, {"PatientName": "ROE^RICHARD"}, False),
-    ],
-)
-def test_films_are_of_one_patient_only_if_what_identifies_agrees(
-    said: dict[str, str], changed: dict[str, str], same: bool
-) -> None:
-    keys = []
-    for values in (said, said | changed):
-        dataset = phantom_dataset(rows=128, columns=128)
-        for keyword, value in values.items():
-            setattr(dataset, keyword, value)
-        keys.append(header_of(dataset).patient_key)
-    assert (keys[0] == keys[1]) is same

@@ -157,6 +157,28 @@ def test_steps_are_applied_once_and_in_order(db: Database) -> None:
     assert is_current(db, steps)
 
 
-def test_the_names_of_the_steps_are_numbered_without_gaps() -> None:
+def test_the_names_of_the_steps_are_numbered_in_their_order() -> None:
     numbers = [int(step.name[1:4]) for step in migrations._migrations]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_patient_key_of_the_old_rule_joins_nobody(path: Path) -> None:
+    first_release(path).close()
+    opened(path).close()
+    old = raw(path)
+    old.execute("delete from _sqlite_migrations where name = 'm007_patient_keys'")
+    old.execute("drop index instances_unkeyed")
+    old.execute(
+        "insert into instances (study_id, sop_instance_uid, sop_class_uid, transfer_syntax_uid,"
+        " series_instance_uid, digest, size_bytes, state, received_at, patient_key)"
+        " values (1, '1.2.3', '1', '1', '1', 'd', 1, 'analysed', '2026-01-01', 'old')"
+    )
+    old.close()
+    ledger = opened(path)
+    (film,) = ledger.unkeyed(10)
+    ledger.keyed([(film.id, "new")])
+    assert ledger.unkeyed(10) == []
+    ledger.close()
+    now = raw(path)
+    assert now.execute("select patient_key from instances").fetchall() == [("new",)]
+    now.close()

@@ -32,6 +32,7 @@ from dicom_node.records import (
 from dicom_node.resources import report_templates
 from dicom_node.results.narrative import report_text
 from dicom_node.results.preview import preview_context, preview_film
+from dicom_node.results.stored import StoredFilms
 from dicom_node.results.templates import load_template
 from dicom_node.roles.reports import Reporter
 from dicom_node.roles.retract import Retractor
@@ -120,6 +121,10 @@ class Node:
                 uid = delivery.alternatives[0].sop_instance_uid
                 self.ledger.pin(delivery.id, WORKER, uid)
                 self.ledger.sent(delivery.id, WORKER, 0)
+
+    @property
+    def stored(self) -> StoredFilms:
+        return StoredFilms.of(self.ledger, self.spool, Settings())
 
     @property
     def retractor(self) -> Retractor:
@@ -219,7 +224,7 @@ def test_the_report_tells_the_course_of_the_patient(node: Node) -> None:
 @pytest.mark.parametrize(
     "other",
     [{"PatientID": "4712"}, {"PatientBirthDate": "19990101"}, {"IssuerOfPatientID": "ELSEWHERE"},
-     {"AcquisitionDate": "20300101"}],
+     {"AcquisitionDate": "20300101"}, {"PatientSex": "F"}, {"PatientName": "ROE^RICHARD"}],
     ids=str,
 )  # fmt: skip
 def test_films_of_others_and_later_ones_are_no_part_of_the_course(
@@ -230,6 +235,96 @@ def test_films_of_others_and_later_ones_are_no_part_of_the_course(
     node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401")
     study = node.report(pacs())
     assert "Earlier films" not in report_text(node.read(node.outbox(study)["PACS"][0]))
+
+
+OF_TWO = [
+    pytest.param(
+        {"PatientID": "0", "PatientBirthDate": "19000101"},
+        {"PatientName": "DOE^JOHN", "PatientSex": "M"},
+        {"PatientName": "ROE^JANE", "PatientSex": "F"},
+        id="dummies",
+    ),
+    pytest.param({"PatientID": "W/I", "PatientName": "DOE^JANE"}, {}, {}, id="shared ID"),
+    pytest.param({"PatientIdentityRemoved": "YES", "PatientName": "DOE^JANE"}, {}, {}, id="none"),
+    pytest.param(
+        {"PatientBirthDate": "19620507"},
+        {"PatientName": "DOE^JOHN"}, {"PatientName": "ROE^RICHARD"}, id="another name",
+    ),
+    pytest.param(
+        {"PatientBirthDate": "19620507", "PatientName": "DOE^KIM"},
+        {"PatientSex": "M"}, {"PatientSex": "F"}, id="another sex",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shared", "one", "other"), OF_TWO)
+def test_no_result_tells_of_a_film_that_may_be_another_person_s(
+    node: Node, shared: dict[str, str], one: dict[str, str], other: dict[str, str]
+) -> None:
+    node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190301", **shared | one)
+    node.report(pacs())
+    node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401", **shared | other)
+    study = node.report(pacs(objects=["sr", "capture", "document"]))
+    for item in node.outbox(study)["PACS"]:
+        data = node.spool.read(item.digest)
+        for value in set(one.values()) - set(other.values()) - {"M"}:
+            assert value.encode() not in data
+        if item.kind is ObjectKind.REPORT:
+            assert "Earlier films" not in report_text(node.read(item))
+
+
+def test_two_people_of_one_id_and_no_birth_date_have_no_course_at_all(node: Node) -> None:
+    for number, name in enumerate(["DOE^JANE", "ROE^RICHARD", "DOE^JANE"], 1):
+        date = f"2019030{number}"
+        node.receive(number, InstanceState.ANALYSED, AcquisitionDate=date, PatientName=name)
+        study = node.report(pacs())
+    assert "Earlier films" not in report_text(node.read(node.outbox(study)["PACS"][0]))
+
+
+def test_a_film_whose_results_were_taken_back_is_in_no_course(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190301")
+    study = node.report(pacs())
+    node.deliver()
+    node.retractor.retract(study, "patient-safety")
+    node.deliver()
+    node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401")
+    study = node.report(pacs())
+    assert "Earlier films" not in report_text(node.read(node.outbox(study)["PACS"][0]))
+
+
+def test_a_film_that_was_sent_again_under_another_patient_is_in_the_course_of_none_else(
+    node: Node,
+) -> None:
+    for name, patient_id in (("ROE^RICHARD", "4712"), ("DOE^JANE", "4711")):
+        node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190301",
+                     PatientName=name, PatientID=patient_id)  # fmt: skip
+        node.report(pacs())
+    texts = []
+    for number, (name, patient_id) in enumerate((("ROE^RICHARD", "4712"), ("DOE^JANE", "4711")), 2):
+        node.receive(number, InstanceState.ANALYSED, AcquisitionDate=f"2019040{number}",
+                     PatientName=name, PatientID=patient_id)  # fmt: skip
+        study = node.report(pacs())
+        texts.append(report_text(node.read(node.outbox(study)["PACS"][0])))
+    assert ["Earlier films" in text for text in texts] == [False, True]
+
+
+def test_an_earlier_film_is_told_however_many_came_after_it(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190401")
+    for number in range(2, 27):
+        node.receive(number, InstanceState.ANALYSED, AcquisitionDate=f"201801{number:02}",
+                     PatientName="ROE^RICHARD", PatientBirthDate="19620507")  # fmt: skip
+        node.receive(100 + number, InstanceState.ANALYSED, AcquisitionDate=f"203001{number:02}")
+    study = node.ledger.find_study("1.2.4.1")
+    assert study is not None
+    history = node.stored.history_of(study.id, node.ledger.instances(study.id))
+    assert history.films == ()
+    node.receive(200, InstanceState.ANALYSED, AcquisitionDate="20290401",
+                 PatientBirthDate="19620507", PatientName="ROE^RICHARD")  # fmt: skip
+    study = node.ledger.find_study("1.2.4.200")
+    assert study is not None
+    history = node.stored.history_of(study.id, node.ledger.instances(study.id))
+    assert len(history.films) == 25
+    assert [each.name for each in history.others] == ["PHANTOM^SYNTHETIC"]
 
 
 def test_a_film_analysed_by_hand_is_told_of_in_no_report(node: Node) -> None:

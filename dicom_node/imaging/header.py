@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from dicom_node.errors import HeaderUnreadable, PixelDataTruncated, TransferSyntaxUnsupported
+from dicom_node.imaging.patient import patient_of
+from dicom_node.imaging.received import keep_received
 from dicom_node.imaging.transfer_syntaxes import (
     DEFLATED_EXPLICIT_LITTLE_ENDIAN,
     EXPLICIT_BIG_ENDIAN,
@@ -187,22 +188,8 @@ def _header(dataset: Dataset) -> FilmHeader:
         signed=integer(dataset, "PixelRepresentation") == 1,
         photometric_interpretation=text(dataset, "PhotometricInterpretation"),
         pixel_spacing=_spacing(dataset),
-        patient_key=_patient_key(dataset),
+        patient_key=patient_of(dataset).key,
     )
-
-
-def _patient_key(dataset: Dataset) -> str:
-    # Not the name where there is a birth date: the same patient's is spelt in several ways. The
-    # birth date keeps apart those whom two departments gave the same number; without one the name
-    # has to, since a course of another patient is worse than none.
-    patient, born = text(dataset, "PatientID"), text(dataset, "PatientBirthDate")
-    name = "" if born else text(dataset, "PatientName").partition("=")[0].casefold()
-    said = (
-        patient,
-        text(dataset, "IssuerOfPatientID"),
-        born or "".join(filter(str.isalnum, name)),
-    )
-    return hashlib.sha256("\0".join(said).encode()).hexdigest() if patient else ""
 
 
 def _read(source: Path | bytes, *, stop_before_pixels: bool) -> Dataset:
@@ -213,6 +200,8 @@ def _read(source: Path | bytes, *, stop_before_pixels: bool) -> Dataset:
             if deflated
             else pydicom.dcmread(stream, force=True, stop_before_pixels=stop_before_pixels)
         )
+        if dataset is not None:
+            keep_received(dataset)
     if dataset is None:
         raise TransferSyntaxUnsupported("A deflated data set is not inflated.")
     return dataset

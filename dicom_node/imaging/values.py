@@ -60,7 +60,7 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     if any(isinstance(each, bytes | Sequence | Dataset) for each in values):
         return ()
     found: tuple[str, ...] = ()
-    with _Guarded():
+    with Guarded():
         found = tuple(str(each).strip(_PADDING) for each in values)
     return _in_script(dataset, found) if _is_code_string(keyword) else found
 
@@ -87,7 +87,7 @@ def integer(dataset: Dataset, keyword: str) -> int | None:
 def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
     """Return the items of a sequence; () where it is absent, unreadable or no sequence."""
     found: tuple[Dataset, ...] = ()
-    with _Guarded():
+    with Guarded():
         content = dataset.get(keyword)
         if isinstance(content, Sequence):
             found = tuple(each for each in content if isinstance(each, Dataset))
@@ -96,7 +96,7 @@ def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
 
 def value(dataset: Dataset, keyword: str) -> Any:
     """Return the value as pydicom converts it, bytes or numbers; None where it cannot."""
-    with _Guarded():
+    with Guarded():
         return dataset.get(keyword)
     return None
 
@@ -106,7 +106,7 @@ def unreadable(dataset: Dataset, *keywords: str) -> tuple[str, ...]:
     return tuple(each for each in keywords if _is_filled(dataset, each) and _is_lost(dataset, each))
 
 
-class _Guarded(AbstractContextManager[None]):
+class Guarded(AbstractContextManager[None]):
     """Swallows what pydicom raises, and its warnings; what is returned inside stands else."""
 
     def __enter__(self) -> None:
@@ -120,7 +120,7 @@ class _Guarded(AbstractContextManager[None]):
 
 def _values(dataset: Dataset, keyword: str) -> tuple[Any, ...]:
     found: tuple[Any, ...] = ()
-    with _Guarded():
+    with Guarded():
         content = dataset.get(keyword)
         if isinstance(content, MultiValue | list | tuple):
             found = tuple(content)
@@ -131,7 +131,7 @@ def _values(dataset: Dataset, keyword: str) -> tuple[Any, ...]:
 
 def _finite(each: Any) -> float | None:
     found = None
-    with _Guarded():
+    with Guarded():
         if isinstance(each, str | int | float | Decimal):
             found = float(each)
     return found if found is not None and math.isfinite(found) else None
@@ -147,7 +147,7 @@ def _in_script(dataset: Dataset, found: tuple[str, ...]) -> tuple[str, ...]:
     joined = "\\".join(found)
     if joined.isascii() and "\x1b" not in joined:
         return found
-    with _Guarded():
+    with Guarded():
         stored = joined.encode("latin-1")
         for encodings in (_encodings(dataset), ["utf-8"]):
             decoded = charset.decode_bytes(stored, encodings, set()) if encodings else "\ufffd"
@@ -170,7 +170,7 @@ def _is_filled(dataset: Dataset, keyword: str) -> bool:
     tag = datadict.tag_for_keyword(keyword)
     if tag is None or tag not in dataset:
         return False
-    with _Guarded():
+    with Guarded():
         stored = dataset.get_item(tag)
         content = None if stored is None else stored.value
         if isinstance(content, bytes):

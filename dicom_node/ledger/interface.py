@@ -99,7 +99,7 @@ class Ledger(Protocol):
         view: str | None,
         patient_key: str | None = None,
     ) -> None:
-        """Move to `admitted`; ``patient_key``: a digest that films of one patient share."""
+        """Move to `admitted`; ``patient_key``: see `Patients`."""
 
     def analysed(
         self, instance_id: InstanceId, worker: str, findings_json: str, saliency: Digest | None
@@ -148,9 +148,11 @@ class Ledger(Protocol):
         """Return when the analysis of the latest film of the study began; None before any."""
 
     def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
-        """Return analysed films of the same patient in other studies, latest received first.
+        """Return analysed films with a patient key of this study's, latest received first.
 
-        Without those that came by hand alone: reports that leave the node tell of what is returned.
+        Of other studies; the latest bytes alone of a film that was sent again; without those that
+        came by hand alone, and without those whose results were taken back: reports that leave the
+        node tell of what is returned.
         """
 
     def retracted(

@@ -51,6 +51,16 @@ def m003_reading_room(db: Database) -> None:
     )
 
 
+@migrations()
+def m007_patient_keys(db: Database) -> None:
+    """Forget patient keys of the old rule, which joined people; `unkeyed` has them made anew."""
+    db.execute("update instances set patient_key = null")
+    db.execute(
+        "create index instances_unkeyed on instances (id)"
+        " where state = 'analysed' and patient_key is null"
+    )
+
+
 def is_current(db: Database, steps: Migrations = migrations) -> bool:
     """Return whether nothing is left to do. Only reads. Raises `SchemaTooNew`."""
     known = {migration.name for migration in steps._migrations}

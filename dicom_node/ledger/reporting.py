@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.part import Part
-from dicom_node.ledger.rows import INSTANCE, instance_of, result_of, study_of
+from dicom_node.ledger.rows import result_of, study_of
 from dicom_node.ledger.steps import (
     DELIVERIES,
     INSTANCES,
@@ -20,11 +20,9 @@ from dicom_node.ledger.steps import (
     required,
 )
 from dicom_node.records import (
-    BY_HAND,
     REJECTION,
     DeliveryState,
     Digest,
-    Instance,
     InstanceState,
     ResultObject,
     Study,
@@ -146,25 +144,6 @@ class Reporting(Part):
             what=f"{INSTANCES.noun}.{InstanceState.ADMITTED}",
         )
         return None if row is None or row["at"] is None else datetime.fromisoformat(row["at"])
-
-    def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
-        """Return analysed films of the same patient in other studies, latest received first.
-
-        Without those that came by hand alone: reports that leave the node tell of what is returned.
-        """
-        rows = self._connection.all(
-            f"{INSTANCE} where instances.patient_key in"  # noqa: S608
-            " (select patient_key from instances where study_id = :study"
-            " and patient_key is not null)"
-            " and instances.study_id <> :study and instances.state = 'analysed'"
-            " and exists (select 1 from origins where origins.instance_id = instances.id"
-            " and calling_ae_title <> :by_hand)"
-            " order by instances.received_at desc limit :limit",
-            study=study_id,
-            by_hand=BY_HAND,
-            limit=limit,
-        )
-        return [instance_of(row) for row in rows]
 
     def retracted(
         self, study_id: StudyId, outgoing: Sequence[Outgoing], who: str, *, keep_hours: float

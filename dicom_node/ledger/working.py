@@ -73,7 +73,7 @@ class Working(Part):
         view: str | None,
         patient_key: str | None = None,
     ) -> None:
-        """Move to `admitted`; ``patient_key``: a digest that films of one patient share."""
+        """Move to `admitted`; ``patient_key``: see `Patients`."""
         self._finish(
             instance_id, worker, InstanceState.ADMITTED, view=view, patient_key=patient_key
         )

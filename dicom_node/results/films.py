@@ -12,6 +12,7 @@ from pydicom import Dataset
 
 from dicom_node.errors import ResultError
 from dicom_node.findings import Explanation, FilmFindings, LungMask, Outcome, SaliencyMap
+from dicom_node.imaging.values import text
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.templates import Template
 from dicom_node.uids import derived_uid
@@ -146,11 +147,11 @@ class Context:
 
 
 def taken_at(source: Dataset) -> str:
-    """Return when the film was taken, as far as its header tells, else ""."""
+    """Return when the film was taken, as far as its header tells, else "". Never raises."""
     for prefix in ("Acquisition", "Content", "Series", "Study"):
-        date = str(source.get(f"{prefix}Date") or "")
+        date = text(source, f"{prefix}Date")
         if len(date) == 8 and date.isdigit():
-            time = str(source.get(f"{prefix}Time") or "")
+            time = text(source, f"{prefix}Time")
             clock = f" {time[:2]}:{time[2:4]}" if len(time) >= 4 and time[:4].isdigit() else ""
             return f"{date[:4]}-{date[4:6]}-{date[6:]}{clock}"
     return ""

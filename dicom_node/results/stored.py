@@ -4,22 +4,58 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from pydicom import Dataset
 
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.findings import Explanation, FilmFindings, Outcome, unpack_explanation
 from dicom_node.imaging.grayscale import film_of
-from dicom_node.imaging.header import parsing, read_attributes, read_dataset
+from dicom_node.imaging.header import read_attributes, read_dataset
+from dicom_node.imaging.patient import (
+    Different,
+    Patient,
+    Same,
+    merged,
+    one_patient,
+    patient_of,
+    same_person,
+    why_nobody,
+)
+from dicom_node.imaging.placeholders import Placeholders, placeholders, shipped
 from dicom_node.ledger import Ledger
 from dicom_node.records import Instance, InstanceState, StudyId
 from dicom_node.results.films import AnalysedFilm, EarlierFilm, taken_at
+from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 
-_EARLIER_READ, _EARLIER_TOLD = 20, 5
+_EARLIER_READ, _EARLIER_TOLD = 200, 5
 """So many films of the patient are looked at for the course, and so many told."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFilm:
+    """An analysed film of the ledger, when it was taken (see `taken_at`) and whose it is."""
+
+    instance: Instance
+    when: str
+    patient: Patient
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the ledger knows of the patient of a study.
+
+    ``films``: of the same person, taken before the study, oldest first. ``others``: who has the
+    same Patient ID and cannot be the same person; for the pages alone. ``note``: why films were not
+    compared, or not all; a clause without patient data.
+    """
+
+    films: tuple[StoredFilm, ...] = ()
+    others: tuple[Patient, ...] = ()
+    note: str = ""
 
 
 def newest(instances: Iterable[Instance]) -> list[Instance]:
@@ -41,11 +77,24 @@ def findings_document(instance: Instance) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class StoredFilms:
-    """Reads films with their findings. ``max_megapixels``: larger ones are not decoded."""
+    """Reads films with their findings.
+
+    ``max_megapixels``: larger ones are not decoded. ``placeholders``: what is nobody's.
+    """
 
     ledger: Ledger
     spool: Spool
     max_megapixels: float
+    placeholders: Placeholders = field(default_factory=shipped)
+
+    @classmethod
+    def of(cls, ledger: Ledger, spool: Spool, settings: Settings) -> StoredFilms:
+        """Return the stored films of a node as it is configured."""
+        said = settings.identity
+        known = placeholders(
+            said.placeholder_ids, said.placeholder_names, said.placeholder_birth_dates
+        )
+        return cls(ledger, spool, settings.admission.max_megapixels, known)
 
     def films(self, instances: Iterable[Instance]) -> list[AnalysedFilm]:
         """Return the films that there is something to say of."""
@@ -89,42 +138,65 @@ class StoredFilms:
             digest=instance.digest,
         )
 
-    def earlier(self, study_id: StudyId, films: Sequence[AnalysedFilm]) -> tuple[EarlierFilm, ...]:
-        """Return the latest analysed films of the patient before those of this study."""
-        dates = sorted(filter(None, (taken_at(film.dataset) for film in films)))
-        if not dates:
-            return ()
-        known = self.ledger.earlier(study_id, _EARLIER_READ)
-        found = [earlier for item in known if (earlier := self._earlier_film(item)) is not None]
-        before = sorted((film for film in found if film.when < dates[0]), key=lambda f: f.when)
-        return tuple(before[-_EARLIER_TOLD:])
+    def history(self, study_id: StudyId, sources: Sequence[Dataset]) -> History:
+        """Return the films of the patient of ``sources``, this study's, that were taken before.
 
-    def prior(self, study_id: StudyId, films: Iterable[Instance]) -> Instance | None:
-        """Return the patient's analysed film that was taken last before ``films`` of this study.
-
-        None where none was, and where the header does not tell when a film was taken.
+        Also who else has the Patient ID, and why nothing is compared, where it is not.
         """
-        dates = sorted(filter(None, map(self._taken, films)))
-        if not dates:
-            return None
+        patients = [patient_of(source) for source in sources]
+        if not patients:
+            return History()
+        if not one_patient(patients):
+            return History(note="the films of this study are not of one patient")
+        patient = merged(patients)
+        if why := why_nobody(patient, self.placeholders):
+            return History(note=why)
         known = self.ledger.earlier(study_id, _EARLIER_READ)
-        before = [(when, item) for item in known if "" < (when := self._taken(item)) < dates[0]]
-        return max(before, key=lambda pair: pair[0], default=("", None))[1]
+        return self._compared(patient, known, min(filter(None, map(taken_at, sources)), default=""))
 
-    def _taken(self, instance: Instance) -> str:
-        """Return when a film was taken, by its header alone; "" where nobody can tell."""
-        try:
-            with parsing():
-                return taken_at(read_attributes(self.spool.path(instance.digest)))
-        except (ImageError, OSError):
-            return ""
+    def earlier(self, study_id: StudyId, films: Sequence[AnalysedFilm]) -> tuple[EarlierFilm, ...]:
+        """Return the latest analysed films of the same person before those of this study."""
+        history = self.history(study_id, [film.dataset for film in films])
+        told = (
+            (film.when, FilmFindings.from_json(json.loads(film.instance.findings_json)))
+            for film in history.films
+            if film.instance.findings_json is not None
+        )
+        found = [EarlierFilm(when, said) for when, said in told if said.finding is not None]
+        return tuple(found[-_EARLIER_TOLD:])
 
-    def _earlier_film(self, instance: Instance) -> EarlierFilm | None:
-        if instance.findings_json is None:
-            return None
-        findings = FilmFindings.from_json(json.loads(instance.findings_json))
+    def history_of(self, study_id: StudyId, instances: Iterable[Instance]) -> History:
+        """Return the history of a study by the headers of its films alone."""
+        sources = [source for item in instances if (source := self.attributes(item)) is not None]
+        return self.history(study_id, sources)
+
+    def _compared(self, patient: Patient, known: Sequence[Instance], first: str) -> History:
+        films, others = [], []
+        for item in known:
+            source = self.attributes(item)
+            if source is None:
+                continue
+            whose = patient_of(source)
+            match same_person(patient, whose, self.placeholders):
+                case Same():
+                    films.append(StoredFilm(item, taken_at(source), whose))
+                case Different():
+                    others.append(whose)
+        note = f"only the latest {_EARLIER_READ} films of this Patient ID were compared"
+        if others and self.placeholders.is_birth_date(patient.birth_date, patient.taken):
+            # An ID that two people have and a name are not enough.
+            films, note = [], "without a birth date nobody can tell whose earlier films they are"
+        return History(
+            films=tuple(sorted(
+                (film for film in films if "" < film.when < first), key=lambda film: film.when
+            )),
+            others=tuple(dict.fromkeys(replace(each, taken="") for each in others)),
+            note=note if len(known) == _EARLIER_READ or (others and not films) else "",
+        )  # fmt: skip
+
+    def attributes(self, instance: Instance) -> Dataset | None:
+        """Return what a film's header says; None where the file is gone or cannot be read."""
         try:
-            when = taken_at(read_dataset(self.spool.read(instance.digest)))
-        except (ImageError, SpoolError):
+            return read_attributes(self.spool.path(instance.digest))
+        except (ImageError, SpoolError, OSError):
             return None
-        return EarlierFilm(when, findings) if when and findings.finding is not None else None

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from dicom_node.errors import ImageError, LeaseLost, SpoolError
-from dicom_node.imaging.header import read_header
+from dicom_node.imaging.header import read_attributes, read_header
 from dicom_node.imaging.identity import read_identity
+from dicom_node.imaging.patient import patient_of
 from dicom_node.intake.admit import Admitted, Declined, admit
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.ledger import Ledger
@@ -48,7 +49,7 @@ def _decide(
             return
         match admit(header, rules):
             case Admitted(view=view):
-                ledger.admitted(instance.id, worker, view, header.patient_key or None)
+                ledger.admitted(instance.id, worker, view, header.patient_key)
                 log.event("instance.admitted", sop_instance_uid=uid)
             case Declined(reason=reason):
                 ledger.declined(instance.id, worker, reason)
@@ -73,6 +74,21 @@ def _identity(ledger: Ledger, spool: Spool, study_id: StudyId) -> dict[str, str]
         except (ImageError, SpoolError, OSError):
             continue  # what cannot be read is listed without a name, with its reason
     return {}
+
+
+def key_patients(ledger: SqliteLedger, spool: Spool) -> int:
+    """Note whose films older ones are, where today's rule has not been asked; return how many."""
+    waiting = ledger.unkeyed(_AT_ONCE)
+    if waiting:
+        ledger.keyed([(item.id, _patient_key(spool, item)) for item in waiting])
+    return len(waiting)
+
+
+def _patient_key(spool: Spool, instance: Instance) -> str:
+    try:
+        return patient_of(read_attributes(spool.path(instance.digest))).key
+    except (ImageError, SpoolError, OSError):
+        return ""  # what cannot be read is in nobody's course
 
 
 def quieten_studies(ledger: Ledger, settings: Settings, log: Log) -> None:

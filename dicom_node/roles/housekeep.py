@@ -14,7 +14,12 @@ from dicom_node.intake.rules import load_rules
 from dicom_node.ledger import open_ledger
 from dicom_node.logs import Log
 from dicom_node.roles import upkeep
-from dicom_node.roles.assemble import admit_received, describe_studies, quieten_studies
+from dicom_node.roles.assemble import (
+    admit_received,
+    describe_studies,
+    key_patients,
+    quieten_studies,
+)
 from dicom_node.roles.process import worker_name
 from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
@@ -32,7 +37,7 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     rules = load_rules(configuration.admission_path, settings.admission)
     scheduler = BackgroundScheduler(
         timezone="UTC",
-        executors={"default": ThreadPoolExecutor(7)},
+        executors={"default": ThreadPoolExecutor(8)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
 
@@ -42,6 +47,7 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
 
     every(_SWEEP_SECONDS, lambda: admit_received(ledger, spool, rules, worker, log))
     every(_SWEEP_SECONDS, lambda: describe_studies(ledger, spool))
+    every(1.0, lambda: key_patients(ledger, spool))
     every(_SWEEP_SECONDS, lambda: quieten_studies(ledger, settings, log))
     every(1.0, lambda: ledger.beat("housekeep", "working"))
     every(10.0, lambda: upkeep.expire(ledger, log))

@@ -143,7 +143,7 @@ class Reporter:
 
     @property
     def _stored(self) -> StoredFilms:
-        return StoredFilms(self.ledger, self.spool, self.settings.admission.max_megapixels)
+        return StoredFilms.of(self.ledger, self.spool, self.settings)
 
     def _predecessors(self, study: Study) -> tuple[tuple[str, str, str], ...]:
         sent = {item.pinned_sop_instance_uid for item in self.ledger.deliveries(study_id=study.id)}

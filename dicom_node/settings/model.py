@@ -262,6 +262,21 @@ class ResultsSection(Section):
     )
 
 
+class IdentitySection(Section):
+    """What in a header is nobody's, beside what the program knows: no course is told by it."""
+
+    placeholder_ids: tuple[str, ...] = Field(
+        default=(),
+        description="Patient IDs that this site gives to more than one person; * is any signs",
+    )
+    placeholder_names: tuple[str, ...] = Field(
+        default=(), description="names that this site gives to the unknown; * is any signs"
+    )
+    placeholder_birth_dates: tuple[str, ...] = Field(
+        default=(), description="birth dates that this site fills in unknown, YYYYMMDD"
+    )
+
+
 class DeliverySection(Section):
     """How patiently results are delivered."""
 
@@ -347,6 +362,7 @@ class Settings(Section):
     admission: AdmissionSection = AdmissionSection()
     analysis: AnalysisSection = AnalysisSection()
     results: ResultsSection = ResultsSection()
+    identity: IdentitySection = IdentitySection()
     delivery: DeliverySection = DeliverySection()
     retention: RetentionSection = RetentionSection()
     web: WebSection = WebSection()

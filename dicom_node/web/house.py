@@ -104,7 +104,7 @@ class House:
     @property
     def stored(self) -> StoredFilms:
         """Films with their findings."""
-        return StoredFilms(self.ledger, self.spool, self.settings.admission.max_megapixels)
+        return StoredFilms.of(self.ledger, self.spool, self.settings)
 
     @property
     def template_names(self) -> list[str]:

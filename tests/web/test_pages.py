@@ -654,6 +654,45 @@ def test_the_course_shows_the_patients_earlier_film(site: Site) -> None:
     assert "2019-01-01" in chart
 
 
+def test_the_earlier_film_is_shown_with_its_own_name_date_and_view(site: Site) -> None:
+    jane = {"PatientName": "DOE^JANE", "PatientBirthDate": "19620507"}
+    before = site.receive(
+        1, AcquisitionDate="20190301", AcquisitionTime="0915", AccessionNumber="A1", **jane
+    )
+    case = site.receive(2, AcquisitionDate="20190306", **jane | {"PatientName": "Doe-Roe^Jane"})
+    text = site.client("reader").get(f"/cases/{case}").text
+    now, prior = re.findall(r'<p class="viewer-head">(.*?)</p>', text, re.DOTALL)
+    assert "Doe-Roe, Jane" in now
+    assert "earlier" not in now
+    for said in ("5 days earlier", "DOE, JANE", "4711", "1962-05-07", "2019-03-01 09:15", "PA",
+                 "A1"):  # fmt: skip
+        assert said in prior
+    assert f'href="/cases/{before}"' in text
+
+
+def test_an_id_of_two_names_is_told_on_the_page_and_nowhere_else(
+    site: Site, log: io.StringIO
+) -> None:
+    born = {"PatientBirthDate": "19620507"}
+    site.receive(1, AcquisitionDate="20190301", PatientName="GARCIA^JOSE", **born)
+    case = site.receive(2, AcquisitionDate="20190306", PatientName="DUPONT^ELISE", **born)
+    client = site.client("reader")
+    text = client.get(f"/cases/{case}").text
+    assert "The Patient ID 4711 is used by more than one person" in text
+    assert "GARCIA, JOSE" in text
+    assert not PRIOR.search(text)
+    assert "course.svg" not in text
+    for path in ("report", "report.pdf", "course.svg"):
+        assert "2019-03-01" not in client.get(f"/cases/{case}/{path}").text
+    assert "GARCIA" not in log.getvalue()
+
+
+def test_a_page_says_why_nobody_s_earlier_film_is_looked_for(site: Site) -> None:
+    case = site.receive(1, PatientID="UNKNOWN")
+    text = site.client("reader").get(f"/cases/{case}").text
+    assert "No complete course: the Patient ID is a placeholder." in text
+
+
 def test_beside_a_film_stands_the_one_taken_before_it_whatever_came_last(site: Site) -> None:
     for number, date in enumerate(("20190301", "20190401", "20180101", "20200101"), start=1):
         site.receive(number, AcquisitionDate=date, PatientName="DOE^JANE")

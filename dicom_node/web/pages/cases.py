@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -13,10 +15,11 @@ from dicom_node.errors import ImageError, SpoolError
 from dicom_node.ledger.again import FINISHED, ask_again
 from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
 from dicom_node.records import BY_HAND, InstanceState, RoleHealth, StudyId
-from dicom_node.results.stored import newest
+from dicom_node.results.stored import History, newest
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
+from dicom_node.web.pages.labels import FilmLabel, how_long_ago, label_of
 from dicom_node.web.rendering import done, page
 from dicom_node.web.security import Person, house_of, operator, reader
 from dicom_node.web.trail import listed, seen
@@ -100,14 +103,17 @@ def show(request: Request, study_id: RowId, person: Annotated[Person, Depends(re
     house.ledger.note(person.name, "case.viewed", study_id=case.study_id)
     instances = newest(house.ledger.instances(case.study_id))
     films = [item for item in instances if item.state is InstanceState.ANALYSED]
+    history = house.stored.history_of(case.study_id, films)
+    labels = [label_of(house.stored, film) for film in films]
     return page(
         request,
         "case.html",
         case=case,
         classes=classes_of(house),
-        films=films,
+        films=labels,
         others=[item for item in instances if item.state is not InstanceState.ANALYSED],
-        prior=house.stored.prior(case.study_id, films),
+        prior=_prior(house, history, labels),
+        history=history,
         why=why_no_result(house, case),
         deliveries=house.ledger.deliveries(study_id=case.study_id),
         events=house.ledger.events(study_id=case.study_id),
@@ -179,6 +185,15 @@ def retract(
     house.doors.retract(study, reason, person.name)
     house.ledger.note(person.name, "case.retracted", reason, study_id=study.id)
     return done(f"/cases/{study.id}", "retracted")
+
+
+def _prior(house: House, history: History, labels: Sequence[FilmLabel]) -> FilmLabel | None:
+    """Return the film of the same person that was taken last before this study's."""
+    if not history.films:
+        return None
+    last = history.films[-1]
+    first = min(label.taken for label in labels if label.taken)
+    return replace(label_of(house.stored, last.instance), ago=how_long_ago(last.when, first))
 
 
 def classes_of(house: House) -> dict[str, str]:

@@ -1,0 +1,57 @@
+"""The ledger as the course sees it: which films may be of one patient, by a digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dicom_node.ledger.part import Part
+from dicom_node.ledger.rows import INSTANCE, instance_of
+from dicom_node.records import BY_HAND, Instance, InstanceId, StudyId
+
+
+class Patients(Part):
+    """Films of one patient: preselected by their key, decided by who reads their headers."""
+
+    def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
+        """Return analysed films with a patient key of this study's, latest received first.
+
+        Of other studies; the latest bytes alone of a film that was sent again; without those that
+        came by hand alone, and without those whose results were taken back: reports that leave the
+        node tell of what is returned.
+        """
+        rows = self._connection.all(
+            f"{INSTANCE} where instances.patient_key in"  # noqa: S608
+            " (select patient_key from instances where study_id = :study"
+            " and patient_key <> '')"
+            " and instances.study_id <> :study and instances.state = 'analysed'"
+            " and coalesce(studies.reason, '') not like 'results retracted by %'"
+            " and not exists (select 1 from instances as later"
+            " where later.sop_instance_uid = instances.sop_instance_uid"
+            " and later.study_id = instances.study_id and later.id > instances.id)"
+            " and exists (select 1 from origins where origins.instance_id = instances.id"
+            " and calling_ae_title <> :by_hand)"
+            " order by instances.received_at desc limit :limit",
+            study=study_id,
+            by_hand=BY_HAND,
+            limit=limit,
+        )
+        return [instance_of(row) for row in rows]
+
+    def unkeyed(self, limit: int) -> Sequence[Instance]:
+        """Return analysed films whose patient key is not known by today's rule, oldest first."""
+        rows = self._connection.all(
+            f"{INSTANCE} where instances.state = 'analysed' and instances.patient_key is null"
+            " order by instances.id limit :limit",
+            limit=limit,
+        )
+        return [instance_of(row) for row in rows]
+
+    def keyed(self, keys: Iterable[tuple[InstanceId, str]]) -> None:
+        """Note the patient key of films; "" for one that names no patient."""
+        with self._connection.transaction() as connection:
+            for instance_id, key in keys:
+                connection.run(
+                    "update instances set patient_key = :key where id = :id",
+                    key=key,
+                    id=instance_id,
+                )
