@@ -7,6 +7,7 @@
     ├── Unavailable                  a fault of the house, never of the film: wait and try again
     │   ├── DiskFull
     │   ├── SpoolUnwritable
+    │   ├── SpoolUnreadable
     │   ├── LedgerUnavailable
     │   └── DeviceUnavailable
     ├── StoreError                   an instance that is not taken; each leaf has a DIMSE status
@@ -111,6 +112,12 @@ class SpoolUnwritable(Unavailable):
     """The spool folder cannot be written durably (0xA700)."""
 
     default_remedy = "Check the mount, owner and permissions of data_dir."
+
+
+class SpoolUnreadable(Unavailable):
+    """No file of the spool can be read now: the disk is not there, or the process is at a limit."""
+
+    default_remedy = "Check the mount, owner and permissions of data_dir, and the limits of files."
 
 
 class LedgerUnavailable(Unavailable):

@@ -189,6 +189,13 @@ _KINDS = (
         "role reason remedy error",
         "A role met an error outside any one film and goes on.",
     ),
+    _kind(
+        "house.unavailable",
+        "error",
+        "role reason remedy error",
+        "Disk, spool, ledger or device does not work now: the role waits, nothing is given up.",
+    ),
+    _kind("house.available", "info", "role error", "What the role waited for works again."),
     _kind("node.stopping", "info", "reason", "The node stops; what is in flight is finished."),
     _kind("network.loaded", "info", "network version weights milliseconds", "A network is ready."),
     _kind("self_test.passed", "info", "network", "The bundle gives its stored output."),

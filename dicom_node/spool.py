@@ -22,11 +22,13 @@ from dicom_node.errors import (
     DiskFull,
     SpooledFileDamaged,
     SpooledFileMissing,
+    SpoolUnreadable,
     SpoolUnwritable,
 )
 from dicom_node.records import Digest
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OF_THE_FILE = frozenset({errno.EIO, errno.ELOOP, errno.EISDIR, None})
 _TEMPORARY = "incoming"
 _SHARDS = tuple(f"{number:02x}" for number in range(256))
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -98,21 +100,33 @@ class Spool:
                 os.fsync(descriptor)
         return stored
 
+    @contextmanager
+    def reading(self, digest: Digest) -> Iterator[Path]:
+        """Give the path to who reads the file in the block; faults are told as `read` does."""
+        path = self.path(digest)
+        try:
+            # Asked here: a parser's own complaint would not tell whose fault it is.
+            os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+            yield path
+        except FileNotFoundError as error:
+            if not path.parent.is_dir():
+                raise SpoolUnreadable("The spool folder is not there.") from error
+            raise SpooledFileMissing(f"The stored file {digest} is missing.") from error
+        except OSError as error:
+            told = f"The stored file {digest} cannot be read: {error.strerror}."
+            # A bad sector is the file's fault; anything else would be any file's.
+            kind = SpooledFileDamaged if error.errno in _OF_THE_FILE else SpoolUnreadable
+            raise kind(told) from error
+
     def read(self, digest: Digest) -> bytes:
         """Return the bytes of ``digest``, checked against it.
 
-        Raises `SpooledFileMissing` and `SpooledFileDamaged`.
+        Raises `SpooledFileMissing`, `SpooledFileDamaged` and `SpoolUnreadable`.
         """
-        try:
-            descriptor = os.open(self.path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with self.reading(digest) as path:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
                 data = file.read()
-        except FileNotFoundError as error:
-            raise SpooledFileMissing(f"The stored file {digest} is missing.") from error
-        except OSError as error:
-            raise SpooledFileDamaged(
-                f"The stored file {digest} cannot be read: {error.strerror}."
-            ) from error
         if hashlib.sha256(data).hexdigest() != digest:
             raise SpooledFileDamaged(f"The stored file {digest} is not what was received.")
         return data

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,12 +41,14 @@ from dicom_node.errors import (
     DeliveryError,
     DestinationUnknown,
     LedgerError,
+    LedgerUnavailable,
     NodeError,
     SettingsError,
     SpoolError,
 )
 from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
+from dicom_node.patience import Patience
 from dicom_node.records import Delivery, ResultObject
 from dicom_node.settings import Remote, Settings
 from dicom_node.settings.model import SR_CLASS_UIDS, DeliverySection
@@ -75,11 +77,13 @@ class Sender:
     worker: str
     log: Log
     stop: threading.Event = field(default_factory=threading.Event)
+    patience: Patience = field(default_factory=lambda: Patience(Log("deliver")))
 
     def deliver(self, parcel: Sequence[Delivery], remotes: Mapping[str, Remote]) -> None:
         """Deliver what was claimed for one destination and study, each object on its own merits.
 
-        Raises `LedgerUnavailable` where an outcome cannot be written down.
+        Raises `Unavailable` where the house ails before an object is sent. An outcome that cannot
+        be written down yet is waited for: what arrived is not sent again.
         """
         # The other half of the lease is for the object that is then under way.
         no_more_at = time.monotonic() + lease_seconds(self.settings.delivery) / 2
@@ -159,7 +163,7 @@ class Sender:
     def _conclude(self, delivery: Delivery, item: ResultObject, status: int) -> None:
         outcome = outcome_of(status)
         if outcome in ARRIVED:
-            self.ledger.sent(delivery.id, self.worker, status)
+            self._note(lambda: self.ledger.sent(delivery.id, self.worker, status))
             self.log.event(
                 "delivery.sent",
                 destination=delivery.destination,
@@ -176,12 +180,22 @@ class Sender:
         error = (NotRecognised if slowly else AssociationRefused)(reason)
         self._postpone(delivery, error, status)
 
+    def _note(self, write: Callable[[], None]) -> None:
+        def written() -> bool:
+            write()
+            return True
+
+        if not self.patience.until("noting an outcome", written, self.stop):
+            raise LedgerUnavailable("The node stops before the outcome could be written down.")
+
     def _postpone(self, delivery: Delivery, error: NodeError, status: int | None = None) -> None:
         slowly = isinstance(error, NotRecognised | DestinationUnknown | SettingsError)
         outcome = StoreOutcome.TRY_SLOWLY if slowly else StoreOutcome.TRY_AGAIN
         due = next_attempt_at(datetime.now(UTC), delivery.attempts, outcome, self.settings.delivery)
         try:
-            self.ledger.postponed(delivery.id, self.worker, due, error.message, status)
+            self._note(
+                lambda: self.ledger.postponed(delivery.id, self.worker, due, error.message, status)
+            )
         except LedgerError:
             return
         self.log.event(
@@ -208,7 +222,7 @@ class Sender:
             return
         reason = f"not accepted by {delivery.destination}: no presentation context"
         try:
-            self.ledger.delivery_not_accepted(delivery.id, self.worker, reason)
+            self._note(lambda: self.ledger.delivery_not_accepted(delivery.id, self.worker, reason))
         except LedgerError:
             return
         self.log.event(
@@ -220,7 +234,9 @@ class Sender:
 
     def _refuse(self, delivery: Delivery, reason: str, status: int | None = None) -> None:
         try:
-            self.ledger.delivery_refused(delivery.id, self.worker, reason, status)
+            self._note(
+                lambda: self.ledger.delivery_refused(delivery.id, self.worker, reason, status)
+            )
         except LedgerError:
             return
         self.log.event(

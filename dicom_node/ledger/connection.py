@@ -77,6 +77,7 @@ class Connection:
     ) -> None:
         refuse_affected(sqlite3.sqlite_version_info)
         self.who = who
+        self._path = path
         self._clock = clock
         self._lock = threading.RLock()
         with _unavailable(f"The ledger {path} cannot be opened"):
@@ -152,14 +153,14 @@ class Connection:
 
     def run(self, sql: str, **values: object) -> int:
         """Execute one statement and return the number of rows it changed."""
-        with self._lock:
+        with self._lock, _unavailable("The ledger could not be written"):
             return int(self._sqlite.execute(sql, values).rowcount)
 
     def insert(self, table: str, **values: object) -> int:
         """Insert one row and return its id. ``table`` and the keys are names in our own code."""
         names = ", ".join(values)
         places = ", ".join(f":{name}" for name in values)
-        with self._lock:
+        with self._lock, _unavailable("The ledger could not be written"):
             cursor = self._sqlite.execute(
                 f"insert into {table} ({names}) values ({places})",  # noqa: S608
                 values,

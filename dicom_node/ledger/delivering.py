@@ -56,6 +56,18 @@ class Delivering(Part):
                 id=delivery_id,
             )
 
+    def returned(self, delivery_ids: Sequence[DeliveryId], worker: str) -> None:
+        """Give back what ``worker`` still holds of these, as if it had not been claimed."""
+        with self._connection.transaction() as connection:
+            for delivery_id in delivery_ids:
+                connection.run(
+                    "update deliveries set lease_owner = null, lease_until = null,"
+                    " attempts = max(attempts - 1, 0)"
+                    " where id = :id and lease_owner = :worker",
+                    id=delivery_id,
+                    worker=worker,
+                )
+
     def sent(self, delivery_id: DeliveryId, worker: str, status: int) -> None:
         """Move to `sent`; ``status`` is the C-STORE status (0x0000 or a warning)."""
         with self._connection.transaction() as connection:

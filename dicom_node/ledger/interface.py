@@ -175,6 +175,9 @@ class Ledger(Protocol):
     def pin(self, delivery_id: DeliveryId, worker: str, sop_instance_uid: str) -> None:
         """Note which alternative is being sent, before its first byte leaves."""
 
+    def returned(self, delivery_ids: Sequence[DeliveryId], worker: str) -> None:
+        """Give back what ``worker`` still holds of these, as if it had not been claimed."""
+
     def sent(self, delivery_id: DeliveryId, worker: str, status: int) -> None:
         """Move to `sent`; ``status`` is the C-STORE status (0x0000 or a warning)."""
 
@@ -218,6 +221,9 @@ class Ledger(Protocol):
 
     def release(self, worker: str) -> None:
         """Give back every lease of ``worker`` without counting the attempt: an orderly stop."""
+
+    def renewed(self, worker: str, lease_seconds: float) -> None:
+        """Let every lease of ``worker`` last so long from now: it lives and is at work."""
 
     def orphaned(self, worker_prefix: str) -> int:
         """End the leases of workers that are known to be dead; their attempts stay counted."""

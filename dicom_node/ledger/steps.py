@@ -122,6 +122,17 @@ def give_back(connection: Connection, worker: str) -> None:
         )
 
 
+def renew(connection: Connection, worker: str, lease_seconds: float) -> None:
+    """Let every lease of ``worker`` last so long from now."""
+    until = text_of(connection.moment() + timedelta(seconds=lease_seconds))
+    for kind in (INSTANCES, STUDIES, DELIVERIES):
+        connection.run(
+            f"update {kind.table} set lease_until = :until where lease_owner = :worker",  # noqa: S608
+            until=until,
+            worker=worker,
+        )
+
+
 def orphan(connection: Connection, worker_prefix: str) -> int:
     """End the leases of dead workers now; their attempts stay counted. Return how many."""
     ended = 0

@@ -15,6 +15,7 @@ from dicom_node.ledger.steps import (
     lease,
     move,
     orphan,
+    renew,
     required,
 )
 from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyState
@@ -118,6 +119,11 @@ class Working(Part):
         """Give back every lease of ``worker`` without counting the attempt: an orderly stop."""
         with self._connection.transaction() as connection:
             give_back(connection, worker)
+
+    def renewed(self, worker: str, lease_seconds: float) -> None:
+        """Let every lease of ``worker`` last so long from now: it lives and is at work."""
+        with self._connection.transaction() as connection:
+            renew(connection, worker, lease_seconds)
 
     def orphaned(self, worker_prefix: str) -> int:
         """End the leases of workers that are known to be dead; their attempts stay counted."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 
-from dicom_node.ledger import open_ledger
+from dicom_node.errors import DeviceUnavailable
+from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
+from dicom_node.patience import Patience
 from dicom_node.roles.films import Analyst
 from dicom_node.roles.heart import Heart
-from dicom_node.roles.process import stopped_at_once, worker_name
+from dicom_node.roles.process import opened, stopped_at_once, worker_name
 from dicom_node.roles.reports import Reporter
 from dicom_node.roles.wiring import engine_of, network_cards, template_of
 from dicom_node.roles.wiring_remotes import remotes_table
@@ -17,31 +19,80 @@ from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 
 _IDLE_SECONDS = 0.1
+_DEVICE_TRIES = 3
+"""A device that is lost so often in a row needs a new process (a GPU's driver, say)."""
 
 
 def run(configuration: Configuration, stop: threading.Event) -> None:
-    """Load the networks, then analyse and report until ``stop`` is set."""
-    log, worker = Log("analyse"), worker_name("analyse")
-    settings = configuration.settings
-    ledger = open_ledger(configuration.ledger_path, who="analyse")
-    heart = Heart(ledger, "analyse")
-    heart.beat("starting", "loading networks")
-    spool = Spool(configuration.spool_path)
-    with stopped_at_once(stop):
-        engine = engine_of(settings)
-        engine.warm()
-    analyst = Analyst(engine, ledger, spool, settings, worker, log)
-    reporter = Reporter(
-        ledger, spool, settings, template_of(settings), network_cards(settings), worker, log
-    )
-    remotes = remotes_table(configuration, log)
-    log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version, device=engine.device)
-    while not stop.is_set():
-        heart.beat("working", engine.device)
-        worked = analyst.work() > 0
-        worked = reporter.work(remotes.current()) or worked
-        if not worked:
-            stop.wait(_IDLE_SECONDS)
-    ledger.release(worker)
-    heart.beat("stopped")
-    ledger.close()
+    """Load the networks, then analyse and report until ``stop`` is set.
+
+    Raises `DeviceUnavailable` where a new process may find the device again.
+    """
+    log = Log("analyse")
+    patience = Patience(log)
+    ledger = opened(configuration, "analyse", stop, patience)
+    spool = patience.until("the spool", lambda: Spool(configuration.spool_path), stop)
+    if ledger is not None and spool is not None:
+        _Line(configuration, ledger, spool, patience, log).work(stop)
+        ledger.close()
+
+
+class _Line:
+    """The role's loop: films first, then one study's results, and both again."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        ledger: SqliteLedger,
+        spool: Spool,
+        patience: Patience,
+        log: Log,
+    ) -> None:
+        settings, worker = configuration.settings, worker_name("analyse")
+        self._ledger, self._patience, self._log, self._worker = ledger, patience, log, worker
+        self._lease_seconds = settings.analysis.lease_seconds
+        self._heart = Heart(ledger, "analyse", patience)
+        self._engine = engine_of(settings)
+        self._remotes = remotes_table(configuration, log)
+        self._analyst = Analyst(self._engine, ledger, spool, settings, worker, log, self._pulse)
+        self._reporter = Reporter(
+            ledger, spool, settings, template_of(settings), network_cards(settings), worker, log,
+            self._pulse,
+        )  # fmt: skip
+        self._lost: DeviceUnavailable | None = None
+        self._losses = 0
+
+    def work(self, stop: threading.Event) -> None:
+        self._heart.beat("starting", "loading networks")
+        with stopped_at_once(stop):
+            self._engine.warm()
+        sqlite, device = self._ledger.sqlite_version, self._engine.device
+        self._log.event("role.started", pid=os.getpid(), sqlite=sqlite, device=device)
+        while not stop.is_set() and self._losses < _DEVICE_TRIES:
+            self._heart.beat("working", device)
+            films = self._patience.attempt("analysing films", self._analyse, self._give_back)
+            study = self._patience.attempt("writing results", self._report, self._give_back)
+            if not films and not study:
+                stop.wait(_IDLE_SECONDS)
+        self._patience.attempt("giving back", self._give_back)
+        self._heart.beat("stopped")
+        if self._losses >= _DEVICE_TRIES and self._lost is not None:
+            raise self._lost
+
+    def _analyse(self) -> int:
+        try:
+            taken = self._analyst.work()
+        except DeviceUnavailable as error:
+            self._lost, self._losses = error, self._losses + 1
+            raise
+        self._losses = 0 if taken else self._losses
+        return taken
+
+    def _report(self) -> bool:
+        return self._reporter.work(self._remotes.current())
+
+    def _give_back(self) -> None:
+        self._ledger.release(self._worker)
+
+    def _pulse(self) -> None:
+        self._heart.beat("working", self._engine.device)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 
-from dicom_node.errors import ImageError, LeaseLost, SpoolError
+from dicom_node.errors import ImageError, LeaseLost, SpoolError, Unavailable
 from dicom_node.imaging.header import read_attributes, read_header
 from dicom_node.imaging.identity import read_identity
 from dicom_node.imaging.patient import patient_of
@@ -14,6 +14,7 @@ from dicom_node.intake.rules import AdmissionRules
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
+from dicom_node.patience import place_of
 from dicom_node.records import Instance, InstanceState, StudyId
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
@@ -28,34 +29,34 @@ def admit_received(
     """Admit or decline what was received since the last call; return how many were looked at."""
     instances = ledger.claim_instances(InstanceState.RECEIVED, worker, _LEASE_SECONDS, _AT_ONCE)
     for instance in instances:
-        try:
-            _decide(ledger, spool, rules, worker, log)(instance)
-        except LeaseLost:
-            continue
+        with suppress(LeaseLost):
+            _decide(ledger, spool, rules, worker, log, instance)
     return len(instances)
 
 
 def _decide(
-    ledger: Ledger, spool: Spool, rules: AdmissionRules, worker: str, log: Log
-) -> Callable[[Instance], None]:
-    def decide(instance: Instance) -> None:
-        uid = instance.sop_instance_uid
-        try:
-            header = read_header(spool.path(instance.digest))
-        except (ImageError, SpoolError, OSError) as error:
-            reason = getattr(error, "message", "the stored file cannot be read")
-            ledger.failed(instance.id, worker, reason)
-            log.event("instance.failed", sop_instance_uid=uid, reason=reason)
-            return
-        match admit(header, rules):
-            case Admitted(view=view):
-                ledger.admitted(instance.id, worker, view, header.patient_key)
-                log.event("instance.admitted", sop_instance_uid=uid)
-            case Declined(reason=reason):
-                ledger.declined(instance.id, worker, reason)
-                log.event("instance.declined", sop_instance_uid=uid, reason=reason)
-
-    return decide
+    ledger: Ledger, spool: Spool, rules: AdmissionRules, worker: str, log: Log, instance: Instance
+) -> None:
+    uid = instance.sop_instance_uid
+    try:
+        with spool.reading(instance.digest) as path:
+            header = read_header(path)
+        decision = admit(header, rules)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
+        known = isinstance(error, ImageError | SpoolError)
+        reason = str(error) if known else f"the film met an unforeseen error: {place_of(error)}"
+        ledger.failed(instance.id, worker, reason)
+        log.event("instance.failed", sop_instance_uid=uid, reason=reason)
+        return
+    match decision:
+        case Admitted(view=view):
+            ledger.admitted(instance.id, worker, view, header.patient_key)
+            log.event("instance.admitted", sop_instance_uid=uid)
+        case Declined(reason=reason):
+            ledger.declined(instance.id, worker, reason)
+            log.event("instance.declined", sop_instance_uid=uid, reason=reason)
 
 
 def describe_studies(ledger: SqliteLedger, spool: Spool) -> int:
@@ -69,10 +70,9 @@ def describe_studies(ledger: SqliteLedger, spool: Spool) -> int:
 def _identity(ledger: Ledger, spool: Spool, study_id: StudyId) -> dict[str, str]:
     # The latest first: a study that is sent again may have been corrected.
     for instance in reversed(ledger.instances(study_id)):
-        try:
-            return asdict(read_identity(spool.path(instance.digest)))
-        except (ImageError, SpoolError, OSError):
-            continue  # what cannot be read is listed without a name, with its reason
+        # What cannot be read is listed without a name, with its reason.
+        with suppress(ImageError, SpoolError), spool.reading(instance.digest) as path:
+            return asdict(read_identity(path))
     return {}
 
 

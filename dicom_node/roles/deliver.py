@@ -5,75 +5,97 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from queue import SimpleQueue
+from collections.abc import Iterable, Sequence
 
 from dicom_node.delivery.sender import PARCEL_SIZE, Sender, lease_seconds
-from dicom_node.errors import DeliveryError, LedgerUnavailable
-from dicom_node.ledger import open_ledger
+from dicom_node.errors import DeliveryError, Unavailable
+from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
+from dicom_node.patience import Patience
 from dicom_node.records import Delivery
 from dicom_node.roles.heart import Heart
-from dicom_node.roles.process import worker_name
+from dicom_node.roles.process import opened, worker_name
 from dicom_node.roles.wiring_remotes import remotes_table
-from dicom_node.settings import Configuration, Remote
+from dicom_node.settings import Configuration, RemotesTable
 from dicom_node.spool import Spool
 
 _IDLE_SECONDS = 0.1
 _MAX_DESTINATIONS = 16
 
-Broken = SimpleQueue[LedgerUnavailable]
-
 
 def run(configuration: Configuration, stop: threading.Event) -> None:
-    """Deliver what is due until ``stop``. Raises `LedgerUnavailable` once outcomes are lost."""
+    """Deliver what is due until ``stop`` is set."""
     log, worker = Log("deliver"), worker_name("deliver")
-    settings = configuration.settings
-    ledger = open_ledger(configuration.ledger_path, who="deliver")
-    sender = Sender(settings, Spool(configuration.spool_path), ledger, worker, log, stop)
-    remotes, heart = remotes_table(configuration, log), Heart(ledger, "deliver")
-    lease = lease_seconds(settings.delivery)
-    busy: dict[str, threading.Thread] = {}
-    broken: Broken = SimpleQueue()
+    settings, patience = configuration.settings, Patience(log)
+    ledger = opened(configuration, "deliver", stop, patience)
+    spool = patience.until("the spool", lambda: Spool(configuration.spool_path), stop)
+    if ledger is None or spool is None:
+        return
+    sender = Sender(settings, spool, ledger, worker, log, stop, patience)
+    heart = Heart(ledger, "deliver", patience)
+    porters = _Porters(sender, ledger, remotes_table(configuration, log))
     log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version)
-    while not stop.is_set() and broken.empty():
+    while not stop.is_set():
         heart.beat("working")
-        busy = {name: thread for name, thread in busy.items() if thread.is_alive()}
-        parcel: Sequence[Delivery] = ()
-        if len(busy) < _MAX_DESTINATIONS:
-            parcel = ledger.claim_deliveries(worker, lease, PARCEL_SIZE, tuple(busy))
-        if not parcel:
+        if not patience.attempt("taking deliveries", porters.send_one):
             stop.wait(_IDLE_SECONDS)
-            continue
-        work = (sender, parcel, remotes.current(), broken)
-        thread = threading.Thread(target=_carry, args=work, daemon=True)
-        busy[parcel[0].destination] = thread
-        thread.start()
-    _drain(busy.values(), settings.node.drain_seconds)
-    if not broken.empty():
-        raise broken.get()
-    ledger.release(worker)
+    porters.drain(settings.node.drain_seconds)
+    patience.attempt("giving back", lambda: ledger.release(worker))
     heart.beat("stopped")
     ledger.close()
 
 
-def _carry(
-    sender: Sender, parcel: Sequence[Delivery], remotes: Mapping[str, Remote], broken: Broken
-) -> None:
-    try:
+class _Porters:
+    """The threads, one a destination that has something due."""
+
+    def __init__(self, sender: Sender, ledger: SqliteLedger, remotes: RemotesTable) -> None:
+        self._sender, self._ledger, self._remotes = sender, ledger, remotes
+        self._lease_seconds = lease_seconds(sender.settings.delivery)
+        self._busy: dict[str, threading.Thread] = {}
+
+    def send_one(self) -> bool:
+        """Send off one parcel that is due; return whether there was one."""
+        self._busy = {name: thread for name, thread in self._busy.items() if thread.is_alive()}
+        if len(self._busy) >= _MAX_DESTINATIONS:
+            return False
+        parcel = self._ledger.claim_deliveries(
+            self._sender.worker, self._lease_seconds, PARCEL_SIZE, tuple(self._busy)
+        )
+        if not parcel:
+            return False
+        thread = threading.Thread(target=self._carry, args=(parcel,), daemon=True)
+        self._busy[parcel[0].destination] = thread
+        thread.start()
+        return True
+
+    def drain(self, seconds: float) -> None:
+        """Wait for the threads, at most so long."""
+        _join(self._busy.values(), time.monotonic() + seconds)
+
+    def _carry(self, parcel: Sequence[Delivery]) -> None:
+        sender, patience = self._sender, self._sender.patience
+        what = f"delivering to {parcel[0].destination}"
+        if patience.attempt(what, lambda: self._deliver(parcel)):
+            return
+        # The thread stays: nothing else goes to this destination while it waits.
+        if not sender.stop.wait(patience.pause(what)):
+            owed = [item.id for item in parcel]
+            back = lambda: self._ledger.returned(owed, sender.worker)  # noqa: E731
+            patience.until(f"giving back to {parcel[0].destination}", back, sender.stop)
+
+    def _deliver(self, parcel: Sequence[Delivery]) -> bool:
         try:
-            sender.deliver(parcel, remotes)
-        except LedgerUnavailable:
+            self._sender.deliver(parcel, self._remotes.current())
+        except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a role's loop: one bad parcel stops no other
             name = type(error).__name__
-            sender.log.event("role.error", reason="a delivery failed", error=name)
-            sender.postpone(parcel, DeliveryError(f"The attempt failed within the node: {name}."))
-    except LedgerUnavailable as error:
-        broken.put(error)
+            self._sender.log.event("role.error", reason="a delivery failed", error=name)
+            reason = f"The attempt failed within the node: {name}."
+            self._sender.postpone(parcel, DeliveryError(reason))
+        return True
 
 
-def _drain(threads: Iterable[threading.Thread], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
     for thread in threads:
         thread.join(max(deadline - time.monotonic(), 0.0))

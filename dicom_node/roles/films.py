@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from dicom_node.analysis.engine import Engine
-from dicom_node.errors import AnalysisError, ImageError, LeaseLost, SpoolError
+from dicom_node.analysis.engine import Answer, Engine
+from dicom_node.errors import (
+    AnalysisError,
+    DeviceUnavailable,
+    ImageError,
+    LeaseLost,
+    NodeError,
+    SpoolError,
+    Unavailable,
+)
 from dicom_node.findings import Explanation, FilmFindings, Outcome, pack_explanation
 from dicom_node.imaging.grayscale import film_of
 from dicom_node.imaging.header import FilmHeader, header_of, read_dataset
 from dicom_node.imaging.orientation import as_hung, as_stored
 from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
+from dicom_node.patience import place_of
 from dicom_node.records import Instance, InstanceState
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
@@ -35,9 +44,14 @@ class Analyst:
     settings: Settings
     worker: str
     log: Log
+    pulse: Callable[[], None] = lambda: None
+    """Called between films: a sign of life, and the leases go on."""
 
     def work(self) -> int:
-        """Analyse what is waiting, at most one batch; return the number of films taken."""
+        """Analyse what is waiting, at most one batch; return the number of films taken.
+
+        Raises `Unavailable`; what was taken is then to be given back.
+        """
         analysis = self.settings.analysis
         instances = self.ledger.claim_instances(
             InstanceState.ADMITTED, self.worker, analysis.lease_seconds, analysis.batch
@@ -55,7 +69,11 @@ class Analyst:
             return as_hung(film, header), header
         except (ImageError, SpoolError) as error:
             self._fail(instance, error)
-            return None
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
+            self._fail(instance, _unforeseen(error))
+        return None
 
     def _analyse(self, readable: Sequence[tuple[Instance, Film]]) -> None:
         started = time.monotonic()
@@ -63,18 +81,50 @@ class Analyst:
             answers = self.engine.analyse_many(
                 [(film, instance.sop_instance_uid) for instance, (film, _) in readable]
             )
-        except AnalysisError as error:
-            if len(readable) == 1:
-                self._fail(readable[0][0], error)
-                return
-            # One film may have spoilt the batch: each gets its own chance.
-            for pair in readable:
-                self._analyse([pair])
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
+            self._spoilt(readable, error)
             return
         milliseconds = round((time.monotonic() - started) * 1000 / len(readable))
-        for (instance, (film, header)), (findings, seen) in zip(readable, answers, strict=True):
-            explanation = as_stored(seen, header, film.shape[1])
-            self._note(instance, findings, explanation, milliseconds)
+        for (instance, film), answer in zip(readable, answers, strict=True):
+            self._conclude(instance, film, answer, milliseconds)
+
+    def _conclude(self, instance: Instance, seen: Film, answer: Answer, milliseconds: int) -> None:
+        film, header = seen
+        findings, explanation = answer
+        try:
+            on_film = as_stored(explanation, header, film.shape[1])
+            self._note(instance, findings, on_film, milliseconds)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
+            self._fail(instance, _unforeseen(error))
+
+    def _spoilt(self, readable: Sequence[tuple[Instance, Film]], error: Exception) -> None:
+        """Find out whose fault it was that a batch got no answer: a film's, or the device's."""
+        if len(readable) > 1:
+            for pair in readable:
+                self.pulse()
+                self._analyse([pair])
+            return
+        (instance, _), *_ = readable
+        if isinstance(error, AnalysisError):
+            self._fail(instance, error)
+            return
+        self._ask_phantom(error)
+        self._fail(instance, _unforeseen(error))
+
+    def _ask_phantom(self, error: Exception) -> None:
+        """Raise `DeviceUnavailable` where the networks answer not even their test film."""
+        try:
+            self.engine.warm()
+        except Exception as again:  # noqa: BLE001 - whatever it is, it is not the film's
+            raise DeviceUnavailable(
+                f"The networks answer no film any more: {place_of(again)}.",
+                remedy="Look at the device (nvidia-smi), or lower analysis.batch; the role starts"
+                " anew by itself.",
+            ) from error
 
     def _note(
         self,
@@ -109,7 +159,7 @@ class Analyst:
             return
         self.log.event("instance.declined", sop_instance_uid=uid, reason=reason)
 
-    def _fail(self, instance: Instance, error: ImageError | SpoolError | AnalysisError) -> None:
+    def _fail(self, instance: Instance, error: NodeError) -> None:
         try:
             self.ledger.failed(instance.id, self.worker, error.message)
         except LeaseLost:
@@ -120,3 +170,10 @@ class Analyst:
             reason=error.message,
             remedy=error.remedy,
         )
+
+
+def _unforeseen(error: Exception) -> AnalysisError:
+    return AnalysisError(
+        f"The film met an error that nobody foresaw: {place_of(error)}.",
+        remedy="Report it with the program's version; other films are not affected.",
+    )

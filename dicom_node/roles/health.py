@@ -124,7 +124,8 @@ def _role(name: str, beat: RoleBeat | None, limit_seconds: float) -> RoleHealth:
         return RoleHealth(name, well=False, sentence="never started")
     silent = (datetime.now(UTC) - beat.beat_at).total_seconds()
     if beat.state == "stopped":
-        return RoleHealth(name, well=False, sentence=f"stopped {silent:.0f} s ago")
+        why = f": {beat.detail}" if beat.detail else ""
+        return RoleHealth(name, well=False, sentence=f"stopped {silent:.0f} s ago{why}")
     if silent > limit_seconds:
         return RoleHealth(name, well=False, sentence=f"no sign of life for {silent:.0f} s")
     detail = f" ({beat.detail})" if beat.detail else ""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 
 from dicom_node.ledger import Ledger
+from dicom_node.patience import Patience
 
 _SECONDS = 1.0
 
 
 class Heart:
-    """Beats for one role of this process."""
+    """Beats for one role of this process. A ledger that takes no beat ends no role."""
 
-    def __init__(self, ledger: Ledger, role: str) -> None:
-        self._ledger, self._role = ledger, role
+    def __init__(self, ledger: Ledger, role: str, patience: Patience) -> None:
+        self._ledger, self._role, self._patience = ledger, role, patience
         self._last: tuple[float, str, str | None] | None = None
 
     def beat(self, state: str, detail: str | None = None) -> None:
@@ -21,5 +22,9 @@ class Heart:
         now = time.monotonic()
         if self._last and self._last[1:] == (state, detail) and now - self._last[0] < _SECONDS:
             return
-        self._ledger.beat(self._role, state, detail)
         self._last = (now, state, detail)
+        self._patience.attempt(
+            "a sign of life",
+            lambda: self._ledger.beat(self._role, state, detail),
+            longest=_SECONDS,
+        )

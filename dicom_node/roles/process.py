@@ -16,12 +16,15 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from dicom_node import logs
 from dicom_node.errors import NodeError, RoleError, SettingsError
+from dicom_node.ledger import open_ledger
+from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.patience import Patience
 from dicom_node.settings import Configuration, load_configuration
 
 ROLES = ("receive", "housekeep", "analyse", "deliver", "web")
@@ -54,9 +57,25 @@ def run_role(role: str, configuration: Configuration) -> int:
         run(configuration, stop)
     except NodeError as error:
         log.event("role.error", reason=error.message, remedy=error.remedy)
+        _tell_health(role, configuration, error)
         return EXIT_UNUSABLE if isinstance(error, RoleError | SettingsError) else 1
     log.event("role.stopped", pid=os.getpid())
     return 0
+
+
+def _tell_health(role: str, configuration: Configuration, error: NodeError) -> None:
+    with suppress(NodeError):
+        ledger = open_ledger(configuration.ledger_path, who=role)
+        ledger.beat(role, "stopped", error.message)
+        ledger.close()
+
+
+def opened(
+    configuration: Configuration, role: str, stop: threading.Event, patience: Patience
+) -> SqliteLedger | None:
+    """Open the ledger for a role, once it can be opened; None where ``stop`` came first."""
+    path = configuration.ledger_path
+    return patience.until("opening the ledger", lambda: open_ledger(path, who=role), stop)
 
 
 @contextmanager

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from dicom_node.errors import ImageError, LeaseLost, ResultError, SpoolError
+from dicom_node.errors import (
+    ImageError,
+    LeaseLost,
+    NodeError,
+    ResultError,
+    SpoolError,
+    Unavailable,
+)
 from dicom_node.intake.admit import OWN_RESULT
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.logs import Log
+from dicom_node.patience import place_of
 from dicom_node.records import (
     Instance,
     InstanceState,
@@ -25,6 +34,8 @@ from dicom_node.results.write import AnalysedFilm, Context, NetworkCard, write_r
 from dicom_node.settings import Remote, Settings
 from dicom_node.spool import Spool
 
+_REPORT_IT = "Report it with the program's version; other studies are not affected."
+
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
@@ -37,9 +48,14 @@ class Reporter:
     networks: Mapping[str, NetworkCard]
     worker: str
     log: Log
+    pulse: Callable[[], None] = lambda: None
+    """Called between films and objects: a sign of life, and the lease goes on."""
 
     def work(self, remotes: Mapping[str, Remote]) -> bool:
-        """Write the results of one quiet study; return whether there was one."""
+        """Write the results of one quiet study; return whether there was one.
+
+        Raises `Unavailable`; the study is then to be given back.
+        """
         study = self.ledger.claim_quiet_study(self.worker, self.settings.analysis.lease_seconds)
         if study is None:
             return False
@@ -48,7 +64,17 @@ class Reporter:
         except LeaseLost:
             # A film arrived meanwhile: the study is open again and will be reported with it.
             return True
+        except Unavailable:
+            raise
         except (ResultError, ImageError, SpoolError) as error:
+            self._fail(study, error)
+        except Exception as error:  # noqa: BLE001 - a role's loop: one study's fault is its own
+            reason = f"The results met an error that nobody foresaw: {place_of(error)}."
+            self._fail(study, ResultError(reason, remedy=_REPORT_IT))
+        return True
+
+    def _fail(self, study: Study, error: NodeError) -> None:
+        with suppress(LeaseLost):
             self.ledger.study_failed(study, self.worker, error.message)
             self.log.event(
                 "study.failed",
@@ -56,7 +82,6 @@ class Reporter:
                 reason=error.message,
                 remedy=error.remedy,
             )
-        return True
 
     def _report(self, study: Study, remotes: Mapping[str, Remote]) -> None:
         instances = newest(self.ledger.instances(study.id))

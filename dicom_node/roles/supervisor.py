@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from dicom_node import logs
 from dicom_node.errors import LedgerUnavailable, NodeAlreadyRunning, RoleError, SpoolUnwritable
 from dicom_node.ledger import Ledger, open_ledger
+from dicom_node.patience import Patience
+from dicom_node.records import RoleBeat
 from dicom_node.roles.process import EXIT_UNUSABLE, ROLES, worker_name
 from dicom_node.settings import Configuration
 
@@ -25,12 +26,21 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _TICK_SECONDS = 0.2
+_VETO = "receive"
+"""Without it there is no node; every other role may come later."""
+
+_LOOK_SECONDS = 1.0
+_PROBE_SECONDS = 5.0
 _KILL_MARGIN_SECONDS = 10.0
 
 
 @dataclass
 class _Child:
     role: str
+    seen: RoleBeat | None = None
+    """Its last sign of life, and ``changed``: when that was new, by the supervisor's own clock."""
+
+    changed: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     pause: float = _FIRST_PAUSE_SECONDS
@@ -41,8 +51,9 @@ class _Child:
 class Supervisor:
     """Starts the roles of one node on one machine and keeps them alive.
 
-    Raises `NodeAlreadyRunning` when another node works on the same data_dir, and `RoleError` when a
-    role cannot start at all (a port that is taken, say).
+    Raises `NodeAlreadyRunning` when another node works on the same data_dir, and `RoleError` when
+    ``receive`` cannot start at all (a port that is taken, say). Another role that cannot is told,
+    and tried again with growing pauses, while the node receives.
     """
 
     def __init__(
@@ -51,29 +62,42 @@ class Supervisor:
         self._configuration = configuration
         self._children = [_Child(role) for role in ROLES if role in roles]
         self._log = logs.Log("supervisor")
+        self._patience = Patience(self._log)
         self._output = subprocess.DEVNULL if silent else None
+        self._dead: set[str] = set()
+        self._looked = self._probed = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Supervise until ``stop`` is set, then drain and return."""
         data_dir = self._configuration.settings.node.data_dir
         with _alone(data_dir, [child.role for child in self._children]):
             ledger = open_ledger(self._configuration.ledger_path, who="supervisor", verify=True)
+            self._dead |= {
+                f"{worker_name(child.role).rsplit(':', 1)[0]}:" for child in self._children
+            }
+            self._end_leases(ledger)
             for child in self._children:
-                ledger.orphaned(f"{worker_name(child.role).rsplit(':', 1)[0]}:")
                 # Until it beats itself, an earlier run's last word would stand for it.
                 ledger.beat(child.role, "starting")
             try:
                 while not stop.wait(_TICK_SECONDS):
+                    now = time.monotonic()
                     for child in self._children:
-                        self._tend(child, ledger)
+                        self._tend(child, ledger, now)
+                    if now - self._looked >= _LOOK_SECONDS:
+                        self._looked = now
+                        self._patience.attempt(
+                            "looking after the roles",
+                            lambda: self._look(ledger),
+                            longest=_PROBE_SECONDS,
+                        )
                 self._log.event("node.stopping", reason="asked to stop")
             finally:
                 self._drain()
                 self._say_stopped(ledger)
                 ledger.close()
 
-    def _tend(self, child: _Child, ledger: Ledger) -> None:
-        now = time.monotonic()
+    def _tend(self, child: _Child, ledger: Ledger, now: float) -> None:
         if child.process is None:
             if now >= child.start_after:
                 self._start(child, now)
@@ -83,36 +107,64 @@ class Supervisor:
             self._bury(child, status, ledger, now)
         elif now - child.started > _STEADY_SECONDS:
             child.pause, child.steady = _FIRST_PAUSE_SECONDS, True
-            self._kill_if_hanging(child, ledger)
 
     def _start(self, child: _Child, now: float) -> None:
-        node = self._configuration
-        command = [sys.executable, "-m", "dicom_node.roles.process", child.role]
-        command += ["--config", str(node.folder), "--data-dir", str(node.settings.node.data_dir)]
+        command = self._command(child.role)
         child.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._output)
-        child.started = now
+        child.started = child.changed = now
+
+    def _command(self, role: str) -> list[str]:
+        node = self._configuration
+        where = ["--config", str(node.folder), "--data-dir", str(node.settings.node.data_dir)]
+        return [sys.executable, "-m", "dicom_node.roles.process", role, *where]
 
     def _bury(self, child: _Child, status: int, ledger: Ledger, now: float) -> None:
         assert child.process is not None
         pid, child.process = child.process.pid, None
-        if status == EXIT_UNUSABLE and not child.steady:
+        if status == EXIT_UNUSABLE and child.role == _VETO and not child.steady:
             raise RoleError(
                 f"The role {child.role} cannot start.", remedy="See its message just above."
             )
         # Its films are free again at once, not only when their leases expire.
-        _end_leases(ledger, worker_name(child.role, pid))
+        self._dead.add(worker_name(child.role, pid))
+        self._patience.attempt("ending leases", lambda: self._end_leases(ledger))
         child.start_after = now + child.pause
         self._log.event(
             "role.died", role=child.role, pid=pid, exit_status=status, restart_seconds=child.pause
         )
         child.pause = min(child.pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    def _kill_if_hanging(self, child: _Child, ledger: Ledger) -> None:
+    def _end_leases(self, ledger: Ledger) -> None:
+        for worker in sorted(self._dead):
+            ledger.orphaned(worker)
+            self._dead.discard(worker)
+
+    def _look(self, ledger: Ledger) -> None:
+        """End the leases of the dead; kill who has shown no sign of life for too long.
+
+        Signs of life go through the ledger: while that takes none, nobody can give one.
+        """
+        now = time.monotonic()
+        try:
+            self._end_leases(ledger)
+            if now - self._probed >= _PROBE_SECONDS:
+                ledger.beat("supervisor", "working")
+                self._probed = now
+            beats = {beat.role: beat for beat in ledger.beats()}
+        except LedgerUnavailable:
+            for child in self._children:
+                child.changed = time.monotonic()
+            raise
+        for child in self._children:
+            self._kill_if_hanging(child, beats.get(child.role), now)
+
+    def _kill_if_hanging(self, child: _Child, beat: RoleBeat | None, now: float) -> None:
+        # By change alone: the clock on the wall may be set, for one of the processes or for all.
+        if beat != child.seen:
+            child.seen, child.changed = beat, now
         limit = self._configuration.settings.analysis.lease_seconds + _KILL_MARGIN_SECONDS
-        for beat in ledger.beats():
-            silent = (datetime.now(UTC) - beat.beat_at).total_seconds()
-            if beat.role == child.role and silent > limit and child.process is not None:
-                child.process.kill()
+        if child.steady and now - child.changed > limit and child.process is not None:
+            child.process.kill()
 
     def _drain(self) -> None:
         # The listener closes first, so that nothing new comes in while the rest finishes.
@@ -132,14 +184,6 @@ class Supervisor:
         with contextlib.suppress(LedgerUnavailable):  # a full disk, say
             for child in self._children:
                 ledger.beat(child.role, "stopped")
-
-
-def _end_leases(ledger: Ledger, worker: str) -> None:
-    try:
-        ledger.orphaned(worker)
-    except LedgerUnavailable:
-        # A full disk, say. The leases then expire by themselves.
-        return
 
 
 class _alone:  # noqa: N801 - used as a context manager, reads as a word

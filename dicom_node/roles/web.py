@@ -10,12 +10,13 @@ import threading
 import uvicorn
 
 from dicom_node.bundles import list_bundles
-from dicom_node.errors import LedgerUnavailable, PortUnavailable, RoleError, listening_remedy
+from dicom_node.errors import PortUnavailable, RoleError, listening_remedy
 from dicom_node.intake.rules import load_rules
-from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
+from dicom_node.patience import Patience
 from dicom_node.roles.heart import Heart
+from dicom_node.roles.process import opened
 from dicom_node.roles.web_doors import RoleDoors
 from dicom_node.roles.wiring import network_cards
 from dicom_node.roles.wiring_remotes import remotes_table
@@ -32,7 +33,10 @@ _GRACE_SECONDS = 5
 def run(configuration: Configuration, stop: threading.Event) -> None:
     """Serve the pages until ``stop`` is set. Raises `RoleError` where it may not or cannot."""
     log, web = Log("web"), configuration.settings.web
-    ledger = open_ledger(configuration.ledger_path, who="web")
+    patience = Patience(log)
+    ledger = opened(configuration, "web", stop, patience)
+    if ledger is None:
+        return
     _refuse_open_door(configuration, ledger)
     listener = _listener(web.host, web.port)
     port = listener.getsockname()[1]
@@ -50,13 +54,13 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     serving = threading.Thread(target=server.run, args=([listener],), daemon=True)
     serving.start()
     log.event("role.started", pid=os.getpid(), port=port, sqlite=ledger.sqlite_version)
-    heart = Heart(ledger, "web")
+    heart = Heart(ledger, "web", patience)
     while not stop.wait(_BEAT_SECONDS) and serving.is_alive():
-        _beat(heart, log, "working", f"port={port}")
+        heart.beat("working", f"port={port}")
     server.should_exit = True
     serving.join(_GRACE_SECONDS + 1)
     listener.close()
-    _beat(heart, log, "stopped", None)
+    heart.beat("stopped")
     ledger.close()
 
 
@@ -110,10 +114,3 @@ def _listener(host: str, port: int) -> socket.socket:
             " --role receive,housekeep,analyse,deliver.",
         ) from error
     return listener
-
-
-def _beat(heart: Heart, log: Log, state: str, detail: str | None) -> None:
-    try:
-        heart.beat(state, detail)
-    except LedgerUnavailable as error:
-        log.event("role.error", reason=error.message, remedy=error.remedy)

@@ -13,7 +13,7 @@ import pytest
 from dicom_node.delivery import sender
 from dicom_node.errors import LedgerUnavailable
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.records import Delivery
+from dicom_node.records import Delivery, DeliveryId
 from dicom_node.roles import deliver
 from dicom_node.settings import Configuration, load_configuration
 from tests.delivery.conftest import Outbox
@@ -128,24 +128,48 @@ def test_what_nobody_foresaw_postpones_its_parcel_alone(
     assert reasons == {"The attempt failed within the node: ZeroDivisionError."}
 
 
-def test_a_ledger_that_cannot_note_an_outcome_ends_the_role_and_the_same_bytes_go_again(
+def test_an_outcome_that_cannot_be_noted_yet_is_waited_for_and_nothing_is_sent_twice(
     outbox: Outbox, site: Callable[..., Configuration], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outbox.post("PACS")
     pacs = ScriptedPacs()
-    with listening(pacs):
-        configuration = site(PACS=pacs.port)
+    sent, refusals = SqliteLedger.sent, []
 
-        def full(*_: object) -> None:
+    def full(ledger: SqliteLedger, delivery_id: DeliveryId, worker: str, status: int) -> None:
+        if len(refusals) < 2:
+            refusals.append(delivery_id)
             raise LedgerUnavailable("The ledger could not commit.")
+        sent(ledger, delivery_id, worker, status)
 
-        with monkeypatch.context() as broken:
-            broken.setattr(SqliteLedger, "sent", full)
-            with delivering(configuration) as (_, errors):
-                wait_for(lambda: bool(errors), 30, "the role ends")
-        outbox.ledger.orphaned("deliver@")
-        with delivering(configuration):
-            wait_for(lambda: states(outbox, "PACS") == {"sent"}, 30, "PACS has its results")
-    first = pacs.stored[0]
-    assert pacs.stored.count(first) == 2
-    assert len(set(pacs.stored)) == 2
+    monkeypatch.setattr(SqliteLedger, "sent", full)
+    with listening(pacs), delivering(site(PACS=pacs.port)) as (_, errors):
+        wait_for(lambda: states(outbox, "PACS") == {"sent"}, 30, "PACS has its results")
+        assert not errors
+    assert len(pacs.stored) == len(set(pacs.stored)) == 2
+    assert {item.attempts for item in outbox.deliveries()} == {1}
+
+
+@pytest.mark.parametrize("method", ["claim_deliveries", "pin", "negotiated", "beat"])
+def test_a_ledger_that_ails_for_a_while_ends_no_sender_and_costs_no_attempt(
+    outbox: Outbox,
+    site: Callable[..., Configuration],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    outbox.post("PACS")
+    pacs = ScriptedPacs()
+    well, refusals = getattr(SqliteLedger, method), []
+
+    def ailing(ledger: SqliteLedger, *values: Any) -> Any:
+        if len(refusals) < 2:
+            refusals.append(values)
+            raise LedgerUnavailable("The ledger could not be written: database is locked.")
+        return well(ledger, *values)
+
+    monkeypatch.setattr(SqliteLedger, method, ailing)
+    with listening(pacs), delivering(site(PACS=pacs.port)) as (_, errors):
+        wait_for(lambda: states(outbox, "PACS") == {"sent"}, 30, "PACS has its results")
+        wait_for(lambda: len(refusals) == 2, 30, "the ledger ailed")
+        assert not errors
+    assert len(pacs.stored) == len(set(pacs.stored)) == 2
+    assert {item.attempts for item in outbox.deliveries()} == {1}

@@ -1,0 +1,135 @@
+"""Faults of the house are waited for: with growing pauses, told once when one begins and ends.
+
+A full disk, a locked ledger, a lost device say nothing about the film or study at hand. Whoever
+meets one gives back what was taken, uncounted, and asks again later; nobody ends because of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dicom_node.errors import NodeError, Unavailable
+from dicom_node.logs import Log
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """What a piece of work waits for, by the name of its error, and until when."""
+
+    error: str
+    is_of_house: bool
+    pause: float
+    again_at: float
+
+
+def place_of(error: BaseException) -> str:
+    """Return kind and place of an error, without its words: those may quote a patient's data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
+
+
+class Patience:
+    """How a role lives with an ailing house. Safe for several threads."""
+
+    def __init__(self, log: Log, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log, self._clock = log, clock
+        self._lock = threading.Lock()
+        self._waits: dict[str, _Wait] = {}
+
+    def attempt(
+        self,
+        what: str,
+        work: Callable[[], _T],
+        give_back: Callable[[], object] | None = None,
+        *,
+        longest: float = LONGEST_PAUSE_SECONDS,
+    ) -> _T | None:
+        """Do ``work`` unless it is being waited for; return None where it was not done.
+
+        After a fault ``give_back`` returns what the work had taken: at once if that can be done,
+        else before the work is tried again. An error that nobody foresaw is waited for as well.
+        """
+        waited = self._waits.get(what)
+        if waited is not None and self._clock() < waited.again_at:
+            return None
+        try:
+            if waited is not None and give_back is not None:
+                give_back()
+            done = work()
+        except Exception as error:  # noqa: BLE001 - a role's loop: one fault ends no role
+            self._suffer(what, error, longest)
+            if give_back is not None:
+                with suppress(Unavailable):
+                    give_back()
+            return None
+        self._recover(what)
+        return done
+
+    def until(
+        self,
+        what: str,
+        work: Callable[[], _T],
+        stop: threading.Event,
+        *,
+        longest: float = LONGEST_PAUSE_SECONDS,
+    ) -> _T | None:
+        """Do ``work``, again and again while the house ails; return None once ``stop`` is set.
+
+        It is tried once at least. Other errors than the house's are raised.
+        """
+        while True:
+            try:
+                done = work()
+            except Unavailable as error:
+                self._suffer(what, error, longest)
+            else:
+                self._recover(what)
+                return done
+            if stop.wait(self.pause(what)):
+                return None
+
+    def pause(self, what: str) -> float:
+        """Return for how many seconds this piece of work still waits."""
+        waited = self._waits.get(what)
+        return 0.0 if waited is None else max(waited.again_at - self._clock(), 0.0)
+
+    def _suffer(self, what: str, error: Exception, longest: float) -> None:
+        kind = type(error).__name__
+        with self._lock:
+            waited = self._waits.get(what)
+            pause = min(waited.pause * 2 if waited else FIRST_PAUSE_SECONDS, longest)
+            new = all(kind != other.error for other in self._waits.values())
+            of_house = isinstance(error, Unavailable)
+            self._waits[what] = _Wait(kind, of_house, pause, self._clock() + pause)
+        if not new:
+            return
+        if isinstance(error, NodeError):
+            event = "house.unavailable" if of_house else "role.error"
+            self._tell(event, error=kind, reason=error.message, remedy=error.remedy)
+        else:
+            self._tell("role.error", error=kind, reason=f"{what} failed: {place_of(error)}")
+
+    def _recover(self, what: str) -> None:
+        if what not in self._waits:
+            return
+        with self._lock:
+            waited = self._waits.pop(what, None)
+            last = waited and all(waited.error != other.error for other in self._waits.values())
+        if waited and waited.is_of_house and last:
+            self._tell("house.available", error=waited.error)
+
+    def _tell(self, event: str, **fields: object) -> None:
+        # The disk of the log may be the one that is full.
+        with suppress(OSError):
+            self._log.event(event, **fields)

@@ -1,0 +1,325 @@
+"""An ailing house (disk, spool, ledger, device) costs no film, no study and no role."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
+
+from dicom_node import logs
+from dicom_node.errors import DiskFull, LedgerUnavailable, OutputNotFinite, Unavailable
+from dicom_node.findings import Explanation, FilmFindings
+from dicom_node.ledger import open_ledger
+from dicom_node.logs import Log
+from dicom_node.patience import Patience
+from dicom_node.records import DeliveryState, InstanceState, StudyState
+from dicom_node.results.preview import preview_context, preview_film
+from dicom_node.roles.films import Analyst
+from dicom_node.roles.heart import Heart
+from dicom_node.roles.reports import Reporter
+from dicom_node.settings import Settings
+from dicom_node.spool import Spool, Stored
+from tests.test_reporting import TEMPLATE, WORKER, Node, pacs
+
+pytestmark = pytest.mark.usefixtures("phantoms_drawn_once")
+
+
+@dataclass
+class Engine:
+    """Answers every film with the same invented findings; films named in ``faults`` raise."""
+
+    faults: dict[str, Exception] = field(default_factory=dict)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    lost: bool = False
+
+    def warm(self) -> None:
+        if self.lost:
+            raise RuntimeError("CUDA_ERROR_ECC_UNCORRECTABLE")
+
+    def analyse_many(self, films: list[tuple[Any, str]]) -> list[tuple[FilmFindings, Explanation]]:
+        self.asked.append(tuple(uid for _, uid in films))
+        for _, uid in films:
+            if uid in self.faults:
+                raise self.faults[uid]
+        if self.lost:
+            raise RuntimeError("CUDA_ERROR_ECC_UNCORRECTABLE")
+        answered = preview_film()
+        return [
+            (replace(answered.findings, sop_instance_uid=uid), answered.explanation)
+            for _, uid in films
+        ]
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class House:
+    """The line of a node behind its front door, its patience, and what it says."""
+
+    node: Node
+    analyst: Analyst
+    engine: Engine
+    patience: Patience
+    clock: Clock
+    said: io.StringIO
+
+    def give_back(self) -> None:
+        self.node.ledger.release(WORKER)
+
+    def turn(self) -> None:
+        """Take one turn of the analysing role's loop, after every pause."""
+        self.clock.now += 60
+        self.patience.attempt("analysing films", self.analyst.work, self.give_back)
+        remotes = {"PACS": pacs()}
+        self.patience.attempt(
+            "writing results", lambda: self.node.reporter.work(remotes), self.give_back
+        )
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = map(json.loads, self.said.getvalue().splitlines())
+        return [line for line in lines if line["event"] == name]
+
+    def admit(self, *numbers: int) -> None:
+        for number in numbers:
+            self.node.receive(number, InstanceState.RECEIVED)
+        for instance in self.node.ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 99):
+            self.node.ledger.admitted(instance.id, WORKER, "PA")
+
+    def states(self) -> list[str]:
+        rows = self.node.ledger._connection.all("select state from instances order by id")
+        return [row["state"] for row in rows]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with made(tmp_path) as house:
+        yield house
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[House]:
+    said = io.StringIO()
+    logs.configure(stream=said, strict=True)
+    ledger = open_ledger(folder / "ledger.sqlite", who="analyse", busy_seconds=0.05)
+    spool, settings, log = Spool(folder / "spool"), Settings(), Log("analyse")
+    cards = preview_context(TEMPLATE).networks
+    reporter = Reporter(ledger, spool, settings, TEMPLATE, cards, WORKER, log)
+    engine, clock = Engine(), Clock()
+    analyst = Analyst(engine, ledger, spool, settings, WORKER, log)  # type: ignore[arg-type]
+    node = Node(ledger, spool, reporter)
+    yield House(node, analyst, engine, Patience(log, clock=clock), clock, said)
+    ledger.close()
+
+
+@contextmanager
+def locked(house: House) -> Iterator[None]:
+    """Another process holds the write lock."""
+    other = sqlite3.connect(house.node.ledger._connection._path, isolation_level=None)
+    other.execute("begin immediate")
+    yield
+    other.execute("rollback")
+    other.close()
+
+
+@contextmanager
+def read_only(house: House) -> Iterator[None]:
+    house.node.ledger._connection.run("pragma query_only = 1")
+    yield
+    house.node.ledger._connection.run("pragma query_only = 0")
+
+
+@contextmanager
+def full_disk(house: House) -> Iterator[None]:
+    def full(*_: object) -> Stored:
+        raise DiskFull("The disk of the spool is full.")
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(Spool, "write", full)
+        yield
+
+
+@contextmanager
+def no_spool(house: House) -> Iterator[None]:
+    folder = house.node.spool._folder
+    away = folder.with_name("away")
+    folder.rename(away)
+    yield
+    away.rename(folder)
+
+
+ILLS = [locked, read_only, full_disk, no_spool]
+
+
+@pytest.mark.parametrize("ill", ILLS)
+def test_an_ailing_house_is_waited_for_and_costs_no_film(
+    house: House, ill: Callable[[House], Any]
+) -> None:
+    house.admit(1, 2)
+    with ill(house):
+        for _ in range(5):
+            house.turn()
+        assert house.states() == ["admitted", "admitted"]
+    house.turn()
+    assert house.states() == ["analysed", "analysed"]
+    assert len(house.events("house.unavailable")) == 1
+    assert house.events("house.unavailable")[0]["remedy"]
+    assert len(house.events("house.available")) == 1
+
+
+@pytest.mark.parametrize("ill", ILLS)
+def test_an_ailing_house_is_waited_for_and_costs_no_answer(
+    house: House, ill: Callable[[House], Any]
+) -> None:
+    house.node.receive(1, InstanceState.ANALYSED)
+    house.node.ledger.quieten(0)
+    with ill(house):
+        for _ in range(5):
+            house.turn()
+        (study,) = house.node.ledger.studies()
+        assert study.state is StudyState.QUIET
+    house.turn()
+    (study,) = house.node.ledger.studies()
+    assert (study.state, study.reason) == (StudyState.REPORTED, None)
+    deliveries = house.node.ledger.deliveries()
+    assert {item.state for item in deliveries} == {DeliveryState.WAITING}
+    assert len({item.group for item in deliveries}) == len(deliveries) > 0
+
+
+def test_a_disk_that_is_really_full_costs_neither_film_nor_answer(
+    small_disk: Callable[[str], Path],
+) -> None:
+    disk = small_disk("12m")
+    with made(disk) as house:
+        house.admit(1, 2)
+        ballast = disk / "another tenant"
+        ballast.write_bytes(bytes(house.node.spool.free_bytes() - 4096))
+        for _ in range(4):
+            house.turn()
+        assert set(house.states()) == {"admitted"}
+        ballast.unlink()
+        house.turn()
+        house.node.ledger.quieten(0)
+        house.turn()
+        house.turn()
+        assert set(house.states()) == {"analysed"}
+        assert {study.reason for study in house.node.ledger.studies()} == {None}
+
+
+def test_a_lost_device_costs_no_film(house: House) -> None:
+    house.admit(1, 2)
+    house.engine.lost = True
+    for _ in range(5):
+        house.turn()
+    assert house.states() == ["admitted", "admitted"]
+    house.engine.lost = False
+    house.turn()
+    assert house.states() == ["analysed", "analysed"]
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("CANARY"), OutputNotFinite("NaN"), MemoryError()]
+)
+def test_a_film_that_the_networks_cannot_bear_fails_alone_with_a_reason(
+    house: House, error: Exception
+) -> None:
+    house.admit(1, 2, 3)
+    house.engine.faults["1.2.3.2"] = error
+    house.turn()
+    assert house.states() == ["analysed", "failed", "analysed"]
+    (failed,) = house.node.ledger.find_instances("1.2.3.2")
+    assert failed.reason
+    assert "CANARY" not in house.said.getvalue() + str(failed.reason)
+
+
+def test_a_study_whose_results_nobody_foresaw_ends_at_once_with_a_reason_and_the_next_goes_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        house.node.receive(number, InstanceState.ANALYSED)
+    house.node.ledger.quieten(0)
+    report = Reporter._report
+
+    def odd(reporter: Reporter, study: Any, remotes: Any) -> None:
+        if study.study_instance_uid == "1.2.4.1":
+            raise ZeroDivisionError("CANARY^NAME")
+        report(reporter, study, remotes)
+
+    monkeypatch.setattr(Reporter, "_report", odd)
+    house.turn()
+    house.turn()
+    reasons = {item.study_instance_uid: item.reason for item in house.node.ledger.studies()}
+    assert "ZeroDivisionError" in str(reasons["1.2.4.1"])
+    assert "CANARY" not in str(reasons["1.2.4.1"])
+    assert reasons["1.2.4.2"] is None
+    assert {study.state for study in house.node.ledger.studies()} == {StudyState.REPORTED}
+
+
+def test_no_role_ends_because_its_sign_of_life_cannot_be_noted(house: House) -> None:
+    heart = Heart(house.node.ledger, "analyse", house.patience)
+    with locked(house):
+        heart.beat("working")
+    assert [line["error"] for line in house.events("house.unavailable")] == ["LedgerUnavailable"]
+
+
+def test_patience_grows_is_told_once_and_ends_with_the_fault() -> None:
+    said = io.StringIO()
+    logs.configure(stream=said, strict=True)
+    clock, tries = Clock(), list[float]()
+    patience = Patience(Log("analyse"), clock=clock)
+
+    def ailing() -> None:
+        tries.append(clock.now)
+        raise LedgerUnavailable("The ledger could not commit.")
+
+    for _ in range(1200):
+        patience.attempt("this", ailing)
+        patience.attempt("that", ailing)
+        clock.now += 0.5
+    pauses = [round(b - a, 1) for a, b in zip(tries[::2], tries[2::2], strict=False)]
+    assert pauses[:3] == [0.5, 1.0, 2.0]
+    assert max(pauses) == pauses[-1] == 30.0
+    clock.now += 60
+    assert patience.attempt("this", lambda: "well") == "well"
+    assert patience.attempt("that", lambda: "well") == "well"
+    events = [json.loads(line)["event"] for line in said.getvalue().splitlines()]
+    assert events == ["house.unavailable", "house.available"]
+
+
+def test_what_could_not_be_given_back_is_given_back_before_the_work_goes_on() -> None:
+    clock, story = Clock(), list[str]()
+    patience = Patience(Log("analyse"), clock=clock)
+
+    def work() -> None:
+        story.append("work")
+        if story.count("work") == 1:
+            raise DiskFull("Full.")
+
+    def give_back() -> None:
+        story.append("back")
+        if story.count("back") == 1:
+            raise LedgerUnavailable("Locked.")
+
+    for _ in range(2):
+        patience.attempt("work", work, give_back)
+        clock.now += 60
+    assert story == ["work", "back", "back", "work"]
+
+
+def test_every_fault_of_the_house_says_what_to_do() -> None:
+    for kind in Unavailable.__subclasses__():
+        assert kind("It ails.").remedy
