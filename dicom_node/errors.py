@@ -15,6 +15,9 @@
     │   ├── DataSetMismatch
     │   ├── DataSetUnreadable
     │   ├── IdentifierMissing
+    │   ├── IdentifierInvalid
+    │   ├── SopClassNotAccepted
+    │   ├── TransferSyntaxNotAccepted
     │   └── InstanceTooLarge
     ├── SpoolError
     │   ├── SpooledFileMissing
@@ -138,8 +141,16 @@ class StoreError(NodeError):
     default_remedy = "Correct the object at the sender and send it again."
 
 
+_ODD_UIDS = (
+    "Correct the UIDs at the sender; if they only have leading zeros, set admission.uids to"
+    ' "lenient" in node.toml.'
+)
+
+
 class SopInstanceUidInvalid(StoreError):
-    """The Affected SOP Instance UID breaks PS3.5 section 9.1 (0x0117)."""
+    """The SOP Instance UID is no UID: PS3.5 section 9.1, or `admission.uids` (0x0117)."""
+
+    default_remedy = _ODD_UIDS
 
 
 class DataSetMismatch(StoreError):
@@ -152,6 +163,24 @@ class DataSetUnreadable(StoreError):
 
 class IdentifierMissing(StoreError):
     """Study or Series Instance UID is missing, so the object belongs nowhere (0xC000)."""
+
+
+class IdentifierInvalid(StoreError):
+    """Study or Series Instance UID is no UID: PS3.5 section 9.1, or `admission.uids` (0xC000)."""
+
+    default_remedy = _ODD_UIDS
+
+
+class SopClassNotAccepted(StoreError):
+    """The object is of no SOP class that is stored here (0x0122; by C-STORE it has no context)."""
+
+    default_remedy = "Send radiographs only: CR, DX for presentation, Secondary Capture."
+
+
+class TransferSyntaxNotAccepted(StoreError):
+    """Nothing in this transfer syntax is stored here (0xC122; by C-STORE it has no context)."""
+
+    default_remedy = "Send it in a transfer syntax that the conformance statement lists."
 
 
 class InstanceTooLarge(StoreError):

@@ -20,6 +20,7 @@ from dicom_node.dimse.guard import GuardedServer, Limits, use_monotonic_timers
 from dicom_node.dimse.status import SUCCESS
 from dicom_node.dimse.tls import acceptor_context
 from dicom_node.errors import LedgerUnavailable, PortUnavailable, listening_remedy
+from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
 from dicom_node.records import Origin
@@ -49,9 +50,7 @@ class Acceptor:
         self._titles: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._storing = 0
         self._lock = threading.Lock()
-        self._service = StoreService(
-            spool, ledger, log, settings.node.max_object_bytes, self._origin_of
-        )
+        self._service = StoreService(FrontDoor.of(settings, spool, ledger, log), self._origin_of)
         self._ae = self._entity()
         self._server = self._listen()
         self._thread = threading.Thread(

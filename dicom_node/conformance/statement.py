@@ -10,11 +10,11 @@ from dicom_node import __version__
 from dicom_node.conformance import objects, wire
 from dicom_node.dimse.entity import (
     APPLICATION_CONTEXT_NAME,
-    IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
 )
 from dicom_node.results.templates import Template
 from dicom_node.settings import Remote, Settings, host_and_port
+from dicom_node.uids import IMPLEMENTATION_CLASS_UID
 
 _PLACE = re.compile(r"\{\{([\w-]+)\}\}")
 

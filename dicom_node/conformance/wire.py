@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pydicom.uid import UID
 
 from dicom_node.dimse.contexts import (
-    ACCEPTED_SOP_CLASSES,
     PROPOSED_TRANSFER_SYNTAXES,
     RESULT_SOP_CLASSES,
 )
 from dicom_node.dimse.status import STATUS_OF_ERROR, SUCCESS, outcome_of
+from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES
 from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
 
 _VERIFICATION = UID("1.2.840.10008.1.1")

@@ -10,8 +10,6 @@ from pydicom.uid import (
     BasicTextSRStorage,
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
     EncapsulatedPDFStorage,
     EnhancedSRStorage,
     ExplicitVRLittleEndian,
@@ -24,14 +22,8 @@ from pydicom.uid import (
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES
 from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
-
-ACCEPTED_SOP_CLASSES: tuple[UID, ...] = (
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    SecondaryCaptureImageStorage,
-)
-"""What may be stored on the node. Everything else is answered "abstract syntax not supported"."""
 
 RESULT_SOP_CLASSES: tuple[UID, ...] = (
     ComprehensiveSRStorage,

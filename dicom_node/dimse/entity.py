@@ -7,9 +7,8 @@ import logging
 from pynetdicom import AE, _config, evt
 
 from dicom_node import __version__
-from dicom_node.uids import derived_uid
+from dicom_node.uids import IMPLEMENTATION_CLASS_UID
 
-IMPLEMENTATION_CLASS_UID = derived_uid("implementation class")
 IMPLEMENTATION_VERSION_NAME = f"DICOMNODE {__version__}"[:16]
 APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
 

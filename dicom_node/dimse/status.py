@@ -12,27 +12,35 @@ from dicom_node.errors import (
     DataSetMismatch,
     DataSetUnreadable,
     DiskFull,
+    IdentifierInvalid,
     IdentifierMissing,
     InstanceTooLarge,
     LedgerUnavailable,
+    SopClassNotAccepted,
     SopInstanceUidInvalid,
     SpoolUnwritable,
     StoreError,
+    TransferSyntaxNotAccepted,
     Unavailable,
 )
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
 INVALID_SOP_INSTANCE = 0x0117
+SOP_CLASS_NOT_SUPPORTED = 0x0122
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
+TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122
 
 STATUS_OF_ERROR: Mapping[type[StoreError | Unavailable], int] = {
     SopInstanceUidInvalid: INVALID_SOP_INSTANCE,
     DataSetMismatch: DATA_SET_DOES_NOT_MATCH,
     DataSetUnreadable: CANNOT_UNDERSTAND,
     IdentifierMissing: CANNOT_UNDERSTAND,
+    IdentifierInvalid: CANNOT_UNDERSTAND,
+    SopClassNotAccepted: SOP_CLASS_NOT_SUPPORTED,
+    TransferSyntaxNotAccepted: TRANSFER_SYNTAX_NOT_SUPPORTED,
     InstanceTooLarge: OUT_OF_RESOURCES,
     DiskFull: OUT_OF_RESOURCES,
     SpoolUnwritable: OUT_OF_RESOURCES,
@@ -65,7 +73,7 @@ _OUTCOMES: Mapping[int, StoreOutcome] = {
     PROCESSING_FAILURE: StoreOutcome.TRY_AGAIN,
     0x0124: StoreOutcome.TRY_SLOWLY,
     INVALID_SOP_INSTANCE: StoreOutcome.REFUSED,
-    0x0122: StoreOutcome.REFUSED,
+    SOP_CLASS_NOT_SUPPORTED: StoreOutcome.REFUSED,
 }
 
 

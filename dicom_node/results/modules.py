@@ -21,11 +21,10 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from dicom_node import __version__
 from dicom_node.errors import IdentityNotPreserved
 from dicom_node.results.cards import NetworkCard
-from dicom_node.uids import derived_uid
+from dicom_node.uids import IMPLEMENTATION_CLASS_UID, derived_uid
 
 MANUFACTURER = "dicom-node"
 MODEL_NAME = "dicom-node"
-IMPLEMENTATION_CLASS_UID = derived_uid("implementation class")
 
 PATIENT = (
     "PatientName", "PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence",

@@ -108,6 +108,9 @@ TimeZone = Annotated[str, AfterValidator(_timezone)]
 Network = Annotated[str, AfterValidator(_network)]
 
 
+UidRule = Literal["strict", "lenient"]
+
+
 def _absent_if_empty(value: object) -> object:
     return None if value == "" else value
 
@@ -193,6 +196,10 @@ class AdmissionSection(Section):
     )
     check_called_ae_title: bool = Field(
         default=True, description="reject calls to another AE title"
+    )
+    uids: UidRule = Field(
+        default="strict",
+        description="strict: UIDs as PS3.5 has them; lenient: also with leading zeros",
     )
     body_parts: tuple[str, ...] = Field(
         default=("CHEST", "THORAX", "LUNG"), description="Body Part Examined that is a chest"

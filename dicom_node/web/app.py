@@ -27,7 +27,7 @@ from dicom_node.errors import (
     TransitionRefused,
     Unavailable,
 )
-from dicom_node.web import api, dicomweb
+from dicom_node.web import api, dicomweb, stow
 from dicom_node.web.armour import Armour, guards
 from dicom_node.web.house import House
 from dicom_node.web.oidc import Provider
@@ -94,6 +94,7 @@ def create_app(house: House) -> FastAPI:
         app.include_router(module.router, include_in_schema=False)
     app.include_router(api.router)
     app.include_router(dicomweb.router, include_in_schema=False)
+    app.include_router(stow.router, include_in_schema=False)
     app.include_router(_description(app), include_in_schema=False)
     _errors(app)
     app.add_middleware(Armour, web=house.settings.web)

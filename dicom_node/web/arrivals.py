@@ -1,4 +1,4 @@
-"""Films that come in by the browser or STOW-RS: into the same spool and ledger as by C-STORE."""
+"""A film that a person dropped on a page, as the file that any other film is when it comes."""
 
 from __future__ import annotations
 
@@ -8,36 +8,8 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from dicom_node.imaging.header import header_of, parsing, transfer_syntax_of
-from dicom_node.ledger.interface import Received
-from dicom_node.records import Arrival, Origin
-from dicom_node.results.modules import IMPLEMENTATION_CLASS_UID
-from dicom_node.web.house import House
-
-_PREAMBLE = bytes(128)
-
-
-def take(house: House, dataset: Dataset, data: bytes, origin: Origin) -> Received:
-    """Make ``data``, the Part 10 file of ``dataset``, durable, and note its arrival.
-
-    Raises `HeaderUnreadable`, `DiskFull`, `SpoolUnwritable` and `LedgerUnavailable`; then nothing
-    may be answered as stored.
-    """
-    header = header_of(dataset)
-    # Always zero: nothing executable can ride in front of an instance (CVE-2019-11687).
-    stored = house.spool.write(_PREAMBLE + data[128:])
-    return house.ledger.received(
-        Arrival(
-            sop_instance_uid=header.sop_instance_uid,
-            sop_class_uid=header.sop_class_uid,
-            transfer_syntax_uid=transfer_syntax_of(dataset),
-            study_instance_uid=header.study_instance_uid,
-            series_instance_uid=header.series_instance_uid,
-            digest=stored.digest,
-            size_bytes=stored.size_bytes,
-            origin=origin,
-        )
-    )
+from dicom_node.imaging.header import parsing, transfer_syntax_of
+from dicom_node.uids import IMPLEMENTATION_CLASS_UID
 
 
 def file_bytes_of(dataset: Dataset) -> bytes:

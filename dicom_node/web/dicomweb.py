@@ -1,4 +1,4 @@
-"""DICOMweb for other viewers: QIDO-RS, WADO-RS and STOW-RS (PS3.18 chapters 8 and 10)."""
+"""DICOMweb for other viewers: QIDO-RS and WADO-RS (PS3.18 chapters 8 and 10); `stow` stores."""
 
 from __future__ import annotations
 
@@ -11,34 +11,28 @@ from functools import partial
 from itertools import chain
 from typing import Annotated, Any
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image
 from pydicom import Dataset
 
-from dicom_node.errors import ImageError, StoreError, Unavailable
 from dicom_node.imaging.decode import decode, little_endian
 from dicom_node.imaging.header import parsing, read_dataset
 from dicom_node.imaging.values import integer
 from dicom_node.ledger.casebook import Case, CaseQuery
-from dicom_node.records import Origin, StudyId
+from dicom_node.records import StudyId
 from dicom_node.web import archive
+from dicom_node.web.addresses import base_of as _base
 from dicom_node.web.archive import Kept
-from dicom_node.web.arrivals import take
 from dicom_node.web.house import House
-from dicom_node.web.multipart import NotMultipart, parameters_of, parts_of, related
+from dicom_node.web.multipart import parameters_of, related
 from dicom_node.web.pages.films import grey_picture
-from dicom_node.web.security import Person, house_of, operator, reader
+from dicom_node.web.security import Person, house_of, reader
 from dicom_node.web.trail import seen
 
 router = APIRouter(prefix="/dicom-web")
 
-STOW = "STOW-RS"
-"""Calling AE title of what came by STOW-RS: a file in remotes/ says who gets its results."""
-
 _JSON, _DICOM, _OCTETS = "application/dicom+json", "application/dicom", "application/octet-stream"
-_CANNOT_UNDERSTAND, _NO_ROOM = 0xC000, 0xA700
 _PAGE = 200
 _PARTS = ("study", "series", "instance")
 
@@ -266,68 +260,6 @@ def rendered(
     return Response(buffer.getvalue(), media_type=kind)
 
 
-@router.post("/studies")
-@router.post("/studies/{study}")
-async def store(
-    request: Request,
-    place: Annotated[Place, Depends(place_of)],
-    person: Annotated[Person, Depends(operator)],
-) -> Response:
-    """STOW-RS: store instances, of one study where the address names it (PS3.18 10.5)."""
-    content_type = request.headers.get("content-type", "")
-    if parameters_of(content_type)[1].get("type", _DICOM).lower() != _DICOM:
-        raise HTTPException(415, "Only application/dicom is stored.")
-    body = await request.body()
-    # Taken apart and made durable beside the event loop, on which every other page is served.
-    return await to_thread.run_sync(
-        _store, request, place.study, person, body, limiter=request.app.state.storing
-    )
-
-
-def _store(request: Request, study: str, person: Person, body: bytes) -> Response:
-    house = house_of(request)
-    try:
-        parts = parts_of(request.headers.get("content-type", ""), body)
-    except NotMultipart as error:
-        raise HTTPException(400, str(error)) from error
-    answer = Dataset()
-    answer.RetrieveURL = f"{_base(request)}/studies" + (f"/{study}" if study else "")
-    stored: list[Dataset] = []
-    failed: list[Dataset] = []
-    for part in parts:
-        told = _keep(house, bytes(part.data), study, _base(request))
-        (failed if "FailureReason" in told else stored).append(told)
-    answer.ReferencedSOPSequence = stored
-    if failed:
-        answer.FailedSOPSequence = failed
-    house.ledger.note(person.name, "stow", f"{len(stored)} stored, {len(failed)} not")
-    if not stored:
-        return _json(answer.to_json_dict(), 409)
-    return _json(answer.to_json_dict(), 202 if failed else 200)
-
-
-def _keep(house: House, data: bytes, study: str, base: str) -> Dataset:
-    """Store one instance; return what is told of it."""
-    told = Dataset()
-    try:
-        dataset = read_dataset(data)
-        told.ReferencedSOPClassUID = str(dataset.get("SOPClassUID") or "")
-        told.ReferencedSOPInstanceUID = str(dataset.get("SOPInstanceUID") or "")
-        uids = (dataset.get("StudyInstanceUID"), dataset.get("SeriesInstanceUID"))
-        if data[128:132] != b"DICM" or not all(uids) or (study and uids[0] != study):
-            told.FailureReason = _CANNOT_UNDERSTAND
-            return told
-        take(house, dataset, data, Origin(STOW, house.settings.node.ae_title, ""))
-    except ImageError:
-        told.FailureReason = _CANNOT_UNDERSTAND
-        return told
-    except (StoreError, Unavailable):
-        told.FailureReason = _NO_ROOM
-        return told
-    told.RetrieveURL = archive.address_of(base, *uids, dataset.SOPInstanceUID)
-    return told
-
-
 def _asked(wanted: Mapping[str, str], keyword: str, tag: str) -> str:
     """Return what a query wants of an attribute, named either way (PS3.18 8.3.4); "" if nothing."""
     return wanted.get(keyword) or wanted.get(tag) or ""
@@ -422,7 +354,3 @@ def _accept_parameters(request: Request) -> dict[str, str]:
 
 def _json(document: Any, status: int = 200) -> Response:
     return JSONResponse(document, status_code=status, media_type=_JSON)
-
-
-def _base(request: Request) -> str:
-    return str(request.base_url).rstrip("/") + "/dicom-web"

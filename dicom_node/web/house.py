@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dicom_node.intake.rules import AdmissionRules
+from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
 from dicom_node.records import Instance, RoleHealth, Study, StudyId
@@ -100,6 +101,11 @@ class House:
     def settings(self) -> Settings:
         """The node's settings."""
         return self.configuration.settings
+
+    @property
+    def front_door(self) -> FrontDoor:
+        """The way in of what comes by STOW-RS or the browser: that of C-STORE."""
+        return FrontDoor.of(self.settings, self.spool, self.ledger, self.log)
 
     @property
     def stored(self) -> StoredFilms:

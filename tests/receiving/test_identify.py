@@ -6,23 +6,25 @@ import struct
 
 import pytest
 
-from dicom_node.association.identify import (
-    Identity,
-    check_agreement,
-    check_command,
-    identify,
-    is_uid,
-)
 from dicom_node.dimse.status import STATUS_OF_ERROR, StoreOutcome, outcome_of
 from dicom_node.errors import (
     DataSetMismatch,
     DataSetUnreadable,
     DeviceUnavailable,
+    IdentifierInvalid,
     IdentifierMissing,
     SopInstanceUidInvalid,
     SpoolUnreadable,
     StoreError,
     Unavailable,
+)
+from dicom_node.intake.identify import (
+    Identity,
+    check_agreement,
+    check_command,
+    check_uids,
+    identify,
+    is_uid,
 )
 from tests.receiving.wire import COMPUTED_RADIOGRAPHY, IMPLICIT, element
 
@@ -95,10 +97,39 @@ def test_ten_thousand_private_elements_are_no_obstacle() -> None:
     assert identify(start + private + end, IMPLICIT).study_instance_uid == "1.5"
 
 
-@pytest.mark.parametrize("missing", [{"study": b""}, {"series": b""}, {"study": b"x.y"}])
+@pytest.mark.parametrize("missing", [{"study": b""}, {"series": b""}])
 def test_an_object_that_belongs_nowhere_is_refused(missing: dict[str, bytes]) -> None:
-    with pytest.raises(IdentifierMissing):
-        identify(data_set(**missing), IMPLICIT)
+    with pytest.raises(IdentifierMissing, match=f"no {next(iter(missing)).title()} Instance UID"):
+        check_uids(identify(data_set(**missing), IMPLICIT))
+
+
+@pytest.mark.parametrize(
+    ("uid", "why"),
+    [
+        (b"x.y", "other characters"),
+        (b"1.02", "1.02 is no UID as PS3.5 has it: a component begins with 0"),
+        (b"1..2", "empty component"),
+        (b"1." + b"2" * 63, "65 characters"),
+    ],
+)
+@pytest.mark.parametrize("name", ["study", "series"])
+def test_a_uid_that_is_none_is_refused_with_its_name_and_the_reason(
+    name: str, uid: bytes, why: str
+) -> None:
+    with pytest.raises(IdentifierInvalid, match=f"{name.title()} Instance UID.*{why}"):
+        check_uids(identify(data_set(**{name: uid}), IMPLICIT))
+
+
+@pytest.mark.parametrize("uid", ["01.2", "1.2.0053.4", "1.00"])
+def test_leading_zeros_are_forgiven_where_the_setting_says_so(uid: str) -> None:
+    check_command(uid, "lenient")
+    check_uids(Identity(COMPUTED_RADIOGRAPHY, uid, uid, uid), "lenient")
+
+
+@pytest.mark.parametrize("uid", ["", "12345678", "1..2", "1.", "1.2.a", "1." + "2" * 63, "A^B"])
+def test_what_is_no_uid_by_any_rule_is_not_forgiven(uid: str) -> None:
+    with pytest.raises(SopInstanceUidInvalid):
+        check_command(uid, "lenient")
 
 
 @pytest.mark.parametrize(

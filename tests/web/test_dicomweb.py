@@ -23,7 +23,7 @@ from dicom_node.imaging.wrap import Identity
 from dicom_node.results.preview import preview_film
 from dicom_node.roles.assemble import describe_studies
 from dicom_node.web.app import create_app
-from dicom_node.web.dicomweb import STOW
+from dicom_node.web.stow import STOW
 from tests.conftest import debian, orthanc_plugin
 from tests.node.peers import Orthanc, free_port
 from tests.web.conftest import PASSWORD, Site, running, site_in

@@ -15,7 +15,7 @@ from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.wrap import PICTURES, wrap_picture
 from dicom_node.records import BY_HAND, Origin
 from dicom_node.uids import derived_uid
-from dicom_node.web.arrivals import file_bytes_of, take
+from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.rendering import page
 from dicom_node.web.security import Person, SignedInFirst, house_of, reader
 
@@ -45,8 +45,8 @@ def analyse(
     except (ImageError, SettingsError) as fault:
         return page(request, "by_hand.html", status=422, file=name, fault=fault)
     origin = Origin(BY_HAND, house.settings.node.ae_title, "")
-    received = take(house, dataset, file_bytes_of(dataset), origin)
-    study_id = house.ledger.instance(received.instance_id).study_id
+    taken = house.front_door.take_file(file_bytes_of(dataset), origin)
+    study_id = house.ledger.instance(taken.received.instance_id).study_id
     house.ledger.note(person.name, "film.by-hand", study_id=study_id)
     return RedirectResponse(f"/cases/{study_id}", status_code=303)
 

@@ -1,6 +1,6 @@
-"""What a data set says it is, read without its pixels, and whether the command agrees.
+"""What a data set says it is, read without its pixels, and whether what is said of it agrees.
 
-pynetdicom checks none of this (faults 27 to 30, 32).
+No library checks any of this (faults 27 to 30, 32).
 """
 
 from __future__ import annotations
@@ -18,12 +18,19 @@ from pydicom.uid import UID
 from dicom_node.errors import (
     DataSetMismatch,
     DataSetUnreadable,
+    IdentifierInvalid,
     IdentifierMissing,
     SopInstanceUidInvalid,
 )
 from dicom_node.imaging.values import CAN_RAISE
+from dicom_node.settings.model import UidRule
 
-_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", re.ASCII)
+_UIDS = {
+    "strict": re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", re.ASCII),
+    "lenient": re.compile(r"\d+(\.\d+)+", re.ASCII),
+}
+"""What `admission.uids` lets in: PS3.5 section 9.1 to the letter, or also leading zeros."""
+
 _MAX_UID_LENGTH = 64
 _MAX_READS = 100_000
 """Each element costs pydicom two reads or so; what precedes the identifiers has some hundred."""
@@ -36,7 +43,7 @@ _WANTED: list[BaseTag | int] = [
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The identifiers of a received data set; every UID keeps to PS3.5 section 9.1."""
+    """The identifiers that a data set states; `check_uids` tells whether they are UIDs."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -44,15 +51,42 @@ class Identity:
     series_instance_uid: str
 
 
-def is_uid(text: str) -> bool:
-    """Whether ``text`` is a UID as PS3.5 section 9.1 has it."""
-    return len(text) <= _MAX_UID_LENGTH and _UID.fullmatch(text) is not None
+def is_uid(text: str, rule: UidRule = "strict") -> bool:
+    """Whether ``text`` is a UID: as PS3.5 section 9.1 has it, or as `admission.uids` forgives."""
+    return len(text) <= _MAX_UID_LENGTH and _UIDS[rule].fullmatch(text) is not None
 
 
-def check_command(affected_sop_instance_uid: str) -> None:
+def check_command(affected_sop_instance_uid: str, rule: UidRule = "strict") -> None:
     """Raise `SopInstanceUidInvalid` unless the command's Affected SOP Instance UID is one."""
-    if not is_uid(affected_sop_instance_uid):
-        raise SopInstanceUidInvalid("The Affected SOP Instance UID is not a valid UID.")
+    if not is_uid(affected_sop_instance_uid, rule):
+        raise SopInstanceUidInvalid(_why("Affected SOP Instance UID", affected_sop_instance_uid))
+
+
+def check_uids(identity: Identity, rule: UidRule = "strict") -> None:
+    """Raise `SopInstanceUidInvalid`, `IdentifierMissing` or `IdentifierInvalid` with the reason."""
+    if not is_uid(identity.sop_instance_uid, rule):
+        raise SopInstanceUidInvalid(_why("SOP Instance UID", identity.sop_instance_uid))
+    for name, uid in (
+        ("Study Instance UID", identity.study_instance_uid),
+        ("Series Instance UID", identity.series_instance_uid),
+    ):
+        if not uid:
+            raise IdentifierMissing(f"The data set has no {name}.")
+        if not is_uid(uid, rule):
+            raise IdentifierInvalid(_why(name, uid))
+
+
+def _why(name: str, uid: str) -> str:
+    """Tell what is wrong with a UID; it is shown only where it can be nothing else (S7)."""
+    if len(uid) > _MAX_UID_LENGTH:
+        return f"The {name} has {len(uid)} characters, more than {_MAX_UID_LENGTH}."
+    if is_uid(uid, "lenient"):
+        return f"The {name} {uid} is no UID as PS3.5 has it: a component begins with 0."
+    if not uid:
+        return f"The {name} is empty."
+    if set(uid) <= set("0123456789."):
+        return f"The {name} is no UID: it has an empty component, or one only."
+    return f"The {name} is no UID: it holds other characters than digits and dots."
 
 
 class _PatientFile(BytesIO):
@@ -68,10 +102,7 @@ class _PatientFile(BytesIO):
 
 
 def identify(data: bytes, transfer_syntax_uid: str) -> Identity:
-    """Return the identifiers of an encoded data set.
-
-    Raises `DataSetUnreadable` and `IdentifierMissing`.
-    """
+    """Return the identifiers that an encoded data set states. Raises `DataSetUnreadable`."""
     with warnings.catch_warnings():
         # pydicom warns about values as it reads them, some only when they are asked for.
         warnings.simplefilter("ignore")
@@ -80,8 +111,6 @@ def identify(data: bytes, transfer_syntax_uid: str) -> Identity:
         study, series = _text(dataset, "StudyInstanceUID"), _text(dataset, "SeriesInstanceUID")
     if not sop_class or not instance:
         raise DataSetUnreadable("The data set has no SOP Class UID or no SOP Instance UID.")
-    if not is_uid(study) or not is_uid(series):
-        raise IdentifierMissing("The data set has no valid Study and Series Instance UID.")
     return Identity(sop_class, instance, study, series)
 
 

@@ -1,0 +1,216 @@
+"""The one way in: from the bytes of a data set to an instance that is durable and in the ledger.
+
+C-STORE, STOW-RS, a file dropped in the browser and the sweep of the spool all call it: the same
+checks, the same file meta information, and so the same digest, whatever the door.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydicom import filereader
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pydicom.tag import BaseTag
+from pydicom.uid import UID
+
+from dicom_node.errors import (
+    DataSetUnreadable,
+    ImageError,
+    InstanceTooLarge,
+    NodeError,
+    SopClassNotAccepted,
+    TransferSyntaxNotAccepted,
+)
+from dicom_node.imaging.header import parsing
+from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES
+from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
+from dicom_node.intake.identify import Identity, check_uids, identify, is_uid
+from dicom_node.ledger import Ledger
+from dicom_node.ledger.interface import Received
+from dicom_node.logs import Log
+from dicom_node.records import Arrival, Origin
+from dicom_node.settings import Settings
+from dicom_node.settings.model import UidRule
+from dicom_node.spool import Spool, Stored
+from dicom_node.uids import IMPLEMENTATION_CLASS_UID
+
+_PREAMBLE = bytes(128) + b"DICM"
+"""Always zero: nothing executable can ride in front of an instance (CVE-2019-11687)."""
+
+_STORED_BY = "DICOMNODE"
+"""Implementation Version Name of stored files: set, for pydicom would name its own version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An instance that is durable: what the ledger was told of it, and what it answered."""
+
+    arrival: Arrival
+    received: Received
+
+
+def _agreed(_identity: Identity) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoor:
+    """What every door needs to take an instance in. ``uids``: `admission.uids` of the settings."""
+
+    spool: Spool
+    ledger: Ledger
+    log: Log
+    max_object_bytes: int
+    uids: UidRule = "strict"
+
+    @classmethod
+    def of(cls, settings: Settings, spool: Spool, ledger: Ledger, log: Log) -> FrontDoor:
+        """Return the front door of a node."""
+        return cls(spool, ledger, log, settings.node.max_object_bytes, settings.admission.uids)
+
+    def take(
+        self,
+        data_set: bytes,
+        transfer_syntax_uid: str,
+        origin: Origin,
+        agrees: Callable[[Identity], None] = _agreed,
+    ) -> Taken:
+        """Make an encoded data set durable, note its arrival, and log it.
+
+        ``agrees`` may raise a `StoreError` where what it says it is, is not what the door was told;
+        its UIDs are not checked yet. Raises the leaves of `StoreError`, `DiskFull`,
+        `SpoolUnwritable` and `LedgerUnavailable`; then nothing may be answered as stored.
+        """
+        started = time.monotonic()
+        if not data_set:
+            raise DataSetUnreadable("There is no data set.")
+        if len(data_set) > self.max_object_bytes:
+            raise InstanceTooLarge(
+                f"The object has {len(data_set)} bytes; {self.max_object_bytes} are taken."
+            )
+        if transfer_syntax_uid not in SUPPORTED_TRANSFER_SYNTAXES:
+            raise TransferSyntaxNotAccepted(
+                f"Nothing in transfer syntax {_shown(transfer_syntax_uid)} is stored here."
+            )
+        identity = identify(data_set, transfer_syntax_uid)
+        agrees(identity)
+        check_uids(identity, self.uids)
+        if identity.sop_class_uid not in ACCEPTED_SOP_CLASSES:
+            raise SopClassNotAccepted(
+                f"No object of SOP class {_shown(identity.sop_class_uid)} is stored here."
+            )
+        stored = self.spool.write((_header(identity, transfer_syntax_uid), data_set))
+        arrival = _arrival(identity, transfer_syntax_uid, stored, origin)
+        received = self.ledger.received(arrival)
+        self._say(arrival, received, round((time.monotonic() - started) * 1000))
+        return Taken(arrival, received)
+
+    def take_file(
+        self, file: bytes, origin: Origin, agrees: Callable[[Identity], None] = _agreed
+    ) -> Taken:
+        """Take the data set of a Part 10 file; its preamble and file meta information are not kept.
+
+        Raises like `take`.
+        """
+        transfer_syntax_uid, data_set = split(file)
+        return self.take(data_set, transfer_syntax_uid, origin, agrees)
+
+    def refused(self, origin: Origin, sop_instance_uid: str, status: int, error: NodeError) -> None:
+        """Log that an instance was not taken, and answered with ``status``."""
+        self.log.event(
+            "instance.refused",
+            **_peer(origin),
+            # What is no UID may be anything, a patient's name too (S7).
+            sop_instance_uid=_shown(sop_instance_uid),
+            status=f"0x{status:04X}",
+            reason=error.message,
+            remedy=error.remedy,
+        )
+
+    def _say(self, arrival: Arrival, received: Received, milliseconds: int) -> None:
+        facts = {
+            **_peer(arrival.origin),
+            "sop_instance_uid": arrival.sop_instance_uid,
+            "digest": arrival.digest,
+        }
+        if received.duplicate:
+            self.log.event("instance.duplicate", **facts)
+            return
+        if received.conflict:
+            self.log.event("instance.conflict", **facts)
+        self.log.event(
+            "instance.stored",
+            **facts,
+            study_instance_uid=arrival.study_instance_uid,
+            bytes=arrival.size_bytes,
+            milliseconds=milliseconds,
+        )
+
+
+def split(file: bytes) -> tuple[str, bytes]:
+    """Return transfer syntax and encoded data set of a Part 10 file (PS3.10 section 7.1).
+
+    Raises `DataSetUnreadable`.
+    """
+    if file[128:132] != b"DICM":
+        raise DataSetUnreadable("This is no DICOM file: it does not begin as one.")
+    try:
+        with parsing():
+            stream = io.BytesIO(file)
+            stream.seek(132)
+            meta = filereader.read_dataset(
+                stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_file_meta
+            )
+            transfer_syntax_uid = str(meta.get("TransferSyntaxUID") or "")
+    except ImageError as error:
+        raise DataSetUnreadable("The file meta information cannot be parsed.") from error
+    return transfer_syntax_uid, file[stream.tell() :]
+
+
+def _after_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group != 0x0002
+
+
+def _shown(uid: str) -> str:
+    return uid if is_uid(uid, "lenient") else "invalid"
+
+
+def _peer(origin: Origin) -> dict[str, str]:
+    return {
+        "calling_ae_title": origin.calling_ae_title,
+        "called_ae_title": origin.called_ae_title,
+        "peer_address": origin.peer_address,
+    }
+
+
+def _header(identity: Identity, transfer_syntax_uid: str) -> bytes:
+    # Nothing about the sender and no version: the same instance from two senders, or before
+    # and after an upgrade of the node, is the same file.
+    meta = FileMetaDataset()
+    with parsing():
+        meta.MediaStorageSOPClassUID = UID(identity.sop_class_uid)
+        meta.MediaStorageSOPInstanceUID = UID(identity.sop_instance_uid)
+        meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+        meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+        meta.ImplementationVersionName = _STORED_BY
+        buffer = DicomBytesIO()
+        write_file_meta_info(buffer, meta, enforce_standard=True)
+    return _PREAMBLE + buffer.getvalue()
+
+
+def _arrival(identity: Identity, syntax: str, stored: Stored, origin: Origin) -> Arrival:
+    return Arrival(
+        sop_instance_uid=identity.sop_instance_uid,
+        sop_class_uid=identity.sop_class_uid,
+        transfer_syntax_uid=syntax,
+        study_instance_uid=identity.study_instance_uid,
+        series_instance_uid=identity.series_instance_uid,
+        digest=stored.digest,
+        size_bytes=stored.size_bytes,
+        origin=origin,
+    )

@@ -1,0 +1,105 @@
+"""STOW-RS: what other programs store by HTTP (PS3.18 section 10.5)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
+
+from dicom_node.dimse.status import status_of
+from dicom_node.errors import DataSetMismatch, StoreError, Unavailable
+from dicom_node.intake.identify import Identity, is_uid
+from dicom_node.records import Origin
+from dicom_node.web import archive
+from dicom_node.web.addresses import base_of
+from dicom_node.web.dicomweb import Place, place_of
+from dicom_node.web.house import House
+from dicom_node.web.multipart import NotMultipart, parameters_of, parts_of
+from dicom_node.web.security import Person, house_of, operator
+
+router = APIRouter(prefix="/dicom-web")
+
+STOW = "STOW-RS"
+"""Calling AE title of what came by STOW-RS: a file in remotes/ says who gets its results."""
+
+_JSON, _DICOM = "application/dicom+json", "application/dicom"
+_RETRIEVE_URL, _CLASS, _INSTANCE = "00081190", "00081150", "00081155"
+_REFERENCED, _FAILED = "00081199", "00081198"
+_FAILURE_REASON, _ERROR_COMMENT = "00081197", "00000902"
+"""Attributes of the answer (PS3.18 table I.2-1)."""
+
+
+@router.post("/studies")
+@router.post("/studies/{study}")
+async def store(
+    request: Request,
+    place: Annotated[Place, Depends(place_of)],
+    person: Annotated[Person, Depends(operator)],
+) -> Response:
+    """STOW-RS: store instances, of one study where the address names it (PS3.18 10.5)."""
+    content_type = request.headers.get("content-type", "")
+    if parameters_of(content_type)[1].get("type", _DICOM).lower() != _DICOM:
+        raise HTTPException(415, "Only application/dicom is stored.")
+    body = await request.body()
+    # Taken apart and made durable beside the event loop, on which every other page is served.
+    return await to_thread.run_sync(
+        _store, request, place.study, person, body, limiter=request.app.state.storing
+    )
+
+
+def _store(request: Request, study: str, person: Person, body: bytes) -> Response:
+    house = house_of(request)
+    try:
+        parts = parts_of(request.headers.get("content-type", ""), body)
+    except NotMultipart as error:
+        raise HTTPException(400, str(error)) from error
+    answers = [_keep(house, bytes(part.data), study, base_of(request)) for part in parts]
+    stored = [answer for answer in answers if _FAILURE_REASON not in answer]
+    failed = [answer for answer in answers if _FAILURE_REASON in answer]
+    house.ledger.note(person.name, "stow", f"{len(stored)} stored, {len(failed)} not")
+    where = f"{base_of(request)}/studies" + (f"/{study}" if study else "")
+    document = {_RETRIEVE_URL: _element("UR", where)}
+    document[_REFERENCED] = _element("SQ", *stored)
+    if failed:
+        document[_FAILED] = _element("SQ", *failed)
+    if not stored:
+        return _answer(document, 409)
+    return _answer(document, 202 if failed else 200)
+
+
+def _keep(house: House, file: bytes, study: str, base: str) -> dict[str, Any]:
+    """Store one instance; return what is told of it (PS3.18 table I.2-2)."""
+    door, origin = house.front_door, Origin(STOW, house.settings.node.ae_title, "")
+    meant: list[Identity] = []
+
+    def agrees(identity: Identity) -> None:
+        meant.append(identity)
+        if study and identity.study_instance_uid != study:
+            raise DataSetMismatch("The data set's study is not the one that the address names.")
+
+    try:
+        arrival = door.take_file(file, origin, agrees).arrival
+    except (StoreError, Unavailable) as error:
+        status, uid = status_of(error), meant[0].sop_instance_uid if meant else ""
+        door.refused(origin, uid, status, error)
+        return _named_so(*meant) | {_FAILURE_REASON: _element("US", status),
+                                    _ERROR_COMMENT: _element("LO", error.message[:64])}  # fmt: skip
+    where = (arrival.study_instance_uid, arrival.series_instance_uid, arrival.sop_instance_uid)
+    return _named_so(*meant) | {_RETRIEVE_URL: _element("UR", archive.address_of(base, *where))}
+
+
+def _named_so(*meant: Identity) -> dict[str, Any]:
+    """Return the reference to an instance, without what is no UID."""
+    named = [(_CLASS, one.sop_class_uid) for one in meant]
+    named += [(_INSTANCE, one.sop_instance_uid) for one in meant]
+    return {tag: _element("UI", uid) for tag, uid in named if is_uid(uid, "lenient")}
+
+
+def _element(vr: str, *values: object) -> dict[str, Any]:
+    return {"vr": vr, "Value": list(values)}
+
+
+def _answer(document: dict[str, Any], status: int) -> Response:
+    return JSONResponse(document, status_code=status, media_type=_JSON)
