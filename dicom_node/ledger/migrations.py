@@ -61,6 +61,32 @@ def m007_patient_keys(db: Database) -> None:
     )
 
 
+@migrations()
+def m008_sign_ins_and_uploads(db: Database) -> None:
+    """Count wrong passwords by name and address, and what each user uploads in a day."""
+    db.execute("alter table users drop column failures")
+    db.execute("alter table users drop column locked_until")
+    db.execute(
+        """create table sign_ins (
+               name          text not null,
+               address       text not null,
+               failures      integer not null default 0,
+               locked_until  text,
+               tried_at      text not null,
+               signed_in_at  text,
+               primary key (name, address)
+           ) strict"""
+    )
+    db.execute(
+        """create table uploads (
+               who    text not null,
+               day    text not null,
+               bytes  integer not null default 0,
+               primary key (who, day)
+           ) strict"""
+    )
+
+
 def is_current(db: Database, steps: Migrations = migrations) -> bool:
     """Return whether nothing is left to do. Only reads. Raises `SchemaTooNew`."""
     known = {migration.name for migration in steps._migrations}

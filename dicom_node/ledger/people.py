@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dicom_node.errors import RowMissing, TransitionRefused
-from dicom_node.ledger.connection import Connection, Row, text_of
+from dicom_node.ledger.connection import Connection, Row
 from dicom_node.ledger.part import Part
+from dicom_node.ledger.sign_ins import forget_attempts
 from dicom_node.records import StudyId
 
 ROLES = ("reader", "operator", "admin")
 """What a user may do: read and comment; also steer; also manage users."""
-
-_LOCK_AFTER = 5
-_LOCK_SECONDS, _LONGEST_LOCK_SECONDS = 15.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,6 @@ class User:
     role: str
     password_hash: str
     created_at: str
-    locked_until: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +73,23 @@ class People(Part):
             connection.run(
                 """insert into users (name, role, password_hash, created_at)
                    values (:name, :role, :hash, :now) on conflict do update
-                   set role = :role, password_hash = :hash, failures = 0, locked_until = null""",
+                   set role = :role, password_hash = :hash""",
                 name=name, role=role, hash=password_hash, now=connection.now(),
             )  # fmt: skip
+            forget_attempts(connection, name)
             connection.run("delete from sessions where user = :name", name=name)
 
     def keep_person(self, name: str, role: str) -> None:
-        """Add one whom an identity provider knows, or note another role; no password fits."""
+        """Add one whom an identity provider knows, or note another role; no password fits.
+
+        Sessions of another role end.
+        """
         with self._connection.transaction() as connection:
+            connection.run(
+                """delete from sessions where user = :name
+                   and user in (select name from users where role <> :role)""",
+                name=name, role=role,
+            )  # fmt: skip
             connection.run(
                 """insert into users (name, role, password_hash, created_at)
                    values (:name, :role, '', :now) on conflict do update set role = :role""",
@@ -101,39 +107,14 @@ class People(Part):
             _refuse_last_admin(connection, name)
             connection.run("delete from sessions where user = :name", name=name)
             connection.run("delete from users where name = :name", name=name)
+            forget_attempts(connection, name)
 
-    def failed_sign_in(self, name: str) -> None:
-        """Count a wrong password; after some, the user waits, each time twice as long."""
+    def open_session(
+        self, name: str, token_hash: str, csrf: str, before: str | None = None
+    ) -> None:
+        """Remember a new session; the one that the browser had ``before`` ends (its token hash)."""
         with self._connection.transaction() as connection:
-            row = connection.one("select failures from users where name = :name", name=name)
-            if row is None:
-                return
-            failures = row["failures"] + 1
-            beyond = failures - _LOCK_AFTER
-            pause = min(_LOCK_SECONDS * 2.0**beyond, _LONGEST_LOCK_SECONDS) if beyond >= 0 else 0.0
-            until = connection.moment() + timedelta(seconds=pause)
-            connection.run(
-                "update users set failures = :failures, locked_until = :until where name = :name",
-                failures=failures, until=text_of(until) if pause else None, name=name,
-            )  # fmt: skip
-
-    def forgive(self, name: str) -> None:
-        """Forget the wrong passwords before a right one."""
-        with self._connection.transaction() as connection:
-            connection.run(
-                "update users set failures = 0, locked_until = null where name = :name", name=name
-            )
-
-    def is_locked(self, user: User) -> bool:
-        """Whether the user has to wait after wrong passwords."""
-        return user.locked_until is not None and user.locked_until > self._connection.now()
-
-    def open_session(self, name: str, token_hash: str, csrf: str) -> None:
-        """Remember a new session; wrong passwords before it are forgotten."""
-        with self._connection.transaction() as connection:
-            connection.run(
-                "update users set failures = 0, locked_until = null where name = :name", name=name
-            )
+            connection.run("delete from sessions where token_hash = :token", token=before)
             connection.run(
                 "insert into sessions values (:token, :name, :csrf, :now, :now)",
                 token=token_hash, name=name, csrf=csrf, now=connection.now(),
@@ -214,6 +195,4 @@ def _refuse_last_admin(connection: Connection, name: str) -> None:
 
 
 def _user(row: Row) -> User:
-    return User(
-        row["name"], row["role"], row["password_hash"], row["created_at"], row["locked_until"]
-    )
+    return User(row["name"], row["role"], row["password_hash"], row["created_at"])

@@ -12,10 +12,13 @@ from dicom_node.ledger.people import People
 from dicom_node.ledger.reading import Reading
 from dicom_node.ledger.receiving import Receiving
 from dicom_node.ledger.reporting import Reporting
+from dicom_node.ledger.sign_ins import SignIns
 from dicom_node.ledger.working import Working
 
 
-class SqliteLedger(Receiving, Working, Reporting, Delivering, Reading, Casebook, Patients, People):
+class SqliteLedger(
+    Receiving, Working, Reporting, Delivering, Reading, Casebook, Patients, People, SignIns
+):
     """All of `interface.Ledger`, and what the pages need; one part a file."""
 
 

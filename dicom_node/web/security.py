@@ -6,6 +6,7 @@ and finds one without.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -15,13 +16,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from anyio import to_thread
-from fastapi import Request
+from anyio import CapacityLimiter, to_thread
+from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from dicom_node.ledger.people import ROLES, User
+from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.web.house import House
 from dicom_node.web.passwords import matches, token_hash
 from dicom_node.web.trail import refused
@@ -30,6 +32,8 @@ from dicom_node.web.typed import remember
 COOKIE = "dicom_node_session"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _REMEMBER_SECONDS = 300.0
+_MOST_WAITING = 40
+"""Sign-ins that wait to be checked; a tenth of a second each."""
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -64,6 +68,19 @@ class BasicMemory:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._right: dict[str, float] = {}
+        self._asked: dict[tuple[int, str], asyncio.Task[User | None]] = {}
+
+    async def once(self, key: str, asked: Coroutine[Any, Any, User | None]) -> User | None:
+        """Return what ``asked`` returns; of several at the same time with one key ask the first."""
+        mine = id(asyncio.get_running_loop()), key
+        task = self._asked.get(mine)
+        if task is None:
+            task = self._asked[mine] = asyncio.create_task(asked)
+            task.add_done_callback(lambda _: self._asked.pop(mine, None))
+        else:
+            asked.close()
+        # Whoever asked first may go away; the others still wait for the answer.
+        return await asyncio.shield(task)
 
     def knows(self, key: str) -> bool:
         """Whether these credentials were right a moment ago."""
@@ -122,20 +139,35 @@ class SignedInFirst(APIRoute):
 
 
 async def proven(request: Request, name: str, password: str) -> User | None:
-    """Return the user whose password this is; a wrong one is counted.
+    """Return the user whose password this is; a wrong one is counted, before it is looked at.
 
-    As slow for a user that there is not, or who has to wait. A few passwords are hashed at a time,
-    beside the event loop: strangers who guess keep nobody else waiting.
+    As slow for a user that there is not. A few passwords are hashed at a time, beside the event
+    loop, and few wait for that: strangers who guess keep nobody else waiting.
     """
+    hashing: CapacityLimiter = request.app.state.hashing
+    if hashing.statistics().tasks_waiting >= _MOST_WAITING:
+        again = {"Retry-After": "5"}
+        raise HTTPException(503, "Very many sign in at once. Try again in some seconds.", again)
     ledger = house_of(request).ledger
-    user = await run_in_threadpool(ledger.user, name)
-    kept = user.password_hash if user else None
-    right = await to_thread.run_sync(matches, kept, password, limiter=request.app.state.hashing)
-    if user is not None and ledger.is_locked(user):
+    return await to_thread.run_sync(
+        _proven, ledger, name, password, address_of(request), limiter=hashing
+    )
+
+
+def _proven(ledger: SqliteLedger, name: str, password: str, address: str) -> User | None:
+    if not ledger.reserve_sign_in(name, address):
         return None
-    if not right:
-        await run_in_threadpool(ledger.failed_sign_in, name)
-    return user if right else None
+    # Read now, not before the attempt was reserved: others may have tried, or changed it.
+    user = ledger.user(name)
+    if not matches(user.password_hash if user else None, password):
+        return None
+    ledger.forgive(name, address)
+    return user
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a request comes from."""
+    return request.client.host if request.client else ""
 
 
 def house_of(request: Request) -> House:
@@ -179,12 +211,11 @@ async def _by_basic(request: Request) -> Person | None:
     key = token_hash(f"{given}:{user.password_hash if user else ''}")
     if user is not None and memory.knows(key):
         return Person(user.name, user.role, "")
-    found = await proven(request, name, password)
+    # A viewer asks for thirty pictures at once: that is one attempt, not thirty.
+    found = await memory.once(f"{address_of(request)}:{key}", proven(request, name, password))
     if found is None:
         await run_in_threadpool(refused, request)
         return None
-    # Not where the memory knows them: a program that asks each second would let others guess.
-    await run_in_threadpool(house_of(request).ledger.forgive, name)
     memory.remember(key)
     return Person(found.name, found.role, "")
 

@@ -168,7 +168,8 @@ def audit(
 
 def _open_session(request: Request, answer: Response, name: str) -> None:
     ledger, fresh = house_of(request).ledger, token()
-    ledger.open_session(name, token_hash(fresh), token())
+    before = request.cookies.get(COOKIE)
+    ledger.open_session(name, token_hash(fresh), token(), token_hash(before) if before else None)
     ledger.note(name, "signed-in", request.client.host if request.client else None)
     answer.set_cookie(
         COOKIE, fresh, httponly=True, samesite="strict", secure=request.url.scheme == "https",
