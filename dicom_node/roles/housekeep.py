@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, tzinfo
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.job import Job
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
 
 from dicom_node.intake.rules import load_rules
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
+from dicom_node.moments import zone_of
 from dicom_node.patience import Patience
 from dicom_node.roles import upkeep
 from dicom_node.roles.assemble import (
@@ -23,7 +30,7 @@ from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 
 _SWEEP_SECONDS = 0.25
-_DAY_SECONDS = 86_400.0
+_SELF_TEST_HOUR, _CERTIFICATES_HOUR = 3, 8
 _STOP_SECONDS = 10.0
 _BEAT_SECONDS = 0.5
 
@@ -38,13 +45,16 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
         return
     worker = worker_name("housekeep")
     chores = _Chores(stop, patience)
+    clock = _Clock(zone_of(configuration.settings.node.timezone), patience)
     _assemble(chores, configuration, ledger, spool, worker, log)
     _keep_well(chores, configuration, ledger, spool, log)
+    _at_hours(clock, configuration, log)
     log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version)
     heart = Heart(ledger, "housekeep", patience)
     while not stop.wait(_BEAT_SECONDS):
         heart.beat("working")
     chores.end()
+    clock.end()
     patience.attempt("giving back", lambda: ledger.release(worker))
     heart.beat("stopped")
     ledger.close()
@@ -65,13 +75,12 @@ class _Chores:
         seconds: float,
         job: Callable[[], object],
         *,
-        now: bool = True,
         give_back: Callable[[], object] | None = None,
     ) -> None:
-        """Do ``job`` now, unless told otherwise, and so many seconds after each time."""
+        """Do ``job`` now and so many seconds after each time."""
 
         def work() -> None:
-            pause = 0.0 if now else seconds
+            pause = 0.0
             while not self._stop.wait(pause):
                 self._patience.attempt(name, job, give_back)
                 pause = max(seconds, self._patience.pause(name))
@@ -84,6 +93,39 @@ class _Chores:
         """Wait until the jobs under way are done."""
         for thread in self._threads:
             thread.join(_STOP_SECONDS)
+
+
+class _Clock:
+    """Jobs of an hour of the site's day, by the clock on its wall: APScheduler's cron trigger."""
+
+    def __init__(self, zone: tzinfo | None, patience: Patience) -> None:
+        self._zone, self._patience = zone, patience
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(2)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            **({} if zone is None else {"timezone": zone}),
+        )
+        self._scheduler.start()
+
+    def daily(self, hour: int, job: Callable[[], object], *, at_once: bool = False) -> None:
+        """Do ``job`` at this hour of every day, and now where told so."""
+        name = f"daily {job.__name__.replace('_', ' ')}"
+        first = {"next_run_time": datetime.now().astimezone()} if at_once else {}
+        self._scheduler.add_job(
+            lambda: self._patience.attempt(name, job),
+            CronTrigger(hour=hour, timezone=self._zone),
+            name=name,
+            **first,
+        )
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """What is planned, with the next time of each."""
+        return tuple(self._scheduler.get_jobs())
+
+    def end(self) -> None:
+        """Start no more of them; the supervisor ends one that is under way for too long."""
+        self._scheduler.shutdown(wait=False)
 
 
 def _assemble(
@@ -132,15 +174,18 @@ def _keep_well(
     def left_overs() -> None:
         upkeep.sweep(ledger, spool, log)
 
-    def certificates() -> None:
-        upkeep.watch_certificates(settings, log)
-
-    def self_test() -> None:
-        upkeep.self_test(configuration, log)
-
     chores.every(10.0, expiry)
     chores.every(10.0, disk)
     chores.every(600.0, retention)
     chores.every(3600.0, left_overs)
-    chores.every(_DAY_SECONDS, certificates)
-    chores.every(_DAY_SECONDS, self_test, now=False)
+
+
+def _at_hours(clock: _Clock, configuration: Configuration, log: Log) -> None:
+    def certificates() -> None:
+        upkeep.watch_certificates(configuration.settings, log)
+
+    def self_test() -> None:
+        upkeep.self_test(configuration, log)
+
+    clock.daily(_CERTIFICATES_HOUR, certificates, at_once=True)
+    clock.daily(_SELF_TEST_HOUR, self_test)
