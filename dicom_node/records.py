@@ -245,7 +245,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An association that was rejected: shown with how to add the sender."""
+    """An association that was rejected, with its cause and what mends it.
+
+    One row for each caller, what it called, where from, and why: two causes are two rows.
+    """
 
     calling_ae_title: str
     called_ae_title: str
@@ -253,6 +256,16 @@ class Refusal:
     reason: str
     count: int
     last_at: datetime
+    remedy: str = ""
+
+    @property
+    def is_unknown_caller(self) -> bool:
+        """Whether the caller is not in the AE table, and nothing else: adding it would help."""
+        return self.reason.startswith(UNKNOWN_CALLER)
+
+
+UNKNOWN_CALLER = "calling AE title"
+"""How the reason begins where the AE table has no such caller."""
 
 
 @dataclass(frozen=True, slots=True)

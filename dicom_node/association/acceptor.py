@@ -167,6 +167,7 @@ class Acceptor:
                 requested.called_ae_title,
                 requested.peer_address,
                 answer.reason,
+                answer.remedy,
             )
         except LedgerUnavailable as error:
             self._log.event("role.error", reason=error.message, remedy=error.remedy)

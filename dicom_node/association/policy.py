@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from dicom_node.dimse.entity import APPLICATION_CONTEXT_NAME
 from dicom_node.errors import NodeError
+from dicom_node.records import UNKNOWN_CALLER
 from dicom_node.settings import Remote, Settings
 from dicom_node.settings.remotes import find_remote
 
@@ -83,8 +84,9 @@ def decide(
             _PERMANENT,
             _SERVICE_USER,
             7,
-            "called AE title not recognised",
-            f"Set the sender's destination to the AE title {node.ae_title}.",
+            f"called AE title not recognised: called {requested.called_ae_title or '(nothing)'};"
+            f" this node is {node.ae_title}",
+            f"Correct the called AE title at {requested.calling_ae_title}: {node.ae_title}.",
         )
     return _calling(requested, remotes, settings)
 
@@ -96,7 +98,7 @@ def _calling(
     if remote is None:
         if settings.admission.unknown_ae == "accept":
             return Accepted(requested.calling_ae_title)
-        return _unknown("calling AE title not recognised", _add(requested))
+        return _unknown(f"{UNKNOWN_CALLER} not recognised", _add(requested))
     if not _may_call_from(remote, requested.peer_address):
         remedy = f"Add {requested.peer_address} to addresses of {remote.ae_title} if it is right."
         return _unknown(f"{remote.ae_title} may not call from this address", remedy)

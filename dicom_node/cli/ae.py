@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_remotes)
     group.command("add")(add)
     group.command("echo")(echo)
+    group.command("dismiss")(dismiss)
     app.add_typer(group, name="ae")
 
 
@@ -63,14 +64,16 @@ def list_remotes(
     for item in rejected:
         console.print()
         console.print(cell(_rejection(item, zone)), soft_wrap=True, highlight=False)
-        if item["add"]:
-            console.print("  To allow it: " + item["add"], markup=False, soft_wrap=True)
+        told = f"To allow it: {item['add']}" if item["add"] else item["remedy"]
+        if told:
+            console.print(cell(f"  {told}"), soft_wrap=True, highlight=False)
 
 
 def _rejection(item: dict[str, Any], zone: tzinfo | None) -> str:
     return (
         f"Rejected {item['count']} times, last {_when(item['last_at'], zone)}:"
-        f" {item['calling_ae_title']!r} from {item['peer_address']}: {item['reason']}."
+        f" {item['calling_ae_title']!r} from {item['peer_address']}, calling"
+        f" {item['called_ae_title']!r}: {item['reason']}."
     )
 
 
@@ -121,12 +124,15 @@ def _class_name(sop_class_uid: str) -> str:
 
 
 def _rejected(refusal: Refusal, settings: Configuration) -> dict[str, Any]:
-    unknown = refusal.calling_ae_title not in settings.remotes
+    from dicom_node.settings.edit import can_be_added
+
+    title = refusal.calling_ae_title
+    begins_like_an_option = title.startswith("-")
     add = [
-        "dicom-node", "ae", "add", refusal.calling_ae_title, "--host", refusal.peer_address,
-        "--port", "104", "--address", refusal.peer_address, "--config", str(settings.folder),
+        "dicom-node", "ae", "add", *([] if begins_like_an_option else [title]),
+        "--host", refusal.peer_address, "--port", "104", "--address", refusal.peer_address,
+        "--config", str(settings.folder), *(["--", title] if begins_like_an_option else []),
     ]  # fmt: skip
-    recognised = "calling AE title" not in refusal.reason
     return {
         "calling_ae_title": refusal.calling_ae_title,
         "called_ae_title": refusal.called_ae_title,
@@ -134,7 +140,8 @@ def _rejected(refusal: Refusal, settings: Configuration) -> dict[str, Any]:
         "reason": refusal.reason,
         "count": refusal.count,
         "last_at": refusal.last_at.isoformat(),
-        "add": shlex.join(add) if unknown and not recognised else None,
+        "remedy": "" if refusal.is_unknown_caller else refusal.remedy,
+        "add": shlex.join(add) if can_be_added(refusal, settings.remotes) else None,
     }
 
 
@@ -210,3 +217,24 @@ def echo(
         typer.echo(f"It last sent to this node at {when}.")
     else:
         typer.echo("It has not sent to this node yet: send a film from it, or C-ECHO this node.")
+
+
+def dismiss(
+    ae_title: Annotated[
+        str | None, typer.Argument(metavar="[AETITLE]", help="Whose refusals; or --all.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="The refusals of every caller.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Take refused calls that have been seen off the list; a new one is listed again."""
+    from dicom_node.cli.options import configuration, ledger_of, person
+
+    if (ae_title is None) != every:
+        raise typer.BadParameter("Give the calling AE title of the refused, or --all.")
+    ledger = ledger_of(configuration(config, data_dir))
+    count = ledger.dismiss_refusals(ae_title)
+    if count:
+        ledger.note(person(), "refusal.dismissed", ae_title or "all")
+    typer.echo(f"{count} refusal{'' if count == 1 else 's'} dismissed.")
+    raise typer.Exit(0 if count else 1)

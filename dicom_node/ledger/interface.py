@@ -68,9 +68,23 @@ class Ledger(Protocol):
         """Add the instance (or count a duplicate, note its sender) and open its study again."""
 
     def refused(
-        self, calling_ae_title: str, called_ae_title: str, peer_address: str, reason: str
+        self,
+        calling_ae_title: str,
+        called_ae_title: str,
+        peer_address: str,
+        reason: str,
+        remedy: str = "",
     ) -> None:
         """Count an association that was rejected."""
+
+    def dismiss_refusals(
+        self,
+        calling_ae_title: str | None = None,
+        called_ae_title: str | None = None,
+        peer_address: str | None = None,
+        reason: str | None = None,
+    ) -> int:
+        """Forget refusals that have been seen, all that match; return how many there were."""
 
     def refusals(self) -> Sequence[Refusal]:
         """Return who was rejected, latest first."""

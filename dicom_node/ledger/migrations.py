@@ -52,6 +52,12 @@ def m003_reading_room(db: Database) -> None:
 
 
 @migrations()
+def m006_refusals_say_what_to_do(db: Database) -> None:
+    """Keep what mends a refused call beside its cause."""
+    db.execute("alter table refusals add column remedy text not null default ''")
+
+
+@migrations()
 def m007_patient_keys(db: Database) -> None:
     """Forget patient keys of the old rule, which joined people; `unkeyed` has them made anew."""
     db.execute("update instances set patient_key = null")

@@ -74,18 +74,44 @@ class Receiving(Part):
             ticket.outcome = outcome
 
     def refused(
-        self, calling_ae_title: str, called_ae_title: str, peer_address: str, reason: str
+        self,
+        calling_ae_title: str,
+        called_ae_title: str,
+        peer_address: str,
+        reason: str,
+        remedy: str = "",
     ) -> None:
         """Count an association that was rejected."""
         with self._connection.transaction() as connection:
             connection.run(
-                """insert into refusals values (:calling, :called, :peer, :reason, 1, :now)
-                   on conflict do update set count = count + 1, last_at = :now""",
+                """insert into refusals (calling_ae_title, called_ae_title, peer_address, reason,
+                                         remedy, count, last_at)
+                   values (:calling, :called, :peer, :reason, :remedy, 1, :now)
+                   on conflict do update set count = count + 1, last_at = :now, remedy = :remedy""",
                 calling=calling_ae_title,
                 called=called_ae_title,
                 peer=peer_address,
                 reason=reason,
+                remedy=remedy,
                 now=connection.now(),
+            )
+
+    def dismiss_refusals(
+        self, calling_ae_title: str | None = None, called_ae_title: str | None = None,
+        peer_address: str | None = None, reason: str | None = None,
+    ) -> int:  # fmt: skip
+        """Forget refusals that have been seen, all that match; return how many there were."""
+        with self._connection.transaction() as connection:
+            return connection.run(
+                """delete from refusals
+                   where (:calling is null or calling_ae_title = :calling)
+                     and (:called is null or called_ae_title = :called)
+                     and (:peer is null or peer_address = :peer)
+                     and (:reason is null or reason = :reason)""",
+                calling=calling_ae_title,
+                called=called_ae_title,
+                peer=peer_address,
+                reason=reason,
             )
 
     def refusals(self) -> Sequence[Refusal]:

@@ -141,6 +141,7 @@ def refusal_of(row: Row) -> Refusal:
         reason=row["reason"],
         count=row["count"],
         last_at=_moment(row["last_at"]),
+        remedy=row["remedy"],
     )
 
 

@@ -18,10 +18,11 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from dicom_node.errors import SettingsError
+from dicom_node.records import Refusal
 from dicom_node.settings.faults import refusal
 from dicom_node.settings.load import Configuration, is_shipped
-from dicom_node.settings.model import Remote
-from dicom_node.settings.remotes import build_table, read_remotes
+from dicom_node.settings.model import Remote, is_ae_title
+from dicom_node.settings.remotes import build_table, find_remote, read_remotes
 
 
 def keep_remote(configuration: Configuration, wanted: Mapping[str, object]) -> Path:
@@ -57,6 +58,12 @@ def drop_remote(configuration: Configuration, ae_title: str) -> Path:
     _check(configuration, path, None)
     path.unlink()
     return path
+
+
+def can_be_added(refusal: Refusal, remotes: Mapping[str, Remote]) -> bool:
+    """Whether an AE that was refused would be let in with a file of its own in the AE table."""
+    title = refusal.calling_ae_title
+    return refusal.is_unknown_caller and is_ae_title(title) and find_remote(remotes, title) is None
 
 
 def file_of(configuration: Configuration, ae_title: str) -> Path | None:

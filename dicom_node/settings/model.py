@@ -39,6 +39,14 @@ def _ae_title(value: str) -> str:
     return title
 
 
+def is_ae_title(text: str) -> bool:
+    """Whether a text is an AE title as the AE table takes it."""
+    try:
+        return bool(_ae_title(text))
+    except ValueError:
+        return False
+
+
 def _network(value: str) -> str:
     return str(ipaddress.ip_network(value, strict=False))
 

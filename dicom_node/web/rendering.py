@@ -69,6 +69,7 @@ _DONE: Mapping[str, str] = {
     "given-up": "Given up: it is not sent any more.",
     "remote-kept": "Saved: the AE table holds from now on.",
     "remote-removed": "Removed from the AE table.",
+    "refusal-dismissed": "Off the list until it is refused again.",
     "user-kept": "Saved. Sessions of this user have ended.",
     "user-removed": "Removed, and signed out everywhere.",
 }

@@ -8,13 +8,14 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, UploadFile
 from fastapi import Form as Field
 from fastapi.responses import HTMLResponse, Response
+from pydantic import TypeAdapter, ValidationError
 from pydicom.uid import UID
 
 from dicom_node.errors import DeliveryError, ImageError, SettingsError
 from dicom_node.imaging.header import read_header
 from dicom_node.intake.admit import OWN_RESULT, Admitted, admit
 from dicom_node.settings import Remote
-from dicom_node.settings.edit import drop_remote, file_of, keep_remote
+from dicom_node.settings.edit import can_be_added, drop_remote, file_of, keep_remote
 from dicom_node.settings.model import SR_CLASS_UIDS, ObjectName, SrClassName, Viewer
 from dicom_node.web.house import House
 from dicom_node.web.rendering import done, page
@@ -35,7 +36,7 @@ def table(request: Request, _: Annotated[Person, Depends(reader)]) -> Response:
     """Show every AE with its last contact, and who was refused; only the latter for htmx."""
     house = house_of(request)
     remotes = house.remotes()
-    refusals = [(item, item.calling_ae_title not in remotes) for item in house.ledger.refusals()]
+    refusals = [(item, can_be_added(item, remotes)) for item in house.ledger.refusals()]
     if "hx-request" in request.headers:
         return page(request, "_refusals.html", refusals=refusals)
     return page(
@@ -105,6 +106,21 @@ def drop(
     path = drop_remote(house.configuration, ae_title)
     house.ledger.note(person.name, "remote.removed", f"{ae_title}: {path.name}")
     return done("/remotes", "remote-removed")
+
+
+@router.post("/dismiss")
+def dismiss(
+    request: Request, person: Annotated[Person, Depends(operator)], refusal: Annotated[str, Field()]
+) -> Response:
+    """Forget a refusal that has been seen; ``refusal``: its four texts as JSON."""
+    try:
+        key = TypeAdapter(tuple[str, str, str, str]).validate_json(refusal)
+    except ValidationError as error:
+        raise HTTPException(422, "That is no refusal.") from error
+    ledger = house_of(request).ledger
+    if ledger.dismiss_refusals(*key):
+        ledger.note(person.name, "refusal.dismissed", f"{key[0]} from {key[2]}: {key[3]}")
+    return done("/remotes", "refusal-dismissed")
 
 
 @router.post("/echo")
