@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
-
-import uvicorn
 
 from dicom_node.bundles import list_bundles
 from dicom_node.errors import PortUnavailable, RoleError, listening_remedy
@@ -25,6 +22,7 @@ from dicom_node.settings.load import is_loopback
 from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
 from dicom_node.web.house import House, ModelOnShelf
+from dicom_node.web.server import Server
 
 _BEAT_SECONDS = 0.5
 _GRACE_SECONDS = 5
@@ -40,24 +38,16 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     _refuse_open_door(configuration, ledger)
     listener = _listener(web.host, web.port)
     port = listener.getsockname()[1]
-    # uvicorn's own lines would hold addresses of pages, and thereby what was searched for.
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(_house(configuration, ledger, log)),
-            log_config=None, access_log=False, server_header=False, lifespan="off",
-            timeout_graceful_shutdown=_GRACE_SECONDS, timeout_keep_alive=30,
-            ssl_certfile=str(web.certificate) if web.certificate else None,
-            ssl_keyfile=str(web.key) if web.key else None,
-        )
-    )  # fmt: skip
-    serving = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    server = Server.of(
+        create_app(_house(configuration, ledger, log)), certificate=web.certificate, key=web.key
+    )
+    serving = threading.Thread(target=server.run, args=(listener,), daemon=True)
     serving.start()
     log.event("role.started", pid=os.getpid(), port=port, sqlite=ledger.sqlite_version)
     heart = Heart(ledger, "web", patience)
     while not stop.wait(_BEAT_SECONDS) and serving.is_alive():
         heart.beat("working", f"port={port}")
-    server.should_exit = True
+    server.stop()
     serving.join(_GRACE_SECONDS + 1)
     listener.close()
     heart.beat("stopped")

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import uvicorn
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -43,6 +42,7 @@ from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
 from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.house import House, ModelOnShelf, NodeState, Step
+from dicom_node.web.server import Patience, Server
 from tests.node.peers import wait_for
 from tests.test_reporting import WORKER, Node
 
@@ -237,21 +237,18 @@ def shelf_of(bundle_id: str) -> ModelOnShelf:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """Serve an application on a real port; yield its address."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+def running(app: FastAPI, patience: Patience | None = None) -> Iterator[str]:
+    """Serve an application on a real port, as the role does; yield its address."""
+    server = Server.of(app, patience=patience)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread = threading.Thread(target=server.run, args=(listener,), daemon=True)
     thread.start()
-    try:
-        wait_for(lambda: server.started, 30, "the pages are served")
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listener.close()
-    assert not thread.is_alive(), "a request keeps the server from ending"
+    wait_for(lambda: server.uvicorn.started, 30, "the pages are served")
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.stop()
+    thread.join(10)
+    listener.close()
 
 
 @pytest.fixture

@@ -475,7 +475,7 @@ def test_an_upload_keeps_nobody_waiting(
         done.wait(60)
         raise SpoolUnwritable("The disk is slow.")
 
-    monkeypatch.setattr("dicom_node.web.dicomweb.take", slowly)
+    monkeypatch.setattr("dicom_node.intake.take.FrontDoor.take_file", slowly)
     film = io.BytesIO()
     phantom_dataset(6, rows=64, columns=64).save_as(film, enforce_file_format=True)
     body = b"--X\r\nContent-Type: application/dicom\r\n\r\n" + film.getvalue() + b"\r\n--X--\r\n"
