@@ -5,9 +5,10 @@ What machines read (JSON, CSV, the ledger, logs) stays UTC.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, available_timezones
 
+_YEARS = (1900, 2999)
 _NOT_SUGGESTED = ("Etc/", "SystemV/", "posix/", "right/")
 
 
@@ -32,6 +33,29 @@ def _from_utc(local: datetime) -> str:
 def day(moment: datetime | str, zone: tzinfo | None) -> str:
     """Return the site's calendar day of a moment, "2026-11-26"."""
     return f"{at(moment).astimezone(zone):%Y-%m-%d}"
+
+
+def day_span(first: str, last: str, zone: tzinfo | None) -> tuple[datetime | None, datetime | None]:
+    """Return when the site's day ``first`` ("2026-11-24") begins and ``last`` has ended.
+
+    None for "". Raises `ValueError` for what is no day.
+    """
+    return (
+        _midnight(_day_of(first), zone) if first else None,
+        _midnight(_day_of(last) + timedelta(days=1), zone) if last else None,
+    )
+
+
+def _day_of(text: str) -> date:
+    found = date.fromisoformat(text)
+    if not _YEARS[0] <= found.year <= _YEARS[1]:
+        raise ValueError(f"{text} is not within {_YEARS[0]} and {_YEARS[1]}")
+    return found
+
+
+def _midnight(day: date, zone: tzinfo | None) -> datetime:
+    midnight = datetime(day.year, day.month, day.day)
+    return midnight.replace(tzinfo=zone) if zone else midnight.astimezone()
 
 
 def machine_readable(moment: datetime | str) -> str:

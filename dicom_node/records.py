@@ -165,6 +165,25 @@ class ObjectKind(StrEnum):
     DOCUMENT = "document"
     KEY_OBJECTS = "key-objects"
 
+    @property
+    def words(self) -> str:
+        """The object as people call it."""
+        return _OBJECT_WORDS.get(self, str(self))
+
+
+_OBJECT_WORDS = {
+    ObjectKind.REPORT: "report",
+    ObjectKind.CAPTURE: "summary picture",
+    ObjectKind.OVERLAYS: "overlay picture",
+    ObjectKind.PRESENTATION: "presentation state",
+    ObjectKind.DOCUMENT: "PDF",
+    ObjectKind.KEY_OBJECTS: "key objects",
+}
+_HELD = {
+    "approve": "waits for a person's approval",
+    "shadow": "kept to compare, never sent (shadow)",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ResultObject:
@@ -213,6 +232,20 @@ class Delivery:
     alternatives: tuple[ResultObject, ...]
     held: str | None = None
     """``approve`` where it waits for a person, ``shadow`` where it is only kept to compare."""
+    sent_at: datetime | None = None
+    """When the destination last took it; it may be waiting to be sent again since."""
+
+    @property
+    def words(self) -> str:
+        """What is sent, for a person."""
+        return "rejection note" if self.takes_back else self.kind.words
+
+    @property
+    def told(self) -> str:
+        """Why it is not sent, or not yet, or what happened last; "" where there is nothing."""
+        if self.state is DeliveryState.WAITING and self.held is not None:
+            return _HELD.get(self.held, self.held)
+        return self.reason or ""
 
     @property
     def awaits_approval(self) -> bool:
@@ -241,6 +274,12 @@ class Event:
     study_id: StudyId | None
     delivery_id: DeliveryId | None
     detail: str | None
+
+    def sentence(self, deliveries: Mapping[DeliveryId, Delivery]) -> str:
+        """Return what happened, of a delivery with its object and destination."""
+        item = deliveries.get(self.delivery_id) if self.delivery_id is not None else None
+        what = f"{item.words} to {item.destination}" if item else ""
+        return "  ".join(part for part in (what, self.detail or "") if part)
 
 
 @dataclass(frozen=True, slots=True)

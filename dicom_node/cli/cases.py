@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +12,18 @@ from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import tzinfo
 
-    from dicom_node.ledger import Ledger
-    from dicom_node.records import Instance, Study
+    from dicom_node.ledger.sqlite import SqliteLedger
+    from dicom_node.records import Delivery, Instance, Study
 
 _ID_DIGITS = 19
 
 StudyArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Number from `cases list`, or a Study Instance UID.")
+    str,
+    typer.Argument(
+        metavar="ID", help="Number from `cases list`, Study Instance UID or accession number."
+    ),
 ]
 
 
@@ -49,10 +54,13 @@ def list_cases(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    search: Annotated[
+        str, typer.Option(metavar="TEXT", help="Patient, ID, accession number or Study UID.")
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many, latest first.")] = 50,
     utc: UtcOption = False,
 ) -> None:
-    """List studies, the latest change first."""
+    """List studies, the latest change first; with --search, the latest received first."""
     from rich.table import Table
 
     from dicom_node.cli.options import cell, configuration, ledger_of, wide_console, zone_for
@@ -60,28 +68,41 @@ def list_cases(
 
     settings = configuration(config, data_dir)
     ledger, zone = ledger_of(settings), zone_for(settings, utc=utc)
-    rows = [_row(ledger, study) for study in ledger.studies(limit=limit)]
+    studies = _searched(ledger, search, limit) if search else ledger.studies(limit=limit)
+    rows = [_row(ledger, study) for study in studies]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     if not rows:
-        typer.echo("No study: nothing has been received yet.")
+        typer.echo(f"No study: {'none matches' if search else 'nothing has been received yet'}.")
         return
-    table = Table("ID", "changed", "state", "films", "result", "delivery", "why", box=None)
+    table = Table("ID", "accession", "changed", "state", "films", "result", "delivery", "why",
+                  box=None)  # fmt: skip
     for row in rows:
         values = (
-            row["id"], shown(row["changed_at"], zone), row["state"],
-            row["films"], row["result"], row["delivery"], row["reason"],
+            row["id"], row["accession_number"], shown(row["changed_at"], zone), row["state"],
+            row["films"], row["result"], row["delivery"], row["why"],
         )  # fmt: skip
         table.add_row(*map(cell, values))
     wide_console().print(table)
-    if len(rows) == limit and (left := ledger.study_count() - limit):
+    if search and len(rows) == limit:
+        typer.echo(f"The latest {limit}: --limit says how many are shown.")
+    elif len(rows) == limit and (left := ledger.study_count() - limit):
         typer.echo(f"and {left} more: --limit says how many are shown.")
 
 
-def _row(ledger: Ledger, study: Study) -> dict[str, Any]:
+def _searched(ledger: SqliteLedger, words: str, limit: int) -> Sequence[Study]:
+    from dicom_node.ledger.casebook import CaseQuery
+
+    found = ledger.cases(CaseQuery(words=words, limit=limit)).cases
+    return [ledger.study(case.study_id) for case in found]
+
+
+def _row(ledger: SqliteLedger, study: Study) -> dict[str, Any]:
     instances = ledger.instances(study.id)
     deliveries = ledger.deliveries(study_id=study.id)
+    reasons = [*(item.reason for item in instances), study.reason]
+    held = [f"{item.destination}: {item.told}" for item in deliveries if item.held is not None]
     return {
         "id": study.id,
         "study_instance_uid": study.study_instance_uid,
@@ -90,11 +111,17 @@ def _row(ledger: Ledger, study: Study) -> dict[str, Any]:
         "films": _counted(str(item.state) for item in instances),
         "result": ", ".join(filter(None, map(_finding, instances))),
         "delivery": _counted(f"{item.state} to {item.destination}" for item in deliveries),
-        "reason": "; ".join(
-            dict.fromkeys(filter(None, [*(item.reason for item in instances), study.reason]))
-        )
-        or None,
-    }
+        "accession_number": ledger.case(study.id).accession_number,
+        "reason": "; ".join(dict.fromkeys(filter(None, reasons))) or None,
+        "why": "; ".join(dict.fromkeys(filter(None, [*reasons, *held]))) or None,
+        "deliveries": [
+            {
+                "object": str(item.kind), "words": item.words, "destination": item.destination,
+                "state": str(item.state), "sent_at": item.sent_at and item.sent_at.isoformat(),
+            }
+            for item in deliveries
+        ],
+    }  # fmt: skip
 
 
 def _counted(names: Any) -> str:
@@ -140,23 +167,30 @@ def show(
         return
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Study {found.id}  {found.study_instance_uid}", style="bold", markup=False)
-    for line in _summary(ledger, found, instances):
+    deliveries = ledger.deliveries(study_id=found.id)
+    for line in _summary(found, instances, deliveries, zone):
         console.print(cell(line))
     console.print("\nStory", style="bold")
+    named = {item.id: item for item in deliveries}
     for event in ledger.events(study_id=found.id):
-        told = f"  {event.detail}" if event.detail else ""
-        when = shown(event.at, zone, seconds=True)
-        console.print(cell(f"  {when}  {event.what:<20} {event.who}{told}"))
+        when, told = shown(event.at, zone, seconds=True), event.sentence(named)
+        console.print(cell(f"  {when}  {event.what:<20} {event.who}  {told}".rstrip()))
 
 
-def _summary(ledger: Ledger, study: Study, instances: Sequence[Instance]) -> Iterator[str]:
+def _summary(
+    study: Study, instances: Sequence[Instance], deliveries: Sequence[Delivery],
+    zone: tzinfo | None,
+) -> Iterator[str]:  # fmt: skip
+    from dicom_node.moments import shown
+
     yield f"{study.state}, report {study.revision}" + (f": {study.reason}" * bool(study.reason))
     for item in instances:
         told = _finding(item) or item.reason or ""
         yield f"  film {item.sop_instance_uid}  {item.state}  {told}"
-    for delivery in ledger.deliveries(study_id=study.id):
-        told = f": {delivery.reason}" if delivery.reason else ""
-        yield f"  {delivery.kind} to {delivery.destination}  {delivery.state}{told}"
+    for delivery in deliveries:
+        when = f", sent {shown(delivery.sent_at, zone, seconds=True)}" if delivery.sent_at else ""
+        told = f": {delivery.told}" if delivery.told else ""
+        yield f"  {delivery.words} to {delivery.destination}  {delivery.state}{when}{told}"
 
 
 def retry(
@@ -218,14 +252,28 @@ def _again(study: str, config: Any, data_dir: Any, states: Any) -> None:
     raise typer.Exit(0 if asked else 1)
 
 
-def _find(ledger: Ledger, text: str) -> Study:
+def _find(ledger: SqliteLedger, text: str) -> Study:
+    """Return a study by number, Study Instance UID or accession number."""
     from dicom_node.errors import RowMissing
+    from dicom_node.ledger.casebook import CaseQuery
     from dicom_node.records import StudyId
 
     # A longer number is no id of the ledger (and beyond its range), but may be a UID.
     if text.isascii() and text.isdigit() and len(text) < _ID_DIGITS:
-        return ledger.study(StudyId(int(text)))
-    found = ledger.find_study(text)
-    if found is None:
-        raise RowMissing(f"There is no study {text!r}.")
-    return found
+        with contextlib.suppress(RowMissing):
+            return ledger.study(StudyId(int(text)))
+    if (found := ledger.find_study(text)) is not None:
+        return found
+    cases = ledger.cases(CaseQuery(accession_number=text, limit=100)).cases if text else ()
+    if len(cases) == 1:
+        return ledger.study(cases[0].study_id)
+    if cases:
+        numbers = ", ".join(str(case.study_id) for case in cases)
+        raise RowMissing(
+            f"{len(cases)} studies have the accession number {text!r}.",
+            remedy=f"Name one by its number: {numbers}.",
+        )
+    raise RowMissing(
+        f"There is no study {text!r}.",
+        remedy="`dicom-node cases list --search TEXT` finds by patient, ID or accession number.",
+    )

@@ -10,7 +10,10 @@ import typer
 from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption, pass_down
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import tzinfo
+
+    from dicom_node.ledger.outbox import OutboxRow
 
 _MAX_ID = 2**63 - 1
 
@@ -48,57 +51,92 @@ def list_deliveries(
     state: Annotated[
         str | None, typer.Option(help="Only waiting, sent, committed, refused or expired.")
     ] = None,
+    to: Annotated[str, typer.Option(metavar="AETITLE", help="Only for this destination.")] = "",
+    since: Annotated[
+        str, typer.Option(metavar="DAY", help="Sent, or else written, from DAY.")
+    ] = "",
+    until: Annotated[str, typer.Option(metavar="DAY", help="The same, to the end of DAY.")] = "",
+    search: Annotated[
+        str, typer.Option(metavar="TEXT", help="Patient, ID, accession number or Study UID.")
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100,
     utc: UtcOption = False,
 ) -> None:
-    """List deliveries, newest first."""
+    """List what was sent where and when, and what was not, newest first.
+
+    DAY: 2026-11-24, in the site's zone (node.timezone) or, with --utc, in UTC.
+    """
     from dicom_node.cli.options import configuration, ledger_of, zone_for
+    from dicom_node.ledger.outbox import OutboxQuery
+    from dicom_node.moments import day_span
     from dicom_node.records import DeliveryState
 
     if state is not None and state not in list(DeliveryState):
         raise typer.BadParameter(f"{state!r}: there are {', '.join(DeliveryState)}.")
     settings = configuration(config, data_dir)
-    ledger = ledger_of(settings)
-    wanted = None if state is None else DeliveryState(state)
-    rows: list[dict[str, Any]] = [
-        {
-            "id": item.id,
-            "study": item.study_id,
-            "study_instance_uid": item.study_instance_uid,
-            "object": str(item.kind),
-            "destination": item.destination,
-            "state": str(item.state),
-            "attempts": item.attempts,
-            "next_attempt_at": item.next_attempt_at.isoformat(),
-            "expires_at": item.expires_at.isoformat(),
-            "status": None if item.status is None else f"0x{item.status:04X}",
-            "reason": item.reason,
-        }
-        for item in ledger.deliveries(state=wanted, limit=limit)
-    ]
+    zone = zone_for(settings, utc=utc)
+    try:
+        begins, ends = day_span(since, until, zone)
+    except ValueError as error:
+        raise typer.BadParameter(f"A day is written 2026-11-24: {error}.") from error
+    query = OutboxQuery(
+        state=None if state is None else DeliveryState(state),
+        destination=to, since=begins, until=ends, words=search, limit=limit,
+    )  # fmt: skip
+    found, count = ledger_of(settings).outbox(query)
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps([_document(row) for row in found], indent=2))
         return
-    if not rows:
+    if not found:
         typer.echo("No delivery." if state is None else f"No delivery that is {state}.")
         return
-    _print(rows, zone_for(settings, utc=utc))
-    if left := ledger.delivery_count(wanted) - len(rows):
+    _print(found, zone)
+    if left := count - len(found):
         typer.echo(f"and {left} more: --limit says how many are shown.")
 
 
-def _print(rows: list[dict[str, Any]], zone: tzinfo | None) -> None:
+def _document(row: OutboxRow) -> dict[str, Any]:
+    item = row.delivery
+    return {
+        "id": item.id,
+        "study": item.study_id,
+        "study_instance_uid": item.study_instance_uid,
+        "accession_number": row.accession_number,
+        "patient_id": row.patient_id,
+        "patient_name": row.patient_name,
+        "object": str(item.kind),
+        "words": item.words,
+        "destination": item.destination,
+        "state": str(item.state),
+        "held": item.held,
+        "attempts": item.attempts,
+        "created_at": item.created_at.isoformat(),
+        "sent_at": item.sent_at and item.sent_at.isoformat(),
+        "next_attempt_at": item.next_attempt_at.isoformat(),
+        "expires_at": item.expires_at.isoformat(),
+        "status": None if item.status is None else f"0x{item.status:04X}",
+        "reason": item.reason,
+    }
+
+
+def _print(rows: Sequence[OutboxRow], zone: tzinfo | None) -> None:
     from rich.table import Table
 
     from dicom_node.cli.options import cell, wide_console
     from dicom_node.moments import shown
+    from dicom_node.records import DeliveryState
 
-    table = Table("ID", "study", "object", "to", "state", "tries", "next", "why", box=None)
+    table = Table("ID", "study", "accession", "patient", "object", "to", "state", "sent", "tries",
+                  "next", "why", box=None)  # fmt: skip
     for row in rows:
-        due = shown(row["next_attempt_at"], zone) if row["state"] == "waiting" else ""
+        item = row.delivery
+        waits = item.state is DeliveryState.WAITING and item.held is None
+        status = "" if item.status is None else f" 0x{item.status:04X}"
         values = (
-            row["id"], row["study"], row["object"], row["destination"], row["state"],
-            row["attempts"], due, row["reason"],
+            item.id, item.study_id, row.accession_number, row.patient_id, item.words,
+            item.destination, f"{item.state}{status}",
+            shown(item.sent_at, zone, seconds=True) if item.sent_at else "", item.attempts,
+            shown(item.next_attempt_at, zone) if waits else "", item.told,
         )  # fmt: skip
         table.add_row(*map(cell, values))
     wide_console().print(table)

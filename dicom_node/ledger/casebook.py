@@ -165,7 +165,7 @@ class Casebook(Part):
         row = self._connection.one(
             """select count(*) as hits from
                (select 1 from case_words where words match :words limit :most)""",
-            words=_prefixes(query.words),
+            words=prefixes(query.words),
             most=MATCHES + 1,
         )
         return row is not None and row["hits"] > MATCHES
@@ -341,13 +341,13 @@ def _conditions(query: CaseQuery) -> tuple[list[str], dict[str, Any]]:
             "(cases.study_id in (select rowid from case_words where words match :words"
             " order by rowid desc limit :matches) or studies.study_instance_uid = :uid)"
         )
-        values["words"] = _prefixes(words)
+        values["words"] = prefixes(words)
         values["matches"] = MATCHES
         values["uid"] = words
     return conditions, values
 
 
-def _prefixes(words: str) -> str:
+def prefixes(words: str) -> str:
     """Return what FTS5 is asked: every word, quoted, as the beginning of one."""
     return " ".join(f'"{word}"*' for word in _WORD.findall(words)) or '""'
 

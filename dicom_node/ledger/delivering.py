@@ -73,7 +73,10 @@ class Delivering(Part):
         with self._connection.transaction() as connection:
             row = held(connection, DELIVERIES, delivery_id, worker)
             attempts = row["attempts"]
-            move(connection, DELIVERIES, row, DeliveryState.SENT, status=status, attempts=attempts)
+            move(
+                connection, DELIVERIES, row, DeliveryState.SENT,
+                status=status, attempts=attempts, sent_at=connection.now(),
+            )  # fmt: skip
             connection.run(
                 """insert into peers (ae_title, last_sent_at) values (:ae, :now)
                    on conflict do update set last_sent_at = :now, last_error = null,

@@ -275,12 +275,8 @@ class Ledger(Protocol):
         study_id: StudyId | None = None,
         state: DeliveryState | None = None,
         limit: int | None = None,
-        before: int | None = None,
     ) -> Sequence[Delivery]:
-        """Return deliveries, newest first: below the number ``before``, ``limit`` at most."""
-
-    def delivery_count(self, state: DeliveryState | None = None) -> int:
-        """Return how many deliveries there are."""
+        """Return deliveries, newest first, ``limit`` at most."""
 
     def events(
         self, *, study_id: StudyId | None = None, instance_id: InstanceId | None = None

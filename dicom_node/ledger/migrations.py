@@ -93,6 +93,18 @@ def m008_sign_ins_and_uploads(db: Database) -> None:
     )
 
 
+@migrations()
+def m010_when_sent(db: Database) -> None:
+    """Keep when a delivery was last taken by its destination, also of those sent before."""
+    db.execute("alter table deliveries add column sent_at text")
+    db.execute(
+        """update deliveries set sent_at = (
+               select max(at) from events where events.study_id = deliveries.study_id
+               and events.delivery_id = deliveries.id and what = 'delivery.sent')"""
+    )
+    db.execute("create index deliveries_by_day on deliveries (coalesce(sent_at, created_at))")
+
+
 def is_current(db: Database, steps: Migrations = migrations) -> bool:
     """Return whether nothing is left to do. Only reads. Raises `SchemaTooNew`."""
     known = {migration.name for migration in steps._migrations}

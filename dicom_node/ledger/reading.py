@@ -102,16 +102,9 @@ class Reading(Part):
         study_id: StudyId | None = None,
         state: DeliveryState | None = None,
         limit: int | None = None,
-        before: int | None = None,
     ) -> Sequence[Delivery]:
-        """Return deliveries, newest first: all of them, unless there is a ``limit``.
-
-        ``before``: only those with a smaller number.
-        """
+        """Return deliveries, newest first: all of them, unless there is a ``limit``."""
         condition, values = _where(study_id=study_id, state=state)
-        if before is not None:
-            condition = f"{condition} and id < :before" if condition else "where id < :before"
-            values["before"] = before
         rows = self._connection.all(
             f"{DELIVERY} where deliveries.id in"  # noqa: S608
             f" (select id from deliveries {condition} order by id desc limit :limit)"
@@ -120,16 +113,6 @@ class Reading(Part):
             **values,
         )
         return [with_alternatives(self._connection, row) for row in rows]
-
-    def delivery_count(self, state: DeliveryState | None = None) -> int:
-        """Return how many deliveries there are: what a list that is cut leaves out."""
-        condition, values = _where(state=state)
-        row = self._connection.one(
-            f"select count(*) as number from deliveries {condition}",  # noqa: S608
-            **values,
-        )
-        assert row is not None
-        return int(row["number"])
 
     def events(
         self, *, study_id: StudyId | None = None, instance_id: InstanceId | None = None

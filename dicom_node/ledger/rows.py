@@ -115,6 +115,7 @@ def delivery_of(row: Row, alternatives: Sequence[Row]) -> Delivery:
         reason=row["reason"],
         pinned_sop_instance_uid=row["pinned_sop_instance_uid"],
         held=row["held"],
+        sent_at=_moment(row["sent_at"]) if row["sent_at"] else None,
         alternatives=tuple(result_of(alternative) for alternative in alternatives),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from dicom_node.ledger.casebook import Casebook
 from dicom_node.ledger.connection import BUSY_SECONDS, Clock, Connection, utc_now
 from dicom_node.ledger.delivering import Delivering
+from dicom_node.ledger.outbox import Outbox
 from dicom_node.ledger.patients import Patients
 from dicom_node.ledger.people import People
 from dicom_node.ledger.reading import Reading
@@ -17,7 +18,16 @@ from dicom_node.ledger.working import Working
 
 
 class SqliteLedger(
-    Receiving, Working, Reporting, Delivering, Reading, Casebook, Patients, People, SignIns
+    Receiving,
+    Working,
+    Reporting,
+    Delivering,
+    Reading,
+    Outbox,
+    Casebook,
+    Patients,
+    People,
+    SignIns,
 ):
     """All of `interface.Ledger`, and what the pages need; one part a file."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.requests import Request
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 
 from dicom_node.ledger.casebook import CaseQuery
-from dicom_node.records import DeliveryId, DeliveryState, StudyId
+from dicom_node.ledger.outbox import OutboxQuery
+from dicom_node.records import Delivery, DeliveryId, DeliveryState, StudyId
 from dicom_node.results.stored import findings_document
 from dicom_node.web.addresses import RowId
 from dicom_node.web.pages.cases import query_of
@@ -80,8 +82,22 @@ class CasesAnswer(BaseModel):
     after_id: int | None
 
 
+class DeliveriesWanted(BaseModel):
+    """Which deliveries."""
+
+    state: DeliveryState | None = None
+    destination: Annotated[str, Field(max_length=64)] = ""
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    before: Annotated[int | None, Field(ge=1, le=2**63 - 1)] = None
+
+
 class DeliveryAnswer(BaseModel):
-    """One result for one destination."""
+    """One result for one destination; times are UTC. ``words``: the object for a person.
+
+    ``sent_at``: when the destination last took it; ``next_attempt_at``: where it waits for one.
+    """
 
     id: int
     study_id: int
@@ -91,6 +107,11 @@ class DeliveryAnswer(BaseModel):
     held: str | None
     attempts: int
     reason: str | None
+    words: str
+    status: str | None
+    created_at: datetime
+    sent_at: datetime | None
+    next_attempt_at: datetime | None
 
 
 @router.get("/health", responses={503: {"model": Health}})
@@ -151,18 +172,20 @@ def deliveries(
     request: Request,
     response: Response,
     _: Annotated[Person, Depends(reader)],
-    state: Annotated[DeliveryState | None, Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    wanted: Annotated[DeliveriesWanted, Query()],
 ) -> list[DeliveryAnswer]:
     """Return deliveries, newest first.
 
     X-Total-Count says how many there are; ``before``, the last id seen, asks for the next ones.
+    ``since`` and ``until``: when it was sent, or else written, the latter left out.
     """
-    ledger = house_of(request).ledger
-    found = ledger.deliveries(state=state, limit=limit, before=before)
-    response.headers["X-Total-Count"] = str(ledger.delivery_count(state))
-    return [_delivery(item) for item in found]
+    query = OutboxQuery(
+        state=wanted.state, destination=wanted.destination, since=wanted.since,
+        until=wanted.until, before=wanted.before, limit=wanted.limit,
+    )  # fmt: skip
+    found, count = house_of(request).ledger.outbox(query)
+    response.headers["X-Total-Count"] = str(count)
+    return [_delivery(row.delivery) for row in found]
 
 
 @router.post("/deliveries/{delivery_id}/send", responses={409: {"description": "Cannot be sent"}})
@@ -179,8 +202,12 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in CaseAnswer.model_fields}
 
 
-def _delivery(item: Any) -> DeliveryAnswer:
+def _delivery(item: Delivery) -> DeliveryAnswer:
+    waits = item.state is DeliveryState.WAITING and item.held is None
     return DeliveryAnswer(
         id=item.id, study_id=item.study_id, object=str(item.kind), destination=item.destination,
         state=str(item.state), held=item.held, attempts=item.attempts, reason=item.reason,
+        words=item.words, status=None if item.status is None else f"0x{item.status:04X}",
+        created_at=item.created_at, sent_at=item.sent_at,
+        next_attempt_at=item.next_attempt_at if waits else None,
     )  # fmt: skip

@@ -105,6 +105,7 @@ def show(request: Request, study_id: RowId, person: Annotated[Person, Depends(re
     films = [item for item in instances if item.state is InstanceState.ANALYSED]
     history = house.stored.history_of(case.study_id, films)
     labels = [label_of(house.stored, film) for film in films]
+    deliveries = house.ledger.deliveries(study_id=case.study_id)
     return page(
         request,
         "case.html",
@@ -115,7 +116,8 @@ def show(request: Request, study_id: RowId, person: Annotated[Person, Depends(re
         prior=_prior(house, history, labels),
         history=history,
         why=why_no_result(house, case),
-        deliveries=house.ledger.deliveries(study_id=case.study_id),
+        deliveries=deliveries,
+        deliveries_by_id={item.id: item for item in deliveries},
         events=house.ledger.events(study_id=case.study_id),
         reading=house.ledger.reading(case.study_id),
     )

@@ -2,39 +2,67 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
+from pydantic import BaseModel, Field
 
+from dicom_node.ledger.outbox import OutboxQuery
+from dicom_node.moments import day_span
 from dicom_node.records import DeliveryId, DeliveryState
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.rendering import done, page
 from dicom_node.web.security import Person, house_of, operator, reader
+from dicom_node.web.trail import listed
 
 router = APIRouter(prefix="/outbox")
 
 _SHOWN = 200
+_Day = Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
+
+
+class Wanted(BaseModel):
+    """What an address asks of the outbox. Days are the site's."""
+
+    state: Annotated[str, Field(max_length=20)] = ""
+    to: Annotated[str, Field(max_length=64)] = ""
+    words: Annotated[str, Field(max_length=200)] = ""
+    since: _Day = ""
+    until: _Day = ""
+
+    def query(self, zone: tzinfo | None) -> OutboxQuery:
+        """Return the question to the ledger."""
+        try:
+            since, until = day_span(self.since, self.until, zone)
+        except ValueError as error:
+            raise HTTPException(422, f"No such day: {error}.") from error
+        return OutboxQuery(
+            state=DeliveryState(self.state) if self.state in list(DeliveryState) else None,
+            destination=self.to, since=since, until=until, words=self.words, limit=_SHOWN,
+        )  # fmt: skip
 
 
 @router.get("")
 def outbox(
     request: Request,
-    _: Annotated[Person, Depends(reader)],
-    state: Annotated[str, Query(max_length=20)] = "",
+    person: Annotated[Person, Depends(reader)],
+    wanted: Annotated[Wanted, Query()],
 ) -> Response:
-    """List deliveries, newest first."""
-    wanted = DeliveryState(state) if state in list(DeliveryState) else None
+    """List what was and is to be sent, newest first: of whom, where, when, and why not."""
     house = house_of(request)
-    found = house.ledger.deliveries(state=wanted, limit=_SHOWN)
+    found, count = house.ledger.outbox(wanted.query(house.settings.node.zone))
+    listed(request, person.name)
     return page(
         request,
         "outbox.html",
-        deliveries=found,
+        rows=found,
         states=list(DeliveryState),
-        chosen=state,
-        left_out=house.ledger.delivery_count(wanted) - len(found),
+        destinations=sorted(house.remotes()),
+        wanted=wanted,
+        left_out=count - len(found),
     )
 
 

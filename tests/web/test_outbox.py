@@ -1,0 +1,65 @@
+"""The page that tells what was sent where and when."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.web.conftest import PASSWORD, Site
+
+
+@pytest.fixture
+def sent(site: Site) -> int:
+    """A case whose results were sent, of a patient with an accession number."""
+    case = site.receive(1, report=True, PatientName="DOE^JANE", AccessionNumber="A17")
+    site.node.deliver()
+    return case
+
+
+def test_the_outbox_tells_patient_object_destination_and_when(site: Site, sent: int) -> None:
+    page = site.client("reader").get("/outbox").text
+    for part in ("DOE, JANE", "A17", "summary picture", "<td>report</td>", "PACS", "0x0000"):
+        assert part in page
+    item = site.house.ledger.deliveries()[0]
+    assert item.sent_at is not None
+    assert f'<time datetime="{item.sent_at:%Y-%m-%dT%H:%M:%SZ}"' in page
+    seen = [(line.who, line.what) for line in site.house.ledger.audit()]
+    assert ("reader", "cases.listed") in seen
+
+
+def test_the_outbox_is_searched_by_ae_day_and_text(site: Site, sent: int) -> None:
+    client = site.client("reader")
+    today = datetime.now(UTC).astimezone()
+    later = f"{today + timedelta(days=2):%Y-%m-%d}"
+    for query, found in (
+        ("words=a17", True), ("words=nobody", False), ("to=PACS", True), ("to=RIS", False),
+        (f"until={later}", True), (f"since={later}", False), ("state=sent", True),
+        ("state=refused", False), ("state=&to=&words=&since=&until=", True),
+    ):  # fmt: skip
+        page = client.get(f"/outbox?{query}").text
+        assert ("DOE, JANE" in page) == found, query
+    assert client.get("/outbox?since=2026-13-40").status_code == 422
+    assert client.get("/outbox?since=0001-01-01").status_code == 422
+
+
+def test_the_story_of_a_case_names_object_and_destination(site: Site, sent: int) -> None:
+    page = site.client("reader").get(f"/cases/{sent}").text
+    story = page.partition("<summary>Story")[2]
+    lines = re.findall(r"<li>.*?delivery\.sent.*?</li>", story)
+    assert len(lines) == 2
+    assert any("report to PACS" in line for line in lines)
+    assert any("summary picture to PACS" in line for line in lines)
+
+
+def test_the_api_tells_when_in_utc(site: Site, sent: int) -> None:
+    client = site.client(None)
+    answer = client.get("/api/deliveries?destination=PACS", auth=("reader", PASSWORD)).json()
+    moments = [datetime.fromisoformat(each["sent_at"]) for each in answer]
+    assert len(moments) == 2
+    assert {moment.utcoffset() for moment in moments} == {timedelta(0)}
+    after = {"since": (max(moments) + timedelta(seconds=1)).isoformat()}
+    answer = client.get("/api/deliveries", params=after, auth=("reader", PASSWORD))
+    assert answer.json() == []
+    assert answer.headers["x-total-count"] == "0"
