@@ -1,8 +1,9 @@
-"""What an exhibit is, and the in-process way that each is walked: door, admission, film, results."""
+"""What an exhibit is, and how each is walked in this process: door, admission, film, results."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,14 +14,14 @@ import numpy.typing as npt
 import pydicom
 from pydicom import Dataset
 
-from dicom_node.association.identify import identify
 from dicom_node.errors import StoreError
 from dicom_node.findings import Explanation, FilmFindings, Region
 from dicom_node.intake.rules import load_rules
+from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
-from dicom_node.records import Arrival, Instance, InstanceState, ObjectKind, Origin
+from dicom_node.records import Instance, InstanceState, ObjectKind, Origin
 from dicom_node.resources import default_configuration, report_templates
 from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.templates import load_template
@@ -106,16 +107,11 @@ class Museum:
 
     def receive(self, film: Film) -> None:
         """Take a film as the door does. Raises `StoreError` where it is refused."""
-        told = identify(film.data, film.transfer_syntax)
-        stored = self.spool.write(film.file())
-        self.ledger.received(
-            Arrival(told.sop_instance_uid, told.sop_class_uid, film.transfer_syntax,
-                    told.study_instance_uid, told.series_instance_uid, stored.digest,
-                    stored.size_bytes, Origin("PACS", "NODE", "127.0.0.1"))
-        )  # fmt: skip
+        door = FrontDoor.of(Settings(), self.spool, self.ledger, Log("receive"))
+        door.take(film.data, film.transfer_syntax, Origin("PACS", "NODE", "127.0.0.1"))
 
     def work(self, kinds: Sequence[str]) -> None:
-        """Admit, analyse and report what is there."""
+        """Admit and analyse what is there, and report it if ``kinds`` names any."""
         remote = Remote(ae_title="PACS", host="127.0.0.1", port=104, objects=tuple(kinds))  # type: ignore[arg-type]
         log, settings = Log("analyse"), Settings()
         cards = preview_context(TEMPLATE).networks
@@ -123,6 +119,8 @@ class Museum:
         analyst = Analyst(self.engine, self.ledger, self.spool, settings, WORKER, log)  # type: ignore[arg-type]
         while analyst.work():
             pass
+        if not kinds:
+            return
         self.ledger.quieten(0)
         reporter = Reporter(self.ledger, self.spool, settings, TEMPLATE, cards, WORKER, log)
         while reporter.work({"PACS": remote}):
@@ -135,11 +133,13 @@ class Museum:
         """Return every object that was written."""
         studies = self.ledger.studies()
         digests = [one.digest for study in studies for one in self.ledger.results(study.id)]
-        return [pydicom.dcmread(io.BytesIO(self.spool.read(digest))) for digest in digests]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the film's own oddities come back
+            return [pydicom.dcmread(io.BytesIO(self.spool.read(digest))) for digest in digests]
 
 
-def walk(film: Film, folder: Path, kinds: Sequence[str]) -> End:
-    """Bring one film to its end."""
+def walk(film: Film, folder: Path, kinds: Sequence[str] = ()) -> End:
+    """Bring one film to its end: analysed or not, and reported where ``kinds`` says what to write."""
     museum = Museum.at(folder)
     with closing(museum.ledger):
         try:

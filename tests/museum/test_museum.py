@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 
 from dicom_node.imaging.grayscale import film_of
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.phantom import Encoding
-from tests.museum.exhibit import Exhibit, Picture, walk
-from tests.museum.exhibits import EXHIBITS
-from tests.museum.film import film
+from tests.museum.exhibit import ALL_KINDS, Exhibit, Picture, walk
+from tests.museum.exhibits import EXHIBITS, MET
+from tests.museum.film import Film, film
 
 ALIKE = 0.98
 """How much of the picture must be the same: the correlation with that of the sound film."""
@@ -37,19 +39,59 @@ def bytes_of(dataset: Dataset, keyword: str) -> bytes:
     return bytes(item.value or b"")
 
 
-@pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.name)
-def test_an_exhibit_comes_to_its_end(exhibit: Exhibit, quick_folder: Path) -> None:
-    odd = exhibit.recipe(film(exhibit.name, Encoding(**exhibit.encoding)))  # type: ignore[arg-type]
-    end = walk(odd, quick_folder, exhibit.kinds)
+PENDING: dict[str, str] = {}
+"""What is still to be mended, by the beginning of its name."""
+
+
+def shown(exhibits: Iterable[Exhibit], *marks: pytest.MarkDecorator) -> list[ParameterSet]:
+    """Return the exhibits as parameters; what is pending is expected to fail."""
+
+    def marks_of(name: str) -> list[pytest.MarkDecorator]:
+        reasons = [reason for start, reason in PENDING.items() if name.startswith(start)]
+        return [*marks, *[pytest.mark.xfail(reason=reason, strict=False) for reason in reasons]]
+
+    return [pytest.param(one, id=one.name, marks=marks_of(one.name)) for one in exhibits]
+
+
+def made(exhibit: Exhibit) -> Film:
+    return exhibit.recipe(film(exhibit.name, Encoding(**exhibit.encoding)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("exhibit", shown(EXHIBITS))
+def test_an_exhibit_is_analysed_or_says_truly_why_not(exhibit: Exhibit, quick_folder: Path) -> None:
+    end = walk(made(exhibit), quick_folder)
     assert any(wanted in end.said for wanted in exhibit.ends), end.said
-    if end.said != "analysed":
-        return
-    assert end.results, end.study_reason
-    if exhibit.alike:
+    if end.said == "analysed" and exhibit.alike:
         assert end.seen is not None
         assert unlike(end.seen) is None
+
+
+def check_results(exhibit: Exhibit, folder: Path, kinds: Sequence[str]) -> None:
+    """Every kind of object is written of an analysed exhibit, with the film's own texts."""
+    odd = made(exhibit)
+    end = walk(odd, folder, kinds)
+    if end.said != "analysed":
+        return
+    assert not end.study_reason
+    assert end.results
     for keyword in exhibit.same_bytes:
         sent = odd.value(keyword).rstrip(b" ")
-        assert [bytes_of(one, keyword).rstrip(b" ") for one in end.results] == [sent] * len(
-            end.results
-        )
+        assert {bytes_of(one, keyword).rstrip(b" ") for one in end.results} == {sent}
+
+
+@pytest.mark.parametrize("exhibit", shown(one for one in EXHIBITS if one.name in MET))
+def test_the_results_of_an_exhibit_are_written(exhibit: Exhibit, quick_folder: Path) -> None:
+    check_results(exhibit, quick_folder, exhibit.kinds)
+
+
+@pytest.mark.parametrize("exhibit", shown(EXHIBITS, pytest.mark.slow))
+def test_every_kind_of_result_of_every_exhibit_is_written(
+    exhibit: Exhibit, quick_folder: Path
+) -> None:
+    check_results(exhibit, quick_folder, ALL_KINDS)
+
+
+def test_what_was_met_is_on_show() -> None:
+    names = [one.name for one in EXHIBITS]
+    assert len(set(names)) == len(names)
+    assert set(names) >= MET
