@@ -139,7 +139,7 @@ class Museum:
 
 
 def walk(film: Film, folder: Path, kinds: Sequence[str] = ()) -> End:
-    """Bring one film to its end: analysed or not, and reported where ``kinds`` says what to write."""
+    """Bring one film to its end; write what ``kinds`` names, if any."""
     museum = Museum.at(folder)
     with closing(museum.ledger):
         try:

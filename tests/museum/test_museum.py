@@ -39,7 +39,20 @@ def bytes_of(dataset: Dataset, keyword: str) -> bytes:
     return bytes(item.value or b"")
 
 
-PENDING: dict[str, str] = {}
+PENDING: dict[str, str] = {
+    **dict.fromkeys(("window", "slope", "intercept", "imager spacing", "pixel spacing"), "values"),
+    **dict.fromkeys(("spacing as", "manufacturer as"), "values"),
+    **dict.fromkeys(("VOI LUT", "VOILUT", "Modality LUT", "ModalityLUT"), "tables"),
+    **dict.fromkeys(("8 bits", "9 bits", "10 bits", "11 bits", "12 bits"), "bits"),
+    **dict.fromkeys(("14 bits", "15 bits", "signed said"), "bits"),
+    **dict.fromkeys(("Latin-1", "name with"), "texts"),
+    **dict.fromkeys(("JPEG", "RLE"), "streams"),
+    **dict.fromkeys(("view", "body part", "no word"), "views"),
+    **dict.fromkeys(("RequestAttributes", "ProcedureCode", "PerformedProtocol"), "sequences"),
+    **dict.fromkeys(("OtherPatientIDs", "IssuerOf"), "sequences"),
+    "rows to": "orientations",
+    "private element": "derailed",
+}
 """What is still to be mended, by the beginning of its name."""
 
 
