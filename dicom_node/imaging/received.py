@@ -75,14 +75,18 @@ def _copied(dataset: Dataset, tag: BaseTag) -> DataElement | None:
     kept = _received(dataset, tag)
     if vr in STR_VR and kept is not None:
         return AsItCame(tag, vr, kept.value or b"")
-    copied: DataElement | None = None
     with Guarded():
-        element = dataset[tag]
+        # A sequence from its bytes anew: of the items that others have read, the bytes are lost.
+        element = dataset[tag] if kept is None else _converted(dataset, kept)
         if vr != VR.SQ:
-            copied = deepcopy(element)
-        elif isinstance(element.value, Sequence):
-            copied = DataElement(tag, VR.SQ, Sequence([_item(each) for each in element.value]))
-    return copied
+            return deepcopy(element) if (vr in STR_VR) == (element.VR in STR_VR) else None
+        if isinstance(element.value, Sequence):
+            return DataElement(tag, VR.SQ, Sequence([_item(each) for each in element.value]))
+    return None
+
+
+def _converted(dataset: Dataset, kept: RawDataElement) -> DataElement:
+    return convert_raw_data_element(kept, encoding=dataset.original_character_set, ds=dataset)
 
 
 def _item(item: Dataset) -> Dataset:
@@ -121,6 +125,5 @@ def _says(dataset: Dataset, kept: RawDataElement, value: Any) -> bool:
         declared = dataset.get("SpecificCharacterSet")
         if kept.tag != _CHARACTER_SET and declared and convert_encodings(declared) != came_in:
             return False
-        again = convert_raw_data_element(kept, encoding=came_in, ds=dataset)
-        return bool(again.value == value)
+        return bool(_converted(dataset, kept).value == value)
     return False

@@ -10,16 +10,19 @@ import io
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
 from datetime import UTC, datetime, timedelta, timezone
 
 import pydicom
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node import __version__
 from dicom_node.errors import IdentityNotPreserved
+from dicom_node.imaging.header import read_attributes
+from dicom_node.imaging.received import as_it_came, stored_bytes
+from dicom_node.imaging.representation import keeps_its_vr
+from dicom_node.imaging.values import items, text, texts
 from dicom_node.results.cards import NetworkCard
 from dicom_node.uids import IMPLEMENTATION_CLASS_UID, derived_uid
 
@@ -56,7 +59,7 @@ _IDENTIFIERS = (
     "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality",
     "Manufacturer",
 )  # fmt: skip
-_AGE = re.compile(r"\d{3}[DWMY]")
+_ACCESSION = "AccessionNumber"
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 
 IDENTITY = (
@@ -64,6 +67,9 @@ IDENTITY = (
     "StudyInstanceUID", "AccessionNumber",
 )  # fmt: skip
 """What must be the same in source and result."""
+
+_AS_IT_IS = frozenset({*TYPE_2, *IDENTITY})
+"""What goes as it came, whatever it is."""
 
 _PATIENT_ALONE = tuple(key for key in IDENTITY if key.startswith(("Patient", "Issuer")))
 """What every film of a study must share."""
@@ -73,23 +79,23 @@ _ENCODING_FAILED = "Failed to encode value"
 
 
 def copy_identity(source: Dataset, target: Dataset) -> None:
-    """Copy patient, study and character set of ``source`` into ``target``, nothing invented."""
+    """Copy patient, study and character set of ``source`` into ``target``, nothing invented.
+
+    Text is copied as its bytes. What identifies goes as it came; another attribute that breaks its
+    VR would make the object invalid, and is left out.
+    """
     for keyword in (*PATIENT, *STUDY, *TRIAL, *INSTITUTION):
         if keyword in target:
             del target[keyword]
-        if keyword in source and not _is_malformed_age(keyword, source):
-            target[keyword] = deepcopy(source[keyword])
+        copied = as_it_came(source, keyword)
+        if copied is not None and (keyword in _AS_IT_IS or keeps_its_vr(copied, source)):
+            target[keyword] = copied
         elif keyword in TYPE_2:
             setattr(target, keyword, "")
     if "SpecificCharacterSet" in target:
         del target.SpecificCharacterSet
     if "SpecificCharacterSet" in source:
-        target["SpecificCharacterSet"] = deepcopy(source["SpecificCharacterSet"])
-
-
-def _is_malformed_age(keyword: str, source: Dataset) -> bool:
-    # An Age String of another form ("62") would make our object invalid; it is optional: left out.
-    return keyword == "PatientAge" and not _AGE.fullmatch(str(source.PatientAge or ""))
+        target.SpecificCharacterSet = list(texts(source, "SpecificCharacterSet"))
 
 
 def evidence_of(source: Dataset) -> Dataset:
@@ -101,16 +107,14 @@ def evidence_of(source: Dataset) -> Dataset:
     for keyword in TYPE_2:
         setattr(evidence, keyword, "")
     for keyword in _IDENTIFIERS:
-        setattr(evidence, keyword, source.get(keyword) or "")
+        setattr(evidence, keyword, text(source, keyword))
     return evidence
 
 
 def orientation_of(source: Dataset) -> list[str] | str:
     """Return the film's Patient Orientation, or "" where it is not the two values it must have."""
-    told = source.get("PatientOrientation")
-    if isinstance(told, str) or not told or len(told) != 2:
-        return ""
-    return [str(value) for value in told]
+    told = texts(source, "PatientOrientation")
+    return list(told) if len(told) == 2 else ""
 
 
 def reference_to(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
@@ -123,31 +127,44 @@ def reference_to(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
 
 def requests_of(source: Dataset) -> list[Dataset]:
     """Return the Referenced Request Sequence that follows from the source's Request Attributes."""
-    return [_request(source, item) for item in source.get("RequestAttributesSequence") or ()]
+    return [_request(source, item) for item in items(source, "RequestAttributesSequence")]
 
 
 def _request(source: Dataset, attributes: Dataset) -> Dataset:
     request = Dataset()
-    request.StudyInstanceUID = attributes.get("StudyInstanceUID") or source.StudyInstanceUID
+    study = _sound(attributes, "StudyInstanceUID", source)
+    _put(request, "StudyInstanceUID", study or as_it_came(source, "StudyInstanceUID"), "")
     for keyword in (
-        "AccessionNumber", "RequestedProcedureID", "RequestedProcedureDescription",
+        "RequestedProcedureID", "RequestedProcedureDescription",
         "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest",
     ):  # fmt: skip
-        given = attributes.get(keyword) or (
-            source.get(keyword) if keyword == "AccessionNumber" else None
-        )
-        setattr(request, keyword, given or "")
+        _put(request, keyword, _sound(attributes, keyword, source), "")
+    accession = as_it_came(attributes if text(attributes, _ACCESSION) else source, _ACCESSION)
+    _put(request, _ACCESSION, accession, "")
     for keyword in ("ReferencedStudySequence", "RequestedProcedureCodeSequence"):
-        setattr(request, keyword, deepcopy(attributes.get(keyword)) or [])
+        _put(request, keyword, _sound(attributes, keyword, source), [])
     return request
+
+
+def _sound(item: Dataset, keyword: str, source: Dataset) -> DataElement | None:
+    """Return a copy of an attribute as it came, None where it is empty or breaks its VR."""
+    copied = as_it_came(item, keyword)
+    return copied if copied is not None and copied.value and keeps_its_vr(copied, source) else None
+
+
+def _put(item: Dataset, keyword: str, copied: DataElement | None, otherwise: object) -> None:
+    if copied is None:
+        setattr(item, keyword, otherwise)
+    else:
+        item[keyword] = copied
 
 
 def timezone_of(source: Dataset, moment: datetime) -> timezone:
     """Return the source's time zone, or this machine's where it states none."""
-    text = str(source.get("TimezoneOffsetFromUTC") or "").strip()
-    if _OFFSET.fullmatch(text):
-        minutes = int(text[1:3]) * 60 + int(text[3:5])
-        return timezone(timedelta(minutes=-minutes if text[0] == "-" else minutes))
+    said = text(source, "TimezoneOffsetFromUTC")
+    if _OFFSET.fullmatch(said):
+        minutes = int(said[1:3]) * 60 + int(said[3:5])
+        return timezone(timedelta(minutes=-minutes if said[0] == "-" else minutes))
     offset = moment.astimezone().utcoffset()
     return timezone(offset) if offset is not None else UTC
 
@@ -173,8 +190,8 @@ def set_equipment(
     target.ManufacturerModelName = MODEL_NAME
     target.SoftwareVersions = __version__
     target.DeviceSerialNumber = node_ae_title
-    items = [_acquisition(source), *(_network(card) for card in networks)]
-    target.ContributingEquipmentSequence = [item for item in items if item is not None]
+    contributed = [_acquisition(source), *(_network(card) for card in networks)]
+    target.ContributingEquipmentSequence = [each for each in contributed if each is not None]
 
 
 def code_item(value: str, scheme: str, meaning: str) -> Dataset:
@@ -185,16 +202,19 @@ def code_item(value: str, scheme: str, meaning: str) -> Dataset:
 
 
 def _acquisition(source: Dataset) -> Dataset | None:
-    if not source.get("Manufacturer"):
+    manufacturer = _sound(source, "Manufacturer", source)
+    if manufacturer is None:
         return None
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [code_item("109101", "DCM", "Acquisition Equipment")]
+    item["Manufacturer"] = manufacturer
     for keyword in (
-        "Manufacturer", "InstitutionName", "StationName", "ManufacturerModelName",
-        "DeviceSerialNumber", "SoftwareVersions",
+        "InstitutionName", "StationName", "ManufacturerModelName", "DeviceSerialNumber",
+        "SoftwareVersions",
     ):  # fmt: skip
-        if source.get(keyword):
-            item[keyword] = deepcopy(source[keyword])
+        copied = _sound(source, keyword, source)
+        if copied is not None:
+            item[keyword] = copied
     return item
 
 
@@ -271,28 +291,22 @@ def check_one_patient(sources: Sequence[Dataset]) -> None:
 def check_identity(source: Dataset, data: bytes) -> None:
     """Raise `IdentityNotPreserved` unless ``data``, read back, is of the source's patient.
 
-    Values are compared as text, each in the character set that its data set names. A value in
-    bytes that its character set does not have cannot be compared, and is not let through.
+    Compared as the bytes that came; a value that came in none, or was set since, as text.
     """
-    with warnings.catch_warnings():
-        # The source's own values may break their VR or name an unknown character set.
-        warnings.simplefilter("ignore")
-        written = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
-        for keyword in IDENTITY:
-            if not _is_same(source, written, keyword):
-                raise IdentityNotPreserved(
-                    f"{keyword} of the result of {source.SOPInstanceUID} is not the source's:"
-                    " the film's Specific Character Set cannot hold it."
-                )
+    written = read_attributes(data)
+    for keyword in IDENTITY:
+        if not _is_same(source, written, keyword):
+            raise IdentityNotPreserved(
+                f"{keyword} of the result of {source.SOPInstanceUID} is not the source's:"
+                " the film's Specific Character Set cannot hold it."
+            )
 
 
 def _is_same(source: Dataset, written: Dataset, keyword: str) -> bool:
-    before, after = source.get(keyword) or "", written.get(keyword) or ""
-    if str(before) != str(after):
-        return False
-    # Bytes that the named character set does not have: pydicom has read them as U+FFFD, and what
-    # they were is lost.
-    return "\N{REPLACEMENT CHARACTER}" not in str(before)
+    before, after = stored_bytes(source, keyword), stored_bytes(written, keyword) or b""
+    if before is not None:
+        return before == after
+    return text(source, keyword) == text(written, keyword)
 
 
 def _comparable(source: Dataset, keyword: str) -> str:

@@ -20,6 +20,8 @@ from pydicom.uid import (
 )
 
 from dicom_node import __version__
+from dicom_node.imaging.values import items as items_of
+from dicom_node.imaging.values import text as text_of
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.groups import groups_of
 from dicom_node.results.library import image_library
@@ -164,10 +166,13 @@ def _observer(context: Context) -> hd.sr.ObserverContext:
 
 def _procedure(source: Dataset, template: Template) -> CodedConcept:
     for keyword in ("ProcedureCodeSequence", "PerformedProtocolCodeSequence"):
-        for item in source.get(keyword) or ():
-            if item.get("CodeValue") and item.get("CodingSchemeDesignator"):
-                meaning = str(item.get("CodeMeaning") or item.CodeValue)
-                return CodedConcept(item.CodeValue, item.CodingSchemeDesignator, meaning[:64])
+        for item in items_of(source, keyword):
+            value, scheme = text_of(item, "CodeValue"), text_of(item, "CodingSchemeDesignator")
+            meaning = text_of(item, "CodeMeaning")
+            if value and scheme:
+                # What its character set does not have cannot be written whole.
+                legible = meaning and "\N{REPLACEMENT CHARACTER}" not in meaning
+                return CodedConcept(value, scheme, meaning[:64] if legible else value)
     return concept(template.procedure)
 
 

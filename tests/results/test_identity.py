@@ -66,27 +66,6 @@ def test_the_bytes_of_the_name_leave_as_they_came(
         assert item.data.count(b"4711") == 1
 
 
-@pytest.mark.parametrize(
-    ("keyword", "identity"),
-    [
-        ("PatientName", Identity(patient_name="QATIENT0")),
-        ("PatientID", Identity(patient_id="QATIENT0")),
-    ],
-)
-def test_bytes_that_the_named_character_set_does_not_have_stop_the_result(
-    context: Context, keyword: str, identity: Identity
-) -> None:
-    buffer = io.BytesIO()
-    film = phantom_dataset(rows=160, columns=160, identity=identity)
-    film.save_as(buffer, enforce_file_format=True)
-    broken = buffer.getvalue().replace(b"QATIENT0", "QATIENTé".encode("latin-1"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = analysed(read_dataset(broken))
-        with pytest.raises(IdentityNotPreserved, match=keyword):
-            write_results([made], context)
-
-
 @pytest.mark.parametrize("keyword", ["PatientName", "PatientID", "PatientBirthDate", "PatientSex"])
 def test_films_that_differ_in_the_patient_are_never_one_report(
     make_film: MakeFilm, context: Context, keyword: str
