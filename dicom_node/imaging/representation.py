@@ -30,7 +30,7 @@ _FORMS = {
 }
 _LONGEST = {VR.LO: 64, VR.SH: 16, VR.ST: 1024, VR.LT: 10240, VR.PN: 64, VR.UI: 64}
 _OF_ONE_VALUE = frozenset({VR.ST, VR.LT, VR.UT, VR.UR})
-_DELIMITERS = {"\t", "\r", "\n", "\f", "\\", "^", "="}
+_DELIMITERS = set(b"\t\r\n\f\\^=")
 
 
 def keeps_its_vr(element: DataElement, around: Dataset) -> bool:
