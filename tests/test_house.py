@@ -323,3 +323,37 @@ def test_what_could_not_be_given_back_is_given_back_before_the_work_goes_on() ->
 def test_every_fault_of_the_house_says_what_to_do() -> None:
     for kind in Unavailable.__subclasses__():
         assert kind("It ails.").remedy
+
+
+def test_a_batch_with_room_waits_once_for_more_films(house: House) -> None:
+    house.admit(1)
+
+    def one_more_comes() -> float:
+        house.admit(2)
+        return 0.001
+
+    assert replace(house.analyst, late_seconds=one_more_comes).work() == 2
+    assert [len(asked) for asked in house.engine.asked] == [2]
+    house.admit(3, 4)
+    assert house.analyst.work() == 2, "where more at once is no faster nothing waits"
+
+
+def test_a_late_film_whose_worker_died_goes_alone_and_a_full_batch_waits_for_none(
+    house: House,
+) -> None:
+    house.admit(1)
+
+    def a_troubled_one_comes() -> float:
+        house.admit(2)
+        house.node.ledger._connection.run("update instances set attempts = 1 where state ="
+                                          " 'admitted' and lease_owner is null")  # fmt: skip
+        return 0.001
+
+    assert replace(house.analyst, late_seconds=a_troubled_one_comes).work() == 2
+    assert [len(asked) for asked in house.engine.asked] == [1, 1]
+    house.admit(*range(10, 10 + house.analyst.settings.analysis.batch))
+
+    def nobody_asks() -> float:
+        raise AssertionError("the batch is full")
+
+    assert replace(house.analyst, late_seconds=nobody_asks).work() == 8

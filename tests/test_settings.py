@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import re
@@ -97,6 +98,24 @@ def test_the_sample_remote_names_every_key_and_is_valid_but_inactive() -> None:
 
 def test_every_key_has_a_meaning() -> None:
     assert [key for key in node_keys() + remote_keys() if not key.meaning] == []
+
+
+def test_every_key_is_read_by_some_code() -> None:
+    """A key that nothing reads would be believed and do nothing."""
+    package = SHIPPED.parent / "dicom_node"
+    told = {"model.py", "reference.py"}  # where keys are defined and listed
+    read = {
+        node.attr
+        for path in package.rglob("*.py")
+        if path.parent.name != "settings" or path.name not in told
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+    keys = {key.name for key in (*node_keys(), *remote_keys())}
+    # `timezone`, `viewer`, `objects` and `sr_classes` are read through properties of the model.
+    model = (package / "settings" / "model.py").read_text("utf-8")
+    through = {name for name in keys if re.search(rf"self\.{name}\b", model)}
+    assert keys - read - through == set()
 
 
 def test_the_generated_documentation_is_up_to_date() -> None:

@@ -46,20 +46,43 @@ class Analyst:
     log: Log
     pulse: Callable[[], None] = lambda: None
     """Called between films: a sign of life, and the leases go on."""
+    late_seconds: Callable[[], float] = lambda: 0.0
+    """How long a batch with room waits for more films: none where more at once is no faster."""
 
     def work(self) -> int:
         """Analyse what is waiting, at most one batch; return the number of films taken.
 
         Raises `Unavailable`; what was taken is then to be given back.
         """
-        analysis = self.settings.analysis
-        instances = self.ledger.claim_instances(
-            InstanceState.ADMITTED, self.worker, analysis.lease_seconds, analysis.batch
-        )
+        batch = self._claim(self.settings.analysis.batch)
+        late = self._late(batch)
+        if any(item.attempts for item in late):
+            # Its worker died once: it takes no other film with it.
+            self._take(batch)
+            self._take(late)
+        else:
+            self._take([*batch, *late])
+        return len(batch) + len(late)
+
+    def _claim(self, most: int) -> Sequence[Instance]:
+        lease_seconds = self.settings.analysis.lease_seconds
+        return self.ledger.claim_instances(InstanceState.ADMITTED, self.worker, lease_seconds, most)
+
+    def _late(self, batch: Sequence[Instance]) -> Sequence[Instance]:
+        """Return films that come while a batch with room waits for them."""
+        room = self.settings.analysis.batch - len(batch)
+        if not batch or room <= 0 or any(item.attempts for item in batch):
+            return ()
+        seconds = self.late_seconds()
+        if seconds <= 0:
+            return ()
+        time.sleep(seconds)
+        return self._claim(room)
+
+    def _take(self, instances: Sequence[Instance]) -> None:
         readable = [(item, film) for item in instances if (film := self._film(item)) is not None]
         if readable:
             self._analyse(readable)
-        return len(instances)
 
     def _film(self, instance: Instance) -> Film | None:
         try:

@@ -248,7 +248,10 @@ class AnalysisSection(Section):
     )
     batch: int = Field(default=8, ge=1, le=256, description="films a network sees at once")
     batch_wait_ms: int = Field(
-        default=20, ge=0, le=10_000, description="how long to wait for a batch"
+        default=20,
+        ge=0,
+        le=10_000,
+        description="how long a GPU's batch that is not full waits for more films",
     )
     lease_seconds: float = Field(
         default=300.0, gt=0, description="a worker silent for so long has lost its film"
