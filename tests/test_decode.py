@@ -263,9 +263,8 @@ def test_a_jpeg_stream_of_another_size_than_the_header_is_refused(transfer_synta
         decode(encapsulated(small_phantom(12), bytes(stream), transfer_syntax_uid))
 
 
-@pytest.mark.parametrize("repetitions", [10, 2000])
-def test_an_rle_segment_of_the_wrong_length_is_refused(repetitions: int) -> None:
-    segment = b"\x81\x00" * repetitions
+def test_an_rle_segment_that_is_too_short_is_refused() -> None:
+    segment = b"\x81\x00" * 10
     header = struct.pack("<16I", 2, 64, 64 + len(segment), *[0] * 13)
     dataset = encapsulated(small_phantom(12), header + segment + segment, syntaxes.RLE_LOSSLESS)
     with pytest.raises((PixelDataTruncated, PixelDataUndecodable)):

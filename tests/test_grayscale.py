@@ -12,7 +12,7 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
-from dicom_node.errors import FilmWithoutContrast, HeaderUnreadable
+from dicom_node.errors import FilmWithoutContrast
 from dicom_node.imaging.decode import decode
 from dicom_node.imaging.grayscale import Film, film_of, grayscale
 from dicom_node.imaging.header import read_dataset
@@ -120,8 +120,15 @@ def test_all_derived_variants_of_one_film_look_alike(shared_data: Path) -> None:
 
 
 @pytest.mark.pacs
-@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-@pytest.mark.parametrize("shape", ["IDENTITY", "INVERSE", None])
+@pytest.mark.parametrize(
+    ("photometric", "shape"),
+    [
+        ("MONOCHROME1", "INVERSE"),
+        ("MONOCHROME1", None),
+        ("MONOCHROME2", "IDENTITY"),
+        ("MONOCHROME2", None),
+    ],
+)
 def test_polarity_follows_presentation_lut_shape_as_in_dcmtk(
     photometric: str, shape: str | None, tmp_path: Path
 ) -> None:
@@ -236,13 +243,6 @@ def test_a_signed_film_meets_a_lut_that_starts_below_zero() -> None:
     np.testing.assert_allclose(film_of(dataset).ravel(), table / 65535, atol=1e-6)
 
 
-def test_a_lut_whose_data_are_shorter_than_its_descriptor_is_a_damaged_header() -> None:
-    dataset = ramp_dataset()
-    dataset.VOILUTSequence = lookup_table(4096, 0, 16, np.arange(100).astype("<u2"))
-    with pytest.raises(HeaderUnreadable):
-        film_of(dataset)
-
-
 def test_padding_is_black_and_does_not_stretch_the_contrast() -> None:
     pixels = np.random.default_rng(0).integers(1000, 1200, (100, 100)).astype(np.uint16)
     pixels[:30] = 4000
@@ -282,5 +282,5 @@ def test_a_constant_film_is_refused(shared_data: Path) -> None:
 def test_a_film_that_is_padding_only_is_refused() -> None:
     dataset = ramp_dataset()
     dataset.PixelPaddingValue, dataset.PixelPaddingRangeLimit = 0, 4095
-    with pytest.raises(FilmWithoutContrast):
+    with pytest.raises(FilmWithoutContrast, match="Every pixel is padding"):
         film_of(dataset)

@@ -1,41 +1,107 @@
-"""A film that is stored mirrored gets the same answer, on the side where it belongs."""
+"""A film gets the same answer however it is stored, and what was found lies on the stored film."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
 
 from dicom_node.findings import Explanation, LungMask, Region, SaliencyMap
-from dicom_node.imaging.header import FilmHeader
-from dicom_node.imaging.orientation import as_hung, as_stored
+from dicom_node.imaging.geometry import heat_on_film
+from dicom_node.imaging.orientation import Hanging, as_hung, as_stored, hanging
+
+HUNG = np.arange(6, dtype=np.float32).reshape(2, 3)
+"""A film as it is hung: patient's left at the right, feet below."""
+
+STORED = {
+    ("L", "F"): HUNG,
+    ("R", "F"): HUNG[:, ::-1],
+    ("L", "H"): HUNG[::-1],
+    ("R", "H"): HUNG[::-1, ::-1],
+    ("F", "L"): HUNG.T,
+    ("F", "R"): HUNG.T[::-1],
+    ("H", "L"): HUNG.T[:, ::-1],
+    ("H", "R"): HUNG.T[::-1, ::-1],
+}
+"""The eight ways to store it, each by the directions of its rows and of its columns."""
 
 
-def header(*orientation: str) -> FilmHeader:
-    """Return the header of a film with that Patient Orientation."""
-    return FilmHeader("1", "2", patient_orientation=orientation)
+@pytest.mark.parametrize("said", STORED)
+def test_each_of_the_eight_ways_to_store_a_film_is_hung_upright(said: tuple[str, str]) -> None:
+    hung = hanging(said)
+
+    assert hung.hang(STORED[said]).tolist() == HUNG.tolist()
+    assert hung.store(HUNG).tolist() == STORED[said].tolist()
 
 
-def test_a_mirrored_film_is_turned_for_the_networks() -> None:
-    film = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert as_hung(film, header("R", "F")).tolist() == [[2, 1, 0], [5, 4, 3]]
+@pytest.mark.parametrize(
+    ("compound", "plain"),
+    [
+        (("RA", "F"), ("R", "F")),
+        (("LP", "FA"), ("L", "F")),
+        (("R", "HA"), ("R", "H")),
+        (("FP", "RA"), ("F", "R")),
+        (("AL", "F"), ("L", "F")),
+        (("r ", "f"), ("R", "F")),
+        (("R",), ("R", "F")),
+        (("R", ""), ("R", "F")),
+    ],
+)
+def test_of_a_compound_direction_what_lies_in_the_film_counts(
+    compound: tuple[str, ...], plain: tuple[str, str]
+) -> None:
+    assert hanging(compound) == hanging(plain)
 
 
-@pytest.mark.parametrize("orientation", [(), ("L", "F"), ("", "")])
-def test_a_film_as_it_is_hung_stays_as_it_is(orientation: tuple[str, ...]) -> None:
-    film = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert as_hung(film, header(*orientation)) is film
-    seen = Explanation()
-    assert as_stored(seen, header(*orientation), 3) is seen
+@pytest.mark.parametrize("said", [(), ("L", "F"), ("", ""), ("",)])
+def test_a_film_as_it_is_hung_stays_as_it_is(said: tuple[str, ...]) -> None:
+    hung, seen = hanging(said), Explanation()
+
+    assert hung.hang(HUNG) is HUNG
+    assert as_stored(seen, hung, HUNG.shape) is seen
+    assert hung.notes == ()
 
 
-def test_what_was_found_on_a_turned_film_lies_where_it_is_on_the_stored_one() -> None:
-    heat = np.array([[1, 0], [0, 0]], np.float32)
-    mask = np.array([[True, False, False]])
-    seen = Explanation(
-        (SaliencyMap("n", "normal", heat, Region(1, 2, 9, 6)),), LungMask("lungs", mask)
+@pytest.mark.parametrize(
+    "said", [("R", "L"), ("F", "H"), ("R", "R"), ("A", "F"), ("LE", "D"), ("RT", "CD"), ("?", "F")]
+)
+def test_directions_that_are_no_pair_leave_the_film_as_stored_with_a_note(
+    said: tuple[str, str],
+) -> None:
+    assert hanging(said).hang(HUNG) is HUNG
+    assert hanging(said).notes == ("orientation",)
+
+
+def test_a_turned_film_is_told_apart_from_a_mirrored_one() -> None:
+    assert hanging(("R", "F")).notes == ("mirrored",)
+    assert hanging(("R", "H")).notes == hanging(("F", "L")).notes == ("turned",)
+
+
+@pytest.mark.parametrize("said", STORED)
+def test_what_was_found_lies_on_the_stored_film_where_it_is(said: tuple[str, str]) -> None:
+    stored, hung = STORED[said].shape, hanging(said)
+    shape = (stored[0] * 20, stored[1] * 20)
+    tall = shape[::-1] if hung.transposed else shape
+    heat = np.random.default_rng(0).random((4, 5)).astype(np.float32)
+    seen = SaliencyMap("n", "normal", heat, Region(6, 12, tall[0], tall[1] - 3))
+    lungs = LungMask("lungs", heat > 0.5)
+    found = Explanation((seen,), lungs)
+
+    back = as_stored(found, hung, shape)
+
+    np.testing.assert_allclose(
+        hung.hang(heat_on_film(back.maps[0], *shape)), heat_on_film(seen, *tall), atol=1e-5
     )
-    stored = as_stored(seen, header("R", "F"), columns=10)
-    assert stored.maps[0].region == Region(1, 4, 9, 8)
-    assert stored.maps[0].heat.tolist() == [[0, 1], [0, 0]]
-    assert stored.lungs is not None
-    assert stored.lungs.mask.tolist() == [[False, False, True]]
+    assert back.lungs is not None
+    assert (hung.hang(back.lungs.mask) == lungs.mask).all()
+    again = as_hung(back, hung, shape)
+    assert again.maps[0].region == seen.region
+    assert (again.maps[0].heat == heat).all()
+
+
+def test_a_rectangle_goes_there_and_back() -> None:
+    region = Region(1, 2, 9, 6)
+    for flags in itertools.product((False, True), repeat=3):
+        hung = Hanging(*flags)
+        assert hung.store_region(hung.hang_region(region, (30, 20)), (30, 20)) == region

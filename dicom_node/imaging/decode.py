@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import jpeg_ls
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from openjpeg.utils import decode as openjpeg_decode
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import generate_fragments
 
 from dicom_node.errors import (
     PhotometricInterpretationUnsupported,
@@ -29,7 +30,9 @@ from dicom_node.errors import (
     PixelDataUndecodable,
     TransferSyntaxUnsupported,
 )
-from dicom_node.imaging.codestream import StreamSize, j2k_size, jpeg_is_complete, jpeg_size
+from dicom_node.imaging import codestream
+from dicom_node.imaging.codestream import Codec, StreamCut, StreamSize
+from dicom_node.imaging.cut_bits import bits_used
 from dicom_node.imaging.header import parsing, read_dataset, transfer_syntax_of
 from dicom_node.imaging.transfer_syntaxes import (
     EXPLICIT_BIG_ENDIAN,
@@ -47,6 +50,16 @@ DEFAULT_MAX_MEGAPIXELS = 200
 
 Pixels = npt.NDArray[np.uint8 | np.int8 | np.uint16 | np.int16]
 """Stored values, shape (rows, columns), native byte order, as wide as Bits Allocated."""
+
+_FAMILIES = {
+    Codec.JPEG: JPEG_FAMILY,
+    Codec.JPEG_LS: JPEG_LS_FAMILY,
+    Codec.JPEG_2000: JPEG_2000_FAMILY,
+}
+_WHATEVER_FOLLOWS = b"\xee" * 4096
+"""Bits that no decoder makes up for missing ones: a picture that needs none does not change."""
+
+_MOST_RINGING, _MOST_BEYOND = 1.25, 0.01
 
 _RLE_HEADER = struct.Struct("<16I")
 
@@ -72,15 +85,30 @@ class _Layout:
         return self.pixels * self.bits_allocated // 8
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """The stored values of a film, and the notes on how they were read (`findings.NOTES`)."""
+
+    pixels: Pixels
+    notes: tuple[str, ...] = ()
+
+
 def decode(
     source: Dataset | Path | bytes, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 ) -> Pixels:
-    """Return the stored values of a single-frame greyscale film, shape (rows, columns).
+    """Return the stored values of a film, shape (rows, columns); see `read_pixels`."""
+    return read_pixels(source, max_megapixels=max_megapixels).pixels
 
-    Bits outside Bits Stored (overlays of old devices, PS3.3 C.9) are cut off, signed values
-    sign-extended. Raises HeaderUnreadable, PixelDataMissing, PixelDataTruncated,
-    PixelDataTooLarge (before anything is decoded), PhotometricInterpretationUnsupported,
-    TransferSyntaxUnsupported or PixelDataUndecodable.
+
+def read_pixels(
+    source: Dataset | Path | bytes, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+) -> Read:
+    """Return the stored values of a single-frame greyscale film, with the notes on them.
+
+    Bits outside Bits Stored (overlays of old devices, PS3.3 C.9) are cut off unless they hold the
+    rest of the image, signed values sign-extended. Raises HeaderUnreadable, PixelDataMissing,
+    PixelDataTruncated, PixelDataTooLarge (before anything is decoded),
+    PhotometricInterpretationUnsupported, TransferSyntaxUnsupported or PixelDataUndecodable.
     """
     dataset = source if isinstance(source, Dataset) else read_dataset(source)
     with parsing():
@@ -154,20 +182,26 @@ def _refuse_odd_bits(layout: _Layout) -> None:
         )
 
 
-def _decode(element: DataElement, layout: _Layout, max_megapixels: float) -> Pixels:
+def _decode(element: DataElement, layout: _Layout, max_megapixels: float) -> Read:
     if layout.transfer_syntax_uid in NATIVE:
         return _significant(_native(element, layout), layout)
     frame = _encapsulated_frame(element)
-    if layout.transfer_syntax_uid == RLE_LOSSLESS:
+    stream = codestream.begun(frame)
+    if stream is None and layout.transfer_syntax_uid == RLE_LOSSLESS:
         return _significant(_rle(frame, layout), layout)
-    claimed = _claimed_size(frame, layout)
+    if stream is None:
+        raise PixelDataUndecodable("Pixel Data begins as no compressed stream that is known.")
+    claimed = _claimed_size(stream)
     _refuse_other_size(claimed, layout, max_megapixels)
-    decoded = _compressed(frame, layout)
+    decoded, is_whole = _compressed(stream, claimed)
     if decoded.shape != (layout.rows, layout.columns) or decoded.dtype.kind not in "ui":
         raise PixelDataUndecodable("The codec returned another image than the header describes.")
-    if layout.transfer_syntax_uid in LOSSY:
-        return _clipped(decoded, layout, claimed)
-    return _significant(decoded, layout, claimed)
+    is_lossy = layout.transfer_syntax_uid in LOSSY or claimed.is_lossy
+    read = (_clipped if is_lossy else _significant)(decoded, layout, claimed)
+    is_as_said = layout.transfer_syntax_uid in _FAMILIES[claimed.codec]
+    if is_whole and is_as_said and len(stream) == len(frame):
+        return read
+    return replace(read, notes=("stream", *read.notes))
 
 
 def _native(element: DataElement, layout: _Layout) -> npt.NDArray[np.unsignedinteger]:
@@ -196,12 +230,15 @@ def _encapsulated_frame(element: DataElement) -> bytes:
     if not element.is_undefined_length:
         raise PixelDataUndecodable("The Transfer Syntax says compressed, Pixel Data is not.")
     try:
-        frame = next(generate_frames(element.value, number_of_frames=1), b"")
+        first, *rest = generate_fragments(element.value)
     except (ValueError, struct.error, EOFError) as error:
         raise PixelDataUndecodable("The fragments of Pixel Data cannot be followed.") from error
+    # One frame is all fragments, whatever the offset table says of them; where that is missing,
+    # the first item is the first fragment.
+    frame = b"".join((first, *rest) if codestream.begun(first) else rest)
     if not frame:
         raise PixelDataMissing("Pixel Data holds no fragment.")
-    return bytes(frame)
+    return frame
 
 
 def _rle(frame: bytes, layout: _Layout) -> npt.NDArray[np.unsignedinteger]:
@@ -221,26 +258,22 @@ def _rle(frame: bytes, layout: _Layout) -> npt.NDArray[np.unsignedinteger]:
 
 
 def _rle_segment(segment: bytes, layout: _Layout) -> npt.NDArray[np.uint8]:
+    """Return one plane. What follows its last byte is padding, of whatever length."""
+    end, held = codestream.rle_end(segment, layout.pixels)
+    if held < layout.pixels:
+        raise PixelDataTruncated(f"An RLE segment holds {held} of {layout.pixels} bytes.")
     try:
-        plane = imagecodecs.packbits_decode(segment, out=layout.pixels)
+        plane = imagecodecs.packbits_decode(segment[:end], out=held)
     except (RuntimeError, ValueError) as error:
         raise PixelDataUndecodable("An RLE segment does not hold what it should.") from error
-    if len(plane) < layout.pixels:
-        raise PixelDataTruncated(f"An RLE segment holds {len(plane)} of {layout.pixels} bytes.")
-    return np.frombuffer(plane, np.uint8)
+    return np.frombuffer(plane, np.uint8, count=layout.pixels)
 
 
-def _claimed_size(frame: bytes, layout: _Layout) -> StreamSize:
+def _claimed_size(stream: bytes) -> StreamSize:
     try:
-        if layout.transfer_syntax_uid in JPEG_2000_FAMILY:
-            return j2k_size(frame)
-        claimed = jpeg_size(frame)
-        complete = jpeg_is_complete(frame)
+        return codestream.size(stream)
     except ValueError as error:
         raise PixelDataUndecodable(f"The compressed stream is damaged: {error}.") from error
-    if not complete:
-        raise PixelDataTruncated("The compressed stream ends before its End of Image marker.")
-    return claimed
 
 
 def _refuse_other_size(claimed: StreamSize, layout: _Layout, max_megapixels: float) -> None:
@@ -262,21 +295,51 @@ def _refuse_other_size(claimed: StreamSize, layout: _Layout, max_megapixels: flo
         )
 
 
-def _compressed(frame: bytes, layout: _Layout) -> npt.NDArray[np.integer]:
+def _compressed(stream: bytes, claimed: StreamSize) -> tuple[npt.NDArray[np.integer], bool]:
+    """Return what the stream's own codec decodes, and whether the stream has its end.
+
+    Raises PixelDataTruncated where not every pixel is in it: libjpeg fills up without a word.
+    """
     try:
-        if layout.transfer_syntax_uid in JPEG_FAMILY:
-            return np.asarray(imagecodecs.jpeg8_decode(frame))
-        if layout.transfer_syntax_uid in JPEG_LS_FAMILY:
-            return np.asarray(jpeg_ls.decode(np.frombuffer(frame, np.uint8)))
-        return np.asarray(openjpeg_decode(frame))
+        if claimed.codec is Codec.JPEG_2000:
+            body, has_end = codestream.j2k_body(stream)
+            return np.asarray(openjpeg_decode(body + codestream.J2K_END)), has_end
+        body, has_end = codestream.jpeg_body(stream, claimed)
+        if claimed.codec is Codec.JPEG_LS:
+            return _jpeg_ls(body, has_end=has_end), has_end
+        return _jpeg(body), has_end
+    except StreamCut as error:
+        raise PixelDataTruncated(
+            "The compressed stream ends before its last pixel; nothing is made up for the rest."
+        ) from error
     except (RuntimeError, ValueError, TypeError) as error:
         raise PixelDataUndecodable(f"The codec refuses the Pixel Data: {error}.") from error
 
 
+def _jpeg_ls(body: bytes, *, has_end: bool) -> npt.NDArray[np.integer]:
+    try:
+        return np.asarray(jpeg_ls.decode(np.frombuffer(body + codestream.JPEG_END, np.uint8)))
+    except RuntimeError as error:
+        if has_end:
+            raise
+        raise StreamCut("its codec misses something") from error
+
+
+def _jpeg(body: bytes) -> npt.NDArray[np.integer]:
+    """Return what a JPEG stream without its end decodes to, if that is all of its picture."""
+    decoded = np.asarray(imagecodecs.jpeg8_decode(body + codestream.JPEG_END))
+    followed = imagecodecs.jpeg8_decode(body + _WHATEVER_FOLLOWS + codestream.JPEG_END)
+    if not np.array_equal(decoded, followed):
+        raise StreamCut("its picture depends on what follows")
+    return decoded
+
+
 def _significant(
     samples: npt.NDArray[np.integer], layout: _Layout, claimed: StreamSize | None = None
-) -> Pixels:
+) -> Read:
     """Return bits ``high_bit - bits_stored + 1`` to ``high_bit``, sign-extended where signed.
+
+    Bits above them are taken, too, where they hold the rest of the image.
 
     A compressed stream narrower than ``high_bit`` starts at bit 0, and its sign, where the codec
     has not extended it, is its own highest bit.
@@ -286,20 +349,30 @@ def _significant(
         low = layout.high_bit + 1 - stored
     elif not claimed.signed:
         stored = min(stored, claimed.precision)
-    unsigned = samples.astype(f"u{width // 8}", copy=False)
-    above = width - low - stored
-    if above:
-        unsigned = unsigned << above
+    unsigned: npt.NDArray[Any] = samples.astype(f"u{width // 8}", copy=False)
+    if low + stored < width:
+        used = bits_used(unsigned >> low if low else unsigned, stored, signed=layout.signed)
+        unsigned = unsigned << (width - low - used)
+    else:
+        used = stored
     wide = unsigned.view(f"i{width // 8}") if layout.signed else unsigned
-    return wide >> (width - stored) if width > stored else wide
+    pixels = wide >> (width - used) if width > used else wide
+    return Read(pixels, ("bits",) if used > stored else ())
 
 
-def _clipped(samples: npt.NDArray[np.integer], layout: _Layout, claimed: StreamSize) -> Pixels:
-    """Return values clipped to Bits Stored: lossy ringing overshoots, masking would wrap it."""
+def _clipped(samples: npt.NDArray[np.integer], layout: _Layout, claimed: StreamSize) -> Read:
+    """Return values clipped to Bits Stored: lossy ringing overshoots, masking would wrap it.
+
+    More than that, it is no ringing, but an image that Bits Stored would cut off.
+    """
     if layout.signed and not claimed.signed:
         return _significant(samples, layout, claimed)
-    low = -(1 << (layout.bits_stored - 1)) if layout.signed else 0
-    high = low + (1 << layout.bits_stored) - 1
+    values, stored = samples.astype(np.int32, copy=False), layout.bits_stored
+    notes: tuple[str, ...] = ()
+    if (values > _MOST_RINGING * (1 << stored)).mean() > _MOST_BEYOND:
+        stored, notes = int(values.max()).bit_length() + int(layout.signed), ("bits",)
+    low = -(1 << (stored - 1)) if layout.signed else 0
+    high = low + (1 << stored) - 1
     kind = "i" if layout.signed else "u"
-    clipped = np.clip(samples.astype(np.int32, copy=False), low, high)
-    return clipped.astype(f"{kind}{layout.bits_allocated // 8}")
+    clipped = np.clip(values, low, high).astype(f"{kind}{layout.bits_allocated // 8}")
+    return Read(clipped, notes)

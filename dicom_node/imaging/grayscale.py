@@ -1,75 +1,190 @@
 """From stored values to the brightness a display shows: PS3.3 C.11.1, C.11.2, C.7.6.3.1.2.
 
 Modality LUT, VOI LUT, polarity: each step is a function of one value, so the whole chain is
-computed once for every value a pixel can have (at most 65 536) and then looked up.
+computed once for every value a pixel can have (at most 65 536) and then looked up. What the header
+says of it is optional: a part that cannot be read is passed over for the next, with a note.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from dicom_node.errors import FilmWithoutContrast
-from dicom_node.imaging.decode import DEFAULT_MAX_MEGAPIXELS, Pixels, decode
-from dicom_node.imaging.header import parsing, read_dataset
-from dicom_node.imaging.values import integer
+from dicom_node.imaging.decode import DEFAULT_MAX_MEGAPIXELS, Pixels, read_pixels
+from dicom_node.imaging.header import read_dataset
+from dicom_node.imaging.likeness import LEAST_LIKENESS, likeness
+from dicom_node.imaging.lut import Step, Values, lookup
+from dicom_node.imaging.orientation import hanging
+from dicom_node.imaging.values import integer, items, number, numbers, text, texts, unreadable
 
 Film = npt.NDArray[np.float32]
 """A film as a display shows it: float32 in [0, 1], shape (rows, columns), bright = dense."""
 
-Values = npt.NDArray[np.float64]
-Step = Callable[[Values], Values]
-
 ROBUST_TAIL = 0.005
 """Without any window, this part of the pixels is clipped at either end: markers, collimator."""
+
+_LEAST_SHOWN, _WELL_SHOWN = 0.02, 0.5
+_MIDDLE_FROM = 64
+"""A window that shows less than 2 % of the middle of a film of that size at least, where its own
+range shows half of it, was left from another image."""
+
+_READ_FOR_A_FILM = (
+    "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "PresentationLUTShape", "NumberOfFrames",
+    "PixelSpacing", "ImagerPixelSpacing", "AnatomicRegionSequence", "ViewCodeSequence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A film, and how it was read where that is not quite as the standard has it."""
+
+    film: Film
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
     """The stored values that occur: ``values`` ascending with their ``counts``, padding left out.
 
-    ``padding`` is a mask over all 2^bits values from ``lowest`` on.
+    ``padding`` is a mask over all 2^bits values from ``lowest`` on. ``middle``: some of the values
+    in the middle of the film; none where the film is too small to have one.
     """
 
     lowest: int
     padding: npt.NDArray[np.bool_]
     values: Values
     counts: npt.NDArray[np.int64]
+    middle: Values
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The brightness of each possible stored value from ``lowest`` on, low values dark.
+
+    ``unread``: keywords of the tables that could not be read.
+    """
+
+    table: npt.NDArray[np.float32]
+    lowest: int
+    padding: npt.NDArray[np.bool_]
+    notes: tuple[str, ...]
+    unread: tuple[str, ...]
+
+    def picture(self, pixels: Pixels) -> Film:
+        """Return the pixels' brightness."""
+        indices = pixels if self.lowest == 0 else pixels.astype(np.int32) - self.lowest
+        return np.take(self.table, indices)
 
 
 def film_of(
     source: Dataset | Path | bytes, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 ) -> Film:
-    """Return the film of a data set, a file, or its bytes.
+    """Return the film of a data set, a file, or its bytes; see `shown`."""
+    return shown(source, max_megapixels=max_megapixels).film
 
-    Raises ImageError: what `decode` and `grayscale` raise.
+
+def shown(
+    source: Dataset | Path | bytes, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+) -> Shown:
+    """Return the film of a data set, a file, or its bytes, with the notes on it.
+
+    Raises ImageError: what `read_pixels` and `grayscale` raise.
     """
     dataset = source if isinstance(source, Dataset) else read_dataset(source)
-    return grayscale(dataset, decode(dataset, max_megapixels=max_megapixels))
+    read = read_pixels(dataset, max_megapixels=max_megapixels)
+    film = _shown(dataset, read.pixels)
+    return Shown(film.film, (*read.notes, *film.notes))
 
 
 def grayscale(dataset: Dataset, pixels: Pixels) -> Film:
     """Return the film that a display would show of stored ``pixels``, shape (rows, columns).
 
     The first VOI LUT is taken, else the first window, else, for more than 8 bits, the range of the
-    pixels without `ROBUST_TAIL` (8-bit films without a window are display values already). A window
-    that leaves no contrast is passed over. Pixel padding becomes 0. Raises FilmWithoutContrast
-    where all pixels outside the padding are equal, HeaderUnreadable for damaged tables.
+    pixels without `ROBUST_TAIL` (8-bit films without a window are display values already). What
+    cannot be read or leaves no contrast is passed over. Pixel padding becomes 0. Raises
+    FilmWithoutContrast where all pixels outside the padding are equal, or there are none.
     """
-    with parsing():
-        stored = _stored(dataset, pixels)
-        if stored.values.size < 2:
-            raise FilmWithoutContrast("Every pixel has the same value: the film shows nothing.")
-        table = _table(dataset, stored)
-    if stored.lowest == 0:
-        return np.take(table, pixels)
-    return np.take(table, pixels.astype(np.int32) - stored.lowest)
+    return _shown(dataset, pixels).film
+
+
+def is_inverted(dataset: Dataset, pixels: Pixels | None = None) -> bool:
+    """Whether low values are bright: Presentation LUT Shape (C.11.6), else MONOCHROME1.
+
+    Where the two contradict each other, the ``pixels`` decide (decoded if they are not given).
+    """
+    stated, contradicts = _stated_polarity(dataset)
+    if not contradicts:
+        return stated
+    pixels = read_pixels(dataset).pixels if pixels is None else pixels
+    return _polarity(dataset, _chain(dataset, pixels), pixels)[0]
+
+
+def _shown(dataset: Dataset, pixels: Pixels) -> Shown:
+    chain = _chain(dataset, pixels)
+    inverted, notes = _polarity(dataset, chain, pixels)
+    if inverted:
+        np.subtract(1.0, chain.table, out=chain.table)
+    chain.table[chain.padding] = 0.0
+    unread = dict.fromkeys((*unreadable(dataset, *_READ_FOR_A_FILM), *chain.unread))
+    unread_note = (f"unread:{','.join(unread)}",) if unread else ()
+    return Shown(chain.picture(pixels), (*unread_note, *chain.notes, *notes))
+
+
+def _stated_polarity(dataset: Dataset) -> tuple[bool, bool]:
+    """Return whether low values are bright by the header, and whether it contradicts itself."""
+    shape = text(dataset, "PresentationLUTShape").upper()
+    by_photometric = text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
+    if shape not in ("IDENTITY", "INVERSE"):
+        return by_photometric, False
+    return shape == "INVERSE", (shape == "INVERSE") != by_photometric
+
+
+def _polarity(dataset: Dataset, chain: _Chain, pixels: Pixels) -> tuple[bool, tuple[str, ...]]:
+    """Return whether low values are bright, by the pixels where the header contradicts itself."""
+    stated, contradicts = _stated_polarity(dataset)
+    if not contradicts:
+        return stated, ()
+    step = max(1, min(pixels.shape) // 256)
+    upright = hanging(texts(dataset, "PatientOrientation")).hang(
+        chain.picture(pixels[::step, ::step])
+    )
+    alike = likeness(upright)
+    if abs(alike) < LEAST_LIKENESS:
+        return stated, ("polarity_stated",)
+    return alike < 0, ("polarity",)
+
+
+def _chain(dataset: Dataset, pixels: Pixels) -> _Chain:
+    stored = _stored(dataset, pixels)
+    if stored.padding.any() and not stored.values.size:
+        raise FilmWithoutContrast(
+            "Every pixel is padding, by Pixel Padding Value and Pixel Padding Range Limit."
+        )
+    if stored.values.size < 2:
+        raise FilmWithoutContrast("Every pixel has the same value: the film shows nothing.")
+    modality, unread = _modality(dataset, signed=stored.lowest < 0)
+    occurring = modality(stored.values)
+    tables, broken = _voi_tables(dataset, signed=bool(occurring.min() < 0))
+    # Windows and VOI LUTs apply to what the modality LUT gives: they say nothing without it.
+    offered = [] if unread else [*tables, *_windows(dataset)]
+    own = _own_range(dataset, occurring, stored.counts)
+    middle = modality(stored.middle)
+    voi = next((step for step in offered if _shows(step, occurring, middle, own)), own)
+    was_offered = offered or broken or unread or "WindowCenter" in dataset
+    every = np.arange(stored.lowest, stored.lowest + stored.padding.size, dtype=np.float64)
+    return _Chain(
+        voi(modality(every)).astype(np.float32),
+        stored.lowest,
+        stored.padding,
+        ("own_range",) if voi is own and was_offered else (),
+        (*unread, *broken),
+    )
 
 
 def _stored(dataset: Dataset, pixels: Pixels) -> _Stored:
@@ -81,7 +196,17 @@ def _stored(dataset: Dataset, pixels: Pixels) -> _Stored:
     padding = _padding(dataset, lowest, size)
     occurring = np.flatnonzero((histogram > 0) & ~padding)
     values = occurring.astype(np.float64) + lowest
-    return _Stored(lowest, padding, values, histogram[occurring])
+    middle = _middle(pixels).astype(np.float64)
+    middle = middle[~padding[(middle - lowest).astype(np.intp)]]
+    return _Stored(lowest, padding, values, histogram[occurring], middle)
+
+
+def _middle(pixels: Pixels) -> npt.NDArray[np.integer]:
+    if min(pixels.shape) < _MIDDLE_FROM:
+        return pixels.ravel()[:0]
+    down, across = pixels.shape[0] // 4, pixels.shape[1] // 4
+    step = max(1, min(down, across) // 64)
+    return pixels[down:-down:step, across:-across:step].ravel()
 
 
 def _padding(dataset: Dataset, lowest: int, size: int) -> npt.NDArray[np.bool_]:
@@ -92,80 +217,64 @@ def _padding(dataset: Dataset, lowest: int, size: int) -> npt.NDArray[np.bool_]:
         return mask
     limit = integer(dataset, "PixelPaddingRangeLimit")
     first, last = sorted(
-        _wrapped(each, lowest, size) for each in (value, value if limit is None else limit)
+        (each - lowest) % size for each in (value, value if limit is None else limit)
     )
-    mask[first - lowest : last - lowest + 1] = True
+    mask[first : last + 1] = True
     return mask
 
 
-def _wrapped(value: int, lowest: int, size: int) -> int:
-    return (value - lowest) % size + lowest
-
-
-def _table(dataset: Dataset, stored: _Stored) -> npt.NDArray[np.float32]:
-    """Return the brightness of each possible stored value, from the lowest on, padding 0."""
-    modality = _modality(dataset, signed=stored.lowest < 0)
-    voi = _voi(dataset, modality(stored.values), stored.counts)
-    every = np.arange(stored.lowest, stored.lowest + stored.padding.size, dtype=np.float64)
-    brightness = voi(modality(every))
-    if is_inverted(dataset):
-        brightness = 1.0 - brightness
-    brightness[stored.padding] = 0.0
-    return brightness.astype(np.float32)
-
-
-def is_inverted(dataset: Dataset) -> bool:
-    """Whether low values are bright: Presentation LUT Shape (C.11.6), else MONOCHROME1."""
-    shape = str(dataset.get("PresentationLUTShape") or "").strip()
-    if shape in ("IDENTITY", "INVERSE"):
-        return shape == "INVERSE"
-    return str(dataset.PhotometricInterpretation).strip() == "MONOCHROME1"
-
-
-def _modality(dataset: Dataset, *, signed: bool) -> Step:
-    """Return the Modality LUT, C.11.1: a table, else rescale, else nothing."""
-    tables = dataset.get("ModalityLUTSequence")
-    if tables:
-        return _lookup(tables[0], signed=signed)[0]
-    slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
-    if slope is None or slope == 0.0:
-        slope = 1.0
-    return _linear(slope, intercept or 0.0)
+def _modality(dataset: Dataset, *, signed: bool) -> tuple[Step, tuple[str, ...]]:
+    """Return the Modality LUT, C.11.1: a table, else rescale, else nothing; and what is unread."""
+    keywords = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
+    for item in items(dataset, keywords[0])[:1]:
+        table = lookup(item, signed=signed)
+        return (table[0], ()) if table else (_linear(1.0, 0.0), keywords[:1])
+    if unread := unreadable(dataset, *keywords):
+        return _linear(1.0, 0.0), unread
+    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
+    return _linear(slope or 1.0, intercept or 0.0), ()
 
 
 def _linear(slope: float, intercept: float) -> Step:
     return lambda values: values * slope + intercept
 
 
-def _voi(dataset: Dataset, occurring: Values, counts: npt.NDArray[np.int64]) -> Step:
-    """Return the VOI transformation to [0, 1]: the first that leaves the film some contrast."""
-    for step in (_voi_table(dataset, occurring), _window(dataset)):
-        if step is not None and np.ptp(step(occurring)) > 0:
-            return step
-    bits = integer(dataset, "BitsStored") or 16
-    if bits <= 8 and occurring[0] >= 0 and occurring[-1] < 1 << bits:
-        return _ramp(0.0, (1 << bits) - 1.0)
-    return _robust_range(occurring, counts)
+def _shows(step: Step, occurring: Values, middle: Values, own: Step) -> bool:
+    """Whether a VOI transformation leaves the film some contrast, in its middle, too."""
+    if np.ptp(step(occurring)) == 0:
+        return False
+    if not middle.size or _part_shown(step(middle)) >= _LEAST_SHOWN:
+        return True
+    return _part_shown(own(middle)) < _WELL_SHOWN
 
 
-def _voi_table(dataset: Dataset, occurring: Values) -> Step | None:
-    tables = dataset.get("VOILUTSequence")
-    if not tables:
-        return None
-    lookup, highest = _lookup(tables[0], signed=bool(occurring.min() < 0))
-
-    def voi(values: Values) -> Values:
-        return lookup(values) / highest
-
-    return voi
+def _part_shown(brightness: Values) -> float:
+    return float(((brightness > 0.0) & (brightness < 1.0)).mean())
 
 
-def _window(dataset: Dataset) -> Step | None:
-    """Return the first window, C.11.2.1.2 and C.11.2.1.3, None where there is no valid one."""
-    centre, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").strip()
-    if centre is None or width is None or width <= 0 or (function == "LINEAR" and width < 1):
-        return None
+def _voi_tables(dataset: Dataset, *, signed: bool) -> tuple[list[Step], tuple[str, ...]]:
+    """Return the VOI LUTs to [0, 1] that can be read; and the keyword if one cannot."""
+    found = [lookup(item, signed=signed) for item in items(dataset, "VOILUTSequence")]
+    broken = ("VOILUTSequence",) if None in found or unreadable(dataset, "VOILUTSequence") else ()
+    return [_scaled(*table) for table in found if table is not None], broken
+
+
+def _scaled(table: Step, highest: float) -> Step:
+    return lambda values: table(values) / highest
+
+
+def _windows(dataset: Dataset) -> list[Step]:
+    """Return the windows, C.11.2.1.2 and C.11.2.1.3, that are valid ones, in their order."""
+    function = text(dataset, "VOILUTFunction").upper() or "LINEAR"
+    pairs = zip(numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth"), strict=False)
+    return [
+        _window(function, centre, width)
+        for centre, width in pairs
+        if width > 0 and (function != "LINEAR" or width >= 1)
+    ]
+
+
+def _window(function: str, centre: float, width: float) -> Step:
     if function == "SIGMOID":
         return lambda values: (
             1.0 / (1.0 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
@@ -182,63 +291,18 @@ def _ramp(low: float, high: float) -> Step:
     return lambda values: np.clip((values - low) / (high - low), 0.0, 1.0)
 
 
-def _robust_range(occurring: Values, counts: npt.NDArray[np.int64]) -> Step:
-    """Return the ramp over the values between both tails; over all values if nothing is left."""
+def _own_range(dataset: Dataset, occurring: Values, counts: npt.NDArray[np.int64]) -> Step:
+    """Return the ramp over what a film without a window shows.
+
+    All of an 8-bit film, whose values are display values already; else the values between both
+    tails, or all values if nothing is left.
+    """
+    bits = integer(dataset, "BitsStored") or 16
+    if bits <= 8 and occurring.min() >= 0 and occurring.max() < 1 << bits:
+        return _ramp(0.0, (1 << bits) - 1.0)
     order = np.argsort(occurring, kind="stable")
     values, share = occurring[order], np.cumsum(counts[order]) / counts.sum()
     first = int(np.searchsorted(share, ROBUST_TAIL))
     last = min(int(np.searchsorted(share, 1 - ROBUST_TAIL)), values.size - 1)
     low, high = float(values[first]), float(values[last])
     return _ramp(low, high) if high > low else _ramp(values[0], values[-1])
-
-
-def _lookup(item: Dataset, *, signed: bool) -> tuple[Step, float]:
-    """Return a LUT of PS3.3 C.11.1.1 as a function, and the highest value it can give.
-
-    Input below the first mapped value gives the first entry, above the last the last.
-    """
-    entries, first, bits = (int(each) for each in item.LUTDescriptor)
-    entries = entries % 65536 or 65536
-    first = _wrapped(first, -32768 if signed else 0, 65536)
-    table = _entries(item["LUTData"].value, entries).astype(np.float64)
-    highest = _highest(int(table.max()), bits)
-
-    def lookup(values: Values) -> Values:
-        index = np.clip(np.rint(values) - first, 0, entries - 1)
-        mapped: Values = table[index.astype(np.intp)]
-        return mapped
-
-    return lookup, highest
-
-
-def _entries(data: Any, entries: int) -> npt.NDArray[np.uint16]:
-    """Return LUT Data as uint16: words, or bytes where there are too few for words (C.11.1.1.1).
-
-    The size decides, not the descriptor's bits: 8-bit tables come in both forms. Raises ValueError
-    where neither fits.
-    """
-    if not isinstance(data, bytes):
-        words = np.atleast_1d(np.asarray(data, np.int64)) & 0xFFFF
-        data = words.astype("<u2").tobytes()
-    if len(data) >= 2 * entries:
-        return np.frombuffer(data, "<u2", count=entries).astype(np.uint16)
-    return np.frombuffer(data, np.uint8, count=entries).astype(np.uint16)
-
-
-def _highest(largest: int, bits: int) -> float:
-    """Return the white of a LUT: by its descriptor, unless its entries use another range by far."""
-    described = (1 << min(max(bits, 1), 16)) - 1
-    if described >= largest > described // 4:
-        return float(described)
-    return float(max((1 << largest.bit_length()) - 1, 1))
-
-
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    """Return the first value of an attribute as a finite float, None where there is none."""
-    value = dataset.get(keyword)
-    if value is not None and not isinstance(value, str | int | float):
-        value = value[0] if len(value) else None
-    if value is None or value == "":
-        return None
-    number = float(value)
-    return number if np.isfinite(number) else None

@@ -1,43 +1,137 @@
-"""Films that are stored mirrored: Patient Orientation R\\F instead of L\\F (PS3.3 C.7.6.1.1.1).
+"""Films that are not stored as they are hung, by their Patient Orientation (PS3.3 C.7.6.1.1.1).
 
-Networks have learned from films as they are hung, the patient's left at the right. A mirrored film
-is turned for them, and where they looked is turned back, so that everything in a result lies on
-the stored matrix and every side is the patient's.
+Networks have learned from films as they are hung: the patient's left at the right, the feet below
+(L\\F). There are eight ways to store a film; each is turned for the networks, and where they looked
+is turned back, so that everything in a result lies on the stored matrix and every side is the
+patient's.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from dicom_node.findings import Explanation, Region, SaliencyMap
-from dicom_node.imaging.header import FilmHeader
-from dicom_node.imaging.prepare import Float
+from dicom_node.findings import Explanation, Region
 
+Plane = npt.NDArray[Any]
+"""Values of a film or of a grid over it, (rows, columns)."""
 
-def is_mirrored(header: FilmHeader) -> bool:
-    """Whether columns run to the patient's right. A film that does not say is as it is hung."""
-    return header.patient_orientation[:1] != () and header.patient_orientation[0].startswith("R")
-
-
-def as_hung(film: Float, header: FilmHeader) -> Float:
-    """Return the film with the patient's left at the right, (rows, columns) as before."""
-    return np.ascontiguousarray(film[:, ::-1]) if is_mirrored(header) else film
+_ACROSS, _DOWN = "RL", "HF"
 
 
-def as_stored(explanation: Explanation, header: FilmHeader, columns: int) -> Explanation:
-    """Return what was found on the film of `as_hung`, on the film as it is stored."""
-    if not is_mirrored(header):
+@dataclass(frozen=True, slots=True)
+class Hanging:
+    """What hangs a stored film: first the transposition, then the flips.
+
+    ``stated``: whether Patient Orientation says so. One that contradicts itself says nothing.
+    """
+
+    transposed: bool = False
+    upside_down: bool = False
+    mirrored: bool = False
+    stated: bool = True
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether head and feet do not lie above and below."""
+        return self.transposed or self.upside_down
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be told of it, see `findings.NOTES`."""
+        if not self.stated:
+            return ("orientation",)
+        return ("turned",) if self.is_turned else ("mirrored",) if self.mirrored else ()
+
+    def hang(self, stored: Plane) -> Plane:
+        """Return a stored plane (rows, columns) as it is hung; the plane itself if it is so."""
+        return self._flipped(stored.T if self.transposed else stored)
+
+    def store(self, hung: Plane) -> Plane:
+        """Return a hung plane (rows, columns) as it is stored."""
+        flipped = self._flipped(hung)
+        return np.ascontiguousarray(flipped.T) if self.transposed else flipped
+
+    def hang_region(self, region: Region, stored: tuple[int, int]) -> Region:
+        """Return a rectangle of the stored matrix of that shape (rows, columns) as it is hung."""
+        return self._flipped_region(_swapped(region) if self.transposed else region, stored)
+
+    def store_region(self, region: Region, stored: tuple[int, int]) -> Region:
+        """Return a rectangle of the hung film on the stored matrix of that shape."""
+        flipped = self._flipped_region(region, stored)
+        return _swapped(flipped) if self.transposed else flipped
+
+    def _flipped(self, plane: Plane) -> Plane:
+        if not (self.is_turned or self.mirrored):
+            return plane
+        down, across = (-1 if flip else 1 for flip in (self.upside_down, self.mirrored))
+        return np.ascontiguousarray(plane[::down, ::across])
+
+    def _flipped_region(self, region: Region, stored: tuple[int, int]) -> Region:
+        rows, columns = stored[::-1] if self.transposed else stored
+        top, left, bottom, right = region.top, region.left, region.bottom, region.right
+        if self.upside_down:
+            top, bottom = rows - bottom, rows - top
+        if self.mirrored:
+            left, right = columns - right, columns - left
+        return Region(top, left, bottom, right)
+
+
+def hanging(patient_orientation: Sequence[str]) -> Hanging:
+    """Return how a film is hung, by the directions of its rows and of its columns.
+
+    Of compound directions (RA, LPF) the first that lies in the plane of a frontal film counts. A
+    film that does not say, or says it of a quadruped, is as it is hung; so is one whose directions
+    are no pair.
+    """
+    if not any(patient_orientation):
+        return Hanging()
+    rows, columns = (*patient_orientation, "", "")[:2]
+    pair = (_principal(rows), _principal(columns) if columns.strip() else "F")
+    if pair in itertools.product(_ACROSS, _DOWN):
+        return Hanging(mirrored=pair[0] == "R", upside_down=pair[1] == "H")
+    if pair in itertools.product(_DOWN, _ACROSS):
+        return Hanging(transposed=True, mirrored=pair[1] == "R", upside_down=pair[0] == "H")
+    return Hanging(stated=False)
+
+
+def as_stored(explanation: Explanation, hung: Hanging, stored: tuple[int, int]) -> Explanation:
+    """Return what was found on the hung film, on the stored one of that shape (rows, columns)."""
+    if not (hung.is_turned or hung.mirrored):
         return explanation
     lungs = explanation.lungs
     return Explanation(
-        tuple(_mirrored(one, columns) for one in explanation.maps),
-        replace(lungs, mask=np.ascontiguousarray(lungs.mask[:, ::-1])) if lungs else None,
+        tuple(
+            replace(one, heat=hung.store(one.heat), region=hung.store_region(one.region, stored))
+            for one in explanation.maps
+        ),
+        replace(lungs, mask=hung.store(lungs.mask)) if lungs else None,
     )
 
 
-def _mirrored(saliency: SaliencyMap, columns: int) -> SaliencyMap:
-    seen = saliency.region
-    region = Region(seen.top, columns - seen.right, seen.bottom, columns - seen.left)
-    return replace(saliency, heat=np.ascontiguousarray(saliency.heat[:, ::-1]), region=region)
+def as_hung(explanation: Explanation, hung: Hanging, stored: tuple[int, int]) -> Explanation:
+    """Return what lies on the stored film of that shape, on the hung one."""
+    lungs = explanation.lungs
+    return Explanation(
+        tuple(
+            replace(one, heat=hung.hang(one.heat), region=hung.hang_region(one.region, stored))
+            for one in explanation.maps
+        ),
+        replace(lungs, mask=hung.hang(lungs.mask)) if lungs else None,
+    )
+
+
+def _principal(direction: str) -> str:
+    letters = direction.strip().upper()
+    if set(letters) - set("LRAPHF"):
+        return ""
+    return next((letter for letter in letters if letter in _ACROSS + _DOWN), "")
+
+
+def _swapped(region: Region) -> Region:
+    return Region(region.left, region.top, region.right, region.bottom)

@@ -14,6 +14,8 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, SecondaryCaptureIma
 
 from dicom_node import __version__
 from dicom_node.findings import SaliencyMap
+from dicom_node.imaging.header import header_of
+from dicom_node.imaging.orientation import hanging
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.modules import (
@@ -96,7 +98,8 @@ def _film_attributes(source: Dataset, document: Dataset) -> None:
     the patient's identity, of which the panel has none: it is as the film's, or absent.
     """
     document.BodyPartExamined = "CHEST"
-    document.PatientOrientation = orientation_of(source)
+    turned = hanging(header_of(source).patient_orientation).is_turned
+    document.PatientOrientation = ["L", "F"] if turned else orientation_of(source)
     if source.get("ViewPosition"):
         document.ViewPosition = source.ViewPosition
     document.RecognizableVisualFeatures = "NO"

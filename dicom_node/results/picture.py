@@ -7,7 +7,7 @@ belongs: see `Layout`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import matplotlib
@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dicom_node.findings import Airspace, SaliencyMap
+from dicom_node.findings import Airspace, Explanation, SaliencyMap
 from dicom_node.imaging.header import header_of
-from dicom_node.imaging.orientation import is_mirrored
+from dicom_node.imaging.orientation import as_hung, hanging
 from dicom_node.results import panel
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
@@ -109,6 +109,7 @@ class Layout:
 def draw(film: AnalysedFilm, context: Context) -> Picture:
     """Return the picture of one analysed film, long edge 1536."""
     places = places_of(film)
+    film = _upright(film)
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
     image = Image.new("RGB", size, panel.BACKGROUND)
     layout = Layout(*film.film.shape)
@@ -119,10 +120,22 @@ def draw(film: AnalysedFilm, context: Context) -> Picture:
     return np.asarray(image)
 
 
+def _upright(film: AnalysedFilm) -> AnalysedFilm:
+    """Return the film as it is hung where it is stored turned: nobody reads it on its head."""
+    hung = hanging(header_of(film.dataset).patient_orientation)
+    if not hung.is_turned:
+        return film
+    rows, columns = film.film.shape
+    explanation = as_hung(film.explanation, hung, (rows, columns))
+    return replace(film, film=hung.hang(film.film), explanation=explanation)
+
+
 def draw_overlay(film: AnalysedFilm, context: Context, heat: SaliencyMap) -> Picture:
     """Return the film with where one network looked, and what it answered; long edge 1536."""
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
     image = Image.new("RGB", size, panel.BACKGROUND)
+    (heat,) = _upright(replace(film, explanation=Explanation((heat,)))).saliency
+    film = _upright(film)
     layout = Layout(*film.film.shape)
     lines = contours_of(heat)
     image.paste(_film_with(film, heat if lines else None, layout), (layout.left, layout.top))
@@ -263,7 +276,8 @@ def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Conte
     """Draw the six zones with their scores, each side where it is on the film beside."""
     words = context.template.panel
     sides = [("right", words.right), ("left", words.left)]
-    if is_mirrored(header_of(film.dataset)):
+    hung = hanging(header_of(film.dataset).patient_orientation)
+    if hung.mirrored and not hung.is_turned:
         sides.reverse()
     if set(airspace.zones) != set(ZONES):
         return

@@ -16,7 +16,7 @@ from dicom_node.findings import Region, SaliencyMap
 from dicom_node.imaging.geometry import contours
 from dicom_node.imaging.geometry import heat_on_film as heat_of
 from dicom_node.imaging.header import header_of
-from dicom_node.imaging.orientation import is_mirrored
+from dicom_node.imaging.orientation import Hanging, hanging
 from dicom_node.results.films import AnalysedFilm
 
 CONTOUR_LEVEL = 0.5
@@ -89,24 +89,40 @@ def zones_of(film: AnalysedFilm) -> Mapping[str, Polygon]:
 def _cell(seen: Region, zone: str, film: AnalysedFilm) -> Region:
     side, height = zone.split("_")
     third = ("upper", "middle", "lower").index(height)
-    down = (seen.bottom - seen.top) / 3
-    half = _half(seen, side, film)
-    top = seen.top + third * down
-    return Region(top, half.left, top + down, half.right)
+    return _part(seen, side, (third / 3, (third + 1) / 3), film)
 
 
-def _half(seen: Region, side: str, film: AnalysedFilm) -> Region:
-    """Return the half of a region with that lung: the patient's right is at the left as hung."""
-    middle = (seen.left + seen.right) / 2
-    if (side == "right") != is_mirrored(header_of(film.dataset)):
-        return Region(seen.top, seen.left, seen.bottom, middle)
-    return Region(seen.top, middle, seen.bottom, seen.right)
+def right_of(seen: Region, film: AnalysedFilm) -> Region:
+    """Return what lies on the film at the patient's right of the middle of a region."""
+    stored, hung = _stored(film)
+    whole = hung.hang_region(seen, stored)
+    rows, _ = stored[::-1] if hung.transposed else stored
+    return hung.store_region(Region(0, 0, rows, (whole.left + whole.right) / 2), stored)
+
+
+def _stored(film: AnalysedFilm) -> tuple[tuple[int, int], Hanging]:
+    """Return rows and columns of the stored film, and how it is hung."""
+    rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
+    return (rows, columns), hanging(header_of(film.dataset).patient_orientation)
+
+
+def _part(seen: Region, side: str, height: tuple[float, float], film: AnalysedFilm) -> Region:
+    """Return one side of a region, from one part of its height to another, as the film is hung.
+
+    As hung, the patient's right is at the left, and the head above.
+    """
+    stored, hung = _stored(film)
+    whole = hung.hang_region(seen, stored)
+    down, middle = whole.bottom - whole.top, (whole.left + whole.right) / 2
+    left, right = (whole.left, middle) if side == "right" else (middle, whole.right)
+    part = Region(whole.top + height[0] * down, left, whole.top + height[1] * down, right)
+    return hung.store_region(part, stored)
 
 
 def _lungs(film: AnalysedFilm, seen: Region) -> Mapping[str, Polygon]:
     if film.lungs is None or not film.lungs.mask.any():
         return {}
-    found = {side: _lung_in(film, _half(seen, side, film)) for side in ("right", "left")}
+    found = {side: _lung_in(film, _part(seen, side, (0, 1), film)) for side in ("right", "left")}
     return {side: line for side, line in found.items() if line is not None}
 
 

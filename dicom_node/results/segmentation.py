@@ -19,8 +19,6 @@ from pydicom.uid import ExplicitVRLittleEndian
 from dicom_node import __version__
 from dicom_node.findings import Region, SaliencyMap
 from dicom_node.imaging.geometry import heat_on_film
-from dicom_node.imaging.header import header_of
-from dicom_node.imaging.orientation import is_mirrored
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.modules import (
@@ -32,6 +30,7 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
+from dicom_node.results.regions import right_of
 from dicom_node.uids import derived_uid
 
 SERIES_OFFSET, SALIENCY_SERIES_OFFSET = 4, 8
@@ -103,10 +102,9 @@ def _sides(film: AnalysedFilm) -> dict[str, Any]:
     lungs = heat_on_film(whole, rows, columns) > 0.5
     # As everywhere: the middle of what the network saw divides the lungs.
     seen = film.saliency[0].region if film.saliency else whole.region
-    middle = round((seen.left + seen.right) / 2)
-    at_left = np.zeros_like(lungs)
-    at_left[:, :middle] = True
-    right = at_left != is_mirrored(header_of(film.dataset))
+    half = right_of(seen, film)
+    right = np.zeros_like(lungs)
+    right[round(half.top) : round(half.bottom), round(half.left) : round(half.right)] = True
     return {"right": lungs & right, "left": lungs & ~right}
 
 

@@ -301,7 +301,9 @@ class NotesText(Part):
     mirrored: Words = (
         "The film lies mirrored; it was analysed as it is hung, as its Patient Orientation says."
     )
-    orientation: Words = "Patient Orientation contradicts itself; the film was analysed as stored."
+    orientation: Words = (
+        "Patient Orientation is not that of a frontal film; the film was analysed as stored."
+    )
 
     def sentence(self, note: str) -> str:
         """Return the sentence of one of the film's notes; "" for one of a later release."""

@@ -16,14 +16,13 @@ from pydicom import Dataset
 from dicom_node.analysis.engine import Engine
 from dicom_node.errors import AnalysisError, ImageError, ResultError
 from dicom_node.findings import Explanation, FilmFindings, Outcome
-from dicom_node.imaging.grayscale import film_of
 from dicom_node.imaging.header import header_of, read_dataset
-from dicom_node.imaging.orientation import as_hung, as_stored
 from dicom_node.imaging.wrap import PICTURES, wrap_picture
 from dicom_node.intake.admit import Declined, admit
 from dicom_node.intake.rules import AdmissionRules, load_rules
 from dicom_node.records import ObjectKind
 from dicom_node.results.write import AnalysedFilm, Context, WrittenObject, write_results
+from dicom_node.roles.films import film_to_analyse
 from dicom_node.roles.wiring import engine_of, network_cards, template_of
 from dicom_node.settings import Configuration
 
@@ -73,18 +72,18 @@ class ByHand:
             decision = admit(header, self._rules)
             if isinstance(decision, Declined):
                 return Answer(file, FilmFindings(uid, Outcome.DECLINED, decision.reason))
-            film = film_of(dataset, max_megapixels=self._settings.admission.max_megapixels)
+            film = film_to_analyse(dataset, self._settings.admission.max_megapixels)
         except ImageError as error:
             return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
         engine, began = self._engine, datetime.now(UTC)
         try:
-            findings, seen = engine.analyse(as_hung(film, header), uid)
+            findings, explanation = film.answer(engine.analyse(film.hung, uid))
         except AnalysisError as error:
             return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
         if findings.outcome is not Outcome.ANALYSED:
             return Answer(file, findings)
-        explanation = as_stored(seen, header, film.shape[1])
-        analysed = self._film(file, dataset, film, (findings, explanation))
+        grey = film.hanging.store(film.hung)
+        analysed = self._film(file, dataset, grey, (findings, explanation))
         return Answer(file, findings, analysed, began)
 
     def _film(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset
 
 from dicom_node.analysis.engine import Answer, Engine
 from dicom_node.errors import (
@@ -20,9 +21,9 @@ from dicom_node.errors import (
     Unavailable,
 )
 from dicom_node.findings import Explanation, FilmFindings, Outcome, pack_explanation
-from dicom_node.imaging.grayscale import film_of
-from dicom_node.imaging.header import FilmHeader, header_of, read_dataset
-from dicom_node.imaging.orientation import as_hung, as_stored
+from dicom_node.imaging.grayscale import shown
+from dicom_node.imaging.header import header_of, read_dataset
+from dicom_node.imaging.orientation import Hanging, as_stored, hanging
 from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
@@ -30,8 +31,31 @@ from dicom_node.records import Instance, InstanceState
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 
-Film = tuple[npt.NDArray[np.float32], FilmHeader]
-"""Grey levels as hung, and the header of the stored film."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """A film ready for the networks: grey levels as hung, its shape as stored, notes on it."""
+
+    hung: npt.NDArray[np.float32]
+    hanging: Hanging
+    stored: tuple[int, int]
+    notes: tuple[str, ...]
+
+    def answer(self, found: Answer) -> Answer:
+        """Return the engine's answer as that on the stored film, with the notes."""
+        findings, explanation = found
+        return (
+            replace(findings, notes=self.notes),
+            as_stored(explanation, self.hanging, self.stored),
+        )
+
+
+def film_to_analyse(dataset: Dataset, max_megapixels: float) -> Film:
+    """Return the film of a data set, hung by its Patient Orientation. Raises ImageError."""
+    film = shown(dataset, max_megapixels=max_megapixels)
+    hung = hanging(header_of(dataset).patient_orientation)
+    rows, columns = film.film.shape
+    return Film(hung.hang(film.film), hung, (rows, columns), (*film.notes, *hung.notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +111,7 @@ class Analyst:
     def _film(self, instance: Instance) -> Film | None:
         try:
             dataset = read_dataset(self.spool.read(instance.digest))
-            header = header_of(dataset)
-            film = film_of(dataset, max_megapixels=self.settings.admission.max_megapixels)
-            return as_hung(film, header), header
+            return film_to_analyse(dataset, self.settings.admission.max_megapixels)
         except (ImageError, SpoolError) as error:
             self._fail(instance, error)
         except Unavailable:
@@ -102,7 +124,7 @@ class Analyst:
         started = time.monotonic()
         try:
             answers = self.engine.analyse_many(
-                [(film, instance.sop_instance_uid) for instance, (film, _) in readable]
+                [(film.hung, instance.sop_instance_uid) for instance, film in readable]
             )
         except Unavailable:
             raise
@@ -113,12 +135,9 @@ class Analyst:
         for (instance, film), answer in zip(readable, answers, strict=True):
             self._conclude(instance, film, answer, milliseconds)
 
-    def _conclude(self, instance: Instance, seen: Film, answer: Answer, milliseconds: int) -> None:
-        film, header = seen
-        findings, explanation = answer
+    def _conclude(self, instance: Instance, film: Film, answer: Answer, milliseconds: int) -> None:
         try:
-            on_film = as_stored(explanation, header, film.shape[1])
-            self._note(instance, findings, on_film, milliseconds)
+            self._note(instance, *film.answer(answer), milliseconds)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own

@@ -47,7 +47,7 @@ def about(
         "columns": pixels.shape[1],
         "signed": pixels.dtype.kind == "i",
         "bytes": pixels.dtype.itemsize,
-        "inverted": is_inverted(dataset),
+        "inverted": is_inverted(dataset, pixels),
         "window": _window(dataset, pixels),
         "spacing": header_of(dataset).pixel_spacing,
         **(_drawn(film) if film is not None else {"maps": [], "lungs": {}, "zones": []}),
