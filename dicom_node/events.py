@@ -122,6 +122,12 @@ _KINDS = (
         "study_instance_uid reason remedy",
         "No result of this study could be written.",
     ),
+    _kind(
+        "result.refused",
+        "error",
+        "study_instance_uid sop_instance_uid kind reason remedy",
+        "One result of a study could not be written; the others are.",
+    ),
     # delivery
     _kind(
         "delivery.sent",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pydicom
@@ -73,7 +72,7 @@ def created(template: Template) -> Mapping[ObjectKind, Sequence[Dataset]]:
             found.setdefault(item.kind, []).append(pydicom.dcmread(io.BytesIO(item.data)))
     report = found[ObjectKind.REPORT][0]
     rejected = Rejected(report.SOPClassUID, report.SOPInstanceUID, report.SeriesInstanceUID)
-    note = RejectionNote("quality", "DICOMNODE", 9000, datetime(2026, 1, 1, tzinfo=UTC))
+    note = RejectionNote("quality", "DICOMNODE", 9000)
     found[ObjectKind.KEY_OBJECTS].append(
         rejection_note(preview_film().dataset, [rejected], note, derived_uid("rejection"))
     )
@@ -127,7 +126,7 @@ def _from(element: DataElement) -> str:
     if element.VR != _SEQUENCE and not element.value and element.value != 0:
         return "empty"
     if element.VR in _TIME or keyword == "TimezoneOffsetFromUTC":
-        return "when the analysis began, in the film's time zone"
+        return "when the film (of several: the latest) was taken, 1970-01-01 where it does not tell"
     if keyword == "SOPClassUID":
         return "that of the object"
     if element.VR == "UI":

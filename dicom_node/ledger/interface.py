@@ -158,9 +158,6 @@ class Ledger(Protocol):
         destination has by now.
         """
 
-    def began(self, study_id: StudyId) -> datetime | None:
-        """Return when the analysis of the latest film of the study began; None before any."""
-
     def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
         """Return analysed films with a patient key of this study's, latest received first.
 

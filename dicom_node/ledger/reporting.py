@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.interface import Outgoing
@@ -11,7 +11,6 @@ from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import result_of, study_of
 from dicom_node.ledger.steps import (
     DELIVERIES,
-    INSTANCES,
     STUDIES,
     held,
     lease,
@@ -23,7 +22,6 @@ from dicom_node.records import (
     REJECTION,
     DeliveryState,
     Digest,
-    InstanceState,
     ResultObject,
     Study,
     StudyId,
@@ -135,15 +133,6 @@ class Reporting(Part):
                 reason=reason,
             )
             return added
-
-    def began(self, study_id: StudyId) -> datetime | None:
-        """Return when the analysis of the latest film of the study began; None before any."""
-        row = self._connection.one(
-            "select max(at) as at from events where study_id = :id and what = :what",
-            id=study_id,
-            what=f"{INSTANCES.noun}.{InstanceState.ADMITTED}",
-        )
-        return None if row is None or row["at"] is None else datetime.fromisoformat(row["at"])
 
     def retracted(
         self, study_id: StudyId, outgoing: Sequence[Outgoing], who: str, *, keep_hours: float

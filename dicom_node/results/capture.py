@@ -60,7 +60,7 @@ def _capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dat
     """Return a capture of one film without pixels and without what they were derived by."""
     source, document = film.dataset, Dataset()
     copy_identity(source, document)
-    set_times(source, document, context.analysed_at)
+    set_times(source, document)
     set_equipment(source, document, context.cards([film]), context.node_ae_title)
     _device(document)
     document.SOPClassUID = SecondaryCaptureImageStorage

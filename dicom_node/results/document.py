@@ -56,7 +56,7 @@ def document(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Datas
     """Return the report on the analysed films of one study as a data set."""
     source, result = films[0].dataset, Dataset()
     copy_identity(source, result)
-    set_times(source, result, context.analysed_at)
+    set_times(source, result, [film.dataset for film in films])
     set_equipment(source, result, context.cards(films), context.node_ae_title)
     result.SOPClassUID = EncapsulatedPDFStorage
     result.SOPInstanceUID = uid

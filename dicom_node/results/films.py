@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +61,7 @@ class Context:
     """Everything about a report that is not the films.
 
     ``revision``: 1 for the first report of a study. ``predecessors``: SOP class, SOP instance and
-    series UID of the reports it replaces. ``analysed_at``: aware; start of the analysis.
+    series UID of the reports it replaces.
     ``earlier``: films of the same patient from other studies, oldest first.
     """
 
@@ -72,7 +71,6 @@ class Context:
     networks: Mapping[str, NetworkCard]
     revision: int
     predecessors: tuple[tuple[str, str, str], ...]
-    analysed_at: datetime
     earlier: tuple[EarlierFilm, ...] = ()
 
     def series_uid(self, source: Dataset, kind: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 import highdicom as hd
@@ -56,12 +55,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RejectionNote:
-    """Circumstances of a rejection note. ``moment``: aware, when it was decided."""
+    """Circumstances of a rejection note."""
 
     reason: RejectionReason
     node_ae_title: str
     series_number_base: int
-    moment: datetime
 
 
 def is_of_interest(film: AnalysedFilm) -> bool:
@@ -82,7 +80,8 @@ def key_objects(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Da
     document.SeriesNumber = context.series_number_base + SERIES_OFFSET
     document.SeriesDescription = _DESCRIPTION
     document.InstanceNumber = context.revision
-    _finish(document, first, context.analysed_at, (context.node_ae_title, context.cards(films)))
+    others = [film.dataset for film in films]
+    _finish(document, first, others, (context.node_ae_title, context.cards(films)))
     return document
 
 
@@ -99,7 +98,7 @@ def rejection_note(
     document.SeriesNumber = note.series_number_base + SERIES_OFFSET + 1
     document.SeriesDescription = REJECTION_SERIES
     document.InstanceNumber = 1
-    _finish(document, source, note.moment, (note.node_ae_title, ()))
+    _finish(document, source, (), (note.node_ae_title, ()))
     return document
 
 
@@ -143,11 +142,11 @@ def _document(
 def _finish(
     document: Dataset,
     source: Dataset,
-    moment: datetime,
+    others: Sequence[Dataset],
     by: tuple[str, Sequence[NetworkCard]],
 ) -> None:
     copy_identity(source, document)
-    set_times(source, document, moment)
+    set_times(source, document, others)
     set_equipment(source, document, by[1], by[0])
 
 

@@ -10,7 +10,6 @@ import io
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta, timezone
 
 import pydicom
 from pydicom import DataElement, Dataset
@@ -61,6 +60,17 @@ _IDENTIFIERS = (
 )  # fmt: skip
 _ACCESSION = "AccessionNumber"
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
+_DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+_TIME = re.compile(r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:[0-5]\d(?:\.\d{1,6})?)?)?")
+UNDATED = ("19700101", "000000")
+"""Date and time of results on films that do not tell when they were taken."""
+
+_UNTOLD_TIMES = (
+    "SeriesDate", "SeriesTime", "InstanceCreationDate", "InstanceCreationTime",
+    "TimezoneOffsetFromUTC",
+)  # fmt: skip
+"""Of a series or of a writing: they would differ between results that are the same."""
+
 
 IDENTITY = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
@@ -159,24 +169,31 @@ def _put(item: Dataset, keyword: str, copied: DataElement | None, otherwise: obj
         item[keyword] = copied
 
 
-def timezone_of(source: Dataset, moment: datetime) -> timezone:
-    """Return the source's time zone, or this machine's where it states none."""
-    said = text(source, "TimezoneOffsetFromUTC")
-    if _OFFSET.fullmatch(said):
-        minutes = int(said[1:3]) * 60 + int(said[3:5])
-        return timezone(timedelta(minutes=-minutes if said[0] == "-" else minutes))
-    offset = moment.astimezone().utcoffset()
-    return timezone(offset) if offset is not None else UTC
+def set_times(source: Dataset, target: Dataset, others: Iterable[Dataset] = ()) -> None:
+    """Date a result by when its films were taken, the latest of ``source`` and ``others``.
+
+    Never by a clock: the same films and findings are the same bytes, whenever, wherever and however
+    often they are written. Films that do not say are of `UNDATED`. The offset from UTC is the
+    source's, or absent. Times that a library has set are taken out.
+    """
+    when = max(map(_taken, (source, *others)))
+    target.ContentDate, target.ContentTime = when
+    for keyword in _UNTOLD_TIMES:
+        if keyword in target:
+            del target[keyword]
+    offset = text(source, "TimezoneOffsetFromUTC")
+    if _OFFSET.fullmatch(offset):
+        target.TimezoneOffsetFromUTC = offset
 
 
-def set_times(source: Dataset, target: Dataset, moment: datetime) -> None:
-    """Set series, content and creation times to ``moment`` (aware) in the source's time zone."""
-    local = moment.astimezone(timezone_of(source, moment))
-    date, time = local.strftime("%Y%m%d"), local.strftime("%H%M%S.%f")
-    for prefix in ("Series", "Content", "InstanceCreation"):
-        setattr(target, f"{prefix}Date", date)
-        setattr(target, f"{prefix}Time", time)
-    target.TimezoneOffsetFromUTC = local.strftime("%z")
+def _taken(source: Dataset) -> tuple[str, str]:
+    """Return date and time of a film, as valid values of DA and TM."""
+    for prefix in ("Acquisition", "Content", "Series", "Study"):
+        date = text(source, f"{prefix}Date")
+        if _DATE.fullmatch(date):
+            time = text(source, f"{prefix}Time")
+            return date, time if _TIME.fullmatch(time) else UNDATED[1]
+    return UNDATED
 
 
 def set_equipment(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import matplotlib
 import numpy as np
@@ -21,7 +20,6 @@ from dicom_node.imaging.orientation import as_hung, hanging
 from dicom_node.results import panel
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
-from dicom_node.results.modules import timezone_of
 from dicom_node.results.panel import Panel
 from dicom_node.results.regions import (
     CONTOUR_LEVEL,
@@ -323,18 +321,11 @@ def _provenance(column: Panel, film: AnalysedFilm, context: Context, card: Netwo
     column.text(words.taken.format(when=taken) if taken else words.undated, 15)
     digest = short_digest(card)
     column.text(words.network.format(network=card.title, version=card.version, digest=digest), 15)
-    local = context.analysed_at.astimezone(timezone_of(film.dataset, context.analysed_at))
-    column.text(words.analysed.format(when=_clock(local)), 15)
     column.heading(words.limits)
     if card.intended_use:
         column.text(card.intended_use, 14, panel.QUIET)
         column.gap(4)
     column.text(words.unverified, 16, panel.BRIGHT, bold=True)
-
-
-def _clock(moment: datetime) -> str:
-    zone = moment.strftime("%z")
-    return f"{moment:%Y-%m-%d %H:%M} UTC{'' if zone == '+0000' else zone[:3] + ':' + zone[3:]}"
 
 
 def _banner(image: Image.Image, sentence: str) -> None:

@@ -34,7 +34,7 @@ def presentation(film: AnalysedFilm, context: Context, uid: str, number: int) ->
     """
     source, document = film.dataset, Dataset()
     copy_identity(source, document)
-    set_times(source, document, context.analysed_at)
+    set_times(source, document)
     set_equipment(source, document, context.cards([film]), context.node_ae_title)
     document.SOPClassUID = GrayscaleSoftcopyPresentationStateStorage
     document.SOPInstanceUID = uid

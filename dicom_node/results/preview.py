@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
 
 import numpy as np
 import pydicom
@@ -98,6 +97,5 @@ def preview_context(template: Template) -> Context:
         },
         revision=1,
         predecessors=(),
-        analysed_at=datetime(2026, 1, 1, tzinfo=UTC),
         earlier=(EarlierFilm("2019-12-20 09:15", before),),
     )

@@ -104,7 +104,7 @@ def report(
     document.ContentSequence = [*items[:place], library, *items[place:]]
     _separate(document)
     copy_identity(first, document)
-    set_times(first, document, context.analysed_at)
+    set_times(first, document, [film.dataset for film in films])
     set_equipment(first, document, context.cards(films), context.node_ae_title)
     _general(document, first, context)
     return document

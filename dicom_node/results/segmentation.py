@@ -164,7 +164,7 @@ def _document(
         omit_empty_frames=False,
     )
     copy_identity(source, document)
-    set_times(source, document, context.analysed_at)
+    set_times(source, document)
     set_equipment(source, document, context.cards([film]), context.node_ae_title)
     document.SeriesDescription = description
     document.BodyPartExamined = "CHEST"
@@ -190,7 +190,7 @@ def _mend(source: Dataset, document: Dataset) -> None:
     """Add what the IOD wants of an image without a frame of reference (PS3.3 C.7.6.1)."""
     document.PatientOrientation = orientation_of(source)
     # highdicom's is random: the same segmentation must be the same bytes.
-    dimensions = derived_uid("dimensions", document.SOPInstanceUID)
+    dimensions = derived_uid("dimensions", document.SeriesInstanceUID, str(source.SOPInstanceUID))
     for item in (*document.DimensionOrganizationSequence, *document.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimensions
     if str(source.get("LossyImageCompression") or "") == "01":

@@ -362,6 +362,8 @@ class PanelText(Part):
     taken: Annotated[str, words("when")]
     undated: Plain
     network: Annotated[str, words("network", "version", "digest")]
-    analysed: Annotated[str, words("when")]
+    analysed: Annotated[str, words("when")] = "{when}"
+    """No longer shown: the same film is the same picture, whenever it is analysed."""
+
     limits: Plain
     unverified: Plain

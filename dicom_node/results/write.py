@@ -1,15 +1,28 @@
-"""All result objects of one study, as bytes that never change again."""
+"""All result objects of one study, as bytes that never change again.
+
+An object's SOP Instance UID follows from all its other bytes and from what they were made of: the
+same UID is the same bytes, for ever and at every node, and another answer is another object.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
+from PIL.Image import DecompressionBombError
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, default_encoding
+from reportlab.platypus.doctemplate import LayoutError
 
-from dicom_node.errors import ResultError
+from dicom_node.errors import ImageError, ResultError
+from dicom_node.findings import FilmFindings, Outcome
+from dicom_node.imaging.values import CAN_RAISE, text
+from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.basic_text import basic_text
 from dicom_node.results.capture import capture, overlay
@@ -17,17 +30,43 @@ from dicom_node.results.cards import NetworkCard
 from dicom_node.results.document import document
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.key_objects import is_of_interest, key_objects
-from dicom_node.results.modules import check_one_patient, file_bytes, reissued
+from dicom_node.results.modules import (
+    IDENTITY,
+    TYPE_2,
+    check_one_patient,
+    file_bytes,
+    reissued,
+)
 from dicom_node.results.presentation import presentation
 from dicom_node.results.regions import places_of
-from dicom_node.results.report import SOP_CLASSES, PlacedFilm, groups_of_study, report
+from dicom_node.results.report import SOP_CLASSES, groups_of_study, report
 from dicom_node.results.segmentation import lung_segmentation, saliency_segmentation
 from dicom_node.uids import derived_uid
 
-__all__ = ["AnalysedFilm", "Context", "NetworkCard", "WrittenObject", "write_results"]
+__all__ = [
+    "AnalysedFilm",
+    "Context",
+    "NetworkCard",
+    "Refused",
+    "WrittenObject",
+    "write_each",
+    "write_results",
+]
 
 _OVERLAYS = 100
 """Overlays of film 1 are instances 101, 102 …: beside its capture, instance 1."""
+
+_UNNAMED = derived_uid("unnamed")
+"""The SOP Instance UID of an object until its bytes have given it its own."""
+
+_FAULTS = (*CAN_RAISE, DecompressionBombError, ImageError, LayoutError, ResultError, RuntimeError)
+"""What a header, a template or a library (highdicom, Pillow, Matplotlib, ReportLab) raises while an
+object is written."""
+
+_KEPT_BARE = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality")
+
+_T = TypeVar("_T")
+_Films = Sequence[AnalysedFilm]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +81,20 @@ class WrittenObject:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An object that could not be written, on which film ("" where it is on several), and why."""
+
+    kind: ObjectKind
+    sop_instance_uid: str
+    reason: str
+
+
+Refuse = Callable[[Refused], object]
+
+
 def write_results(
-    films: Sequence[AnalysedFilm],
+    films: _Films,
     context: Context,
     kinds: Collection[ObjectKind] = (ObjectKind.REPORT, ObjectKind.CAPTURE),
 ) -> tuple[WrittenObject, ...]:
@@ -54,25 +105,118 @@ def write_results(
     bytes. Raises `ResultError`, and `IdentityNotPreserved` where patient or study of a result would
     not be exactly the source's.
     """
-    with warnings.catch_warnings():
-        # A film's values that break their VR are copied as they came; pydicom would quote them.
-        warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
-        return tuple(_written_results(_shown(films), context, kinds))
+    return tuple(write_each(films, context, kinds))
 
 
-def _written_results(
-    films: Sequence[AnalysedFilm], context: Context, kinds: Collection[ObjectKind]
+def write_each(
+    films: _Films, context: Context, kinds: Collection[ObjectKind], refuse: Refuse | None = None
 ) -> Iterator[WrittenObject]:
+    """Yield what `write_results` returns, one object at a time.
+
+    With ``refuse`` whatever is raised while one object is written is told to it, and the others
+    follow. A report or document then tells of each film as much as can be told.
+    """
     check_one_patient([film.dataset for film in films])
+    films = _shown(films)
     context = replace(context, template=context.template.spoken_in(_encodings(films[0])))
     found = [film for film in films if film.findings.finding is not None]
     if ObjectKind.REPORT in kinds:
-        yield from _reports([(film, places_of(film)) for film in films], context)
+        reports = partial(_reports, context=context)
+        yield from _of_study(reports, films, (ObjectKind.REPORT, _lesser), refuse) or ()
     for number, film in enumerate(found, 1):
         for kind in (kind for kind in _OF_A_FILM if kind in kinds):
-            yield from _OF_A_FILM[kind](film, context, number)
+            for make in _OF_A_FILM[kind](film, context, number):
+                facts = context.facts([film])
+                written = partial(_written, kind, film.dataset, facts, make)
+                item = _tried(written, (kind, film.dataset), refuse)
+                if item is not None:
+                    yield item
     for kind in (kind for kind in _OF_A_STUDY if kind in kinds and found):
-        yield from _OF_A_STUDY[kind](found, context)
+        made = partial(_OF_A_STUDY[kind], context=context)
+        item = _of_study(made, found, (kind, lambda _: ()), refuse)
+        if item is not None:
+            yield item
+
+
+def _tried(
+    work: Callable[[], _T], of: tuple[ObjectKind, Dataset], refuse: Refuse | None
+) -> _T | None:
+    """Return what ``work`` makes; None, and why to ``refuse``, where it cannot."""
+    try:
+        return _quietly(work)
+    except _FAULTS as error:
+        if refuse is None:
+            raise
+        refuse(Refused(of[0], text(of[1], "SOPInstanceUID"), _reason(error)))
+        return None
+
+
+def _of_study(
+    make: Callable[[_Films], _T],
+    films: _Films,
+    of: tuple[ObjectKind, Callable[[AnalysedFilm], Iterator[AnalysedFilm] | tuple[()]]],
+    refuse: Refuse | None,
+) -> _T | None:
+    """Return what is made of all films; else of each as much as can be told (``of[1]``)."""
+    try:
+        return _quietly(partial(make, films))
+    except _FAULTS:
+        if refuse is None:
+            raise
+    told = [lesser for film in films if (lesser := _bearable(make, film, of, refuse)) is not None]
+    if not told:
+        return None
+    try:
+        return _quietly(partial(make, told))
+    except _FAULTS as error:
+        refuse(Refused(of[0], "", _reason(error)))
+        return None
+
+
+def _bearable(
+    make: Callable[[_Films], object],
+    film: AnalysedFilm,
+    of: tuple[ObjectKind, Callable[[AnalysedFilm], Iterator[AnalysedFilm] | tuple[()]]],
+    refuse: Refuse,
+) -> AnalysedFilm | None:
+    kind, lesser = of
+    candidates: tuple[AnalysedFilm, ...] = (film, *lesser(film))
+    for candidate in candidates:
+        work = partial(make, [candidate])
+        if _tried(lambda: (work(), True), (kind, film.dataset), refuse):  # noqa: B023
+            return candidate
+    return None
+
+
+def _lesser(film: AnalysedFilm) -> Iterator[AnalysedFilm]:
+    """Yield a film of which less is told: that it could not be, and this on a bare header."""
+    uid = text(film.dataset, "SOPInstanceUID")
+    reason = "what was found on this film could not be written into a report"
+    mention = replace(film, findings=FilmFindings(uid, Outcome.FAILED, reason))
+    yield mention
+    with suppress(*CAN_RAISE):
+        yield replace(mention, dataset=_bare(film.dataset))
+
+
+def _bare(source: Dataset) -> Dataset:
+    """Return of a header what a result cannot do without. Raises where that is not legible."""
+    bare = Dataset()
+    for keyword in dict.fromkeys(("SpecificCharacterSet", *_KEPT_BARE, *IDENTITY, *TYPE_2)):
+        if keyword in source:
+            bare[keyword] = source[keyword]
+    return bare
+
+
+def _quietly(work: Callable[[], _T]) -> _T:
+    with warnings.catch_warnings():
+        # A film's values that break their VR are copied as they came; pydicom would quote them.
+        warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
+        return work()
+
+
+def _reason(error: Exception) -> str:
+    """Return why; of a library only kind and place, since its words may quote the film."""
+    return str(error) if isinstance(error, ImageError | ResultError) else place_of(error)
 
 
 def _encodings(film: AnalysedFilm) -> list[str]:
@@ -81,7 +225,7 @@ def _encodings(film: AnalysedFilm) -> list[str]:
     return ["ascii" if name == default_encoding else name for name in found]
 
 
-def _shown(films: Sequence[AnalysedFilm]) -> list[AnalysedFilm]:
+def _shown(films: _Films) -> list[AnalysedFilm]:
     """Return the films with findings, then the others.
 
     Each in the order in which they were taken; as they came where the films do not tell.
@@ -94,67 +238,60 @@ def _shown(films: Sequence[AnalysedFilm]) -> list[AnalysedFilm]:
 
 
 def _taken(film: AnalysedFilm) -> tuple[str, ...]:
-    source = film.dataset
-    when = (str(source.get(f"Acquisition{part}") or "") for part in ("Date", "Time"))
-    return (*when, str(source.get("InstanceNumber") or "").strip().zfill(12))
+    when = (text(film.dataset, f"Acquisition{part}") for part in ("Date", "Time"))
+    return (*when, text(film.dataset, "InstanceNumber").zfill(12))
 
 
-def _reports(placed: Sequence[PlacedFilm], context: Context) -> Iterator[WrittenObject]:
-    films = [film for film, _ in placed]
-    facts = (*context.facts(films), str(context.revision))
-    group = f"sr:{derived_uid('group', 'sr', *facts)}"
+def _reports(films: _Films, context: Context) -> list[WrittenObject]:
+    """Return the report in each of its SOP classes."""
     source = films[0].dataset
-    uids = {each: derived_uid("sr", *facts, each) for each in SOP_CLASSES}
-    groups = groups_of_study(placed, context)
-    written = report(films, groups, context, uids[SOP_CLASSES[0]])
-    first = _written(group, ObjectKind.REPORT, source, written)
-    yield first
+    groups = groups_of_study([(film, places_of(film)) for film in films], context)
+    written = report(films, groups, context, _UNNAMED)
+    facts = context.facts(films)
+    first = _written(ObjectKind.REPORT, source, facts, lambda: written)
+    assert first is not None
+    found = [first]
     for sop_class in SOP_CLASSES[1:]:
-        data = reissued(first.data, source, sop_class, uids[sop_class])
-        yield replace(first, sop_class_uid=sop_class, sop_instance_uid=uids[sop_class], data=data)
+        uid = _name(reissued(first.data, source, sop_class, _UNNAMED), facts)
+        data = reissued(first.data, source, sop_class, uid)
+        found.append(replace(first, sop_class_uid=sop_class, sop_instance_uid=uid, data=data))
     plain = basic_text(written, [group for own in groups for group in own])
-    plain.SOPInstanceUID = derived_uid("sr", *facts, plain.SOPClassUID)
-    yield _written(group, ObjectKind.REPORT, source, plain)
+    last = _written(ObjectKind.REPORT, source, facts, lambda: plain)
+    assert last is not None
+    return [*found, replace(last, group=first.group)]
 
 
-def _captures(film: AnalysedFilm, context: Context, number: int) -> Iterator[WrittenObject]:
-    uid = derived_uid("capture", *context.facts([film]))
-    written = capture(film, context, uid, number)
-    yield _written(f"capture:{uid}", ObjectKind.CAPTURE, film.dataset, written)
+_Maker = Iterator[Callable[[], Dataset | None]]
 
 
-def _overlays(film: AnalysedFilm, context: Context, number: int) -> Iterator[WrittenObject]:
+def _captures(film: AnalysedFilm, context: Context, number: int) -> _Maker:
+    yield partial(capture, film, context, _UNNAMED, number)
+
+
+def _overlays(film: AnalysedFilm, context: Context, number: int) -> _Maker:
     for place, heat in enumerate(film.saliency, 1):
-        uid = derived_uid("overlay", heat.network, *context.facts([film]))
-        written = overlay(film, context, heat, uid, number * _OVERLAYS + place)
-        yield _written(f"overlay:{uid}", ObjectKind.OVERLAYS, film.dataset, written)
+        yield partial(overlay, film, context, heat, _UNNAMED, number * _OVERLAYS + place)
 
 
-def _presentations(film: AnalysedFilm, context: Context, number: int) -> Iterator[WrittenObject]:
-    uid = derived_uid("presentation", *context.facts([film]))
-    written = presentation(film, context, uid, number)
-    yield _written(f"presentation:{uid}", ObjectKind.PRESENTATION, film.dataset, written)
+def _presentations(film: AnalysedFilm, context: Context, number: int) -> _Maker:
+    yield partial(presentation, film, context, _UNNAMED, number)
 
 
-def _segmentations(film: AnalysedFilm, context: Context, number: int) -> Iterator[WrittenObject]:
-    for make in (lung_segmentation, saliency_segmentation):
-        uid = derived_uid("segmentation", make.__name__, *context.facts([film]))
-        written = make(film, context, uid, number)
-        if written is not None:
-            yield _written(f"segmentation:{uid}", ObjectKind.SEGMENTATION, film.dataset, written)
+def _segmentations(film: AnalysedFilm, context: Context, number: int) -> _Maker:
+    yield partial(lung_segmentation, film, context, _UNNAMED, number)
+    yield partial(saliency_segmentation, film, context, _UNNAMED, number)
 
 
-def _documents(films: Sequence[AnalysedFilm], context: Context) -> Iterator[WrittenObject]:
-    uid = derived_uid("document", *context.facts(films), str(context.revision))
-    written = document(films, context, uid)
-    yield _written(f"document:{uid}", ObjectKind.DOCUMENT, films[0].dataset, written)
+def _document(films: _Films, context: Context) -> WrittenObject | None:
+    make = partial(document, films, context, _UNNAMED)
+    return _written(ObjectKind.DOCUMENT, films[0].dataset, context.facts(films), make)
 
 
-def _key_objects(films: Sequence[AnalysedFilm], context: Context) -> Iterator[WrittenObject]:
-    uid = derived_uid("key objects", *context.facts(films), str(context.revision))
-    if any(is_of_interest(film) for film in films):
-        written = key_objects(films, context, uid)
-        yield _written(f"key-objects:{uid}", ObjectKind.KEY_OBJECTS, films[0].dataset, written)
+def _key_objects(films: _Films, context: Context) -> WrittenObject | None:
+    if not any(is_of_interest(film) for film in films):
+        return None
+    make = partial(key_objects, films, context, _UNNAMED)
+    return _written(ObjectKind.KEY_OBJECTS, films[0].dataset, context.facts(films), make)
 
 
 _OF_A_FILM = {
@@ -163,16 +300,36 @@ _OF_A_FILM = {
     ObjectKind.PRESENTATION: _presentations,
     ObjectKind.SEGMENTATION: _segmentations,
 }
-_OF_A_STUDY = {ObjectKind.DOCUMENT: _documents, ObjectKind.KEY_OBJECTS: _key_objects}
+_OF_A_STUDY = {ObjectKind.DOCUMENT: _document, ObjectKind.KEY_OBJECTS: _key_objects}
 
 
-def _written(group: str, kind: ObjectKind, source: Dataset, written: Dataset) -> WrittenObject:
-    data = file_bytes(written, source)
+def _written(
+    kind: ObjectKind, source: Dataset, facts: Sequence[str], make: Callable[[], Dataset | None]
+) -> WrittenObject | None:
+    """Return what ``make`` makes, under its name; None where there is nothing to make."""
+    made = make()
+    if made is None:
+        return None
+    uid, data = named_file(made, source, facts)
     return WrittenObject(
-        group=group,
+        group=f"{kind}:{uid}",
         kind=kind,
-        sop_instance_uid=str(written.SOPInstanceUID),
-        sop_class_uid=str(written.SOPClassUID),
-        series_instance_uid=str(written.SeriesInstanceUID),
+        sop_instance_uid=uid,
+        sop_class_uid=str(made.SOPClassUID),
+        series_instance_uid=str(made.SeriesInstanceUID),
         data=data,
     )
+
+
+def named_file(dataset: Dataset, source: Dataset, facts: Sequence[str] = ()) -> tuple[str, bytes]:
+    """Return a result's SOP Instance UID, from its other bytes and ``facts``, and its file.
+
+    Raises `IdentityNotPreserved`, see `file_bytes`.
+    """
+    dataset.SOPInstanceUID = _UNNAMED
+    dataset.SOPInstanceUID = uid = _name(file_bytes(dataset, source), facts)
+    return uid, file_bytes(dataset, source)
+
+
+def _name(unnamed: bytes, facts: Sequence[str]) -> str:
+    return derived_uid("result", hashlib.sha256(unnamed).hexdigest(), *facts)

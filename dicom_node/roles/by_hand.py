@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,6 @@ class Answer:
     file: Path
     findings: FilmFindings
     film: AnalysedFilm | None = None
-    began: datetime | None = None
-    """When the analysis of ``film`` began; aware."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract's JSON object."""
@@ -75,7 +72,7 @@ class ByHand:
             film = film_to_analyse(dataset, self._settings.admission.max_megapixels)
         except ImageError as error:
             return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
-        engine, began = self._engine, datetime.now(UTC)
+        engine = self._engine
         try:
             findings, explanation = film.answer(engine.analyse(film.hung, uid))
         except AnalysisError as error:
@@ -84,7 +81,7 @@ class ByHand:
             return Answer(file, findings)
         grey = film.hanging.store(film.hung)
         analysed = self._film(file, dataset, grey, (findings, explanation))
-        return Answer(file, findings, analysed, began)
+        return Answer(file, findings, analysed)
 
     def _film(
         self,
@@ -104,7 +101,7 @@ class ByHand:
         kinds: Collection[ObjectKind] = (ObjectKind.REPORT, ObjectKind.CAPTURE),
     ) -> tuple[WrittenObject, ...]:
         """Return the result objects of one analysed film. Raises `ResultError`."""
-        if answer.film is None or answer.began is None:
+        if answer.film is None:
             raise ResultError("A film that was not analysed has no results.")
         context = Context(
             node_ae_title=self._settings.node.ae_title,
@@ -113,7 +110,6 @@ class ByHand:
             networks=network_cards(self._settings),
             revision=1,
             predecessors=(),
-            analysed_at=answer.began,
         )
         return write_results([answer.film], context, kinds)
 

@@ -16,6 +16,7 @@ from dicom_node.errors import (
     SpoolError,
     Unavailable,
 )
+from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.intake.admit import OWN_RESULT
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Outgoing
@@ -30,11 +31,18 @@ from dicom_node.records import (
 )
 from dicom_node.results.stored import StoredFilms, newest
 from dicom_node.results.templates import Template
-from dicom_node.results.write import AnalysedFilm, Context, NetworkCard, write_results
+from dicom_node.results.write import (
+    AnalysedFilm,
+    Context,
+    NetworkCard,
+    Refused,
+    WrittenObject,
+    write_each,
+)
 from dicom_node.settings import Remote, Settings
 from dicom_node.spool import Spool
 
-_REPORT_IT = "Report it with the program's version; other studies are not affected."
+_REPORT_IT = "Look at the film in the PACS; if it is intact, report this with the version."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +102,34 @@ class Reporter:
             reason = "nothing to report: no film of this study was analysed"
         told = [item for item in instances if _is_told(item, alone=not found)]
         signature = self._signature(told)
-        films = self._stored.films(told) if destinations or found else []
+        why: list[str] = []
+        films = self._films(told, study, why) if destinations or found else []
+        why += [reason] if reason else []
         if not films:
-            self._finish(study, [], signature, reason)
+            self._finish(study, [], signature, why)
             return
         kinds = _kinds(destinations, remotes) if found else {ObjectKind.REPORT}
-        objects = self._objects(study, films, kinds, signature)
+        objects = self._objects(study, films, kinds, signature, why)
         outgoing = [parcel for name in destinations for parcel in _parcels(remotes[name], objects)]
-        self._finish(study, outgoing, signature, reason)
+        self._finish(study, outgoing, signature, why)
+
+    def _films(self, told: Sequence[Instance], study: Study, why: list[str]) -> list[AnalysedFilm]:
+        """Return the films to tell of; a film that cannot be read any more is a reason ``why``."""
+        found = []
+        for instance in told:
+            self.pulse()
+            try:
+                film = self._stored.film(instance)
+            except (ImageError, SpoolError, *CAN_RAISE) as error:
+                reason = error.message if isinstance(error, NodeError) else place_of(error)
+                self._refused(study, Refused(ObjectKind.REPORT, instance.sop_instance_uid, reason))
+                why.append(f"film {instance.sop_instance_uid} cannot be read any more: {reason}")
+                continue
+            if film is not None:
+                found.append(film)
+        if why and told and not found:
+            raise ResultError(why[-1], remedy=SpoolError.default_remedy)
+        return found
 
     def _objects(
         self,
@@ -109,16 +137,17 @@ class Reporter:
         films: Sequence[AnalysedFilm],
         kinds: Collection[ObjectKind],
         signature: str,
+        why: list[str],
     ) -> list[ResultObject]:
         """Return the study's objects: those that exist if nothing has changed, else new ones."""
         if signature != study.signature:
-            return self._write(study, films, kinds, study.revision + 1)
+            return self._write(study, films, kinds, study.revision + 1, why)
         known = [item for item in self.ledger.results(study.id) if item.revision == study.revision]
         missing = set(kinds) - {item.kind for item in known}
-        return known + (self._write(study, films, missing, study.revision) if missing else [])
+        return known + (self._write(study, films, missing, study.revision, why) if missing else [])
 
     def _finish(
-        self, study: Study, outgoing: Sequence[Outgoing], signature: str, reason: str | None
+        self, study: Study, outgoing: Sequence[Outgoing], signature: str, why: Sequence[str]
     ) -> None:
         self.ledger.reported(
             study,
@@ -126,7 +155,7 @@ class Reporter:
             outgoing,
             keep_hours=self.settings.delivery.keep_hours,
             signature=signature,
-            reason=reason,
+            reason="; ".join(dict.fromkeys(why)) or None,
         )
         self.log.event(
             "study.reported",
@@ -142,6 +171,7 @@ class Reporter:
         films: Sequence[AnalysedFilm],
         kinds: Collection[ObjectKind],
         revision: int,
+        why: list[str],
     ) -> list[ResultObject]:
         context = Context(
             node_ae_title=self.settings.node.ae_title,
@@ -150,21 +180,42 @@ class Reporter:
             networks=self.networks,
             revision=revision,
             predecessors=self._predecessors(study),
-            analysed_at=self.ledger.began(study.id) or study.changed_at,
             earlier=self._stored.earlier(study.id, films),
         )
-        return [
-            ResultObject(
-                group=item.group,
-                kind=item.kind,
-                sop_instance_uid=item.sop_instance_uid,
-                sop_class_uid=item.sop_class_uid,
-                series_instance_uid=item.series_instance_uid,
-                digest=(stored := self.spool.write(item.data)).digest,
-                size_bytes=stored.size_bytes,
-            )
-            for item in write_results(films, context, kinds)
-        ]
+
+        def refuse(refused: Refused) -> None:
+            self._refused(study, refused)
+            why.append(f"{refused.kind} could not be written: {refused.reason}")
+
+        written = []
+        for item in write_each(films, context, kinds, refuse):
+            self.pulse()
+            written.append(self._kept(item))
+        if not written and why:
+            raise ResultError(why[-1], remedy=_REPORT_IT)
+        return written
+
+    def _kept(self, item: WrittenObject) -> ResultObject:
+        stored = self.spool.write(item.data)
+        return ResultObject(
+            group=item.group,
+            kind=item.kind,
+            sop_instance_uid=item.sop_instance_uid,
+            sop_class_uid=item.sop_class_uid,
+            series_instance_uid=item.series_instance_uid,
+            digest=stored.digest,
+            size_bytes=stored.size_bytes,
+        )
+
+    def _refused(self, study: Study, refused: Refused) -> None:
+        self.log.event(
+            "result.refused",
+            study_instance_uid=study.study_instance_uid,
+            sop_instance_uid=refused.sop_instance_uid,
+            kind=str(refused.kind),
+            reason=refused.reason,
+            remedy=_REPORT_IT,
+        )
 
     @property
     def _stored(self) -> StoredFilms:

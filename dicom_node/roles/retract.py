@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from dicom_node.errors import RowMissing
 from dicom_node.imaging.header import read_dataset
@@ -17,7 +16,7 @@ from dicom_node.results.key_objects import (
     RejectionReason,
     rejection_note,
 )
-from dicom_node.results.modules import file_bytes
+from dicom_node.results.write import named_file
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from dicom_node.uids import derived_uid
@@ -70,16 +69,12 @@ class Retractor:
             if item.sop_instance_uid == delivery.pinned_sop_instance_uid
         ]
         source = read_dataset(self.spool.read(self.ledger.instances(study.id)[-1].digest))
-        facts = (*(item.sop_instance_uid for item in rejected), reason)
-        uid = derived_uid("rejection", *facts, self.settings.node.ae_title)
         note = RejectionNote(
-            reason,
-            self.settings.node.ae_title,
-            self.settings.results.series_number_base,
-            datetime.now(UTC),
+            reason, self.settings.node.ae_title, self.settings.results.series_number_base
         )
-        document = rejection_note(source, rejected, note, uid)
-        stored = self.spool.write(file_bytes(document, source))
+        document = rejection_note(source, rejected, note, derived_uid("unnamed"))
+        uid, data = named_file(document, source)
+        stored = self.spool.write(data)
         return ResultObject(
             group=f"{REJECTION}{uid}",
             kind=ObjectKind.KEY_OBJECTS,

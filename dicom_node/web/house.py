@@ -135,7 +135,6 @@ class House:
             networks=self.cards,
             revision=max(study.revision, 1),
             predecessors=(),
-            analysed_at=self.ledger.began(study.id) or study.changed_at,
             earlier=self.stored.earlier(study.id, films),
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -85,11 +84,10 @@ def make_film() -> MakeFilm:
 
 @pytest.fixture
 def context() -> Context:
-    """A first report, made at noon."""
+    """A first report."""
     template = load_template(report_templates() / "chest-radiograph-measurement-report.toml")
     card = NetworkCard("covidnet", "COVID-Net", "1.0.0", WEIGHTS, "research")
-    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
-    return Context("DICOMNODE", template, 9000, {"covidnet": card}, 1, (), noon)
+    return Context("DICOMNODE", template, 9000, {"covidnet": card}, 1, ())
 
 
 def second(context: Context, **changes: object) -> Context:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import subprocess
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import highdicom as hd
@@ -306,7 +305,7 @@ def test_a_rejection_note_names_the_results_and_why(
         Rejected("1.2.840.10008.5.1.4.1.1.88.33", "2.25.5", "2.25.6"),
         Rejected("1.2.840.10008.5.1.4.1.1.7", "2.25.7", "2.25.8"),
     ]
-    note = RejectionNote(reason, "DICOMNODE", 9000, datetime(2026, 11, 20, tzinfo=UTC))  # type: ignore[arg-type]
+    note = RejectionNote(reason, "DICOMNODE", 9000)  # type: ignore[arg-type]
     document = rejection_note(source, rejected, note, "2.25.9")
     assert document.ConceptNameCodeSequence[0].CodeValue == code
     named = {
