@@ -8,8 +8,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # What pytest gets besides its own settings: make test ARGS="-k settings".
 ARGS ?=
-# Two at a time: node tests start whole nodes, and wait for them.
-WORKERS ?= 2
+# One more than two cores: tests of peers that stall wait more than they work.
+WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help setup demo test test-slow test-all lint format serve wheel docs bench lock clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,21 @@ IN_CI = bool(os.environ.get("CI"))
 # No clock and no luck in the default suite: the same examples every time.
 hypothesis.settings.register_profile("default-suite", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("default-suite")
+
+
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4_000_000_000
+"""What the folders of a run may hold, the disk space that a node wants among it."""
+
+
+def pytest_configure() -> None:
+    """Let ``tmp_path`` lie in memory where there is room: nothing here outlives the machine.
+
+    On a disk each of some ten thousand commits and syncs takes milliseconds. That they are made,
+    and in which order, is shown by their system calls.
+    """
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def debian(name: str) -> Path:
@@ -104,8 +120,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick_folder() -> Iterator[Path]:
     """A folder in memory where there is one: for tests of logic, whose fsync need not be real."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
         yield Path(folder)
 
 

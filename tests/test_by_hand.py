@@ -74,6 +74,7 @@ def test_the_demo_gets_its_answer_over_c_store(tmp_path: Path, kind: str) -> Non
     )
 
 
+@pytest.mark.slow
 def test_the_demo_says_why_a_film_has_no_result(tmp_path: Path) -> None:
     lateral = phantom_dataset(seed=7, encoding=Encoding(view_position="LL"))
     lateral.save_as(tmp_path / "lateral.dcm", enforce_file_format=True)
