@@ -92,6 +92,19 @@ def test_no_test_can_be_failed_by_a_busy_machine(path: Path) -> None:
         assert sleeps == [], "sleeps instead of waiting for a condition"
 
 
+def test_no_file_holds_the_marks_of_a_merge() -> None:
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    kept = ("dicom_node", "docs", "tests", "ae_config", "sr_templates")
+    found = [
+        str(path.relative_to(TESTS.parent))
+        for folder in kept
+        for path in (TESTS.parent / folder).rglob("*")
+        if path.suffix in {".py", ".html", ".md", ".toml", ".css", ".js", ".sql"}
+        and any(line.startswith(marks) for line in path.read_text("utf-8").splitlines())
+    ]
+    assert found == []
+
+
 def test_what_is_refused_is_recognised() -> None:
     refused = """
 started = time.monotonic()
