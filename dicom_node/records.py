@@ -180,7 +180,7 @@ _OBJECT_WORDS = {
     ObjectKind.KEY_OBJECTS: "key objects",
 }
 _HELD = {
-    "approve": "waits for a person's approval",
+    "approve": "wants approval by a person",
     "shadow": "kept to compare, never sent (shadow)",
 }
 

@@ -130,3 +130,12 @@ def test_a_port_without_privilege_and_one_in_use_have_other_remedies() -> None:
     assert "CAP_NET_BIND_SERVICE" in denied
     assert "holds it" in taken
     assert "CAP_NET_BIND_SERVICE" not in taken
+
+
+def test_who_sends_where_is_not_for_everybody_s_eyes(site: Path) -> None:
+    folders = [site, site / "remotes"]
+    files = [path for path in site.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o750}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+    run("ae", "add", "CT1", "--host", "10.0.0.5", "--port", "104", "--config", str(site))
+    assert (site / "remotes" / "ct1.toml").stat().st_mode & 0o777 == 0o640

@@ -109,7 +109,7 @@ def test_a_delivery_tells_when_it_was_sent_of_whom_where_to_and_the_answer(
     assert (held["sent_at"], held["held"], held["words"]) == (None, "approve", "summary picture")
     assert (refused["sent_at"], refused["status"]) == (None, "0xA900")
     said = CliRunner().invoke(app, ["outbox", "--config", str(site)]).stdout
-    for part in ("2026-11-24 23:30:00 CET", "A0001", "P1", "0xB000", "person's approval"):
+    for part in ("2026-11-24 23:30:00 CET", "A0001", "P1", "0xB000", "approval by a person"):
         assert part in said
 
 
@@ -182,7 +182,7 @@ def test_cases_are_found_by_accession_number_and_held_ones_say_why(
     assert "Study 2  1.2.2.5" in run("cases", "show", "A0002")
     (row,) = json.loads(run("cases", "list", "--json", "--search", "A0002"))
     assert row["accession_number"] == "A0002"
-    assert "PACS: waits for a person's approval" in row["why"]
+    assert "PACS: wants approval by a person" in row["why"]
     assert row["reason"] == "no chest"
     assert row["deliveries"][0]["sent_at"] is None
     assert run("cases", "list", "--search", "nobody") == "No study: none matches.\n"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -82,8 +81,9 @@ def init(
             remedy="Choose another folder, or move these files away.",
         )
     for name in files:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, folder / name)
+        (folder / name).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with _opened_for_group(folder / name) as file:
+            file.write((source / name).read_bytes())
         typer.echo(folder / name)
     console.print(
         f"\nNext: add your PACS with `dicom-node ae add`, or copy the sample in "
@@ -92,6 +92,16 @@ def init(
         f"DICOM_NODE_CONFIG={escape(shlex.quote(str(folder.absolute())))}",
         soft_wrap=True,
     )
+
+
+def _opened_for_group(path: Path) -> IO[bytes]:
+    """Open a new file that its owner may write and its group read: whose PACS are where, it tells.
+
+    Not by the umask: it may let everybody read, or not even the service's group.
+    """
+    file = path.open("xb")
+    path.chmod(0o640)
+    return file
 
 
 def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -182,8 +183,8 @@ class Supervisor:
     def _say_stopped(self, ledger: Ledger) -> None:
         """Note that no role runs any more: one that was killed could not say so itself."""
         with contextlib.suppress(LedgerUnavailable):  # a full disk, say
-            for child in self._children:
-                ledger.beat(child.role, "stopped")
+            for role in (*(child.role for child in self._children), "supervisor"):
+                ledger.beat(role, "stopped")
 
 
 class _alone:  # noqa: N801 - used as a context manager, reads as a word
@@ -198,6 +199,7 @@ class _alone:  # noqa: N801 - used as a context manager, reads as a word
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             for role in self._roles:
                 self._files.append((self._data_dir / f"{role}.lock").open("w"))
+                os.fchmod(self._files[-1].fileno(), 0o600)
         except OSError as error:
             raise SpoolUnwritable(
                 f"The folder {self._data_dir} cannot be used: {error.strerror}."

@@ -132,6 +132,14 @@ def _check(configuration: Configuration, path: Path, text: str | None) -> None:
 _ASK_AGAIN = "Nothing was written: correct what is named and ask again."
 
 
+def _readable_as_the_folder(path: Path) -> None:
+    """Let whom the folder is open to read a file in it: the node, where root has written it."""
+    folder = path.parent.stat()
+    path.chmod(folder.st_mode & 0o666)
+    with contextlib.suppress(PermissionError):
+        os.chown(path, -1, folder.st_gid)
+
+
 def _replace(path: Path, text: str) -> None:
     # A leading dot: half-written files are no part of the AE table.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -139,6 +147,7 @@ def _replace(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
+            _readable_as_the_folder(temporary)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

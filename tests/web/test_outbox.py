@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dicom_node.records import StudyId
 from tests.web.conftest import PASSWORD, Site
 
 
@@ -63,3 +64,30 @@ def test_the_api_tells_when_in_utc(site: Site, sent: int) -> None:
     answer = client.get("/api/deliveries", params=after, auth=("reader", PASSWORD))
     assert answer.json() == []
     assert answer.headers["x-total-count"] == "0"
+
+
+def test_a_case_whose_pacs_is_down_says_so_with_the_next_try(site: Site) -> None:
+    case = site.receive(1, report=True)
+    ledger = site.house.ledger
+    for item in ledger.claim_deliveries("deliver", 60, 10):
+        due = datetime(2026, 11, 26, 12, tzinfo=UTC)
+        ledger.postponed(item.id, "deliver", due, "PACS cannot be reached.")
+    page = site.client("reader").get(f"/cases/{case}").text
+    assert "Not sent after 1 try, the next at 2026-11-26" in page
+    assert "PACS cannot be reached." in page
+    assert "on its way" not in page
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [("approve", "wants approval by a person"), ("shadow", "never sent (shadow)")],
+)
+def test_a_case_that_is_held_says_which_way(site: Site, held: str, told: str) -> None:
+    case = site.receive(1, report=True)
+    ledger = site.house.ledger
+    ledger._connection.run("update deliveries set held = :held", held=held)
+    (first, *_) = ledger.deliveries(study_id=StudyId(case))
+    ledger._connection.run("update cases set delivery = 'held'")
+    page = site.client("reader").get(f"/cases/{case}").text
+    assert f"The result stays here. {first.destination}: " in page
+    assert told in page

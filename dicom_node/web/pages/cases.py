@@ -14,7 +14,8 @@ from fastapi.responses import RedirectResponse, Response
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.ledger.again import FINISHED, ask_again
 from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
-from dicom_node.records import BY_HAND, InstanceState, RoleHealth, StudyId
+from dicom_node.moments import shown
+from dicom_node.records import BY_HAND, DeliveryState, InstanceState, RoleHealth, StudyId
 from dicom_node.results.stored import History, newest
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
@@ -217,7 +218,7 @@ def why_no_result(house: House, case: Case) -> str:
         return "Undetermined: no class reaches the threshold for being named. The report says so."
     if case.state != "reported":
         return "The study is not complete yet: it is answered once no more films arrive."
-    return _why_not_sent(case, reason)
+    return _why_not_sent(house, case, reason)
 
 
 def _sick_role(house: House, case: Case) -> RoleHealth | None:
@@ -232,18 +233,35 @@ def _sick_role(house: House, case: Case) -> RoleHealth | None:
     return next((each for each in roles if each.name in names and not each.well), None)
 
 
-def _why_not_sent(case: Case, reason: str) -> str:
+def _why_not_sent(house: House, case: Case, reason: str) -> str:
     if case.sender == BY_HAND:
         return "Analysed by hand: nothing is sent anywhere."
+    if case.delivery in ("held", "waiting"):
+        return _why_it_waits(house, case)
     told = {
         "none": f"Nothing was sent: {reason or 'no AE is to get results of it'}.",
-        "held": "The result waits here: its AE wants approval before sending, or none at all"
-        " (shadow).",
-        "waiting": "The result is on its way; see the deliveries below.",
         "refused": "The receiver did not take the result; see the deliveries below.",
         "expired": "The receiver could not be reached in time; see the deliveries below.",
     }
     return told.get(case.delivery, "")
+
+
+def _why_it_waits(house: House, case: Case) -> str:
+    waiting = [
+        item
+        for item in house.ledger.deliveries(study_id=case.study_id)
+        if item.state is DeliveryState.WAITING
+    ]
+    if case.delivery == "held":
+        told = sorted({f"{item.destination}: {item.told}" for item in waiting if item.held})
+        return f"The result stays here. {'; '.join(told)}."
+    tried = [item for item in waiting if item.attempts and item.reason]
+    if not tried:
+        return "The result is on its way; see the deliveries below."
+    last = max(tried, key=lambda item: item.attempts)
+    again = shown(last.next_attempt_at, house.settings.node.zone)
+    tries = "1 try" if last.attempts == 1 else f"{last.attempts} tries"
+    return f"Not sent after {tries}, the next at {again}: {(last.reason or '').rstrip('.')}."
 
 
 def _address(query: CaseQuery) -> dict[str, str]:
