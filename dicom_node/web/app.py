@@ -6,7 +6,7 @@ from pathlib import Path
 from traceback import extract_tb
 from urllib.parse import quote, urlsplit
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, Semaphore
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -27,7 +27,7 @@ from dicom_node.errors import (
     TransitionRefused,
     Unavailable,
 )
-from dicom_node.web import api, dicomweb, stow
+from dicom_node.web import api, dicomweb, qido, stow
 from dicom_node.web.armour import Armour, guards
 from dicom_node.web.house import House
 from dicom_node.web.oidc import Provider
@@ -45,6 +45,7 @@ from dicom_node.web.pages import (
 from dicom_node.web.rendering import STATIC, page
 from dicom_node.web.security import COOKIE, BasicMemory, NotAllowed, NotSignedIn, house_of, reader
 from dicom_node.web.trail import Trail
+from dicom_node.web.turns import AT_A_TIME
 from dicom_node.web.typed import typed_in
 
 _AT_A_TIME = 2
@@ -88,12 +89,14 @@ def create_app(house: House) -> FastAPI:
     app.state.trail = Trail()
     app.state.hashing = CapacityLimiter(_AT_A_TIME)
     app.state.storing = CapacityLimiter(_AT_A_TIME)
+    app.state.drawing = Semaphore(AT_A_TIME)
     app.state.provider = Provider(house.settings.oidc) if house.settings.oidc else None
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for module in (people, cases, films, report, by_hand, outbox, remotes, models, dashboard):
         app.include_router(module.router, include_in_schema=False)
     app.include_router(api.router)
     app.include_router(dicomweb.router, include_in_schema=False)
+    app.include_router(qido.router, include_in_schema=False)
     app.include_router(stow.router, include_in_schema=False)
     app.include_router(_description(app), include_in_schema=False)
     _errors(app)

@@ -168,8 +168,10 @@ def _tell(house: House, item: Kept, reason: str) -> None:
     house.log.event("instance.illegible", sop_instance_uid=item.sop_instance_uid, reason=reason)
 
 
-def study_json(house: House, case: Case, base: str) -> dict[str, Any] | None:
-    """Return a study for QIDO-RS; None where no instance of it is legible."""
+def study_json(
+    house: House, case: Case, base: str, fields: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """Return a study for QIDO-RS, with more ``fields``; None where no instance of it is legible."""
     items = kept(house, case.study_id)
     if not items:
         return None
@@ -185,7 +187,7 @@ def study_json(house: House, case: Case, base: str) -> dict[str, Any] | None:
         "NumberOfStudyRelatedSeries": len({item.series_instance_uid for item in items}),
         "NumberOfStudyRelatedInstances": len(items),
     }
-    return _picked(house, *headers[0], STUDY, more)
+    return _picked(house, *headers[0], (*STUDY, *fields), more)
 
 
 def _with_attributes(house: House, item: Kept) -> tuple[Kept, Dataset]:
@@ -198,7 +200,9 @@ def _modality(dataset: Dataset) -> str:
     return ""
 
 
-def series_json(house: House, study: str, items: Sequence[Kept], base: str) -> Iterator[Any]:
+def series_json(
+    house: House, study: str, items: Sequence[Kept], base: str, fields: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
     """Yield the series of some instances of a study that have a legible one."""
     by_series: dict[str, list[Kept]] = {}
     for item in items:
@@ -213,7 +217,7 @@ def series_json(house: House, study: str, items: Sequence[Kept], base: str) -> I
             first = next(legible(house, members, _with_attributes))
         except (ImageError, SpoolError):
             continue
-        yield _picked(house, *first, SERIES, more)
+        yield _picked(house, *first, (*SERIES, *fields), more)
 
 
 def address_of(base: str, study: str, series: str, instance: str) -> str:
@@ -221,7 +225,9 @@ def address_of(base: str, study: str, series: str, instance: str) -> str:
     return f"{base}/studies/{study}/series/{series}/instances/{instance}"
 
 
-def instance_json(house: House, study: str, item: Kept, base: str) -> dict[str, Any]:
+def instance_json(
+    house: House, study: str, item: Kept, base: str, fields: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return one instance for QIDO-RS. Raises `ImageError`."""
     more = {
         "RetrieveURL": address_of(base, study, item.series_instance_uid, item.sop_instance_uid),
@@ -229,7 +235,7 @@ def instance_json(house: House, study: str, item: Kept, base: str) -> dict[str, 
         "StudyInstanceUID": study,
         "SeriesInstanceUID": item.series_instance_uid,
     }
-    return _picked(house, item, attributes(house, item), INSTANCE, more)
+    return _picked(house, item, attributes(house, item), (*INSTANCE, *fields), more)
 
 
 def as_sent(house: House, item: Kept, *, any_syntax: bool) -> tuple[str, bytes]:

@@ -1,13 +1,11 @@
-"""DICOMweb for other viewers: QIDO-RS and WADO-RS (PS3.18 chapters 8 and 10); `stow` stores."""
+"""WADO-RS for other viewers (PS3.18 section 10.4); `qido` searches, `stow` stores."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Any
 
@@ -16,34 +14,28 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image
 from pydicom import Dataset
 
+from dicom_node.imaging.colour import frame_count, is_film, picture_of, samples_of
 from dicom_node.imaging.decode import decode, little_endian
 from dicom_node.imaging.header import parsing, read_dataset
 from dicom_node.imaging.values import integer
-from dicom_node.ledger.casebook import Case, CaseQuery
 from dicom_node.records import StudyId
 from dicom_node.web import archive
+from dicom_node.web.accept import Offer, chosen
 from dicom_node.web.addresses import base_of as _base
 from dicom_node.web.archive import Kept
 from dicom_node.web.house import House
-from dicom_node.web.multipart import parameters_of, related
+from dicom_node.web.multipart import related
 from dicom_node.web.pages.films import grey_picture
 from dicom_node.web.security import Person, house_of, reader
 from dicom_node.web.trail import seen
+from dicom_node.web.turns import InTurn
 
 router = APIRouter(prefix="/dicom-web")
 
 _JSON, _DICOM, _OCTETS = "application/dicom+json", "application/dicom", "application/octet-stream"
-_PAGE = 200
 _PARTS = ("study", "series", "instance")
 
-_BEGINNINGS = re.compile(r"(?:^|(?<=[\s^=,.'-]))[^\W_]+")
-"""Of a name with wildcards, what must be the beginning of a word of whoever is meant: all that the
-ledger's index can be asked. What follows a wildcard may stand within a word."""
-
 _UID = re.compile(r"[0-9.]{1,64}")
-
-Limit = Annotated[int, Query(ge=1, le=1000)]
-Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,87 +55,6 @@ def place_of(request: Request) -> Place:
     return Place(**named)
 
 
-@router.get("/studies")
-def search_studies(
-    request: Request,
-    person: Annotated[Person, Depends(reader)],
-    limit: Limit = 100,
-    offset: Offset = 0,
-) -> Response:
-    """QIDO-RS: search for studies (PS3.18 10.6)."""
-    house = house_of(request)
-    wanted = {key: value for key, value in request.query_params.items() if value}
-    found: list[dict[str, Any]] = []
-    shown: list[StudyId] = []
-    skipped = 0
-    for case in _cases(house, wanted):
-        if skipped < offset:
-            skipped += 1
-            continue
-        answer = archive.study_json(house, case, _base(request))
-        if answer is not None:
-            found.append(answer)
-            shown.append(case.study_id)
-        if len(found) >= limit:
-            break
-    seen(request, person.name, "dicomweb.found", *shown)
-    return _json(found)
-
-
-@router.get("/studies/{study}/series")
-def search_series(
-    request: Request,
-    place: Annotated[Place, Depends(place_of)],
-    person: Annotated[Person, Depends(reader)],
-    limit: Limit = 100,
-    offset: Offset = 0,
-) -> Response:
-    """QIDO-RS: the series of a study."""
-    house = house_of(request)
-    study_id = _study_id(house, place.study)
-    items = archive.kept(house, study_id)
-    found = list(archive.series_json(house, place.study, items, _base(request)))
-    wanted = request.query_params
-    modality = _asked(wanted, "Modality", "00080060")
-    if modality:
-        found = [each for each in found if each["00080060"].get("Value") == [modality]]
-    uid = _asked(wanted, "SeriesInstanceUID", "0020000E")
-    if uid:
-        found = [each for each in found if each["0020000E"].get("Value") == [uid]]
-    found = found[offset : offset + limit]
-    if found:
-        seen(request, person.name, "dicomweb.found", study_id)
-    return _json(found)
-
-
-@router.get("/studies/{study}/instances")
-@router.get("/studies/{study}/series/{series}/instances")
-def search_instances(
-    request: Request,
-    place: Annotated[Place, Depends(place_of)],
-    person: Annotated[Person, Depends(reader)],
-    limit: Limit = 1000,
-    offset: Offset = 0,
-) -> Response:
-    """QIDO-RS: the instances of a study, or of a series."""
-    house, wanted = house_of(request), request.query_params
-    study_id = _study_id(house, place.study)
-    items = archive.chosen(archive.kept(house, study_id), place.series, None)
-    uid = _asked(wanted, "SOPInstanceUID", "00080018")
-    if uid:
-        items = archive.chosen(items, None, uid)
-    base = _base(request)
-    found = items[offset : offset + limit]
-
-    def told(house: House, item: Kept) -> dict[str, Any]:
-        return archive.instance_json(house, place.study, item, base)
-
-    answer = list(archive.legible(house, found, told))
-    if answer:
-        seen(request, person.name, "dicomweb.found", study_id)
-    return _json(answer)
-
-
 @router.get("/studies/{study}/metadata")
 @router.get("/studies/{study}/series/{series}/metadata")
 @router.get("/studies/{study}/series/{series}/instances/{instance}/metadata")
@@ -154,6 +65,7 @@ def metadata(
 ) -> Response:
     """WADO-RS: every attribute of a study, a series or an instance but its bulk data."""
     house, base = house_of(request), _base(request)
+    chosen(request, Offer(_JSON), Offer("application/json"))
     study_id, items = _items(house, place)
     house.ledger.note(person.name, "dicomweb.metadata", study_id=study_id)
 
@@ -176,10 +88,12 @@ def retrieve(
 ) -> Response:
     """WADO-RS: the instances of a study or a series, or one of them."""
     house = house_of(request)
-    any_syntax = _accept_parameters(request).get("transfer-syntax", "") == "*"
+    offers = [Offer("multipart/related", _DICOM)]
+    offer, wanted = chosen(request, *offers, *[Offer(_DICOM)] * bool(place.instance))
+    any_syntax = wanted.parameters.get("transfer-syntax", "") == "*"
     study_id, items = _items(house, place)
     house.ledger.note(person.name, "dicomweb.retrieved", study_id=study_id)
-    if place.instance and _accepted(request, "multipart/related", _DICOM) == _DICOM:
+    if offer.media_type == _DICOM:
         data = archive.as_sent(house, items[0], any_syntax=any_syntax)[1]
         return Response(data, media_type=_DICOM)
 
@@ -198,18 +112,20 @@ def retrieve(
 def retrieve_frames(
     request: Request,
     place: Annotated[Place, Depends(place_of)],
-    frames: Annotated[str, Path(pattern=r"^\d{1,6}$")],
+    frames: Annotated[str, Path(pattern=r"^\d{1,6}(,\d{1,6}){0,99}$")],
     person: Annotated[Person, Depends(reader)],
+    _: InTurn,
 ) -> Response:
-    """WADO-RS: the frame of a film, uncompressed, little endian."""
+    """WADO-RS: frames of an instance, each uncompressed, little endian, as often as it is named."""
     house = house_of(request)
-    _accepted(request, "multipart/related", _OCTETS)
+    chosen(request, Offer("multipart/related", _OCTETS))
     study_id, dataset = _dataset(house, place)
-    if frames != "1" or "PixelData" not in dataset:
+    numbers = [int(number) for number in frames.split(",")]
+    if not all(1 <= number <= frame_count(dataset) for number in numbers):
         raise HTTPException(404, "There is no such frame.")
-    data = _frame(dataset)
+    decoded = {number: _frame(house, dataset, number) for number in dict.fromkeys(numbers)}
     seen(request, person.name, "dicomweb.viewed", study_id)
-    return _related(_OCTETS, [(_OCTETS, data)])
+    return _related(_OCTETS, [(_OCTETS, decoded[number]) for number in numbers])
 
 
 @router.get("/studies/{study}/series/{series}/instances/{instance}/bulk/{tag}")
@@ -218,15 +134,19 @@ def retrieve_bulk(
     place: Annotated[Place, Depends(place_of)],
     tag: Annotated[str, Path(pattern=r"^[0-9A-F]{8}$")],
     person: Annotated[Person, Depends(reader)],
+    _: InTurn,
 ) -> Response:
     """WADO-RS: the value of one attribute that `metadata` names by its address."""
     house = house_of(request)
+    chosen(request, Offer("multipart/related", _OCTETS))
     study_id, dataset = _dataset(house, place)
     with parsing():
         element = dataset.get(int(tag, 16))
     if element is None or not isinstance(element.value, bytes):
         raise HTTPException(404, "There is no such value.")
-    data = _frame(dataset) if element.keyword == "PixelData" else element.value
+    data = element.value
+    if element.keyword == "PixelData":
+        data = b"".join(_frame(house, dataset, 1 + n) for n in range(frame_count(dataset)))
     seen(request, person.name, "dicomweb.viewed", study_id)
     return _related(_OCTETS, [(_OCTETS, data)])
 
@@ -236,6 +156,7 @@ def rendered(
     request: Request,
     place: Annotated[Place, Depends(place_of)],
     person: Annotated[Person, Depends(reader)],
+    _: InTurn,
     viewport: Annotated[str, Query(pattern=r"^\d{1,5},\d{1,5}(,.*)?$")] = "",
 ) -> Response:
     """WADO-RS: a film or capture as JPEG or PNG; the PDF as it is."""
@@ -248,7 +169,7 @@ def rendered(
         return Response(dataset.EncapsulatedDocument[:length], media_type="application/pdf")
     if "PixelData" not in dataset:
         raise HTTPException(406, "This instance is no picture.")
-    kind = _accepted(request, "image/jpeg", "image/png")
+    kind = chosen(request, Offer("image/jpeg"), Offer("image/png"))[0].media_type
     picture = _picture(house, dataset)
     if viewport:
         width, height = (int(part) for part in viewport.split(",")[:2])
@@ -260,62 +181,28 @@ def rendered(
     return Response(buffer.getvalue(), media_type=kind)
 
 
-def _asked(wanted: Mapping[str, str], keyword: str, tag: str) -> str:
-    """Return what a query wants of an attribute, named either way (PS3.18 8.3.4); "" if nothing."""
-    return wanted.get(keyword) or wanted.get(tag) or ""
-
-
-def _cases(house: House, wanted: dict[str, str]) -> Iterator[Case]:
-    of = partial(_asked, wanted)
-    name, dates = of("PatientName", "00100010"), of("StudyDate", "00080020")
-    since, dash, until = dates.partition("-")
-    query = CaseQuery(
-        words=" ".join(_BEGINNINGS.findall(name)),
-        patient_id=of("PatientID", "00100020"),
-        accession_number=of("AccessionNumber", "00080050"),
-        study_instance_uid=of("StudyInstanceUID", "0020000D"),
-        since=since,
-        until=until if dash else since,
-        limit=_PAGE,
-    )
-    while True:
-        found = house.ledger.cases(query)
-        for case in found.cases:
-            if not name or _named(case.patient_name, name):
-                yield case
-        if found.after is None:
-            return
-        query = replace(query, after=found.after)
-
-
-def _named(patient_name: str, wanted: str) -> bool:
-    """Whether a name is meant: wildcards of PS3.4 C.2.2.2.4, without regard to case."""
-    pattern = wanted.replace("[", "[[]")
-    return fnmatchcase(patient_name.casefold(), pattern.casefold())
-
-
 def _related(media_type: str, bodies: Iterable[tuple[str, bytes]], status: int = 200) -> Response:
     content_type, pieces = related(media_type, bodies)
     return StreamingResponse(pieces, status, headers={"Content-Type": content_type})
 
 
-def _frame(dataset: Dataset) -> bytes:
-    with parsing():
-        if (integer(dataset, "SamplesPerPixel") or 1) > 1:
-            return bytes(dataset.pixel_array.tobytes())
-    return little_endian(decode(dataset))
+def _frame(house: House, dataset: Dataset, number: int) -> bytes:
+    most = house.settings.admission.max_megapixels
+    if is_film(dataset):
+        return little_endian(decode(dataset, max_megapixels=most))
+    samples = samples_of(dataset, number, max_megapixels=most)
+    return samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _picture(house: House, dataset: Dataset) -> Image.Image:
-    with parsing():
-        if (integer(dataset, "SamplesPerPixel") or 1) > 1:
-            return Image.fromarray(dataset.pixel_array)
-    return grey_picture(house, dataset)
+    if is_film(dataset):
+        return grey_picture(house, dataset)
+    return picture_of(dataset, 1, max_megapixels=house.settings.admission.max_megapixels)
 
 
 def _items(house: House, place: Place) -> tuple[StudyId, list[Kept]]:
     """Return the study's row and the instances that are meant, at least one. Raises 404."""
-    study_id = _study_id(house, place.study)
+    study_id = study_of(house, place.study)
     found = archive.chosen(archive.kept(house, study_id), place.series, place.instance)
     if not found:
         raise HTTPException(404, "There is no such series or instance.")
@@ -327,29 +214,12 @@ def _dataset(house: House, place: Place) -> tuple[StudyId, Dataset]:
     return study_id, read_dataset(house.spool.read(item.digest))
 
 
-def _study_id(house: House, study: str) -> StudyId:
+def study_of(house: House, study: str) -> StudyId:
+    """Return the row of a Study Instance UID. Raises 404."""
     found = house.ledger.find_study(study)
     if found is None:
         raise HTTPException(404, "There is no such study.")
     return found.id
-
-
-def _accepted(request: Request, *offered: str) -> str:
-    """Return the first offered media type that the client takes. Raises 406."""
-    header = request.headers.get("accept", "*/*")
-    wanted = [parameters_of(part)[0] for part in header.split(",")] or ["*/*"]
-    for kind in wanted:
-        for each in offered:
-            if kind in ("*/*", each, f"{each.partition('/')[0]}/*"):
-                return each
-    # "Accept: */*" reads as text/plain to the email parser where it is malformed.
-    if "*/*" in header:
-        return offered[0]
-    raise HTTPException(406, f"There are only {', '.join(offered)}.")
-
-
-def _accept_parameters(request: Request) -> dict[str, str]:
-    return parameters_of(request.headers.get("accept", "*/*").partition(",")[0])[1]
 
 
 def _json(document: Any, status: int = 200) -> Response:

@@ -24,6 +24,7 @@ from dicom_node.web.pages.labels import FilmLabel, how_long_ago, label_of
 from dicom_node.web.rendering import done, page
 from dicom_node.web.security import Person, house_of, operator, reader
 from dicom_node.web.trail import listed, seen
+from dicom_node.web.turns import InTurn
 
 router = APIRouter()
 
@@ -139,7 +140,7 @@ def moved(
 
 @router.get("/cases/{study_id}/thumbnail.jpg")
 def thumbnail(
-    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)]
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)], _: InTurn
 ) -> Response:
     """Return a small picture of a case's first legible film."""
     house = house_of(request)

@@ -25,6 +25,7 @@ from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.security import Person, house_of, reader
 from dicom_node.web.trail import seen
+from dicom_node.web.turns import InTurn
 
 router = APIRouter(prefix="/films")
 
@@ -34,7 +35,7 @@ _TAIL = 0.005
 
 @router.get("/{instance_id}/film.json")
 def about(
-    request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)]
+    request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)], _: InTurn
 ) -> JSONResponse:
     """Return size, window, polarity and everything that is drawn over the film."""
     house = house_of(request)
@@ -58,7 +59,7 @@ def about(
 
 @router.get("/{instance_id}/pixels")
 def pixels_of(
-    request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)]
+    request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)], _: InTurn
 ) -> Response:
     """Return the stored values, little endian, row by row, in the width `about` tells."""
     house = house_of(request)
@@ -71,7 +72,7 @@ def pixels_of(
 
 @router.get("/{instance_id}/thumbnail.jpg")
 def thumbnail(
-    request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)]
+    request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)], _: InTurn
 ) -> Response:
     """Return a small picture of the film."""
     house = house_of(request)

@@ -27,6 +27,7 @@ from dicom_node.web.pages.cases import classes_of
 from dicom_node.web.rendering import csv_file, done, page
 from dicom_node.web.security import Person, house_of, reader
 from dicom_node.web.trail import seen
+from dicom_node.web.turns import InTurn
 from dicom_node.web.typed import Typed
 
 router = APIRouter()
@@ -48,6 +49,7 @@ def report(
     request: Request,
     study_id: RowId,
     person: Annotated[Person, Depends(reader)],
+    _: InTurn,
     template: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
     """Show the report in the words of a template; to read, to print, to comment."""
@@ -99,6 +101,7 @@ def report_pdf(
     request: Request,
     study_id: RowId,
     person: Annotated[Person, Depends(reader)],
+    _: InTurn,
     template: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
     """Return the report as a PDF."""
@@ -113,7 +116,7 @@ def report_pdf(
 
 @router.get("/cases/{study_id}/course.svg")
 def course(
-    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)]
+    request: Request, study_id: RowId, person: Annotated[Person, Depends(reader)], _: InTurn
 ) -> Response:
     """Return the course of the patient's scores as a chart."""
     house = house_of(request)
