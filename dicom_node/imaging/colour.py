@@ -28,7 +28,8 @@ from dicom_node.errors import (
     PixelDataUndecodable,
     TransferSyntaxUnsupported,
 )
-from dicom_node.imaging.codestream import StreamSize, j2k_size, jpeg_size
+from dicom_node.imaging import codestream
+from dicom_node.imaging.codestream import Codec, StreamSize
 from dicom_node.imaging.header import parsing, transfer_syntax_of
 from dicom_node.imaging.transfer_syntaxes import (
     EXPLICIT_BIG_ENDIAN,
@@ -97,8 +98,10 @@ def samples_of(dataset: Dataset, number: int, *, max_megapixels: float) -> Sampl
         frame = get_frame(content, number - 1, number_of_frames=layout.frames)
         if layout.syntax == RLE_LOSSLESS:
             return _rle(frame, layout)
-        _refuse_other_size(_claimed(frame, layout), layout)
-        return _compressed(frame, layout)
+        stream = codestream.begun(frame) or b""
+        claimed = _claimed(stream, layout)
+        _refuse_other_size(claimed, layout)
+        return _compressed(stream, claimed, layout)
 
 
 def picture_of(dataset: Dataset, number: int, *, max_megapixels: float) -> Image.Image:
@@ -186,22 +189,23 @@ def _rle(frame: bytes, layout: _Layout) -> Samples:
 
 
 def _unpacked(segment: bytes, size: int) -> npt.NDArray[np.uint8]:
+    end, held = codestream.rle_end(segment, size)
+    if held < size:
+        raise PixelDataTruncated(f"An RLE segment holds {held} of {size} bytes.")
     try:
-        plane = imagecodecs.packbits_decode(segment, out=size)
+        plane = imagecodecs.packbits_decode(segment[:end], out=held)
     except (RuntimeError, ValueError) as error:
         raise PixelDataUndecodable("An RLE segment does not hold what it should.") from error
-    if len(plane) < size:
-        raise PixelDataTruncated(f"An RLE segment holds {len(plane)} of {size} bytes.")
-    return np.frombuffer(plane, np.uint8)
+    return np.frombuffer(plane, np.uint8, count=size)
 
 
-def _claimed(frame: bytes, layout: _Layout) -> StreamSize:
+def _claimed(stream: bytes, layout: _Layout) -> StreamSize:
     if layout.syntax not in (*JPEG_FAMILY, *JPEG_LS_FAMILY, *JPEG_2000_FAMILY):
         raise TransferSyntaxUnsupported(
             f"Transfer Syntax {layout.syntax or '(not stated)'} cannot be decoded."
         )
     try:
-        return j2k_size(frame) if layout.syntax in JPEG_2000_FAMILY else jpeg_size(frame)
+        return codestream.size(stream)
     except ValueError as error:
         raise PixelDataUndecodable(f"The compressed stream is damaged: {error}.") from error
 
@@ -214,14 +218,14 @@ def _refuse_other_size(claimed: StreamSize, layout: _Layout) -> None:
         )
 
 
-def _compressed(frame: bytes, layout: _Layout) -> Samples:
+def _compressed(stream: bytes, claimed: StreamSize, layout: _Layout) -> Samples:
     try:
-        if layout.syntax in JPEG_FAMILY:
-            decoded = np.asarray(imagecodecs.jpeg8_decode(frame))
-        elif layout.syntax in JPEG_LS_FAMILY:
-            decoded = np.asarray(jpeg_ls.decode(np.frombuffer(frame, np.uint8)))
+        if claimed.codec is Codec.JPEG:
+            decoded = np.asarray(imagecodecs.jpeg8_decode(stream))
+        elif claimed.codec is Codec.JPEG_LS:
+            decoded = np.asarray(jpeg_ls.decode(np.frombuffer(stream, np.uint8)))
         else:
-            decoded = np.asarray(openjpeg_decode(frame))
+            decoded = np.asarray(openjpeg_decode(stream))
     except (RuntimeError, ValueError, TypeError) as error:
         raise PixelDataUndecodable(f"The codec refuses the Pixel Data: {error}.") from error
     if decoded.ndim == 2:
