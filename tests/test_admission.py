@@ -204,8 +204,90 @@ def test_a_study_of_two_views_does_not_decline_its_frontal_one(rules: AdmissionR
     assert admit(header, rules) == Admitted("")
 
 
-def test_a_header_that_says_nothing_is_declined(rules: AdmissionRules) -> None:
-    assert "say chest" in reason(admit(SILENT, rules))
+NOTHING = [
+    "", " ", "-", "--", "?", "N/A", "NA", "XX", "UNKNOWN", "UNK", "OTHER", "NONE", "DEFAULT",
+    "unspecified", "NOT SPECIFIED",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [*NOTHING, "XR", "BODY"])
+def test_a_header_that_says_nothing_of_the_body_part_leaves_it_to_the_pixels(
+    rules: AdmissionRules, value: str
+) -> None:
+    header = replace(SILENT, body_part_examined=value, series_description="AP 1 VIEW")
+    assert admit(header, rules) == Admitted("AP")
+
+
+@pytest.mark.parametrize("value", NOTHING)
+def test_a_site_may_decline_what_says_nothing_of_the_body_part(value: str) -> None:
+    rules = load_rules(SHIPPED, AdmissionSection(when_unspecific="decline"))
+    header = replace(SILENT, body_part_examined=value)
+    assert "admission.when_unspecific declines" in reason(admit(header, rules))
+
+
+@pytest.mark.parametrize("text", ["Knee ap", "Abdomen", "HAND LEFT", "Schulter", "CHEST/ABD"])
+def test_a_header_that_names_another_part_is_never_left_to_the_pixels(
+    rules: AdmissionRules, text: str
+) -> None:
+    assert isinstance(admit(replace(SILENT, study_description=text), rules), Declined)
+    assert isinstance(admit(replace(SILENT, body_part_examined=text), rules), Declined)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        *NOTHING, "ERECT", "SITTING", "STANDING", "UPRIGHT", "SEMI-ERECT", "Semi Erect", "CHEST",
+        "1 VIEW", "ERECT CHEST", "PRONE",
+    ],
+)  # fmt: skip
+def test_a_view_that_says_nothing_is_as_good_as_none(rules: AdmissionRules, view: str) -> None:
+    assert admit(replace(CHEST, view_position=view), rules) == Admitted("")
+    told = replace(CHEST, view_position=view, series_description="Thorax seitlich")
+    assert "is not frontal" in reason(admit(told, rules))
+
+
+@pytest.mark.parametrize("view", ["PORT", "PORTABLE", "PORT CHEST", "SUPINE", "MOBILE", "AP ERECT"])
+def test_a_film_taken_at_the_bed_is_ap(rules: AdmissionRules, view: str) -> None:
+    assert admit(replace(CHEST, view_position=view), rules) == Admitted("AP")
+
+
+@pytest.mark.parametrize("view", ["LAT", "LL", "ERECT LAT", "RLO", "LLO", "LATERAL STANDING"])
+def test_a_view_that_names_a_side_stays_declined(rules: AdmissionRules, view: str) -> None:
+    assert "is not frontal" in reason(admit(replace(CHEST, view_position=view), rules))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ГРУДНАЯ КЛЕТКА", "ОГК", "ΘΩΡΑΚΑΣ", "ΘΏΡΑΚΑΣ", "胸部", "胸片", "흉부", "صدر", "חזה",
+        "ทรวงอก", "छाती", "TÓRAX", "PORTCHEST", "CHEST_PA", "CHESTPA", "XRCHEST",
+        "CHEST PA ARM UP", "CHEST PA ARMS UP", "Chest, arms raised", "CHEST HANDS ON HIPS",
+    ],
+)  # fmt: skip
+def test_body_part_examined_is_understood_in_every_script_and_spelling(
+    rules: AdmissionRules, words: str
+) -> None:
+    assert isinstance(admit(replace(CHEST, body_part_examined=words), rules), Admitted)
+
+
+@pytest.mark.parametrize("words", ["ARM", "CHEST AND ARM", "THORACICSPINE", "UPPER ARM UP", "RIBS"])
+def test_how_the_patient_stood_excuses_no_other_part(rules: AdmissionRules, words: str) -> None:
+    assert isinstance(admit(replace(CHEST, body_part_examined=words), rules), Declined)
+
+
+def test_another_script_is_shown_as_it_is_read(rules: AdmissionRules) -> None:
+    header = replace(CHEST, body_part_examined="КОЛЕННЫЙ СУСТАВ")
+    assert reason(admit(header, rules)) == "body part КОЛЕННЫЙ СУСТАВ is not chest"
+
+
+def test_rules_of_an_older_release_are_still_read(tmp_path: Path) -> None:
+    text = SHIPPED.read_text("utf-8")
+    positioning = text[text.index("# These name other parts only") : text.index("[view]")]
+    start = text.index("# These say as little as an empty one: view codes")
+    unspecific = text[start : text.index("# A chest film whose header")]
+    older = text.replace(positioning, "").replace(unspecific, "")
+    (tmp_path / "admission.toml").write_text(older, "utf-8")
+    assert load_rules(tmp_path / "admission.toml").view.unspecific == ()
 
 
 def test_patient_orientation_tells_a_lateral_where_nothing_else_does(rules: AdmissionRules) -> None:

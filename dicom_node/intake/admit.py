@@ -92,7 +92,7 @@ def _no_plain_film(header: FilmHeader, rules: AdmissionRules) -> str | None:
 def _no_chest(header: FilmHeader, rules: BodyPartRules) -> str | None:
     """Return why this is no chest: by Body Part Examined, else region codes, else descriptions."""
     body_part = header.body_part_examined
-    if _folded(body_part) not in {_folded(each) for each in ("", *rules.unspecific)}:
+    if not _says_nothing(body_part, rules.unspecific):
         accepted = _folded(body_part) in {_folded(each) for each in rules.accept}
         if accepted or _says_chest(body_part, rules):
             return None
@@ -106,12 +106,17 @@ def _no_chest(header: FilmHeader, rules: BodyPartRules) -> str | None:
         says = _says_chest(text, rules)
         if says is not None:
             return None if says else "descriptions name another part of the body than the chest"
-    return "neither body part, anatomic region nor descriptions say chest"
+    if rules.when_unspecific == "ask-pixels":
+        return None
+    return (
+        "neither body part, anatomic region nor descriptions say chest, and "
+        "admission.when_unspecific declines such films"
+    )
 
 
 def _says_chest(text: str, rules: BodyPartRules) -> bool | None:
     """Whether the words of a text mean a chest alone (True), another part (False), or neither."""
-    if _match(text, rules.other_words):
+    if _match(_without(text, rules.positioning), rules.other_words):
         return False
     return True if _match(text, rules.words) else None
 
@@ -119,7 +124,7 @@ def _says_chest(text: str, rules: BodyPartRules) -> bool | None:
 def _by_view(header: FilmHeader, rules: ViewRules) -> Admitted | Declined:
     """Decide by View Position, else view codes, else descriptions, else Patient Orientation."""
     position = header.view_position
-    if position:
+    if not _says_nothing(position, rules.unspecific):
         view = _frontal(position, rules)
         return Admitted(view) if view else _not_frontal(f"view position {_shown(position)}")
     if header.view_codes:
@@ -197,9 +202,28 @@ def _key(code: Code) -> str:
     return f"{scheme}:{code.value}"
 
 
+def _says_nothing(value: str, unspecific: Iterable[str]) -> bool:
+    """Whether a value is empty or unspecific, as a whole or in each of its words."""
+    nothing = {_folded(each) for each in ("", *unspecific)}
+    words = _words(value)
+    return _folded(value) in nothing or (bool(words) and nothing.issuperset(words))
+
+
+def _without(text: str, phrases: Iterable[str]) -> str:
+    """Return the words of a text without those of the phrases."""
+    left = f" {' '.join(_words(text))} "
+    for phrase in sorted(phrases, key=len, reverse=True):
+        left = left.replace(f" {' '.join(_words(phrase))} ", " ")
+    return left
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(_plain(text).replace(".", ""))
+
+
 def _match(text: str, patterns: Iterable[str]) -> str | None:
     """Return the first pattern that a word of the text matches."""
-    words = _WORD.findall(_plain(text).replace(".", ""))
+    words = _words(text)
     for pattern in patterns:
         plain = _plain(pattern)
         if any(fnmatchcase(word, plain) for word in words):
@@ -208,9 +232,9 @@ def _match(text: str, patterns: Iterable[str]) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Return text without case and accents."""
+    """Return text without case, accents and the marks of vowels."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(each for each in decomposed if not unicodedata.combining(each))
+    return "".join(each for each in decomposed if not unicodedata.category(each).startswith("M"))
 
 
 def _folded(text: str) -> str:

@@ -35,12 +35,21 @@ class BodyPartRules(_Table):
     regions: tuple[str, ...] = Field(description="codes SCHEME:VALUE of a chest")
     words: tuple[str, ...] = Field(description="words that mean a chest")
     other_words: tuple[str, ...] = Field(description="words that mean another part of the body")
+    positioning: tuple[str, ...] = Field(
+        default=(), description="phrases that name other parts only to say how the patient stood"
+    )
+    when_unspecific: Literal["ask-pixels", "decline"] = Field(
+        default="ask-pixels", description="admission.when_unspecific in node.toml replaces it"
+    )
 
 
 class ViewRules(_Table):
     """Which view is frontal; in ``codes`` and ``words`` the key is the view that is meant."""
 
     accept: tuple[str, ...] = Field(description="View Position (0018,5101) that is frontal")
+    unspecific: tuple[str, ...] = Field(
+        default=(), description="values that say nothing, like an empty one"
+    )
     when_unknown: Literal["admit", "decline"] = Field(
         description="what happens to a chest film that does not say its view"
     )
@@ -80,7 +89,12 @@ def load_rules(path: Path, admission: AdmissionSection | None = None) -> Admissi
         return rules
     return rules.model_copy(
         update={
-            "body_part": rules.body_part.model_copy(update={"accept": admission.body_parts}),
+            "body_part": rules.body_part.model_copy(
+                update={
+                    "accept": admission.body_parts,
+                    "when_unspecific": admission.when_unspecific,
+                }
+            ),
             "view": rules.view.model_copy(update={"accept": admission.views}),
         }
     )

@@ -215,6 +215,10 @@ class AdmissionSection(Section):
     views: tuple[str, ...] = Field(
         default=("PA", "AP"), description="View Position that is frontal"
     )
+    when_unspecific: Literal["ask-pixels", "decline"] = Field(
+        default="ask-pixels",
+        description="what becomes of a film whose header says nothing of the body part",
+    )
     max_megapixels: int = Field(
         default=200, ge=1, description="larger images fail without being decoded"
     )
