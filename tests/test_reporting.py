@@ -212,6 +212,18 @@ def test_a_declined_film_beside_analysed_ones_does_not_change_their_report(node:
     assert (again.revision, node.outbox(again)) == (first.revision, node.outbox(first))
 
 
+def test_a_study_of_two_patients_is_answered_apart_and_says_so(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED, StudyInstanceUID="1.2.9", PatientName="DOE^JANE")
+    node.receive(2, InstanceState.ANALYSED, StudyInstanceUID="1.2.9", PatientName="ROE^RICHARD")
+    study = node.report(pacs())
+    sent = node.outbox(study)["PACS"]
+    names = [str(node.read(item).PatientName) for item in sent]
+    assert kinds(sent) == ["sr", "capture"] * 2
+    assert names == ["DOE^JANE"] * 2 + ["ROE^RICHARD"] * 2
+    assert "differ in the patient's name" in str(study.reason)
+    assert "DOE" not in str(study.reason)
+
+
 def test_the_report_tells_the_course_of_the_patient(node: Node) -> None:
     node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190301", AcquisitionTime="0900")
     node.report(pacs())

@@ -6,7 +6,7 @@ alone (PS3.5 6.1).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -49,6 +49,15 @@ def keep_received(dataset: Dataset) -> None:
             for item in element.value:
                 keep_received(item)
     setattr(dataset, _KEPT, kept)
+
+
+def part_of(dataset: Dataset, keywords: Iterable[str]) -> Dataset:
+    """Return a data set of some of the attributes, as they were received."""
+    tags = [tag for tag in map(Tag, keywords) if tag in dataset]
+    part = Dataset({tag: dataset.get_item(tag) for tag in tags})
+    part.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+    setattr(part, _KEPT, getattr(dataset, _KEPT, {}))
+    return part
 
 
 def stored_bytes(dataset: Dataset, keyword: str) -> bytes | None:

@@ -62,7 +62,8 @@ class Context:
 
     ``revision``: 1 for the first report of a study. ``predecessors``: SOP class, SOP instance and
     series UID of the reports it replaces.
-    ``earlier``: films of the same patient from other studies, oldest first.
+    ``earlier``: films of the same patient from other studies, oldest first. ``apart``: tells this
+    patient's series from those of the study's first patient, see `dicom_node.results.apart`.
     """
 
     node_ae_title: str
@@ -72,10 +73,12 @@ class Context:
     revision: int
     predecessors: tuple[tuple[str, str, str], ...]
     earlier: tuple[EarlierFilm, ...] = ()
+    apart: str = ""
 
     def series_uid(self, source: Dataset, kind: str) -> str:
-        """Return the series of a kind of object: one a study and node, whatever the suite."""
-        return derived_uid("series", str(source.StudyInstanceUID), kind, self.node_ae_title)
+        """Return the series of a kind of object: one a study, patient and node."""
+        parts = (str(source.StudyInstanceUID), kind, self.node_ae_title)
+        return derived_uid("series", *parts, *filter(None, (self.apart,)))
 
     def cards(self, films: Sequence[AnalysedFilm]) -> tuple[NetworkCard, ...]:
         """Return the networks that answered on ``films``, in the version that answered.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pydicom
 from pydicom import DataElement, Dataset
@@ -80,9 +80,6 @@ IDENTITY = (
 
 _AS_IT_IS = frozenset({*TYPE_2, *IDENTITY})
 """What goes as it came, whatever it is."""
-
-_PATIENT_ALONE = tuple(key for key in IDENTITY if key.startswith(("Patient", "Issuer")))
-"""What every film of a study must share."""
 
 _ENCODING_FAILED = "Failed to encode value"
 """How pydicom's warning begins when it writes question marks for what a character set has not."""
@@ -295,16 +292,6 @@ def reissued(data: bytes, source: Dataset, sop_class_uid: str, sop_instance_uid:
     return buffer.getvalue()
 
 
-def check_one_patient(sources: Sequence[Dataset]) -> None:
-    """Raise `IdentityNotPreserved` unless all films are of one study and one patient."""
-    for keyword in ("StudyInstanceUID", *_PATIENT_ALONE):
-        if len({_comparable(source, keyword) for source in sources}) > 1:
-            raise IdentityNotPreserved(
-                f"The films of study {sources[0].StudyInstanceUID} differ in {keyword}.",
-                remedy="Correct the study in the PACS and send it again.",
-            )
-
-
 def check_identity(source: Dataset, data: bytes) -> None:
     """Raise `IdentityNotPreserved` unless ``data``, read back, is of the source's patient.
 
@@ -324,8 +311,3 @@ def _is_same(source: Dataset, written: Dataset, keyword: str) -> bool:
     if before is not None:
         return before == after
     return text(source, keyword) == text(written, keyword)
-
-
-def _comparable(source: Dataset, keyword: str) -> str:
-    # Empty trailing components and spaces say nothing (PS3.5 6.2.1.1).
-    return str(source.get(keyword) or "").rstrip("^= ").strip()

@@ -50,12 +50,14 @@ class History:
 
     ``films``: of the same person, taken before the study, oldest first. ``others``: who has the
     same Patient ID and cannot be the same person; for the pages alone. ``note``: why films were not
-    compared, or not all; a clause without patient data.
+    compared, or not all; a clause without patient data. ``patients``: whom the films of the study
+    name, where they contradict each other.
     """
 
     films: tuple[StoredFilm, ...] = ()
     others: tuple[Patient, ...] = ()
     note: str = ""
+    patients: tuple[Patient, ...] = ()
 
 
 def newest(instances: Iterable[Instance]) -> list[Instance]:
@@ -147,7 +149,8 @@ class StoredFilms:
         if not patients:
             return History()
         if not one_patient(patients):
-            return History(note="the films of this study are not of one patient")
+            note = "the films of this study are not of one patient"
+            return History(note=note, patients=tuple(dict.fromkeys(patients)))
         patient = merged(patients)
         if why := why_nobody(patient, self.placeholders):
             return History(note=why)

@@ -21,22 +21,18 @@ from reportlab.platypus.doctemplate import LayoutError
 
 from dicom_node.errors import ImageError, ResultError
 from dicom_node.findings import FilmFindings, Outcome
+from dicom_node.imaging.received import part_of
 from dicom_node.imaging.values import CAN_RAISE, text
 from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
+from dicom_node.results.apart import apart
 from dicom_node.results.basic_text import basic_text
 from dicom_node.results.capture import capture, overlay
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.document import document
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.key_objects import is_of_interest, key_objects
-from dicom_node.results.modules import (
-    IDENTITY,
-    TYPE_2,
-    check_one_patient,
-    file_bytes,
-    reissued,
-)
+from dicom_node.results.modules import IDENTITY, TYPE_2, file_bytes, reissued
 from dicom_node.results.presentation import presentation
 from dicom_node.results.regions import places_of
 from dicom_node.results.report import SOP_CLASSES, groups_of_study, report
@@ -100,6 +96,7 @@ def write_results(
 ) -> tuple[WrittenObject, ...]:
     """Return the objects of ``kinds`` on the films of one study, the report first.
 
+    Once a patient, where the films contradict each other (`dicom_node.results.apart`).
     The report exists once an SR class. Declined and failed films are mentioned in it; where there
     are no others, there is a report alone. Deterministic: the same films and context give the same
     bytes. Raises `ResultError`, and `IdentityNotPreserved` where patient or study of a result would
@@ -116,8 +113,13 @@ def write_each(
     With ``refuse`` whatever is raised while one object is written is told to it, and the others
     follow. A report or document then tells of each film as much as can be told.
     """
-    check_one_patient([film.dataset for film in films])
-    films = _shown(films)
+    for own, theirs in apart(films, context):
+        yield from _of_patient(_shown(own), theirs, kinds, refuse)
+
+
+def _of_patient(
+    films: _Films, context: Context, kinds: Collection[ObjectKind], refuse: Refuse | None
+) -> Iterator[WrittenObject]:
     context = replace(context, template=context.template.spoken_in(_encodings(films[0])))
     found = [film for film in films if film.findings.finding is not None]
     if ObjectKind.REPORT in kinds:
@@ -200,11 +202,7 @@ def _lesser(film: AnalysedFilm) -> Iterator[AnalysedFilm]:
 
 def _bare(source: Dataset) -> Dataset:
     """Return of a header what a result cannot do without. Raises where that is not legible."""
-    bare = Dataset()
-    for keyword in dict.fromkeys(("SpecificCharacterSet", *_KEPT_BARE, *IDENTITY, *TYPE_2)):
-        if keyword in source:
-            bare[keyword] = source[keyword]
-    return bare
+    return part_of(source, ("SpecificCharacterSet", *_KEPT_BARE, *IDENTITY, *TYPE_2))
 
 
 def _quietly(work: Callable[[], _T]) -> _T:

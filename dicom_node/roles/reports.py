@@ -29,6 +29,7 @@ from dicom_node.records import (
     ResultObject,
     Study,
 )
+from dicom_node.results.apart import contradiction_of
 from dicom_node.results.stored import StoredFilms, newest
 from dicom_node.results.templates import Template
 from dicom_node.results.write import (
@@ -108,6 +109,7 @@ class Reporter:
         if not films:
             self._finish(study, [], signature, why)
             return
+        reason = reason or contradiction_of(films)
         kinds = _kinds(destinations, remotes) if found else {ObjectKind.REPORT}
         objects = self._objects(study, films, kinds, signature, why)
         outgoing = [parcel for name in destinations for parcel in _parcels(remotes[name], objects)]

@@ -14,9 +14,10 @@ from pydicom.dataset import Dataset as Item
 from dicom_node.errors import IdentityNotPreserved
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.phantom import Identity, phantom_dataset
+from dicom_node.records import ObjectKind
 from dicom_node.results.modules import IDENTITY
 from dicom_node.results.write import Context, WrittenObject, write_results
-from tests.results.conftest import MakeFilm, analysed
+from tests.results.conftest import MakeFilm, analysed, reread
 
 
 def parsed(item: WrittenObject) -> Dataset:
@@ -66,17 +67,62 @@ def test_the_bytes_of_the_name_leave_as_they_came(
         assert item.data.count(b"4711") == 1
 
 
-@pytest.mark.parametrize("keyword", ["PatientName", "PatientID", "PatientBirthDate", "PatientSex"])
-def test_films_that_differ_in_the_patient_are_never_one_report(
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("PatientName", ("DOE^JANE", "SOMEBODY^ELSE")),
+        ("PatientID", ("4711", "4712")),
+        ("PatientBirthDate", ("19620507", "19900101")),
+        ("PatientSex", ("M", "F")),
+        ("IssuerOfPatientID", ("HERE", "ELSEWHERE")),
+    ],
+)
+def test_films_of_one_study_that_contradict_are_answered_each_under_its_own_patient(
+    make_film: MakeFilm, context: Context, keyword: str, values: tuple[str, str]
+) -> None:
+    made = []
+    for seed, value in enumerate(values):
+        dataset = make_film(seed).dataset
+        dataset.StudyInstanceUID = "1.2.3"
+        setattr(dataset, keyword, value)
+        made.append(analysed(reread(dataset)))
+    results = [parsed(item) for item in write_results(made, context, tuple(ObjectKind))]
+    for film, value in zip(made, values, strict=True):
+        own = [result for result in results if result.get(keyword) == value]
+        others = [result for result in results if result not in own]
+        uid = str(film.dataset.SOPInstanceUID)
+        assert sum(uid in str(result) for result in own) >= 6
+        assert not any(uid in str(result) for result in others)
+        assert len(own) == len(others)
+        assert not {r.SeriesInstanceUID for r in own} & {r.SeriesInstanceUID for r in others}
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "PatientBirthDate", "PatientSex", "PatientID"])
+def test_an_empty_attribute_makes_no_other_patient(
     make_film: MakeFilm, context: Context, keyword: str
 ) -> None:
-    other_values = {"PatientBirthDate": "19000101", "PatientSex": "F"}
+    first, other = make_film(1), make_film(2)
+    first.dataset.PatientBirthDate = other.dataset.PatientBirthDate = "19620507"
+    other.dataset.StudyInstanceUID = first.dataset.StudyInstanceUID
+    setattr(other.dataset, keyword, "")
+    *reports, one, two = write_results([first, other], context)
+    assert len(reports) == 4
+    assert parsed(one).get(keyword) == first.dataset.get(keyword)
+    assert not parsed(two).get(keyword)
+
+
+def test_a_report_replaces_only_the_same_patient_s(make_film: MakeFilm, context: Context) -> None:
     first, other = make_film(1), make_film(2)
     other.dataset.StudyInstanceUID = first.dataset.StudyInstanceUID
-    setattr(other.dataset, keyword, other_values.get(keyword, "SOMEBODY^ELSE"))
-    with pytest.raises(IdentityNotPreserved, match=keyword) as stopped:
-        write_results([first, other], context)
-    assert "SOMEBODY" not in stopped.value.message
+    other.dataset.PatientName = "SOMEBODY^ELSE"
+    report, *_ = write_results([first], context)
+    before = (report.sop_class_uid, report.sop_instance_uid, report.series_instance_uid)
+    again = replace(context, revision=2, predecessors=(before,))
+    named = [
+        "PredecessorDocumentsSequence" in parsed(item)
+        for item in write_results([first, other], again, (ObjectKind.REPORT,))
+    ]
+    assert named == [True] * 4 + [False] * 4
 
 
 def test_empty_components_of_a_name_make_no_other_patient(

@@ -231,14 +231,6 @@ def test_a_name_that_its_character_set_cannot_hold_stops_the_result(
         write_results([film], context)
 
 
-def test_films_of_two_patients_are_never_one_report(make_film: MakeFilm, context: Context) -> None:
-    first, other = make_film(1), make_film(2)
-    other.dataset.StudyInstanceUID = first.dataset.StudyInstanceUID
-    other.dataset.PatientID = "SOMEBODY-ELSE"
-    with pytest.raises(IdentityNotPreserved, match="PatientID"):
-        write_results([first, other], context)
-
-
 def test_nothing_analysed_is_no_report(context: Context) -> None:
     with pytest.raises(ResultError):
         write_results([], context)

@@ -670,6 +670,16 @@ def test_the_earlier_film_is_shown_with_its_own_name_date_and_view(site: Site) -
     assert f'href="/cases/{before}"' in text
 
 
+def test_the_pages_tell_that_a_study_is_of_two_patients(site: Site) -> None:
+    site.receive(1, StudyInstanceUID="1.2.9", PatientName="GARCIA^JOSE")
+    case = site.receive(2, StudyInstanceUID="1.2.9", PatientName="DUPONT^ELISE")
+    for path in ("", "/report"):
+        text = site.client("reader").get(f"/cases/{case}{path}").text
+        assert "The films of this study are not of one patient" in text
+        assert "GARCIA, JOSE" in text
+        assert "DUPONT, ELISE" in text
+
+
 def test_an_id_of_two_names_is_told_on_the_page_and_nowhere_else(
     site: Site, log: io.StringIO
 ) -> None:

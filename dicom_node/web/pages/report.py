@@ -82,6 +82,7 @@ def _shown(
         case=case,
         films=[(item, _told(said)) for (item, _), said in zip(pairs, groups, strict=True)],
         words=context.template,
+        patients=house.stored.history(case.study_id, [film.dataset for film in films]).patients,
         names=house.template_names,
         chosen=template or house.settings.results.template,
         cards=context.cards(films),
