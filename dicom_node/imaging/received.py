@@ -55,7 +55,8 @@ def part_of(dataset: Dataset, keywords: Iterable[str]) -> Dataset:
     """Return a data set of some of the attributes, as they were received."""
     tags = [tag for tag in map(Tag, keywords) if tag in dataset]
     part = Dataset({tag: dataset.get_item(tag) for tag in tags})
-    part.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+    implicit, little_endian = dataset.original_encoding
+    part.set_original_encoding(implicit, little_endian, dataset.original_character_set)
     setattr(part, _KEPT, getattr(dataset, _KEPT, {}))
     return part
 

@@ -109,7 +109,7 @@ class Reporter:
         if not films:
             self._finish(study, [], signature, why)
             return
-        reason = reason or contradiction_of(films)
+        why += filter(None, [contradiction_of(films)])
         kinds = _kinds(destinations, remotes) if found else {ObjectKind.REPORT}
         objects = self._objects(study, films, kinds, signature, why)
         outgoing = [parcel for name in destinations for parcel in _parcels(remotes[name], objects)]
