@@ -14,9 +14,11 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 from dicom_node.errors import (
     DiskFull,
@@ -24,12 +26,16 @@ from dicom_node.errors import (
     SpooledFileMissing,
     SpoolUnreadable,
     SpoolUnwritable,
+    Unavailable,
 )
 from dicom_node.records import Digest
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _OF_THE_FILE = frozenset({errno.EIO, errno.ELOOP, errno.EISDIR, None})
 _TEMPORARY = "incoming"
+_ROOM_STEP = 1 << 23
+"""So many bytes more may come before the free space is looked at again."""
+
 _SHARDS = tuple(f"{number:02x}" for number in range(256))
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -87,18 +93,20 @@ class Spool:
         digest = hashlib.sha256()
         for chunk in chunks:
             digest.update(chunk)
-        stored = Stored(Digest(digest.hexdigest()), sum(map(len, chunks)))
-        temporary = self._temporary / f"{stored.digest}.{os.getpid()}.{os.urandom(8).hex()}"
-        final = self.path(stored.digest)
-        with _translated(temporary):
-            self._refuse_without_room(stored.size_bytes)
-            _write_synced(temporary, chunks)
-            with _opened_folder(final.parent) as descriptor:
-                # Shared with other writers, against `remove`: see there.
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
-                temporary.rename(final)
-                os.fsync(descriptor)
-        return stored
+        with self.begin(sum(map(len, chunks)), Digest(digest.hexdigest())) as writing:
+            for chunk in chunks:
+                writing.write(chunk)
+            return writing.finish()
+
+    def begin(self, expected_bytes: int = 0, digest: Digest | None = None) -> Writing:
+        """Begin a file whose bytes come piece by piece, hashed as they come unless that is done.
+
+        Raises `DiskFull` and `SpoolUnwritable`.
+        """
+        temporary = f"{digest or 'streamed'}.{os.getpid()}.{os.urandom(8).hex()}"
+        with _translated():
+            self._refuse_without_room(expected_bytes)
+            return Writing(self, self._temporary / temporary, expected_bytes, digest)
 
     @contextmanager
     def reading(self, digest: Digest) -> Iterator[Path]:
@@ -189,6 +197,15 @@ class Spool:
                 if _DIGEST.fullmatch(path.name):
                     yield path, status
 
+    def scratch(self) -> BinaryIO:
+        """Return a file without a name where the spool is: gone once it is closed.
+
+        Raises `DiskFull` and `SpoolUnwritable`.
+        """
+        with _translated():
+            self._refuse_without_room(0)
+            return TemporaryFile(dir=self._temporary)
+
     def _refuse_without_room(self, size_bytes: int) -> None:
         free = self.free_bytes()
         if free - size_bytes < self._reserve_bytes:
@@ -198,25 +215,90 @@ class Spool:
             )
 
 
+class Writing(AbstractContextManager["Writing"]):
+    """A file of the spool that is being written, durable under its name once it is finished.
+
+    Left without `finish`, or after an error, it is gone. One thread at a time.
+    """
+
+    def __init__(
+        self, spool: Spool, temporary: Path, expected_bytes: int, digest: Digest | None
+    ) -> None:
+        self.size_bytes, self._room_until = 0, expected_bytes
+        self._spool, self._temporary, self._finished = spool, temporary, False
+        self._digest, self._hash = digest, hashlib.sha256()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor: int | None = os.open(temporary, flags, 0o600)
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Add a piece. Raises `DiskFull` and `SpoolUnwritable`."""
+        assert self._descriptor is not None
+        with self._giving_up():
+            self.size_bytes += len(chunk)
+            if self.size_bytes > self._room_until:
+                self._spool._refuse_without_room(len(chunk))
+                self._room_until = self.size_bytes + _ROOM_STEP
+            if self._digest is None:
+                self._hash.update(chunk)
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+
+    def opened(self) -> BinaryIO:
+        """Open for reading what was written so far. Raises `SpoolUnwritable`."""
+        with self._giving_up():
+            return self._temporary.open("rb")
+
+    def finish(self) -> Stored:
+        """Make the file durable under its name. Raises `DiskFull` and `SpoolUnwritable`."""
+        assert self._descriptor is not None
+        digest = self._digest or Digest(self._hash.hexdigest())
+        stored = Stored(digest, self.size_bytes)
+        final = self._spool.path(stored.digest)
+        with self._giving_up():
+            os.fsync(self._descriptor)
+            self._close()
+            with _opened_folder(final.parent) as descriptor:
+                # Shared with other writers, against `remove`: see there.
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                self._temporary.rename(final)
+                os.fsync(descriptor)
+        self._finished = True
+        return stored
+
+    def discard(self) -> None:
+        """Remove what was written, unless it is finished."""
+        if not self._finished:
+            self._close()
+            with suppress(OSError):
+                self._temporary.unlink()
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        # After a failed fsync the kernel may have dropped the dirty pages: the file is given up,
+        # never synced again (fault 55).
+        try:
+            with _translated():
+                yield
+        except Unavailable:
+            self.discard()
+            raise
+
+
 def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             # Another process may have moved or removed it since.
             with suppress(FileNotFoundError):
                 yield Path(entry.path), entry.stat(follow_symlinks=False)
-
-
-def _write_synced(path: Path, chunks: Iterable[bytes]) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        for chunk in chunks:
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -229,14 +311,10 @@ def _opened_folder(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _translated(temporary: Path) -> Iterator[None]:
-    # After a failed fsync the kernel may have dropped the dirty pages: the file is given up, never
-    # synced again (fault 55).
+def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         if error.errno in _NO_ROOM:
             raise DiskFull("The disk of the spool is full.") from error
         raise SpoolUnwritable(f"The spool cannot be written: {error.strerror}.") from error

@@ -50,7 +50,8 @@ class Acceptor:
         self._titles: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._storing = 0
         self._lock = threading.Lock()
-        self._service = StoreService(FrontDoor.of(settings, spool, ledger, log), self._origin_of)
+        self._front_door = FrontDoor.of(settings, spool, ledger, log)
+        self._service = StoreService(self._front_door, self._origin_of)
         self._ae = self._entity()
         self._server = self._listen()
         self._thread = threading.Thread(
@@ -100,6 +101,7 @@ class Acceptor:
             negotiation_seconds=min(_NEGOTIATION_SECONDS, node.pdu_timeout_seconds),
             max_connections=4 * node.max_associations + 64,
             max_connections_per_address=2 * node.max_associations + 64,
+            min_bytes_per_second=node.min_bytes_per_second,
         )
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._requested),
@@ -120,6 +122,7 @@ class Acceptor:
                 f"Port {node.port} on {node.host} cannot be listened on: {error.strerror}.",
                 remedy=listening_remedy(error, "node.port", "node.host"),
             ) from error
+        server.begin = self._front_door.stream
         server.on_drop = lambda address, reason: self._log.event(
             "association.dropped", peer_address=address, reason=reason
         )

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 from pynetdicom import evt
 
+from dicom_node.dimse.incoming import Incoming
 from dicom_node.dimse.status import PROCESSING_FAILURE, SUCCESS, status_of
 from dicom_node.errors import NodeError, StoreError, Unavailable
 from dicom_node.intake.identify import check_agreement, check_command
+from dicom_node.intake.sources import Source, Streamed
 from dicom_node.intake.take import FrontDoor
 from dicom_node.records import Origin
 
@@ -51,10 +54,19 @@ class StoreService:
                 affected_sop_instance_uid=uid,
                 abstract_syntax=str(event.context.abstract_syntax),
             )
-            data_set = request.DataSet.getvalue() if request.DataSet is not None else b""
-            self.front_door.take(data_set, str(event.context.transfer_syntax), origin, agrees)
+            syntax = str(event.context.transfer_syntax)
+            self.front_door.take(_source_of(request.DataSet), syntax, origin, agrees)
         except (StoreError, Unavailable) as error:
             status = status_of(error)
             self.front_door.refused(origin, uid, status, error)
             return status
+        finally:
+            if isinstance(request.DataSet, Incoming):
+                request.DataSet.discard()
         return SUCCESS
+
+
+def _source_of(data_set: BytesIO | None) -> bytes | Source:
+    if isinstance(data_set, Incoming) and isinstance(data_set.stream, Streamed):
+        return data_set.stream
+    return data_set.getvalue() if data_set is not None else b""

@@ -7,10 +7,11 @@ it cannot decode. This module replaces its socket wrapper, message provider and 
 
 It leans on these internals, each with a test of its own: ``AssociationSocket._is_connected``,
 ``AssociationSocket.recv`` called with 6 and then with the PDU length, ``Association.dul.socket``,
-``Association.dimse.msg_queue``, ``Association.dimse.message`` with its ``data_set`` and
-``encoded_command_set``, ``DIMSEServiceProvider.receive_primitive``, "Evt19" in
-``dul.event_queue``, ``RequestHandler._create_association``, ``AssociationServer.get_request``,
-``ssl_context`` and ``process_request_thread``, ``timer.time``.
+``Association.dimse.msg_queue``, ``Association.dimse.message`` with its ``data_set`` (ours where it
+is large), ``command_set`` and ``encoded_command_set``, ``Association._accepted_cx``,
+``DIMSEServiceProvider.receive_primitive``, "Evt19" in ``dul.event_queue``,
+``RequestHandler._create_association``, ``AssociationServer.get_request``, ``ssl_context`` and
+``process_request_thread``, ``timer.time``.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ from typing import Any
 
 from pynetdicom import timer
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.transport import (
     AssociationSocket,
     RequestHandler,
     ThreadedAssociationServer,
 )
 
+from dicom_node.dimse.incoming import Begin, Incoming
+from dicom_node.dimse.pace import Pace
 from dicom_node.imaging.values import CAN_RAISE
 
 _ASSOCIATE_RQ, _P_DATA = 0x01, 0x04
@@ -62,6 +66,7 @@ class Limits:
     """What a peer may ask of us. Times in seconds, sizes in bytes.
 
     ``max_connections`` counts TCP connections in any state, TLS handshakes included.
+    ``min_bytes_per_second``: of a message that has begun, over each ``pdu_seconds``.
     """
 
     max_pdu_bytes: int
@@ -70,6 +75,7 @@ class Limits:
     negotiation_seconds: float
     max_connections: int
     max_connections_per_address: int
+    min_bytes_per_second: int = 0
 
 
 class _MonotonicTime:
@@ -90,6 +96,7 @@ class GuardedSocket(AssociationSocket):
     on_drop: OnDrop
     _deadline: float
     _body_type: int
+    _pace: Pace
 
     @classmethod
     def guard(cls, wrapper: Any, limits: Limits, on_drop: OnDrop) -> None:
@@ -98,6 +105,7 @@ class GuardedSocket(AssociationSocket):
         wrapper.__class__ = cls
         wrapper.limits, wrapper.on_drop = limits, on_drop
         wrapper._deadline, wrapper._body_type = 0.0, 0
+        wrapper._pace = Pace(limits.pdu_seconds, limits.min_bytes_per_second)
 
     @property
     def ready(self) -> bool:
@@ -105,6 +113,7 @@ class GuardedSocket(AssociationSocket):
         if self.socket is None or not self._is_connected:
             return False
         if self.assoc.dimse.msg_queue.qsize() >= _QUEUED_MESSAGES:
+            self._pace.restart()
             return False
         poll = select.poll()
         try:
@@ -136,6 +145,11 @@ class GuardedSocket(AssociationSocket):
         if self.socket is not None:
             self.socket.settimeout(self.limits.pdu_seconds)
         super().send(bytestream)
+
+    def close(self) -> None:
+        """Close the connection, when nothing of an unfinished object is left."""
+        self._forget()
+        super().close()
 
     def _read(self, nr_bytes: int) -> bytearray:
         buffer = bytearray(nr_bytes)
@@ -175,10 +189,17 @@ class GuardedSocket(AssociationSocket):
         message: Any = self.assoc.dimse.message
         if message is None:
             return
-        if message.data_set.tell() > self.limits.max_object_bytes:
+        data_set, command_set = message.data_set.tell(), message.encoded_command_set.tell()
+        if data_set > self.limits.max_object_bytes:
             raise self._dropped(f"an object of over {self.limits.max_object_bytes} bytes")
-        if message.encoded_command_set.tell() > _MAX_COMMAND_BYTES:
+        if command_set > _MAX_COMMAND_BYTES:
             raise self._dropped(f"a command set of over {_MAX_COMMAND_BYTES} bytes")
+        assert self.socket is not None
+        if self._pace.is_too_slow(message, data_set + command_set, self.socket):
+            raise self._dropped(
+                f"an object of which less than {self.limits.min_bytes_per_second} bytes a second"
+                " came"
+            )
 
     def _report(self, reason: str) -> None:
         self.on_drop(str(self.assoc.requestor.address), reason)
@@ -186,27 +207,45 @@ class GuardedSocket(AssociationSocket):
     def _dropped(self, reason: str) -> PeerDropped:
         self._body_type = 0
         self._report(reason)
+        self._forget()
         return PeerDropped(reason)
+
+    def _forget(self) -> None:
+        if isinstance(self.assoc.dimse, GuardedMessages):
+            self.assoc.dimse.forget()
 
 
 class GuardedMessages(DIMSEServiceProvider):
     """Puts the PDUs of one association together to messages; aborts on what is none."""
 
     on_drop: OnDrop
+    begin: Begin | None
 
     @classmethod
-    def guard(cls, provider: Any, on_drop: OnDrop) -> None:
+    def guard(cls, provider: Any, on_drop: OnDrop, begin: Begin | None) -> None:
         """Put ``provider``, which its association has made already, under guard."""
         provider.__class__ = cls
-        provider.on_drop = on_drop
+        provider.on_drop, provider.begin = on_drop, begin
 
     def receive_primitive(self, primitive: Any) -> None:
         """Add the content of one P-DATA-TF PDU to the message."""
+        if self.message is None and self.begin is not None:
+            self.message = DIMSEMessage()
+            self.message.data_set = Incoming(self.message, self._transfer_syntax_of, self.begin)
         try:
             super().receive_primitive(primitive)
         except CAN_RAISE:
             self.on_drop(str(self.assoc.requestor.address), "not a DIMSE message")
             self.dul.event_queue.put(_INVALID_PDU)
+
+    def forget(self) -> None:
+        """Leave nothing of a message that will never be whole."""
+        unfinished = self.message.data_set if self.message is not None else None
+        if isinstance(unfinished, Incoming):
+            unfinished.discard()
+
+    def _transfer_syntax_of(self, context_id: int) -> str:
+        return str(self.assoc._accepted_cx[context_id].transfer_syntax[0])
 
 
 def _with_plain_titles(body: bytearray) -> bytearray:
@@ -259,7 +298,7 @@ class GuardedHandler(RequestHandler):
         # Else a stalled peer holds a stopping process until its PDU's deadline.
         association.dul.daemon = True
         GuardedSocket.guard(association.dul.socket, server.limits, server.on_drop)
-        GuardedMessages.guard(association.dimse, server.on_drop)
+        GuardedMessages.guard(association.dimse, server.on_drop, server.begin)
         return association
 
 
@@ -271,6 +310,8 @@ class GuardedServer(ThreadedAssociationServer):
     limits: Limits
     on_drop: OnDrop
     on_handshake_failed: OnDrop
+    begin: Begin | None = None
+    """Where large data sets go while they arrive; None: into memory."""
 
     def __init__(self, *arguments: Any, limits: Limits, **keywords: Any) -> None:
         self.limits = limits

@@ -5,10 +5,12 @@ No library checks any of this (faults 27 to 30, 32).
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from dataclasses import dataclass
-from io import BytesIO
+from threading import BoundedSemaphore
+from typing import BinaryIO, cast
 
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
@@ -34,6 +36,10 @@ _UIDS = {
 _MAX_UID_LENGTH = 64
 _MAX_READS = 100_000
 """Each element costs pydicom two reads or so; what precedes the identifiers has some hundred."""
+_MAX_BYTES = 1 << 23
+"""What is read, not skipped, of what precedes them: elements of sequences, mostly."""
+_PARSING = BoundedSemaphore(2)
+"""So many data sets are parsed at one time: each may take ten times `_MAX_BYTES` of memory."""
 _LAST = Tag("SeriesInstanceUID")
 _WANTED: list[BaseTag | int] = [
     Tag(keyword)
@@ -89,24 +95,48 @@ def _why(name: str, uid: str) -> str:
     return f"The {name} is no UID: it holds other characters than digits and dots."
 
 
-class _PatientFile(BytesIO):
-    """Bytes that may be read so many times only: millions of tiny elements must not take hours."""
+class PatientFile:
+    """A file that may be read so often and so much only, for the parser.
 
-    reads_left = _MAX_READS
+    Millions of tiny elements must not take hours, nor large ones the memory of all associations.
+    """
 
-    def read(self, size: int | None = -1) -> bytes:
-        self.reads_left -= 1
-        if self.reads_left < 0:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._at = file, file.tell()
+        self._reads_left, self._bytes_left = _MAX_READS, _MAX_BYTES
+
+    def tell(self) -> int:
+        """Return where the file stands: known here, since a file asks the system each time."""
+        return self._at
+
+    def seek(self, at: int, whence: int = io.SEEK_SET) -> int:
+        """Move the file."""
+        self._at = self._file.seek(at, whence)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Return ``size`` bytes, fewer at the end. Raises `DataSetUnreadable`."""
+        self._reads_left -= 1
+        if self._reads_left < 0:
             raise DataSetUnreadable("The data set has too many elements before its identifiers.")
-        return super().read(size)
+        if not 0 <= size <= self._bytes_left:
+            raise DataSetUnreadable("The data set has too much before its identifiers.")
+        self._bytes_left -= size
+        data = self._file.read(size)
+        self._at += len(data)
+        return data
 
 
-def identify(data: bytes, transfer_syntax_uid: str) -> Identity:
-    """Return the identifiers that an encoded data set states. Raises `DataSetUnreadable`."""
-    with warnings.catch_warnings():
+def identify(data: bytes | BinaryIO, transfer_syntax_uid: str) -> Identity:
+    """Return the identifiers that an encoded data set states, which a file stands before.
+
+    Raises `DataSetUnreadable`.
+    """
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    with _PARSING, warnings.catch_warnings():
         # pydicom warns about values as it reads them, some only when they are asked for.
         warnings.simplefilter("ignore")
-        dataset = _read(data, UID(transfer_syntax_uid))
+        dataset = _read(file, UID(transfer_syntax_uid))
         sop_class, instance = _text(dataset, "SOPClassUID"), _text(dataset, "SOPInstanceUID")
         study, series = _text(dataset, "StudyInstanceUID"), _text(dataset, "SeriesInstanceUID")
     if not sop_class or not instance:
@@ -130,10 +160,10 @@ def check_agreement(
         raise DataSetMismatch("The data set's SOP Instance UID is not the command's.")
 
 
-def _read(data: bytes, transfer_syntax: UID) -> Dataset:
+def _read(file: BinaryIO, transfer_syntax: UID) -> Dataset:
     try:
         return read_dataset(
-            _PatientFile(data),
+            cast("BinaryIO", PatientFile(file)),
             transfer_syntax.is_implicit_VR,
             transfer_syntax.is_little_endian,
             stop_when=_past_identifiers,

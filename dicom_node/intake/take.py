@@ -10,6 +10,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 from pydicom import filereader
 from pydicom.dataset import FileMetaDataset
@@ -29,7 +30,8 @@ from dicom_node.errors import (
 from dicom_node.imaging.header import parsing
 from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES
 from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
-from dicom_node.intake.identify import Identity, check_uids, identify, is_uid
+from dicom_node.intake.identify import Identity, PatientFile, check_uids, identify, is_uid
+from dicom_node.intake.sources import InFile, InMemory, Source, Streamed
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Received
 from dicom_node.logs import Log
@@ -75,7 +77,7 @@ class FrontDoor:
 
     def take(
         self,
-        data_set: bytes,
+        data_set: bytes | Source,
         transfer_syntax_uid: str,
         origin: Origin,
         agrees: Callable[[Identity], None] = _agreed,
@@ -87,38 +89,53 @@ class FrontDoor:
         `SpoolUnwritable` and `LedgerUnavailable`; then nothing may be answered as stored.
         """
         started = time.monotonic()
-        if not data_set:
-            raise DataSetUnreadable("There is no data set.")
-        if len(data_set) > self.max_object_bytes:
-            raise InstanceTooLarge(
-                f"The object has {len(data_set)} bytes; {self.max_object_bytes} are taken."
-            )
-        if transfer_syntax_uid not in SUPPORTED_TRANSFER_SYNTAXES:
-            raise TransferSyntaxNotAccepted(
-                f"Nothing in transfer syntax {_shown(transfer_syntax_uid)} is stored here."
-            )
-        identity = identify(data_set, transfer_syntax_uid)
+        source = InMemory(data_set) if isinstance(data_set, bytes) else data_set
+        self._check(source, transfer_syntax_uid)
+        with source.opened() as file:
+            identity = identify(file, transfer_syntax_uid)
         agrees(identity)
         check_uids(identity, self.uids)
         if identity.sop_class_uid not in ACCEPTED_SOP_CLASSES:
             raise SopClassNotAccepted(
                 f"No object of SOP class {_shown(identity.sop_class_uid)} is stored here."
             )
-        stored = self.spool.write((_header(identity, transfer_syntax_uid), data_set))
+        head = _head(identity.sop_class_uid, identity.sop_instance_uid, transfer_syntax_uid)
+        stored = source.keep(self.spool, head)
         arrival = _arrival(identity, transfer_syntax_uid, stored, origin)
         received = self.ledger.received(arrival)
         self._say(arrival, received, round((time.monotonic() - started) * 1000))
         return Taken(arrival, received)
 
     def take_file(
-        self, file: bytes, origin: Origin, agrees: Callable[[Identity], None] = _agreed
+        self, file: bytes | BinaryIO, origin: Origin, agrees: Callable[[Identity], None] = _agreed
     ) -> Taken:
         """Take the data set of a Part 10 file; its preamble and file meta information are not kept.
 
         Raises like `take`.
         """
-        transfer_syntax_uid, data_set = split(file)
-        return self.take(data_set, transfer_syntax_uid, origin, agrees)
+        stream = io.BytesIO(file) if isinstance(file, bytes) else file
+        transfer_syntax_uid, begin = split(stream)
+        return self.take(InFile(stream, begin), transfer_syntax_uid, origin, agrees)
+
+    def stream(
+        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
+    ) -> Streamed:
+        """Begin to take a large data set, announced as this, while it arrives."""
+        announced = (sop_class_uid, sop_instance_uid, transfer_syntax_uid)
+        well = all(is_uid(uid, self.uids) for uid in announced)
+        return Streamed(self.spool, _head(*announced) if well else None)
+
+    def _check(self, source: Source, transfer_syntax_uid: str) -> None:
+        if not source.size:
+            raise DataSetUnreadable("There is no data set.")
+        if source.size > self.max_object_bytes:
+            raise InstanceTooLarge(
+                f"The object has {source.size} bytes; {self.max_object_bytes} are taken."
+            )
+        if transfer_syntax_uid not in SUPPORTED_TRANSFER_SYNTAXES:
+            raise TransferSyntaxNotAccepted(
+                f"Nothing in transfer syntax {_shown(transfer_syntax_uid)} is stored here."
+            )
 
     def refused(self, origin: Origin, sop_instance_uid: str, status: int, error: NodeError) -> None:
         """Log that an instance was not taken, and answered with ``status``."""
@@ -152,24 +169,24 @@ class FrontDoor:
         )
 
 
-def split(file: bytes) -> tuple[str, bytes]:
-    """Return transfer syntax and encoded data set of a Part 10 file (PS3.10 section 7.1).
+def split(file: BinaryIO) -> tuple[str, int]:
+    """Return the transfer syntax of a Part 10 file (PS3.10 7.1) and where its data set begins.
 
     Raises `DataSetUnreadable`.
     """
-    if file[128:132] != b"DICM":
+    file.seek(0)
+    if file.read(132)[128:] != b"DICM":
         raise DataSetUnreadable("This is no DICOM file: it does not begin as one.")
     try:
         with parsing():
-            stream = io.BytesIO(file)
-            stream.seek(132)
             meta = filereader.read_dataset(
-                stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_file_meta
-            )
+                cast("BinaryIO", PatientFile(file)), is_implicit_VR=False, is_little_endian=True,
+                stop_when=_after_file_meta,
+            )  # fmt: skip
             transfer_syntax_uid = str(meta.get("TransferSyntaxUID") or "")
     except ImageError as error:
         raise DataSetUnreadable("The file meta information cannot be parsed.") from error
-    return transfer_syntax_uid, file[stream.tell() :]
+    return transfer_syntax_uid, file.tell()
 
 
 def _after_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -188,13 +205,14 @@ def _peer(origin: Origin) -> dict[str, str]:
     }
 
 
-def _header(identity: Identity, transfer_syntax_uid: str) -> bytes:
+def _head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Return preamble and file meta information."""
     # Nothing about the sender and no version: the same instance from two senders, or before
     # and after an upgrade of the node, is the same file.
     meta = FileMetaDataset()
     with parsing():
-        meta.MediaStorageSOPClassUID = UID(identity.sop_class_uid)
-        meta.MediaStorageSOPInstanceUID = UID(identity.sop_instance_uid)
+        meta.MediaStorageSOPClassUID = UID(sop_class_uid)
+        meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
         meta.TransferSyntaxUID = UID(transfer_syntax_uid)
         meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
         meta.ImplementationVersionName = _STORED_BY

@@ -166,6 +166,11 @@ class NodeSection(Section):
     pdu_timeout_seconds: float = Field(
         default=30.0, gt=0, description="a PDU that has begun must be complete within this time"
     )
+    min_bytes_per_second: int = Field(
+        default=1024,
+        ge=0,
+        description="slower objects are cut off, measured over pdu_timeout_seconds; 0: none are",
+    )
     idle_timeout_seconds: float = Field(
         default=60.0, gt=0, description="an association without a message for so long is aborted"
     )

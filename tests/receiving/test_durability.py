@@ -24,11 +24,15 @@ from tests.receiving.wire import c_store_rq
 pytestmark = pytest.mark.pacs("strace", "storescu")
 
 
-def films(folder: Path, count: int) -> list[Path]:
+SMALL, LARGE = 256, 512
+"""Rows and columns of films that come in memory, and of those that go to disk as they come."""
+
+
+def films(folder: Path, count: int, size: int = SMALL) -> list[Path]:
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{number}.dcm" for number in range(count)]
     for number, path in enumerate(paths):
-        film(900 + number, size=256).save_as(path)
+        film(900 + number, size=size).save_as(path)
     return paths
 
 
@@ -102,12 +106,16 @@ def _kill_traced(receiver: Receiver) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("call", "when"), KILL_POINTS)
+@pytest.mark.parametrize(
+    ("call", "when", "size"),
+    [(*point, SMALL) for point in KILL_POINTS]
+    + [("fsync", 3, LARGE), ("rename", 2, LARGE), ("fdatasync", 3, LARGE), ("pwrite64", 8, LARGE)],
+)
 def test_a_kill_at_any_system_call_loses_nothing_that_was_acknowledged(
-    own_receiver: Callable[..., Receiver], tmp_path: Path, call: str, when: int
+    own_receiver: Callable[..., Receiver], tmp_path: Path, call: str, when: int, size: int
 ) -> None:
     receiver = own_receiver(pdu_seconds=10.0)
-    paths = films(tmp_path / "films", 6)
+    paths = films(tmp_path / "films", 6, size)
     answered = killed_at(receiver, paths, call, when)
     check = own_receiver_again(receiver)
     check_nothing_is_lost(check, answered)
@@ -133,14 +141,15 @@ def test_a_kill_between_rename_and_commit_loses_nothing_that_was_acknowledged(
     check_nothing_is_lost(own_receiver_again(receiver), answered)
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_file_then_name_then_folder_then_ledger_are_synced_before_the_answer(
-    own_receiver: Callable[..., Receiver], tmp_path: Path
+    own_receiver: Callable[..., Receiver], tmp_path: Path, size: int
 ) -> None:
     receiver = own_receiver(pdu_seconds=10.0)
     trace = receiver.folder / "trace"
     calls = "trace=fsync,fdatasync,rename,pwrite64,sendto"
     receiver.start("strace", "-f", "-y", "-qq", "-o", str(trace), "-e", calls)
-    (path,) = films(tmp_path / "films", 1)
+    (path,) = films(tmp_path / "films", 1, size)
     assert len(acknowledged(receiver, [path])) == 1
     _kill_traced(receiver)
     assert receiver.process is not None
