@@ -314,6 +314,14 @@ def test_a_missing_or_unreadable_folder_is_a_fault_not_a_default(tmp_path: Path)
     assert f"{tmp_path / 'nowhere' / 'node.toml'}: cannot be read" in fault
 
 
+def test_a_file_in_the_folder_s_place_is_a_fault_that_names_the_folder(write: Write) -> None:
+    folder = write()
+    found = faults_of(folder / "node.toml")
+    assert (
+        f"is a file, not the configuration folder — name its folder instead: {folder}" in found[0]
+    )
+
+
 def test_bytes_that_are_no_text_are_a_fault(write: Write) -> None:
     folder = write()
     (folder / "node.toml").write_bytes(b"\xff\xfe")

@@ -67,11 +67,14 @@ def list_remotes(
         told = f"To allow it: {item['add']}" if item["add"] else item["remedy"]
         if told:
             console.print(cell(f"  {told}"), soft_wrap=True, highlight=False)
+    if rejected:
+        console.print("\n`dicom-node ae dismiss AETITLE` takes what you have seen off this list.")
 
 
 def _rejection(item: dict[str, Any], zone: tzinfo | None) -> str:
     return (
-        f"Rejected {item['count']} times, last {_when(item['last_at'], zone)}:"
+        f"Rejected {'once' if item['count'] == 1 else str(item['count']) + ' times, last'}"
+        f" {_when(item['last_at'], zone)}:"
         f" {item['calling_ae_title']!r} from {item['peer_address']}, calling"
         f" {item['called_ae_title']!r}: {item['reason']}."
     )

@@ -13,7 +13,7 @@ _MAX_PORT = 65535
 def _ae_title(value: str) -> str:
     from pydantic import TypeAdapter, ValidationError
 
-    from dicom_node.settings.model import AETitle
+    from dicom_node.settings.values import AETitle
 
     try:
         return str(TypeAdapter(AETitle).validate_python(value))
@@ -65,7 +65,7 @@ def send(
 def _host_and_port(text: str) -> tuple[str, int]:
     from pydantic import TypeAdapter, ValidationError
 
-    from dicom_node.settings.model import Host
+    from dicom_node.settings.values import Host
 
     host, _, port = text.rpartition(":")
     try:

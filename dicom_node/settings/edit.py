@@ -21,8 +21,9 @@ from dicom_node.errors import SettingsError
 from dicom_node.records import Refusal
 from dicom_node.settings.faults import refusal
 from dicom_node.settings.load import Configuration, is_shipped
-from dicom_node.settings.model import Remote, is_ae_title
+from dicom_node.settings.model import Remote
 from dicom_node.settings.remotes import build_table, find_remote, read_remotes
+from dicom_node.settings.values import is_ae_title
 
 
 def keep_remote(configuration: Configuration, wanted: Mapping[str, object]) -> Path:

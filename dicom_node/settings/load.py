@@ -140,6 +140,10 @@ def _left_behind(data_dir: Path, folder: Path, places: Places) -> Iterator[Fault
 def _read_node(folder: Path, environment: Mapping[str, str]) -> tuple[Source, list[Fault]]:
     """Return what ``node.toml`` and the environment say together."""
     found, faults = overrides(environment, Settings)
+    if folder.is_file():
+        remedy = f"name its folder instead: {folder.parent}"
+        faults.append(Fault(str(folder), "", "is a file, not the configuration folder", remedy))
+        return _merged(Source({}, Places("node.toml")), found), faults
     text = read_text(folder / "node.toml", _node_file(folder))
     source = text if isinstance(text, Fault) else parse(text, "node.toml")
     if isinstance(source, Fault):
