@@ -22,6 +22,12 @@ FINDING_CLASSES = ("normal", "pneumonia", "covid19")
 SCORES = ("geographic_extent", "opacity_extent")
 """The severity scores of 0-8."""
 
+ZONES = ("right_upper", "right_middle", "right_lower", "left_upper", "left_middle", "left_lower")
+"""The six lung zones, thirds of each lung as the patient has it, in the order of reports."""
+
+VIEWS = ("PA", "AP", "FRONTAL", "unknown")
+"""How a film was taken: FRONTAL is PA or AP, unknown may be too."""
+
 QUALITY = ("positioning", "under_exposed", "over_exposed")
 """What may be wrong with a film that was analysed all the same."""
 
@@ -112,13 +118,48 @@ class Airspace:
     zones: Mapping[str, float] = field(default_factory=dict)
 
 
-ZONE_COUNT = 6
-"""The zones of both lungs: upper, middle, lower."""
+OPAQUE_ZONE = 0.5
+"""A zone's score (0-3) from which it counts as one with opacities; see `is_opaque`."""
+
+_CLEAR_HIGH, _CLEAR_VALUE, _CLEAR_WIDE = 1.0, 0.5, 3.0
+_OPAQUE_LOW, _OPAQUE_VALUE, _OPAQUE_ALONE = 0.5, 3.0, 2.0
+_OF_OPACITIES = {"normal": False, "pneumonia": True, "covid19": True}
+
+
+def is_opaque(score: float) -> bool:
+    """Whether a zone has opacities: by its score with one decimal, which is what people read."""
+    return round(score, 1) >= OPAQUE_ZONE
+
+
+def opaque_zones(airspace: Airspace) -> int | None:
+    """Return how many zones have opacities; None where a zone is missing."""
+    if len(airspace.zones) < len(ZONES):
+        return None
+    return sum(map(is_opaque, airspace.zones.values()))
 
 
 def level_of_zones(opaque: int) -> int:
     """Return the airspace level (0-2) of a film with that many zones with opacities (CXR-S)."""
     return 0 if opaque == 0 else 1 if opaque < 3 else 2
+
+
+def opacities_by_class(found: Detection) -> bool | None:
+    """Whether the class that a network names has opacities; None where it names none."""
+    return None if found.abstained else _OF_OPACITIES.get(found.finding_class)
+
+
+def opacities_by_score(score: Score) -> bool | None:
+    """Whether an extent (0-8) says that there are opacities; None where it may be either.
+
+    None at all: the interval ends below 1, or a value that is read as none (below 0.5) has one
+    that ends below 3. Opacities: the interval begins at 0.5 or above, or the value is 3 or more.
+    """
+    low, high = score.low, score.high
+    if low is None or high is None:
+        low, high = (_OPAQUE_LOW if score.value >= _OPAQUE_ALONE else 0.0), score.value
+    if high < _CLEAR_HIGH or (score.value < _CLEAR_VALUE and high < _CLEAR_WIDE):
+        return False
+    return True if low >= _OPAQUE_LOW or score.value >= _OPAQUE_VALUE else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +168,22 @@ class Evidence:
 
     ``saliency_in_lungs``: the part of the heat inside the lungs, in [0, 1], absent where no lung
     segmentation ran. ``change_when_hidden``: by how much the probability of the finding falls when
-    the salient area is hidden, in [-1, 1].
+    the salient area is hidden, in [-1, 1]. ``chance``: the lungs' part of the area that the
+    network saw, in [0, 1]: what heat spread evenly would have inside them. ``peak_in_lungs``:
+    whether the hottest place is inside them. Findings of older releases have neither.
     """
 
     saliency_in_lungs: float | None = None
     change_when_hidden: float | None = None
+    chance: float | None = None
+    peak_in_lungs: bool | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as much heat lies inside the lungs as chance would give."""
+        if self.saliency_in_lungs is None or not self.chance:
+            return None
+        return self.saliency_in_lungs / self.chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +252,11 @@ class FilmFindings:
     quality: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def contradictions(self) -> tuple[tuple[str, str], ...]:
+        """See `contradictions`."""
+        return contradictions(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return the contract's JSON object, without ``file`` (the caller knows that)."""
         result: dict[str, Any] = {
@@ -225,6 +282,8 @@ class FilmFindings:
             result["detections"] = {
                 name: _detection_to_json(found) for name, found in self.detections.items()
             }
+        if self.contradictions:
+            result["contradictions"] = [list(pair) for pair in self.contradictions]
         if self.quality:
             result["quality"] = list(self.quality)
         if self.notes:
@@ -265,6 +324,66 @@ class FilmFindings:
             quality=tuple(document.get("quality", ())),
             notes=tuple(document.get("notes", ())),
         )
+
+
+def contradictions(findings: FilmFindings) -> tuple[tuple[str, str], ...]:
+    """Return which two answers on a film cannot both be true; none for most films.
+
+    Answers are named as in the JSON form: ``finding``, ``detections.<network>``,
+    ``airspace.level``, ``airspace.zones``, ``scores.<name>``. Two contradict each other where one
+    says that there are opacities and the other that there are none; level and zones also where
+    the number of zones with opacities gives another level.
+    """
+    said = opacities_by_answer(findings)
+    names = [name for name, opaque in said.items() if opaque is not None]
+    pairs = [
+        (one, other)
+        for place, one in enumerate(names)
+        for other in names[place + 1 :]
+        if said[one] != said[other]
+    ]
+    airspace, both = findings.airspace, ("airspace.level", "airspace.zones")
+    if airspace is not None and both not in pairs:
+        opaque = opaque_zones(airspace)
+        if opaque is not None and level_of_zones(opaque) != airspace.level:
+            pairs.append(both)
+    return tuple(pairs)
+
+
+def is_in_doubt(document: Mapping[str, Any]) -> bool:
+    """Whether answers on a film contradict each other, by the JSON form of its findings.
+
+    Also of a form that an older release wrote, which does not name them.
+    """
+    return "outcome" in document and bool(FilmFindings.from_json(document).contradictions)
+
+
+def opacities_by_answer(findings: FilmFindings) -> dict[str, bool | None]:
+    """Return of every answer on a film whether it says that there are opacities."""
+    said: dict[str, bool | None] = {}
+    if findings.finding is not None:
+        said["finding"] = opacities_by_class(findings.finding)
+    for name, found in findings.detections.items():
+        if found != findings.finding:
+            said[f"detections.{name}"] = opacities_by_class(found)
+    if findings.airspace is not None:
+        opaque = opaque_zones(findings.airspace)
+        said["airspace.level"] = findings.airspace.level > 0
+        said["airspace.zones"] = None if opaque is None else opaque > 0
+    for name, score in findings.scores.items():
+        said[f"scores.{name}"] = opacities_by_score(score)
+    return said
+
+
+def graded(findings: FilmFindings, target: str) -> bool:
+    """Whether a severity network found anything: a level above 0, an extent read as above 0.
+
+    ``target``: ``airspace`` or the name of a score, as in `SaliencyMap`.
+    """
+    if target == "airspace":
+        return findings.airspace is not None and findings.airspace.level > 0
+    score = findings.scores.get(target)
+    return score is not None and score.value >= _CLEAR_VALUE
 
 
 def _score_to_json(score: Score) -> dict[str, Any]:

@@ -100,6 +100,9 @@ class Origin:
 BY_HAND = "(by hand, in the browser)"
 """Stands where a calling AE title would: longer than any, so that no AE can be meant."""
 
+TRIAL_AE = "DICOMNODE_LOOP"
+"""The AE that a trial of the whole way sends from: its phantoms are nobody's findings."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:

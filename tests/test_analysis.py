@@ -18,7 +18,7 @@ from dicom_node.analysis.devices import use_device
 from dicom_node.analysis.engine import Engine
 from dicom_node.analysis.evidence import hide_salient, without_structure
 from dicom_node.analysis.family import Family
-from dicom_node.analysis.saliency import saliency_in_lungs
+from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.bundles import open_bundle
 from dicom_node.errors import (
     BundleContractBroken,
@@ -26,7 +26,14 @@ from dicom_node.errors import (
     DeviceUnavailable,
     OutputNotFinite,
 )
-from dicom_node.findings import FINDING_CLASSES, FilmFindings, Outcome, Region, SaliencyMap
+from dicom_node.findings import (
+    FINDING_CLASSES,
+    Evidence,
+    FilmFindings,
+    Outcome,
+    Region,
+    SaliencyMap,
+)
 from dicom_node.imaging.geometry import heat_on_film
 from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.phantom import phantom
@@ -331,7 +338,33 @@ def test_the_part_of_the_heat_in_the_lungs_is_what_was_planted() -> None:
     assert _in_lungs(heat, lungs) > 0.95
     heat[6:10, 7:9] = 1.0
     assert _in_lungs(heat, lungs) == pytest.approx(0.5, abs=0.05)
-    assert saliency_in_lungs(_map(np.zeros((16, 16), np.float32)), lungs) is None
+    assert evidence_in_lungs(_map(np.zeros((16, 16), np.float32)), lungs, 0.1) == Evidence(
+        None, 0.1
+    )
+    assert evidence_in_lungs(_map(heat), None, 0.1) == Evidence(None, 0.1)
+
+
+def test_heat_spread_evenly_lies_in_the_lungs_as_often_as_chance() -> None:
+    probability = np.zeros((256, 256), dtype=np.float32)
+    probability[64:192, 32:96] = probability[64:192, 160:224] = 1.0
+    found = evidence_in_lungs(
+        _map(np.ones((16, 16), np.float32)), lungs_from(probability, 512, 512)
+    )
+    assert found.chance == pytest.approx(0.25, abs=0.01)
+    assert found.ratio == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("row", "column", "inside"), [(8, 4, True), (8, 8, False), (0, 0, False)])
+def test_the_peak_is_told_from_the_mass(row: int, column: int, inside: bool) -> None:
+    probability = np.zeros((256, 256), dtype=np.float32)
+    probability[64:192, 32:96] = probability[64:192, 160:224] = 1.0
+    heat = np.zeros((16, 16), dtype=np.float32)
+    heat[5:11, 2:6] = 0.6
+    heat[row, column] = 1.0
+    found = evidence_in_lungs(_map(heat), lungs_from(probability, 512, 512))
+    assert found.peak_in_lungs is inside
+    assert found.ratio is not None
+    assert found.ratio > 2
 
 
 def _map(heat: Any) -> SaliencyMap:
@@ -339,7 +372,7 @@ def _map(heat: Any) -> SaliencyMap:
 
 
 def _in_lungs(heat: Any, lungs: Lungs) -> float:
-    found = saliency_in_lungs(_map(heat), lungs)
+    found = evidence_in_lungs(_map(heat), lungs).saliency_in_lungs
     assert found is not None
     return found
 

@@ -22,7 +22,7 @@ from dicom_node.analysis.family import Family
 from dicom_node.analysis.gate import refusal
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.analysis.quality import quality
-from dicom_node.analysis.saliency import saliency_in_lungs
+from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.bundles import Bundle, open_bundle, self_test_film
 from dicom_node.errors import BundleContractBroken, OutputNotFinite
 from dicom_node.findings import (
@@ -316,10 +316,7 @@ def _seen(
     _check_output(values, heat, uid)
     seen = told(bundle, values)
     saliency = SaliencyMap(bundle.id, seen.target, heat, region)
-    evidence = Evidence(
-        saliency_in_lungs=saliency_in_lungs(saliency, lungs) if lungs else None,
-        change_when_hidden=changed(seen, told(bundle, hidden)),
-    )
+    evidence = evidence_in_lungs(saliency, lungs, changed(seen, told(bundle, hidden)))
     return seen, evidence, saliency
 
 

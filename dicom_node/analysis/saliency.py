@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dicom_node.findings import SaliencyMap
+from dicom_node.findings import Evidence, SaliencyMap
 from dicom_node.imaging.lungs import Lungs
 
 EXPLAINED = "last_relu"
@@ -42,10 +42,22 @@ def _shape(layer: Any) -> tuple[Any, ...]:
     return tuple(output.shape) if hasattr(output, "shape") else ()
 
 
-def saliency_in_lungs(saliency: SaliencyMap, lungs: Lungs) -> float | None:
-    """Return the part of the heat that lies inside the lungs, in [0, 1]; None without any heat."""
-    inside = lungs.mask_on(saliency.region, _GRID, widen=0)
+def evidence_in_lungs(
+    saliency: SaliencyMap, lungs: Lungs | None, change_when_hidden: float | None = None
+) -> Evidence:
+    """Return how the heat lies to the lungs: its part inside, what chance would give, the peak.
+
+    Without lungs, or without any heat, only ``change_when_hidden`` is known.
+    """
     picture = Image.fromarray(saliency.heat.astype(np.float32))
     heat = np.asarray(picture.resize((_GRID[1], _GRID[0]), Image.Resampling.BILINEAR))
     total = float(heat.sum())
-    return float(heat[inside].sum()) / total if total > 0 else None
+    if lungs is None or total <= 0:
+        return Evidence(change_when_hidden=change_when_hidden)
+    inside = lungs.mask_on(saliency.region, _GRID, widen=0)
+    return Evidence(
+        saliency_in_lungs=float(heat[inside].sum()) / total,
+        change_when_hidden=change_when_hidden,
+        chance=float(inside.mean()),
+        peak_in_lungs=bool(inside.ravel()[int(heat.argmax())]),
+    )

@@ -106,4 +106,5 @@ def _sentence(answer: Answer) -> str:
         return f"{answer.file}: {findings.outcome}: {findings.reason}"
     detection = findings.finding
     name = "undetermined" if detection.abstained else detection.finding_class
-    return f"{answer.file}: {name} ({detection.probability:.0%})"
+    doubt = ", in doubt: answers contradict each other" * bool(findings.contradictions)
+    return f"{answer.file}: {name} ({detection.probability:.0%}){doubt}"

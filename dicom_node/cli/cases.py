@@ -135,11 +135,12 @@ def _finding(instance: Instance) -> str | None:
 
     if instance.findings_json is None:
         return None
-    detection = FilmFindings.from_json(json.loads(instance.findings_json)).finding
+    findings = FilmFindings.from_json(json.loads(instance.findings_json))
+    detection = findings.finding
     if detection is None:
         return None
     name = "undetermined" if detection.abstained else detection.finding_class
-    return f"{name} {detection.probability:.0%}"
+    return f"{name} {detection.probability:.0%}" + ", in doubt" * bool(findings.contradictions)
 
 
 def show(

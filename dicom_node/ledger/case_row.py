@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dicom_node.findings import is_in_doubt
 from dicom_node.ledger.connection import Connection, Row
 
 _OUTCOMES = ("failed", "analysed", "received", "admitted", "declined")
@@ -62,9 +63,13 @@ def _facts(study: Row, films: Sequence[Row]) -> dict[str, object]:
 
 
 def _worst(findings: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    """Return what the list shows of the film with the most severe findings."""
+    """Return what the list shows of the film with the most severe findings.
+
+    In doubt is the study of which any film's answers contradict each other.
+    """
     found = max(findings, key=severity_of, default={})
-    return {**figures_of(found), "severity": severity_of(found)}
+    in_doubt = any(map(is_in_doubt, findings))
+    return {**figures_of(found), "severity": severity_of(found), "in_doubt": int(in_doubt)}
 
 
 def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
@@ -79,6 +84,8 @@ def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
         "opacity_extent": scores.get("opacity_extent", {}).get("value"),
         "airspace_level": (found.get("airspace") or {}).get("level"),
         "in_lungs": evidence.get("saliency_in_lungs"),
+        "chance": evidence.get("chance"),
+        "peak_in_lungs": evidence.get("peak_in_lungs"),
         "change_when_hidden": evidence.get("change_when_hidden"),
     }
 

@@ -11,7 +11,7 @@ from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.connection import Connection
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.steps import STUDIES, required
-from dicom_node.records import StudyId
+from dicom_node.records import TRIAL_AE, StudyId
 
 Order = Literal["received", "severity", "study_date"]
 
@@ -20,8 +20,10 @@ _COLUMNS: Mapping[str, str] = {
     "severity": "severity",
     "study_date": "study_date",
 }
+IN_DOUBT, UNDETERMINED = "in-doubt", "undetermined"
+_FINDINGS: Mapping[str, str] = {IN_DOUBT: "cases.in_doubt", UNDETERMINED: "cases.abstained"}
 _EQUAL = (
-    "finding", "outcome", "delivery", "sender", "state", "reading", "patient_id",
+    "outcome", "delivery", "sender", "state", "reading", "patient_id",
     "accession_number",
 )  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
@@ -33,7 +35,9 @@ MATCHES = 20_000
 class Case:
     """A row of the case list. Extents are of 0-8, ``in_lungs`` and ``probability`` of 0-1.
 
-    ``reading``: of the present report; ``earlier_reader``: who marked only an earlier one as read.
+    ``chance``: what ``in_lungs`` would be by chance. ``in_doubt``: answers on a film contradict
+    each other. ``reading``: of the present report; ``earlier_reader``: who marked only an earlier
+    one as read.
     """
 
     study_id: StudyId
@@ -59,6 +63,9 @@ class Case:
     opacity_extent: float | None
     airspace_level: int | None
     in_lungs: float | None
+    chance: float | None
+    peak_in_lungs: bool | None
+    in_doubt: bool
     change_when_hidden: float | None
     severity: float
     delivery: str
@@ -70,6 +77,8 @@ class Case:
 class CaseQuery:
     """Which cases, in which order. Empty texts ask for nothing.
 
+    ``finding``: a class, `IN_DOUBT` or `UNDETERMINED`. The node's own trials of the whole way are
+    listed only where they are asked for by words, patient, study or sender.
     ``words``: beginnings of words of name, ID, accession number, description, or a whole Study
     Instance UID. ``after``: the last row seen, as `CasePage.after` gave it. ``since`` and
     ``until``: study dates, eight digits. ``reading``: draft, read, or "unread" for all but read.
@@ -285,8 +294,9 @@ class Casebook(Part):
         rows = self._connection.all(
             """select received_at, outcome, finding, probability, abstained, geographic_extent,
                    opacity_extent, airspace_level, in_lungs, delivery from cases
-               where received_at >= :since order by received_at""",
+               where received_at >= :since and sender <> :trial order by received_at""",
             since=since,
+            trial=TRIAL_AE,
         )
         return [dict(row) for row in rows]
 
@@ -326,6 +336,16 @@ def _conditions(query: CaseQuery) -> tuple[list[str], dict[str, Any]]:
         if value := getattr(query, name):
             conditions.append(f"cases.{name} = :{name}")
             values[name] = value
+    if query.finding in _FINDINGS:
+        conditions.append(_FINDINGS[query.finding])
+    elif query.finding:
+        conditions.append("cases.finding = :finding")
+        values["finding"] = query.finding
+    words = query.words.strip()
+    asked = (query.sender, query.study_instance_uid, query.patient_id, query.accession_number)
+    if not any((*asked, words)):
+        conditions.append("cases.sender <> :trial")
+        values["trial"] = TRIAL_AE
     if query.study_instance_uid:
         conditions.append("studies.study_instance_uid = :study_uid")
         values["study_uid"] = query.study_instance_uid
@@ -335,7 +355,6 @@ def _conditions(query: CaseQuery) -> tuple[list[str], dict[str, Any]]:
     if query.until:
         conditions.append("cases.study_date <= :until")
         values["until"] = query.until
-    words = query.words.strip()
     if words:
         conditions.append(
             "(cases.study_id in (select rowid from case_words where words match :words"
@@ -369,7 +388,9 @@ def _describe(connection: Connection, study_id: StudyId, texts: Mapping[str, str
 
 def _case(row: Mapping[str, Any]) -> Case:
     values = {each.name: row[each.name] for each in fields(Case)}
-    return Case(**values | {"abstained": bool(row["abstained"])})
+    for name in ("abstained", "in_doubt", "peak_in_lungs"):
+        values[name] = None if values[name] is None else bool(values[name])
+    return Case(**values)
 
 
 def _feedback(row: Mapping[str, Any]) -> Feedback:

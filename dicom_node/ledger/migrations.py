@@ -6,11 +6,13 @@ step that this program does not know was written by a newer one and is refused.
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 
 from sqlite_utils import Database, Migrations
 
 from dicom_node.errors import SchemaTooNew
+from dicom_node.findings import is_in_doubt
 
 migrations = Migrations("dicom_node")
 
@@ -49,6 +51,21 @@ def m003_reading_room(db: Database) -> None:
         """insert into cases (study_id, received_at, state)
            select id, opened_at, state from studies"""
     )
+
+
+@migrations()
+def m005_answers_in_doubt(db: Database) -> None:
+    """Tell in the case list whose answers contradict each other, and what chance would give."""
+    db.execute("alter table cases add column in_doubt integer not null default 0")
+    db.execute("alter table cases add column chance real")
+    db.execute("alter table cases add column peak_in_lungs integer")
+    db.execute("create index cases_in_doubt on cases (received_at, study_id) where in_doubt")
+    told = db.query("select study_id, findings_json from instances where findings_json is not null")
+    doubted = {
+        row["study_id"] for row in list(told) if is_in_doubt(json.loads(row["findings_json"]))
+    }
+    for study_id in doubted:
+        db.execute("update cases set in_doubt = 1 where study_id = ?", (study_id,))
 
 
 @migrations()

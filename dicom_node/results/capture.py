@@ -29,6 +29,7 @@ from dicom_node.results.modules import (
     set_times,
 )
 from dicom_node.results.picture import Layout, Picture, draw, draw_overlay
+from dicom_node.results.wording import view
 
 __all__ = ["Layout", "Picture", "capture", "draw", "overlay", "save_picture"]
 
@@ -118,7 +119,7 @@ def _derivation(
     document.SourceImageSequence = [reference]
     document.DerivationDescription = (
         f"{shown} of {card.title} {card.version}, weights {card.weights}."
-        f" {context.template.research_sentence}"
+        f" {context.template.research_sentence} {view(film, context.template)}"
     )[:1024]
     if film.saliency:
         document.DerivationCodeSequence = [

@@ -28,21 +28,22 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table
 from reportlab.platypus import Image as Picture
 
-from dicom_node.findings import Score
+from dicom_node.findings import ZONES
+from dicom_node.imaging.values import text
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.modules import code_item, copy_identity, set_equipment, set_times
-from dicom_node.results.picture import draw
+from dicom_node.results.picture import draw_film
 from dicom_node.results.regions import places_of
-from dicom_node.results.template_parts import PanelText
-from dicom_node.results.wording import contradiction, course, ordered, remarks, wording_of
+from dicom_node.results.templates import Template
+from dicom_node.results.wording import course, interval, ordered, remarks, view, wording_of
 
 SERIES_OFFSET = 5
 _DESCRIPTION = "AI CXR PDF - RESEARCH USE ONLY"
 _PLAIN, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
-_PICTURE_WIDTH = 150 * mm
+_PICTURE_WIDTH, _PICTURE_HEIGHT = 150 * mm, 105 * mm
 _PICTURE_PIXELS = 1100
 _JPEG_QUALITY = 85
-_GREY = colors.HexColor("#555555")
+_GREY, _AMBER = colors.HexColor("#555555"), colors.HexColor("#a05a00")
 _JAPANESE, _CHINESE, _KOREAN = "HeiseiMin-W3", "STSong-Light", "HYSMyeongJo-Medium"
 """Not embedded: every PDF viewer has, or fetches, a font for these names (PDF 32000-1, 9.7.5.2)."""
 
@@ -112,8 +113,9 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     template, panel = context.template, context.template.panel
     wording = wording_of(film, context, has_contour=bool(places_of(film).salient))
     yield _text(panel.heading, 10, colour=_GREY)
-    yield _table(list(_who(film.dataset, panel)))
-    yield _text(wording.headline, 15, bold=True)
+    yield _table(list(_who(film, template)))
+    yield _text(wording.headline, 15, bold=True, colour=_colour(film))
+    yield _text(f"{template.impression.knows} {view(film, template)}", 9)
     yield from _probabilities(film, context)
     yield from _severity(film, context)
     for line in course(context):
@@ -122,20 +124,31 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
         yield _text(said, 9, bold=True)
     yield _text(wording.explanation, 9)
     yield Spacer(1, 3 * mm)
-    yield _picture(film, context)
+    yield _picture(film)
     yield Spacer(1, 3 * mm)
-    for text in (wording.basis, wording.calibration, *_cards(film, context), panel.unverified):
-        yield _text(text, 8, colour=_GREY)
+    for said in (wording.basis, wording.calibration, *_cards(film, context), panel.unverified):
+        yield _text(said, 8, colour=_GREY)
 
 
-def _who(source: Dataset, words: PanelText) -> Iterator[tuple[str, str]]:
+def _colour(film: AnalysedFilm) -> Any:
+    return _AMBER if film.findings.contradictions else colors.black
+
+
+def _who(film: AnalysedFilm, template: Template) -> Iterator[tuple[str, str]]:
     """Yield the lines by which a report is filed."""
-    birth = str(source.get("PatientBirthDate") or "-")
+    source, words = film.dataset, template.panel
+    birth = _day(text(source, "PatientBirthDate"))
     name = str(source.get("PatientName") or "-").replace("^", " ").strip()
-    yield words.patient, f"{name}  ({source.get('PatientID') or '-'}),  {birth}"
+    born = f",  {words.birth.format(date=birth)}" if birth else ""
+    yield words.patient, f"{name}  ({source.get('PatientID') or '-'}){born}"
     yield words.accession, str(source.get("AccessionNumber") or "-")
     described = str(source.get("StudyDescription") or "")
     yield words.study, f"{taken_at(source) or '-'}  {described}".strip()
+    yield words.view, template.view.names[film.view]
+
+
+def _day(value: str) -> str:
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 else value
 
 
 def _probabilities(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
@@ -150,8 +163,8 @@ def _probabilities(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
 
 
 def _severity(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
-    findings, words = film.findings, context.template.severity
-    rows = [(words.scores[name].wording, _score(score, context))
+    findings, template, words = film.findings, context.template, context.template.severity
+    rows = [(words.scores[name].wording, interval(score, template))
             for name, score in findings.scores.items()]  # fmt: skip
     if (airspace := findings.airspace) is not None:
         level = words.levels[airspace.level].meaning
@@ -161,20 +174,14 @@ def _severity(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
                 f"{level} ({context.template.percent(airspace.probability)} %)",
             )
         )
-        zones = (f"{words.zone.named(z)} {words.shown(v)}" for z, v in airspace.zones.items())
-        rows.append((context.template.panel.zones, ", ".join(zones)))
-        if doubt := contradiction(airspace, context.template):
-            rows.append(("", doubt))
+        # As one looks at a film: the patient's right at the left.
+        for right, left in zip(ZONES[:3], ZONES[3:], strict=True):
+            pair = ((z, airspace.zones[z]) for z in (right, left) if z in airspace.zones)
+            said = (f"{words.zone.named(z)} {template.score(v)}" for z, v in pair)
+            rows.append((template.panel.zones if right == ZONES[0] else "", ",  ".join(said)))
     if rows:
         yield _text(context.template.panel.severity, 9, colour=_GREY)
         yield _table(rows)
-
-
-def _score(score: Score, context: Context) -> str:
-    shown = context.template.severity.shown
-    if score.low is None or score.high is None:
-        return shown(score.value)
-    return f"{shown(score.value)}  ({shown(score.low)}\N{EN DASH}{shown(score.high)})"
 
 
 def _cards(film: AnalysedFilm, context: Context) -> Iterator[str]:
@@ -185,15 +192,15 @@ def _cards(film: AnalysedFilm, context: Context) -> Iterator[str]:
     yield context.detector(film).intended_use
 
 
-def _picture(film: AnalysedFilm, context: Context) -> Flowable:
-    picture = Image.fromarray(draw(film, context))
+def _picture(film: AnalysedFilm) -> Flowable:
+    picture = draw_film(film)
     height = round(_PICTURE_PIXELS * picture.height / picture.width)
     buffer = io.BytesIO()
     smaller = picture.resize((_PICTURE_PIXELS, height), Image.Resampling.LANCZOS)
     smaller.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     buffer.seek(0)
-    shown = _PICTURE_WIDTH * picture.height / picture.width
-    return Picture(buffer, width=_PICTURE_WIDTH, height=shown)
+    scale = min(_PICTURE_WIDTH / picture.width, _PICTURE_HEIGHT / picture.height)
+    return Picture(buffer, width=scale * picture.width, height=scale * picture.height)
 
 
 def _text(text: str, size: int, *, bold: bool = False, colour: Any = colors.black) -> Flowable:

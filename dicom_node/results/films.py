@@ -10,7 +10,16 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from dicom_node.errors import ResultError
-from dicom_node.findings import Explanation, FilmFindings, LungMask, Outcome, SaliencyMap
+from dicom_node.findings import (
+    VIEWS,
+    Explanation,
+    FilmFindings,
+    LungMask,
+    Outcome,
+    SaliencyMap,
+    opacities_by_class,
+)
+from dicom_node.imaging.header import Code, header_of
 from dicom_node.imaging.values import text
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.templates import Template
@@ -24,6 +33,7 @@ class AnalysedFilm:
     ``dataset``: the source as received. ``film``: display grey levels, float32 in [0, 1], bright =
     dense, shape (Rows, Columns). ``digest``: SHA-256 of the stored source. A declined or failed
     film has no ``explanation``, and its ``film`` is not looked at (shape (0, 0) will do).
+    ``admitted_view``: PA, AP, FRONTAL, or "" where that is not known.
     """
 
     dataset: Dataset
@@ -31,6 +41,20 @@ class AnalysedFilm:
     findings: FilmFindings
     explanation: Explanation
     digest: str
+    admitted_view: str = ""
+
+    @property
+    def view(self) -> str:
+        """How the film was taken, one of `VIEWS`: as it was admitted, else as its header says."""
+        header = header_of(self.dataset)
+        said = (self.admitted_view, header.view_position, *map(_view_of, header.view_codes))
+        return next((each for each in map(str.upper, said) if each in VIEWS), "unknown")
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a class with a finding was named: not normal, and not abstained."""
+        finding = self.findings.finding
+        return finding is not None and bool(opacities_by_class(finding))
 
     @property
     def saliency(self) -> tuple[SaliencyMap, ...]:
@@ -128,23 +152,26 @@ class Context:
                 return card
         return self.detector(film)
 
-    def card_of(self, film: AnalysedFilm, parameters: Sequence[str]) -> NetworkCard:
-        """Return the network that a group's parameters name. Raises `ResultError` without one."""
-        for card in self.cards([film]):
-            if f"network={card.id}" in parameters:
-                return card
-        return self.detector(film)
-
     def facts(self, films: Sequence[AnalysedFilm]) -> tuple[str, ...]:
         """Return what a result of ``films`` follows from, for derived UIDs.
 
         The findings are part of it: another answer on the same film is another object.
         """
-        sources = (f"{film.digest}:{film.findings.to_json_text()}" for film in films)
+        sources = (f"{film.digest}:{film.view}:{film.findings.to_json_text()}" for film in films)
         cards = (*self.cards(films), *self.networks.values())
         suite = sorted({f"{card.id}:{card.version}:{card.weights}" for card in cards})
         course = (f"{film.when}:{film.findings.to_json_text()}" for film in self.earlier)
         return (*sources, *suite, *course, self.template.digest, self.node_ae_title)
+
+
+_VIEW_CODES = {
+    ("SCT", "272479007"): "PA", ("SRT", "R-10214"): "PA",
+    ("SCT", "399348003"): "AP", ("SRT", "R-10206"): "AP",
+}  # fmt: skip
+
+
+def _view_of(code: Code) -> str:
+    return _VIEW_CODES.get((code.scheme, code.value), "")
 
 
 def taken_at(source: Dataset) -> str:

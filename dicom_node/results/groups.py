@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dicom_node.findings import Detection, FilmFindings
-from dicom_node.results.cards import NetworkCard
+from dicom_node.findings import Detection, Evidence
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.regions import Places, Polygon, begun_at, simplified
-from dicom_node.results.severity import severity_groups
+from dicom_node.results.severity import BOTH_LUNGS, severity_groups
 from dicom_node.results.template_parts import Code
 from dicom_node.results.templates import Template
-from dicom_node.results.values import Group, Number, described, percentage
+from dicom_node.results.values import Group, Number, percentage
 from dicom_node.results.wording import (
     course,
     headline,
     not_analysed,
     ordered,
     outcome_code,
-    points,
     remarks,
+    view,
     wording_of,
 )
 
+_SHORT = 55
+"""Characters of a tracking identifier: ", film 2" may follow."""
+
 
 def groups_of(film: AnalysedFilm, places: Places, context: Context, where: str) -> Iterator[Group]:
-    """Yield the groups of one film: the impression, the classes, what was graded.
+    """Yield the groups of one film: the impression, where the network looked, what was graded.
 
     ``where`` follows every tracking identifier: ", film 2", or "" where there is only one film.
     Groups about the same place begin their line at different corners: viewers write the words of a
@@ -54,12 +56,13 @@ def _groups(film: AnalysedFilm, places: Places, context: Context, where: str) ->
         yield _mention(film, places, context, where)
         return
     yield _impression(film, places, context, where)
-    for name in ordered(film.findings.finding, context.template):
-        yield _class(film, places, context, (name, where))
+    if film.findings.evidence is not None:
+        yield _looked(film, places, context, where)
     for network, detection in film.findings.detections.items():
         if network != context.detector(film).id:
             yield _second(film, places, context, (network, detection, where))
     yield from severity_groups(film, places, context, where)
+    yield _parameters(film, places, context, where)
 
 
 def _mention(film: AnalysedFilm, places: Places, context: Context, where: str) -> Group:
@@ -83,72 +86,103 @@ def _mention(film: AnalysedFilm, places: Places, context: Context, where: str) -
 def _impression(film: AnalysedFilm, places: Places, context: Context, where: str) -> Group:
     detection, template = film.findings.finding, context.template
     assert detection is not None
-    named, texts = template.classes[detection.finding_class], template.texts
-    wording = wording_of(film, context, has_contour=bool(places.salient))
-    finding = template.impression.abstained_finding if detection.abstained else named.finding
-    # No class is named, so no certainty either: each class has its own group.
-    certainty = (
-        () if detection.abstained else (_certainty(detection, detection.finding_class, context),)
-    )
-    numbers = (*certainty, *_evidence(film, context))
+    named, impression = template.classes[detection.finding_class], template.impression
     return Group(
         key="impression",
-        tracking=f"{template.impression.tracking}{where}",
-        finding=finding,
-        place=_lungs(places, found=True),
-        numbers=numbers,
-        evaluations=tuple(_evaluations(film.findings, template)),
-        texts=(
-            (texts.headline, wording.headline),
-            (texts.basis, wording.basis),
-            (texts.explanation, wording.explanation),
-            *((template.course.concept, _course(context)) for _ in context.earlier[:1]),
-            (texts.comment, template.research_sentence),
-            (texts.comment, wording.calibration),
-            *((texts.comment, said) for said in remarks(film.findings, template)),
-        ),
-        parameters=(
-            *_parameters(film, context, "impression", numbers),
-            f"quality={' '.join(film.findings.quality)}",
-            f"notes={' '.join(film.findings.notes)}",
-            *(f"also={_ran(name, film)}" for name in film.findings.suite),
-        ),
+        tracking=f"{_label(film, template)[:_SHORT]}{where}",
+        finding=impression.abstained_finding if detection.abstained else named.finding,
+        place=_lungs(places),
+        numbers=_probabilities(detection, template),
+        evaluations=tuple(_evaluations(film, template)),
+        site=None if detection.abstained else BOTH_LUNGS,
+        texts=tuple(_sentences(film, places, context)),
+        network=context.detector(film).id,
     )
 
 
-def _ran(network: str, film: AnalysedFilm) -> str:
-    version = film.findings.suite[network]
-    return f"{network} {version.version} {version.weights}"
+def _label(film: AnalysedFilm, template: Template) -> str:
+    """Return what viewers list and draw for a film: its class, and whether that is in doubt."""
+    detection, impression = film.findings.finding, template.impression
+    assert detection is not None
+    named = template.classes[detection.finding_class].wording
+    words = impression.tracking_in_doubt if film.findings.contradictions else impression.tracking
+    finding = impression.abstained_finding.meaning if detection.abstained else named
+    return words.format(finding=finding)
+
+
+def _sentences(film: AnalysedFilm, places: Places, context: Context) -> Iterator[tuple[Code, str]]:
+    """Yield what is said of a film as a whole, the conclusion first."""
+    detection, template, texts = film.findings.finding, context.template, context.template.texts
+    assert detection is not None
+    wording = wording_of(film, context, has_contour=bool(places.salient))
+    yield texts.headline, wording.headline
+    yield texts.comment, template.impression.knows
+    if not detection.abstained:
+        yield texts.comment, template.classes[detection.finding_class].comment
+    yield template.view.concept, view(film, template)
+    if context.earlier:
+        yield template.course.concept, _course(context)
+    for said in remarks(film.findings, template):
+        yield texts.comment, said
+    if film.findings.evidence is None:
+        yield texts.explanation, wording.explanation
+    yield texts.comment, template.research_sentence
+    yield texts.basis, wording.basis
+    yield texts.comment, wording.calibration
+
+
+def _probabilities(detection: Detection, template: Template) -> tuple[Number, ...]:
+    """Return the certainty of the named class, then the probability of every other one."""
+    named = () if detection.abstained else (detection.finding_class,)
+    others = (name for name in ordered(detection, template) if name not in named)
+    return tuple(
+        _probability(detection, name, template, is_named=name in named)
+        for name in (*named, *others)
+    )
+
+
+def _probability(detection: Detection, name: str, template: Template, *, is_named: bool) -> Number:
+    words, probability = template.classes[name], detection.probabilities[name]
+    exact, shown = percentage(probability), template.percent(probability)
+    if not detection.calibrated:
+        return Number(name, words.score, exact, shown)
+    if not is_named:
+        return Number(name, words.probability, exact, shown)
+    return Number(name, words.certainty, exact, shown, also=template.measurements.certainty)
+
+
+def _looked(film: AnalysedFilm, places: Places, context: Context, where: str) -> Group:
+    """Return the group that says where the network of the finding looked."""
+    detection, template = film.findings.finding, context.template
+    assert detection is not None
+    words, named = template.looked, template.classes[detection.finding_class]
+    called = words.found.format(finding=named.wording) if places.salient else words.tracking
+    wording = wording_of(film, context, has_contour=bool(places.salient))
+    return Group(
+        key="looked",
+        tracking=f"{called[:_SHORT]}{where}",
+        finding=None,
+        place=simplified(places.salient[0]) if places.salient else _lungs(places),
+        numbers=tuple(_evidence(film, template)),
+        texts=((template.texts.explanation, wording.explanation),),
+        network=context.detector(film).id,
+    )
 
 
 def _course(context: Context) -> str:
     return context.template.course.sentence.format(films="; ".join(course(context)))
 
 
-def _evaluations(findings: FilmFindings, template: Template) -> Iterator[tuple[Code, Code]]:
-    detection, status = findings.finding, template.status
-    assert detection is not None
-    quiet = detection.abstained or detection.finding_class == "normal"
-    yield status.concept, status.without_findings if quiet else status.with_findings
-    for fault in findings.quality:
+def _evaluations(film: AnalysedFilm, template: Template) -> Iterator[tuple[Code, Code]]:
+    status = template.status
+    yield status.concept, status.with_findings if film.is_named else status.without_findings
+    if film.findings.contradictions:
+        yield template.contradiction.concept, template.contradiction.in_doubt
+    for fault in film.findings.quality:
         yield template.quality.concept, template.quality.faults[fault]
-
-
-def _class(film: AnalysedFilm, places: Places, context: Context, named: tuple[str, str]) -> Group:
-    detection, (name, where) = film.findings.finding, named
-    assert detection is not None
-    words = context.template.classes[name]
-    found = name == detection.finding_class
-    numbers = (_certainty(detection, name, context),)
-    return Group(
-        key=name,
-        tracking=f"{words.wording}{where}",
-        finding=words.finding,
-        place=_salient(places) if found else _lungs(places),
-        numbers=numbers,
-        texts=((context.template.texts.comment, words.comment),),
-        parameters=_parameters(film, context, name, numbers),
-    )
+    if film.view in ("PA", "AP"):
+        words = template.view
+        yield words.concept, words.pa if film.view == "PA" else words.ap
 
 
 def _second(
@@ -158,76 +192,53 @@ def _second(
     network, detection, where = said
     template, card = context.template, context.card(film, network)
     words, named = template.second, template.classes[detection.finding_class]
-    numbers = (_certainty(detection, detection.finding_class, context),)
-    told = " ".join(f"{name}:{value!r}" for name, value in detection.probabilities.items())
+    sentence = words.sentence.format(headline=headline(detection, template))
     return Group(
         key=f"detection {network}",
-        tracking=f"{words.wording.format(network=card.title)[:52]}{where}",
-        # As in the groups of the classes: the certainty beside it is that of this class.
-        finding=named.finding,
+        tracking=f"{words.wording.format(network=card.title)[:_SHORT]}{where}",
+        finding=None if detection.abstained else named.finding,
         place=_lungs(places),
-        numbers=numbers,
-        texts=(
-            (
-                template.texts.headline,
-                words.sentence.format(headline=headline(detection, template)),
-            ),
-            (template.texts.comment, words.comment),
-        ),
+        numbers=_probabilities(detection, template),
+        site=None if detection.abstained else BOTH_LUNGS,
+        texts=((template.texts.headline, sentence), (template.texts.comment, words.comment)),
+        network=network,
+    )
+
+
+def _lungs(places: Places) -> Polygon:
+    """Return both lungs; without them what the network saw."""
+    lungs = places.both_lungs
+    return places.seen if lungs is None else lungs
+
+
+def _evidence(film: AnalysedFilm, template: Template) -> Iterator[Number]:
+    evidence, names = film.findings.evidence or Evidence(), template.measurements
+    if (change := evidence.change_when_hidden) is not None:
+        shown = template.points(change)
+        yield Number("change_when_hidden", names.change_when_hidden, percentage(change), shown)
+    parts = (
+        ("saliency_in_lungs", names.saliency_in_lungs, evidence.saliency_in_lungs),
+        ("chance", names.chance, evidence.chance),
+    )
+    for key, concept, part in parts:
+        if part is not None:
+            yield Number(key, concept, percentage(part), template.percent(part))
+
+
+def _parameters(film: AnalysedFilm, places: Places, context: Context, where: str) -> Group:
+    """Return what the algorithms ran with, and the findings as `FilmFindings.to_json_text`."""
+    detection, suite = film.findings.finding, film.findings.suite
+    assert detection is not None
+    return Group(
+        key="parameters",
+        tracking=f"{context.template.parameters.tracking}{where}",
+        finding=None,
+        place=_lungs(places),
+        network=context.detector(film).id,
         parameters=(
-            *_described(card, f"detection:{network}", numbers, film),
+            *(f"network={name} {ran.version} {ran.weights}" for name, ran in suite.items()),
             f"threshold={detection.threshold!r}",
             f"calibrated={'yes' if detection.calibrated else 'no'}",
-            f"probabilities={told}",
+            f"findings={film.findings.to_json_text()}",
         ),
     )
-
-
-def _lungs(places: Places, *, found: bool = False) -> Polygon:
-    """Return both lungs; without them what the network saw, or what stood out."""
-    lungs = places.both_lungs
-    if lungs is not None:
-        return lungs
-    return _salient(places) if found else places.seen
-
-
-def _salient(places: Places) -> Polygon:
-    return simplified(places.salient[0]) if places.salient else places.seen
-
-
-def _certainty(detection: Detection, name: str, context: Context) -> Number:
-    concepts, template = context.template.measurements, context.template
-    probability = detection.probabilities[name]
-    concept = concepts.certainty if detection.calibrated else concepts.score
-    return Number("probability", concept, percentage(probability), template.percent(probability))
-
-
-def _evidence(film: AnalysedFilm, context: Context) -> Iterator[Number]:
-    evidence, template = film.findings.evidence, context.template
-    if evidence is None:
-        return
-    names = template.measurements
-    if (change := evidence.change_when_hidden) is not None:
-        shown = points(change, template)
-        yield Number("change_when_hidden", names.change_when_hidden, percentage(change), shown)
-    if (inside := evidence.saliency_in_lungs) is not None:
-        shown = template.percent(inside)
-        yield Number("saliency_in_lungs", names.saliency_in_lungs, percentage(inside), shown)
-
-
-def _parameters(
-    film: AnalysedFilm, context: Context, key: str, numbers: tuple[Number, ...]
-) -> tuple[str, ...]:
-    detection = film.findings.finding
-    assert detection is not None
-    return (
-        *_described(context.detector(film), key, numbers, film),
-        f"threshold={detection.threshold!r}",
-        f"calibrated={'yes' if detection.calibrated else 'no'}",
-    )
-
-
-def _described(
-    card: NetworkCard, output: str, numbers: tuple[Number, ...], film: AnalysedFilm
-) -> tuple[str, ...]:
-    return described(card, output, numbers, film.findings.checks.get(card.id))

@@ -27,7 +27,7 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
-from dicom_node.results.wording import conclusion
+from dicom_node.results.wording import conclusion, view
 from dicom_node.uids import derived_uid
 
 SERIES_OFFSET = 6
@@ -64,16 +64,16 @@ class RejectionNote:
 
 def is_of_interest(film: AnalysedFilm) -> bool:
     """Whether a film has a finding other than normal."""
-    finding = film.findings.finding
-    return finding is not None and not finding.abstained and finding.finding_class != "normal"
+    return film.is_named
 
 
 def key_objects(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Dataset:
     """Return the selection of the films of one study that have a finding; there must be one."""
     chosen = [film for film in films if is_of_interest(film)]
     first = films[0].dataset
-    said = [conclusion(film.findings, context.template) for film in chosen]
-    described = f"{'; '.join(said)}. {context.template.research_sentence}"
+    template = context.template
+    said = [f"{conclusion(film.findings, template)}. {view(film, template)}" for film in chosen]
+    described = f"{' '.join(said)} {template.research_sentence}"
     evidence = [_image(evidence_of(film.dataset)) for film in chosen]
     document = _document(evidence, (_OF_INTEREST, described), uid, first, context.node_ae_title)
     document.SeriesInstanceUID = context.series_uid(first, "key-objects")

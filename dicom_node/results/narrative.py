@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pydicom import Dataset
 from pydicom.uid import BasicTextSRStorage
 
-from dicom_node.findings import FINDING_CLASSES
-from dicom_node.results.reading import DETECTION, ReadGroup, ReadNumber, read_films
-from dicom_node.results.severity import AIRSPACE, LUNG, SCORE, ZONE
+from dicom_node.results.reading import ReadGroup, read_films
 
-_WIDTH, _LABEL = 74, 42
+_WIDTH, _LABEL = 74, 52
 
 
 def report_text(document: Dataset) -> str:
@@ -21,9 +19,10 @@ def report_text(document: Dataset) -> str:
     lines += [str(document.get("SeriesDescription") or ""), "", *_facts(document), ""]
     if document.get("SOPClassUID") == BasicTextSRStorage:
         return "\n".join([*lines, *_sections(document)]).rstrip() + "\n"
-    films = read_films(document)
-    for groups in films.values():
-        lines += _film(groups) if groups[0].output else _mention(groups[0])
+    for groups in read_films(document).values():
+        for place, group in enumerate(groups):
+            if group.numbers or group.codes or group.texts:
+                lines += _group(group, is_first=place == 0)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -45,66 +44,20 @@ def _date(text: str) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
 
 
-def _film(groups: Sequence[ReadGroup]) -> Iterator[str]:
-    impression = groups[0]
-    classes = [group for group in groups[1:] if group.output in FINDING_CLASSES]
-    (_, headline), *texts = impression.texts
-    yield impression.tracking.upper()
-    yield from _paragraph(headline)
-    yield ""
-    for group in classes:
-        yield from (_line(group.tracking, number) for number in group.numbers)
-    keys = impression.parameters["numbers"].split()
-    for key, number in zip(keys, impression.numbers, strict=True):
-        if key == "probability":
-            continue
-        yield _line(number.name, number, named=False)
-    for group in groups:
-        if group.output.startswith(f"{DETECTION}:"):
-            yield from _paragraph(f"  {group.tracking}: {group.texts[0][1]}")
-    yield from _severity(groups)
-    yield ""
-    for name in dict.fromkeys(name for name, _ in texts):
-        yield from (name, "-" * len(name))
-        for text in (text for other, text in texts if other == name):
-            yield from _paragraph(text)
+def _group(group: ReadGroup, *, is_first: bool) -> Iterator[str]:
+    """Say one group: what it concludes, its numbers beside their names, its codes and texts."""
+    yield group.tracking.upper() if is_first else group.tracking
+    told = [text for _, text in group.texts]
+    if is_first and told:
+        yield from _paragraph(told.pop(0))
         yield ""
-    for group in groups[1:]:
-        kind, _, _ = group.output.partition(":")
-        for _, text in group.texts if kind != LUNG else ():
-            yield from _paragraph(f"{group.tracking}: {text}")
+    for number in group.numbers:
+        yield f"  {number.name:<{_LABEL}}{number.shown:>7} {number.unit}"
+    for name, _, meaning in group.codes:
+        yield from _paragraph(f"  {name}: {meaning}")
+    for text in told:
+        yield from _paragraph(text)
     yield ""
-
-
-def _severity(groups: Sequence[ReadGroup]) -> Iterator[str]:
-    """Say what was graded: both extents with their intervals, the level, each zone."""
-    for group in groups:
-        kind, _, _ = group.output.partition(":")
-        if kind == SCORE:
-            value, *ends = (number.shown for number in group.numbers)
-            between = f"   90 % interval {ends[0]} to {ends[1]}" if len(ends) == 2 else ""
-            yield f"  {group.tracking:<{_LABEL}}{value:>7}  {between}"
-        elif kind == LUNG:
-            yield f"    {group.tracking:<{_LABEL - 2}}{group.numbers[0].shown:>7}   of 4"
-        elif kind == AIRSPACE:
-            for _, _, meaning in group.codes:
-                yield from _paragraph(f"  {group.tracking}: {meaning} ({group.numbers[0].shown} %)")
-        elif kind == ZONE:
-            yield f"    {group.tracking:<{_LABEL - 2}}{group.numbers[0].shown:>7}   of 3"
-
-
-def _mention(group: ReadGroup) -> Iterator[str]:
-    yield group.tracking.upper()
-    for _, _, meaning in group.codes:
-        yield from _paragraph(meaning)
-    for name, text in group.texts:
-        yield from _paragraph(f"{name}: {text}")
-    yield ""
-
-
-def _line(label: str, number: ReadNumber, *, named: bool = True) -> str:
-    line = f"  {label:<{_LABEL}}{number.shown:>7} %"
-    return f"{line}   {number.name}" if named else line
 
 
 def _paragraph(text: str) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dicom_node.findings import Airspace, Explanation, SaliencyMap
+from dicom_node.findings import ZONES, Airspace, Explanation, Region, SaliencyMap
 from dicom_node.imaging.header import header_of
 from dicom_node.imaging.orientation import as_hung, hanging
 from dicom_node.results import panel
@@ -23,22 +23,22 @@ from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.panel import Panel
 from dicom_node.results.regions import (
     CONTOUR_LEVEL,
-    Places,
     Polygon,
     contours_of,
     heat_on_picture,
+    is_drawn,
     places_of,
 )
-from dicom_node.results.severity import ZONES
 from dicom_node.results.wording import (
     Wording,
     answer_of,
-    contradiction,
     course,
     evidence_of_network,
+    interval,
     ordered,
     remarks,
     short_digest,
+    view,
     wording_of,
 )
 
@@ -53,6 +53,9 @@ _CONTOUR: panel.Colour = (255, 196, 0)
 _HALO: panel.Colour = (0, 0, 0)
 _LINE_WIDTH, _HALO_WIDTH, _FINER = 2.5, 5.5, 4
 _HEAT_FROM, _HEAT_ALPHA, _LEGEND_GREY = 0.2, 0.4, 110
+_FADING = 0.04
+"""The part of the side of what a network saw over which its colour fades at the edge."""
+
 _COLOUR_MAP, _COLOURS_FROM, _COLOURS_TO = "inferno", 0.30, 0.84
 
 ZONE_MAX = 3.0
@@ -106,16 +109,23 @@ class Layout:
 
 def draw(film: AnalysedFilm, context: Context) -> Picture:
     """Return the picture of one analysed film, long edge 1536."""
-    places = places_of(film)
+    places, picture = places_of(film), draw_film(film)
     film = _upright(film)
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
     image = Image.new("RGB", size, panel.BACKGROUND)
     layout = Layout(*film.film.shape)
-    image.paste(_film_with_heat(film, places, layout), (layout.left, layout.top))
+    image.paste(picture, (layout.left, layout.top))
     wording = wording_of(film, context, has_contour=bool(places.salient))
     image.paste(_panel(film, wording, context), (FILM_WIDTH, 0))
     _banner(image, context.template.research_sentence)
     return np.asarray(image)
+
+
+def draw_film(film: AnalysedFilm) -> Image.Image:
+    """Return the film with what was found on it, upright, without words."""
+    film = _upright(film)
+    heat = film.saliency[0] if film.saliency else None
+    return _film_with(film, heat, Layout(*film.film.shape))
 
 
 def _upright(film: AnalysedFilm) -> AnalysedFilm:
@@ -135,8 +145,7 @@ def draw_overlay(film: AnalysedFilm, context: Context, heat: SaliencyMap) -> Pic
     (heat,) = _upright(replace(film, explanation=Explanation((heat,)))).saliency
     film = _upright(film)
     layout = Layout(*film.film.shape)
-    lines = contours_of(heat)
-    image.paste(_film_with(film, heat if lines else None, layout), (layout.left, layout.top))
+    image.paste(_film_with(film, heat, layout), (layout.left, layout.top))
     column = Panel(image, FILM_WIDTH + _MARGIN, image.width - _MARGIN, _PANEL_TOP, 1.0)
     _explain_network(column, film, heat, context)
     _banner(image, context.template.research_sentence)
@@ -153,29 +162,40 @@ def _explain_network(
     column.gap(4)
     for line in answer_of(film, heat.network, context):
         column.text(line, 18, panel.PLAIN)
+    if film.view != "PA":
+        column.text(view(film, context.template), 14, panel.BAR_FOUND)
     column.heading(words.explanation)
-    _legend(column, context)
-    for line in evidence_of_network(film, heat.network, context):
+    if is_drawn(film, heat):
+        _legend(column, context)
+    has_contour = bool(contours_of(film, heat))
+    for line in evidence_of_network(film, heat.network, context, has_contour=has_contour):
         column.text(line, 15)
     _provenance(column, film, context, card)
-
-
-def _film_with_heat(film: AnalysedFilm, places: Places, layout: Layout) -> Image.Image:
-    return _film_with(film, film.saliency[0] if places.salient else None, layout)
 
 
 def _film_with(film: AnalysedFilm, heat_of: SaliencyMap | None, layout: Layout) -> Image.Image:
     grey = Image.fromarray((np.clip(film.film, 0, 1) * 255 + 0.5).astype(np.uint8))
     picture = grey.resize(layout.film_size, Image.Resampling.LANCZOS).convert("RGB")
-    if heat_of is None:
+    if heat_of is None or not is_drawn(film, heat_of):
         return picture
     width, height = layout.film_size
     heat = heat_on_picture(heat_of, (layout.rows, layout.columns), (height, width))
-    picture = _heated(picture, heat)
-    lines = [line * (layout.across, layout.down) for line in contours_of(heat_of)]
+    picture = _heated(picture, heat * _fading(heat_of.region, layout))
+    lines = [line * (layout.across, layout.down) for line in contours_of(film, heat_of)]
     for colour, thickness in ((_HALO, _HALO_WIDTH), (_CONTOUR, _LINE_WIDTH)):
         picture.paste(colour, mask=_strokes(lines, layout.film_size, thickness))
     return picture
+
+
+def _fading(region: Region, layout: Layout) -> npt.NDArray[np.float32]:
+    """Return 1 inside what the network saw, falling to 0 at its edges: no box is drawn there."""
+    width, height = layout.film_size
+    down = (np.arange(height) + 0.5) / layout.down
+    across = (np.arange(width) + 0.5) / layout.across
+    y = np.minimum(down - region.top, region.bottom - down) / (region.bottom - region.top)
+    x = np.minimum(across - region.left, region.right - across) / (region.right - region.left)
+    nearest = np.minimum(y[:, None], x[None, :])
+    return np.asarray(np.clip(nearest / _FADING, 0, 1), np.float32)
 
 
 def _heated(picture: Image.Image, heat: npt.NDArray[np.float32]) -> Image.Image:
@@ -221,8 +241,14 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
     assert detection is not None
     column.text(words.heading, 17, panel.QUIET)
     column.gap(6)
-    column.text(wording.headline, 27, panel.BRIGHT, bold=True)
+    if film.findings.contradictions:
+        column.text(wording.headline, 21, panel.BAR_FOUND, bold=True)
+    else:
+        column.text(wording.headline, 27, panel.BRIGHT, bold=True)
     column.gap(4)
+    column.text(template.impression.knows, 14, panel.QUIET)
+    if film.view != "PA":
+        column.text(view(film, template), 14, panel.BAR_FOUND)
     if not detection.abstained:
         column.text(template.classes[detection.finding_class].comment, 15, panel.PLAIN)
     column.heading(words.probabilities if detection.calibrated else words.scores)
@@ -245,7 +271,7 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
         column.gap(6)
         column.text(said, 15, panel.BAR_FOUND)
     column.heading(words.explanation)
-    if film.saliency and film.saliency[0].heat.max() > 0:
+    if film.saliency and is_drawn(film, film.saliency[0]):
         _legend(column, context)
     column.text(wording.explanation, 15)
     _provenance(column, film, context, context.detector(film))
@@ -253,21 +279,15 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
 
 def _severity(column: Panel, film: AnalysedFilm, context: Context) -> None:
     """Write the scores with their intervals, and the airspace level, where they were graded."""
-    findings, words = film.findings, context.template.severity
+    findings, template, words = film.findings, context.template, context.template.severity
     if not findings.scores and findings.airspace is None:
         return
     column.heading(context.template.panel.severity)
     for name, score in findings.scores.items():
-        value = words.shown(score.value)
-        if score.low is not None and score.high is not None:
-            value += f"  ({words.shown(score.low)}\N{EN DASH}{words.shown(score.high)})"
-        column.pair(words.scores[name].wording, value)
+        column.pair(words.scores[name].wording, interval(score, template))
     if findings.airspace is not None:
         column.text(words.levels[findings.airspace.level].meaning, 15)
         _zones(column, film, findings.airspace, context)
-        if doubt := contradiction(findings.airspace, context.template):
-            column.gap(6)
-            column.text(doubt, 15, panel.BAR_FOUND)
 
 
 def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Context) -> None:
@@ -284,7 +304,7 @@ def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Conte
     for height in ("upper", "middle", "lower"):
         column.cells(
             [
-                (context.template.severity.shown(value), value / ZONE_MAX)
+                (context.template.score(value), value / ZONE_MAX)
                 for side, _ in sides
                 for value in (airspace.zones[f"{side}_{height}"],)
             ]
@@ -318,7 +338,8 @@ def _provenance(column: Panel, film: AnalysedFilm, context: Context, card: Netwo
     words = context.template.panel
     column.heading(words.provenance)
     taken = taken_at(film.dataset)
-    column.text(words.taken.format(when=taken) if taken else words.undated, 15)
+    said = {"when": taken, "view": context.template.view.names[film.view]}
+    column.text((words.taken if taken else words.undated).format(**said), 15)
     digest = short_digest(card)
     column.text(words.network.format(network=card.title, version=card.version, digest=digest), 15)
     column.heading(words.limits)

@@ -17,7 +17,7 @@ from dicom_node.imaging.grayscale import is_inverted
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.modules import copy_identity, reference_to, set_equipment, set_times
 from dicom_node.results.regions import Places, Polygon, places_of, simplified
-from dicom_node.results.wording import wording_of
+from dicom_node.results.wording import interval, view, wording_of
 
 SERIES_OFFSET = 3
 LAYER = "AI_FINDINGS"
@@ -145,11 +145,11 @@ def _text(film: AnalysedFilm, places: Places, context: Context) -> Dataset:
 
 
 def _said(film: AnalysedFilm, places: Places, context: Context) -> Sequence[str]:
-    words = context.template.severity
+    template, words = context.template, context.template.severity
     scores = [
-        f"{words.scores[name].wording}: {words.shown(score.value)}"
+        f"{words.scores[name].wording}: {interval(score, template)}"
         for name, score in film.findings.scores.items()
     ]
     headline = wording_of(film, context, has_contour=bool(places.salient)).headline
-    lines = [headline, ", ".join(scores), context.template.research_sentence]
+    lines = [headline, ", ".join(scores), view(film, template), template.research_sentence]
     return [line for line in lines if line]

@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 
 from dicom_node.findings import (
+    ZONES,
     Airspace,
     Detection,
     Evidence,
@@ -24,7 +25,6 @@ from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
 from dicom_node.results.narrative import report_text
-from dicom_node.results.severity import ZONES
 from dicom_node.results.templates import Template
 from dicom_node.results.write import write_results
 
@@ -64,7 +64,7 @@ def preview_film() -> AnalysedFilm:
 
 
 def _findings(sop_instance_uid: str) -> FilmFindings:
-    evidence = Evidence(saliency_in_lungs=0.86, change_when_hidden=0.41)
+    evidence = Evidence(0.86, 0.41, chance=0.45, peak_in_lungs=True)
     networks = (*_TARGETS, "lung-unet")
     return FilmFindings(
         sop_instance_uid,

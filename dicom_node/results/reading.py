@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,6 @@ from dicom_node.findings import (
 )
 from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.results.modules import MANUFACTURER
-from dicom_node.results.severity import AIRSPACE, LUNG, SCORE, ZONE
 from dicom_node.results.values import fraction_of
 
 DETECTION = "detection"
@@ -29,22 +29,28 @@ _MEASUREMENTS, _GROUP, _TRACKING, _FINDING = "126010", "125007", "112039", "1210
 _SITE = "363698007"
 _ALGORITHM, _VERSION, _PARAMETERS = "111001", "111003", "111002"
 _NOT_SAID = frozenset({_TRACKING, _ALGORITHM, _VERSION, _PARAMETERS})
-_CHECK, _ALSO = "check.", "also="
+_FINDINGS, _CHECK, _ALSO = "findings", "check.", "also="
+SCORE, LUNG, AIRSPACE, ZONE = "score", "lung", "airspace", "zone"
+_UNITS = {"{0:8}": "of 8", "{0:4}": "of 4", "{0:3}": "of 3"}
 _UNREADABLE = (*CAN_RAISE, StopIteration)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadNumber:
-    """A measurement: its name, the rounded value that people see, and the exact one."""
+    """A measurement: its name, the rounded value that people see, the exact one, and its unit."""
 
     name: str
     shown: str
     exact: float
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReadGroup:
-    """One measurement group, read back. ``codes`` are coded results such as the outcome."""
+    """One measurement group, read back. ``codes`` are coded results such as the outcome.
+
+    ``parameters`` of a group are few: those of the film stand in its last one.
+    """
 
     tracking: str
     numbers: tuple[ReadNumber, ...]
@@ -57,7 +63,7 @@ class ReadGroup:
 
     @property
     def output(self) -> str:
-        """What the group is about: "impression", a class, or "" for a film without findings."""
+        """What a group of an older release is about: "impression", a class, a score."""
         return self.parameters.get("output", "")
 
 
@@ -72,17 +78,21 @@ def findings_from_report(document: Dataset) -> list[FilmFindings]:
 
 def _findings(source: str, groups: Sequence[ReadGroup]) -> FilmFindings:
     try:
+        told = [text for group in groups if (text := group.parameters.get(_FINDINGS))]
+        if told:
+            return FilmFindings.from_json(json.loads(told[0]))
         return _analysed(source, groups) if groups[0].output else _without(source, groups[0])
     except _UNREADABLE as error:
         raise _foreign("its numbers are not where they belong") from error
 
 
+# Reports of older releases tell the findings group by group, by parameters of each.
+
+
 def _analysed(source: str, groups: Sequence[ReadGroup]) -> FilmFindings:
     impression, parameters = groups[0], groups[0].parameters
     named = dict(zip(parameters["numbers"].split(), impression.numbers, strict=True))
-    evidence = Evidence(
-        **{key: fraction_of(value.exact) for key, value in named.items() if key != "probability"}
-    )
+    evidence = _evidence({key: fraction_of(value.exact) for key, value in named.items()})
     return FilmFindings(
         sop_instance_uid=source,
         outcome=Outcome.ANALYSED,
@@ -111,7 +121,11 @@ def _checks(groups: Sequence[ReadGroup]) -> Iterator[tuple[str, Evidence]]:
             if name.startswith(_CHECK)
         }
         if said:
-            yield group.parameters["network"], Evidence(**said)
+            yield group.parameters["network"], _evidence(said)
+
+
+def _evidence(told: Mapping[str, float]) -> Evidence:
+    return Evidence(told.get("saliency_in_lungs"), told.get("change_when_hidden"))
 
 
 def _detections(groups: Sequence[ReadGroup]) -> dict[str, Detection]:
@@ -236,7 +250,7 @@ def _group(item: Dataset) -> ReadGroup:
             if name not in _NOT_SAID
         ),
         version=fixed.get(_VERSION, ""),
-        parameters=dict(text.split("=", 1) for text in parameters),
+        parameters=dict(text.split("=", 1) for text in parameters if "=" in text),
         source=_source_of(item),
         also=tuple(text[len(_ALSO) :] for text in parameters if text.startswith(_ALSO)),
     )
@@ -275,4 +289,7 @@ def _number(item: Dataset) -> ReadNumber:
     value = item.MeasuredValueSequence[0]
     exact = value.get("FloatingPointValue")
     shown = str(value.NumericValue)
-    return ReadNumber(_meaning(item), shown, float(shown if exact is None else exact))
+    unit = _value(value.MeasurementUnitsCodeSequence[0])
+    return ReadNumber(
+        _meaning(item), shown, float(shown if exact is None else exact), _UNITS.get(unit, unit)
+    )

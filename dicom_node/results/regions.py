@@ -11,8 +11,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import label
 
-from dicom_node.findings import Region, SaliencyMap
+from dicom_node.findings import (
+    FINDING_CLASSES,
+    Evidence,
+    Region,
+    SaliencyMap,
+    graded,
+    opacities_by_class,
+)
 from dicom_node.imaging.geometry import contours
 from dicom_node.imaging.geometry import heat_on_film as heat_of
 from dicom_node.imaging.header import header_of
@@ -22,9 +30,16 @@ from dicom_node.results.films import AnalysedFilm
 CONTOUR_LEVEL = 0.5
 """The heat at which the contour runs; 1 is the hottest place."""
 
+LEAST_CHANGE = 0.05
+"""The fall of a class's probability from which on what was hidden is drawn."""
+
 _FINEST = 768
+_SPECK = 0.01
+"""The part of the lungs below which an area is a speck."""
+
 _TOLERANCE, _MOST_CORNERS = 0.5, 400
 
+Heat = npt.NDArray[np.float32]
 Polygon = npt.NDArray[np.float64]
 """A closed line, (corners, 2): column, row; the last corner is the first."""
 
@@ -53,7 +68,7 @@ class Places:
 
 
 def places_of(film: AnalysedFilm) -> Places:
-    """Return where the network looked on a film; everything and nothing without a saliency map.
+    """Return what is drawn on a film; everything and nothing without a saliency map.
 
     What has no matrix has no places.
     """
@@ -63,15 +78,77 @@ def places_of(film: AnalysedFilm) -> Places:
     if not film.saliency:
         return Places(_rectangle(Region(0, 0, rows, columns)), ())
     region = film.saliency[0].region
-    return Places(
-        _rectangle(region), contours_of(film.saliency[0]), _lungs(film, region), zones_of(film)
-    )
+    salient = contours_of(film, film.saliency[0])
+    return Places(_rectangle(region), salient, _lungs(film, region), zones_of(film))
 
 
-def contours_of(saliency: SaliencyMap) -> tuple[Polygon, ...]:
-    """Return the contours of one network's heat on the film, largest area first."""
-    lines = (_on_film(line, saliency.region) for line in _contours(saliency))
+def is_drawn(film: AnalysedFilm, saliency: SaliencyMap) -> bool:
+    """Whether what a network looked at is drawn: only where it found something.
+
+    Never for "normal" or where no class was named, nor for a grade of none; and only where hiding
+    it lowers the answer: of a class by `LEAST_CHANGE`, of a grade at all.
+    """
+    findings, network = film.findings, saliency.network
+    first = network == film.saliency[0].network and saliency.target in FINDING_CLASSES
+    evidence = (findings.evidence if first else None) or findings.checks.get(network, Evidence())
+    change = evidence.change_when_hidden
+    if saliency.target not in FINDING_CLASSES:
+        return graded(findings, saliency.target) and (change is None or change > 0)
+    found = findings.detections.get(network, findings.finding)
+    if found is None or not opacities_by_class(found):
+        return False
+    return change is None or change >= LEAST_CHANGE
+
+
+def contours_of(film: AnalysedFilm, saliency: SaliencyMap) -> tuple[Polygon, ...]:
+    """Return what stood out for what a network found, as lines on the film, largest area first.
+
+    See `is_drawn` and `heat_drawn`. Where no lungs are known, what runs out of the area that the
+    network saw is left out: its line would be that of the area.
+    """
+    if not is_drawn(film, saliency):
+        return ()
+    # On the region alone, so that a line along its edge lies exactly there.
+    region, (rows, columns) = saliency.region, _fine(saliency.region)
+    heat = _kept(film, replace(saliency, region=Region(0, 0, rows, columns)), region, rows, columns)
+    if film.lungs is None:
+        heat = _within(heat)
+    lines = (_on_film(line, region) for line in contours(heat, CONTOUR_LEVEL))
     return tuple(sorted(lines, key=_area, reverse=True))
+
+
+def heat_drawn(film: AnalysedFilm, saliency: SaliencyMap) -> Heat | None:
+    """Return the heat of every pixel of the film as far as it is drawn; None where it is not.
+
+    Inside the lungs alone, without specks: areas at `CONTOUR_LEVEL` that are less than a hundredth
+    of the lungs. float32 in [0, 1], shape (Rows, Columns).
+    """
+    if not is_drawn(film, saliency):
+        return None
+    rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
+    return _kept(film, saliency, Region(0, 0, rows, columns), rows, columns)
+
+
+def _kept(film: AnalysedFilm, saliency: SaliencyMap, cell: Region, rows: int, columns: int) -> Heat:
+    """Return the heat on a grid that covers ``cell`` of the film, as `heat_drawn` says."""
+    heat = heat_of(saliency, rows, columns)
+    area = heat.size / 2
+    if film.lungs is not None:
+        lungs = _lungs_on(film, cell, rows, columns)
+        # The smaller of both: at one half its line is that of the heat, or of the lungs.
+        heat, area = np.minimum(heat, lungs), float((lungs > CONTOUR_LEVEL).sum())
+    areas, count = label(heat > CONTOUR_LEVEL)
+    sizes = np.bincount(areas.ravel(), minlength=count + 1)
+    specks = np.flatnonzero(sizes < _SPECK * area)
+    heat[np.isin(areas, specks[specks > 0])] = 0
+    return np.asarray(heat, np.float32)
+
+
+def _within(heat: Heat) -> Heat:
+    """Return the heat without the areas that touch the edge of the grid."""
+    areas, _ = label(heat > CONTOUR_LEVEL)
+    edge = np.unique(np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]]))
+    return np.where(np.isin(areas, edge[edge > 0]), np.float32(0), heat)
 
 
 def zones_of(film: AnalysedFilm) -> Mapping[str, Polygon]:
@@ -135,20 +212,23 @@ def _lung_in(film: AnalysedFilm, cell: Region) -> Polygon | None:
     """Return the outline of the largest piece of lung in a part of the film, if there is any."""
     if film.lungs is None:
         return None
-    rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
-    mask = film.lungs.mask
-    height, width = _fine(cell)
+    grid = _lungs_on(film, cell, *_fine(cell))
+    lines = [_on_film(line, cell) for line in contours(grid, CONTOUR_LEVEL)]
+    return simplified(max(lines, key=_area)) if lines else None
+
+
+def _lungs_on(film: AnalysedFilm, cell: Region, height: int, width: int) -> Heat:
+    """Return how far each place of a grid that covers ``cell`` of the film is lung, in [0, 1]."""
+    assert film.lungs is not None
+    rows, columns = film.film.shape  # of the film as it is drawn: upright in a capture
     down, across = height / (cell.bottom - cell.top), width / (cell.right - cell.left)
     # The film in the cell's own pixels: all of it, so that the mask lies where it belongs.
     whole = Region(
         -cell.top * down, -cell.left * across,
         (rows - cell.top) * down, (columns - cell.left) * across,
     )  # fmt: skip
-    grid = heat_of(
-        SaliencyMap(film.lungs.network, "", mask.astype(np.float32), whole), height, width
-    )
-    lines = [_on_film(line, cell) for line in contours(grid, CONTOUR_LEVEL)]
-    return simplified(max(lines, key=_area)) if lines else None
+    mask = film.lungs.mask.astype(np.float32)
+    return heat_of(SaliencyMap(film.lungs.network, "", mask, whole), height, width)
 
 
 def _joined(one: Polygon, other: Polygon) -> Polygon:
@@ -190,13 +270,6 @@ def begun_at(line: Polygon, part: float) -> Polygon:
     first = int(np.searchsorted(along, part * along[-1])) % (len(line) - 1)
     corners = np.roll(line[:-1], -first, axis=0)
     return np.concatenate([corners, corners[:1]])
-
-
-def _contours(saliency: SaliencyMap) -> tuple[npt.NDArray[np.float32], ...]:
-    # On the region alone, so that a line along its edge lies exactly there.
-    rows, columns = _fine(saliency.region)
-    own = replace(saliency, region=Region(0, 0, rows, columns))
-    return contours(heat_of(own, rows, columns), CONTOUR_LEVEL)
 
 
 def _fine(region: Region) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 
 from dicom_node import __version__
+from dicom_node.imaging.header import header_of
 from dicom_node.imaging.values import items as items_of
 from dicom_node.imaging.values import text as text_of
 from dicom_node.results.films import AnalysedFilm, Context
@@ -38,7 +39,7 @@ from dicom_node.results.modules import (
 from dicom_node.results.regions import Places
 from dicom_node.results.template_parts import Code
 from dicom_node.results.templates import Template
-from dicom_node.results.values import Group, Number
+from dicom_node.results.values import Group, Number, Site
 from dicom_node.uids import derived_uid
 
 SOP_CLASSES = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStorage)
@@ -46,10 +47,13 @@ SOP_CLASSES = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStora
 
 SERIES_OFFSET = 1
 PRIVATE_SCHEME = "99DICOMNODE"
-_LUNG = CodedConcept("39607008", "SCT", "Lung")
-_BILATERAL = CodedConcept("51440002", "SCT", "Bilateral")
 _FAMILY = CodedConcept("123110", "DCM", "Artificial Intelligence")
 _MEASUREMENTS = "126010"
+_TRACKING = 2
+"""Items that a group begins with: Tracking Identifier and its UID."""
+
+_CHEST = {"CHEST", "THORAX", "LUNG", "CHESTABDOMEN"}
+_CHEST_CODES = {("SCT", "51185008"), ("SRT", "T-D3000")}
 
 _Content = (
     hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
@@ -61,7 +65,10 @@ PlacedFilm = tuple[AnalysedFilm, Places]
 
 
 def groups_of_study(placed: Sequence[PlacedFilm], context: Context) -> list[list[Group]]:
-    """Return the measurement groups of each film, in the order of the report."""
+    """Return the measurement groups of each film, in the order of the report.
+
+    What the algorithms ran with stands behind the groups of all films.
+    """
     return [
         list(groups_of(film, places, context, _where(number, len(placed))))
         for number, (film, places) in enumerate(placed, 1)
@@ -130,8 +137,10 @@ def _tree(
         procedure_reported=_procedure(films[0].dataset, template),
         imaging_measurements=[
             _content(group, film, context)
+            for last in (False, True)
             for film, own in zip(films, groups, strict=True)
             for group in own
+            if bool(group.parameters) == last
         ],
         title=concept(template.title),
         language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(
@@ -173,16 +182,25 @@ def _procedure(source: Dataset, template: Template) -> CodedConcept:
                 # What its character set does not have cannot be written whole.
                 legible = meaning and "\N{REPLACEMENT CHARACTER}" not in meaning
                 return CodedConcept(value, scheme, meaning[:64] if legible else value)
-    return concept(template.procedure)
+    header = header_of(source)
+    regions = {(code.scheme, code.value) for code in header.anatomic_regions}
+    of_chest = header.body_part_examined.upper() in _CHEST or regions & _CHEST_CODES
+    return concept(template.procedure_chest if of_chest else template.procedure)
 
 
 def _content(group: Group, film: AnalysedFilm, context: Context) -> _Content:
     content = _bare(group, film, context)
     items = content[0].ContentSequence
     _show([item for item in items if item.ValueType == "NUM"], group)
-    for name, text in group.texts:
-        contains = RelationshipTypeValues.CONTAINS
-        items.append(hd.sr.TextContentItem(concept(name), text, relationship_type=contains))
+    contains = RelationshipTypeValues.CONTAINS
+    texts = [
+        hd.sr.TextContentItem(concept(name), text, relationship_type=contains)
+        for name, text in group.texts
+    ]
+    # What a group concludes stands before its numbers: it begins with identifier and UID.
+    first = [item for item in texts if item.name == concept(context.template.texts.headline)]
+    rest = [item for item in texts if item not in first]
+    content[0].ContentSequence = [*items[:_TRACKING], *first, *items[_TRACKING:], *rest]
     return content
 
 
@@ -194,7 +212,8 @@ def _bare(group: Group, film: AnalysedFilm, context: Context) -> _Content:
             uid=derived_uid("tracking", source.SOPInstanceUID, group.key),
             identifier=group.tracking,
         ),
-        "finding_type": concept(group.finding),
+        "finding_type": concept(group.finding) if group.finding else None,
+        "finding_sites": [_site(group.site)] if group.site else None,
         "algorithm_id": _algorithm(group, film, context),
         "measurements": [
             hd.sr.Measurement(concept(number.name), number.exact, _unit(number))
@@ -217,7 +236,6 @@ def _bare(group: Group, film: AnalysedFilm, context: Context) -> _Content:
             graphic_data=group.place,
             source_image=image,
         ),
-        finding_sites=[_site(group)],
         **common,
     )
 
@@ -227,26 +245,30 @@ def _unit(number: Number) -> CodedConcept:
     return CodedConcept(value, "UCUM", meaning)
 
 
-def _site(group: Group) -> hd.sr.FindingSite:
-    if group.site is None:
-        return hd.sr.FindingSite(_LUNG, laterality=_BILATERAL)
-    return hd.sr.FindingSite(concept(group.site.place), laterality=concept(group.site.laterality))
+def _site(site: Site) -> hd.sr.FindingSite:
+    return hd.sr.FindingSite(concept(site.place), laterality=concept(site.laterality))
 
 
 def _show(items: Sequence[Dataset], group: Group) -> None:
     # People read Numeric Value, rounded; Floating Point Value beside it keeps every digit.
     for item, number in zip(items, group.numbers, strict=True):
-        item.MeasuredValueSequence[0].NumericValue = number.shown
+        item.MeasuredValueSequence[0].NumericValue = number.shown.replace(",", ".")
+        if number.also is not None:
+            # PS3.3 section 8.8: a code of the same meaning, beside the one that viewers print.
+            item.ConceptNameCodeSequence[0].EquivalentCodeSequence = [concept(number.also)]
 
 
 def _algorithm(
     group: Group, film: AnalysedFilm, context: Context
 ) -> hd.sr.AlgorithmIdentification | None:
-    if not group.parameters:
+    if not group.network:
         return None
-    card = context.card_of(film, group.parameters)
+    card = context.card(film, group.network)
     return hd.sr.AlgorithmIdentification(
-        name=card.title, version=card.version, family=_FAMILY, parameters=list(group.parameters)
+        name=card.title,
+        version=card.version,
+        family=_FAMILY,
+        parameters=list(group.parameters) or None,
     )
 
 

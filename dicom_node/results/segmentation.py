@@ -30,7 +30,8 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
-from dicom_node.results.regions import right_of
+from dicom_node.results.regions import heat_drawn, right_of
+from dicom_node.results.wording import view
 from dicom_node.uids import derived_uid
 
 SERIES_OFFSET, SALIENCY_SERIES_OFFSET = 4, 8
@@ -78,18 +79,15 @@ def lung_segmentation(
 def saliency_segmentation(
     film: AnalysedFilm, context: Context, uid: str, number: int
 ) -> Dataset | None:
-    """Return where the network of the finding looked; None where nothing stood out."""
-    maps = [heat for heat in film.saliency[:1] if heat.heat.max() > 0]
-    if not maps:
+    """Return what stood out for the finding, inside the lungs; None where nothing is drawn."""
+    drawn = heat_drawn(film, film.saliency[0]) if film.saliency else None
+    if drawn is None or not drawn.max() > 0:
         return None
-    rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
-    described = [
-        _segment(place, f"Saliency: {card.title}"[:64], (_RELATIONAL, _EXPLANATION), card,
-                 ("saliency", heat.network, film), None)
-        for place, heat in enumerate(maps, 1)
-        for card in (context.card(film, heat.network),)
-    ]  # fmt: skip
-    pixels = np.stack([heat_on_film(heat, rows, columns) for heat in maps], axis=-1)[None]
+    card = context.card(film, film.saliency[0].network)
+    which = ("saliency", card.id, film)
+    label = f"Saliency: {card.title}"[:64]
+    described = [_segment(1, label, (_RELATIONAL, _EXPLANATION), card, which, None)]
+    pixels = drawn[None, ..., None]
     return _document(film, context, (uid, number, _SALIENCY), (pixels, described, "FRACTIONAL"))
 
 
@@ -168,7 +166,7 @@ def _document(
     set_equipment(source, document, context.cards([film]), context.node_ae_title)
     document.SeriesDescription = description
     document.BodyPartExamined = "CHEST"
-    document.ImageComments = context.template.research_sentence
+    document.ImageComments = f"{context.template.research_sentence} {view(film, context.template)}"
     _mend(source, document)
     return document
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dicom_node.findings import Airspace, Score
+from dicom_node.findings import ZONES, Airspace, Score, is_opaque, opacities_by_score
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.regions import Places, Polygon
 from dicom_node.results.template_parts import Code
-from dicom_node.results.values import Group, Number, Site, Unit, described, percentage
-from dicom_node.results.wording import contradiction, explanation_of_grade
-
-SCORE, LUNG, AIRSPACE, ZONE = "score", "lung", "airspace", "zone"
-ZONES = ("right_upper", "right_middle", "right_lower", "left_upper", "left_middle", "left_lower")
-"""The zones in the order in which they are reported."""
+from dicom_node.results.values import Group, Number, Site, Unit, percentage
+from dicom_node.results.wording import explanation_of_grade
 
 _SHORT = 52
 """Characters of a tracking identifier: ", film 12" may follow."""
@@ -26,64 +22,74 @@ _HEIGHTS = {
 }
 
 
+BOTH_LUNGS = Site(
+    Code.model_construct(value="39607008", scheme="SCT", meaning="Lung"),
+    Code.model_construct(value="51440002", scheme="SCT", meaning="Bilateral"),
+)
+
+
 def severity_groups(
     film: AnalysedFilm, places: Places, context: Context, where: str
 ) -> Iterator[Group]:
-    """Yield the groups of what was graded on one film; none where nothing was."""
+    """Yield the groups of what was graded on one film; none where nothing was.
+
+    Opacity is a finding only where the number says that there are opacities.
+    """
     for name, score in film.findings.scores.items():
         yield _score(film, places, context, (name, score, where))
         yield from _lungs(film, places, context, (name, score, where))
     if film.findings.airspace is not None:
         yield _airspace(film, places, context, (film.findings.airspace, where))
-        for zone in ZONES:
-            if zone in film.findings.airspace.zones:
-                yield _zone(film, places, context, (zone, film.findings.airspace, where))
+        yield from _zones(film, places, context, (film.findings.airspace, where))
 
 
 def _score(
     film: AnalysedFilm, places: Places, context: Context, said: tuple[str, Score, str]
 ) -> Group:
-    words, (name, score, where) = context.template.severity, said
+    template, words, (name, score, where) = context.template, context.template.severity, said
     text = words.scores[name]
     parts = {"value": (text.concept, score.value)}
     if score.low is not None and score.high is not None:
         parts |= {"low": (words.low, score.low), "high": (words.high, score.high)}
     numbers = tuple(
-        Number(key, concept, value, words.shown(value), Unit.EIGHT)
+        Number(key, concept, value, template.score(value), Unit.EIGHT)
         for key, (concept, value) in parts.items()
     )
+    found = bool(opacities_by_score(score))
     return Group(
         key=name,
         tracking=f"{text.wording}{where}",
-        finding=words.finding,
+        finding=words.finding if found else None,
         place=_both(places),
         numbers=numbers,
+        site=BOTH_LUNGS if found else None,
         texts=_texts(film, context, name, text.comment),
-        parameters=_parameters(film, context, (name, f"{SCORE}:{name}"), numbers),
+        network=context.grader(film, name).id,
     )
 
 
 def _lungs(
     film: AnalysedFilm, places: Places, context: Context, said: tuple[str, Score, str]
 ) -> Iterator[Group]:
-    """Yield each lung's part of a score, where the network tells it."""
-    words, (name, score, where) = context.template.severity, said
-    for side, value in (("right", score.right), ("left", score.left)):
-        if value is None:
-            continue
-        number = Number("value", words.scores[name].concept, value, words.shown(value), Unit.FOUR)
-        wording = words.lung.wording.format(
-            score=words.scores[name].wording, side=getattr(words.lung, side)
-        )
+    """Yield one group with each lung's part of a score, where the network tells it."""
+    template, words, (name, score, where) = context.template, context.template.severity, said
+    text = words.scores[name]
+    parts = (("right", text.right, score.right), ("left", text.left, score.left))
+    numbers = tuple(
+        Number(side, concept, value, template.score(value), Unit.FOUR)
+        for side, concept, value in parts
+        if value is not None
+    )
+    called = words.lung.wording.format(score=text.wording, side="").strip(", ")
+    if numbers:
         yield Group(
-            key=f"{name} {side}",
-            tracking=f"{wording[:_SHORT]}{where}",
-            finding=words.finding,
-            place=places.lungs.get(side, places.seen),
-            numbers=(number,),
-            site=lung_site(side),
-            texts=((context.template.texts.comment, words.lung.comment),),
-            parameters=_parameters(film, context, (name, f"{LUNG}:{name}:{side}"), (number,)),
+            key=f"{name} lungs",
+            tracking=f"{called[:_SHORT]}{where}",
+            finding=None,
+            place=_both(places),
+            numbers=numbers,
+            texts=((template.texts.comment, words.lung.comment),),
+            network=context.grader(film, name).id,
         )
 
 
@@ -96,9 +102,8 @@ def _texts(
     film: AnalysedFilm, context: Context, target: str, comment: str
 ) -> tuple[tuple[Code, str], ...]:
     """Return what the numbers mean, and what is known of where the network looked."""
-    texts = context.template.texts
-    evidence = film.findings.checks.get(context.grader(film, target).id)
-    explained = explanation_of_grade(evidence, target, context.template)
+    texts, network = context.template.texts, context.grader(film, target).id
+    explained = explanation_of_grade(film.findings, network, target, context.template)
     said = ((texts.comment, comment), (texts.explanation, explained))
     return said if explained else said[:1]
 
@@ -107,54 +112,60 @@ def _airspace(
     film: AnalysedFilm, places: Places, context: Context, said: tuple[Airspace, str]
 ) -> Group:
     template, words, (airspace, where) = context.template, context.template.severity, said
-    shown = template.percent(airspace.probability)
-    certainty = template.measurements.certainty
-    numbers = (Number("probability", certainty, percentage(airspace.probability), shown),)
+    certainty = Number(
+        "probability",
+        words.airspace.certainty,
+        percentage(airspace.probability),
+        template.percent(airspace.probability),
+        also=template.measurements.certainty,
+    )
+    found = airspace.level > 0
     return Group(
         key="airspace",
         tracking=f"{words.airspace.wording}{where}",
-        finding=words.finding,
+        finding=words.finding if found else None,
         place=_both(places),
-        numbers=numbers,
+        numbers=(certainty,),
         evaluations=((words.airspace.concept, words.levels[airspace.level]),),
-        texts=_texts(film, context, "airspace", _comment(airspace, context)),
-        # A site may give the levels codes of its own: this is what reads them back.
-        parameters=(
-            *_parameters(film, context, ("airspace", AIRSPACE), numbers),
-            f"level={airspace.level}",
-        ),
+        site=BOTH_LUNGS if found else None,
+        texts=_texts(film, context, "airspace", words.airspace.comment),
+        network=context.grader(film, "airspace").id,
     )
 
 
-def _comment(airspace: Airspace, context: Context) -> str:
-    comment = context.template.severity.airspace.comment
-    return f"{comment} {contradiction(airspace, context.template)}".rstrip()
-
-
-def _zone(
-    film: AnalysedFilm, places: Places, context: Context, said: tuple[str, Airspace, str]
-) -> Group:
-    words, (zone, airspace, where) = context.template.severity, said
-    value = airspace.zones[zone]
-    numbers = (Number("value", words.zone.concept, value, words.shown(value), Unit.THREE),)
-    return Group(
-        key=f"zone {zone}",
-        tracking=f"{words.zone.named(zone)}{where}",
-        finding=words.finding,
-        place=places.zones.get(zone, places.seen),
-        numbers=numbers,
-        site=site_of(zone),
-        parameters=_parameters(film, context, ("airspace", f"{ZONE}:{zone}"), numbers),
-    )
-
-
-def lung_site(side: str) -> Site:
-    """Return the coded place of a lung: ``right`` or ``left``."""
-    laterality, said = _SIDES[side]
-    return Site(
-        Code.model_construct(value="39607008", scheme="SCT", meaning="Lung"),
-        Code.model_construct(value=laterality, scheme="SCT", meaning=said),
-    )
+def _zones(
+    film: AnalysedFilm, places: Places, context: Context, said: tuple[Airspace, str]
+) -> Iterator[Group]:
+    """Yield a group at each zone that has opacities, then those of each lung that have none."""
+    template, words, (airspace, where) = context.template, context.template.severity.zone, said
+    network = context.grader(film, "airspace").id
+    numbers = {
+        zone: Number(zone, words.concepts[zone], value, template.score(value), Unit.THREE)
+        for zone in ZONES
+        if (value := airspace.zones.get(zone)) is not None
+    }
+    found = [zone for zone in numbers if is_opaque(airspace.zones[zone])]
+    for zone in found:
+        yield Group(
+            key=f"zone {zone}",
+            tracking=f"{words.named(zone)}{where}",
+            finding=template.severity.finding,
+            place=places.zones.get(zone, places.seen),
+            numbers=(numbers[zone],),
+            site=site_of(zone),
+            network=network,
+        )
+    for side in _SIDES:
+        rest = [z for z in numbers if z not in found and z.startswith(side)]
+        if rest:
+            yield Group(
+                key=f"zones {side}",
+                tracking=f"{words.rest.format(side=getattr(words, side))[:_SHORT]}{where}",
+                finding=None,
+                place=places.lungs.get(side, places.seen),
+                numbers=tuple(numbers[zone] for zone in rest),
+                network=network,
+            )
 
 
 def site_of(zone: str) -> Site:
@@ -165,11 +176,3 @@ def site_of(zone: str) -> Site:
         Code.model_construct(value=place, scheme="SCT", meaning=meaning),
         Code.model_construct(value=laterality, scheme="SCT", meaning=said),
     )
-
-
-def _parameters(
-    film: AnalysedFilm, context: Context, of: tuple[str, str], numbers: tuple[Number, ...]
-) -> tuple[str, ...]:
-    target, output = of
-    card = context.grader(film, target)
-    return described(card, output, numbers, film.findings.checks.get(card.id))

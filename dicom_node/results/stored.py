@@ -68,8 +68,8 @@ def newest(instances: Iterable[Instance]) -> list[Instance]:
 def findings_document(instance: Instance) -> dict[str, Any]:
     """Return the contract's JSON of one film: also for one that was declined or is not done."""
     if instance.findings_json is not None:
-        document: dict[str, Any] = json.loads(instance.findings_json)
-        return document
+        # As this release says it: older findings do not name their contradictions.
+        return FilmFindings.from_json(json.loads(instance.findings_json)).to_json()
     return {
         "sop_instance_uid": instance.sop_instance_uid,
         "outcome": str(instance.state),
@@ -122,6 +122,7 @@ class StoredFilms:
                 unpack_explanation(self.spool.read(saliency)) if saliency else Explanation()
             ),
             digest=instance.digest,
+            admitted_view=instance.view or "",
         )
 
     def _without_findings(self, instance: Instance) -> AnalysedFilm | None:

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydicom.sr.codedict import codes
 
-from dicom_node.findings import QUALITY, SCORES
+from dicom_node.findings import QUALITY, SCORES, VIEWS, ZONES
 
 LONG_STRING = 64
 """Characters in a Long String (PS3.5 section 6.2): code meanings and Series Descriptions."""
@@ -131,17 +131,21 @@ class Grade(Part):
     words: Words
 
 
-Headline = Annotated[Words, words("finding", "probability", "threshold", "grade")]
+Headline = Annotated[Words, words("finding", "films", "probability", "threshold", "grade")]
 
 
 class Impression(Part):
     """The first group of the report."""
 
-    tracking: str = Field(min_length=1, max_length=LONG_STRING - 12)
+    tracking: Annotated[str, Field(max_length=LONG_STRING - 12), words("finding")]
+    tracking_in_doubt: Annotated[str, Field(max_length=LONG_STRING - 12), words("finding")]
     headline: Headline
-    headline_uncalibrated: Annotated[Words, words("finding", "probability", "threshold")]
+    headline_uncalibrated: Annotated[Words, words("finding", "films", "probability", "threshold")]
     abstained: Annotated[Words, words("threshold")]
-    doubtful: Annotated[Words, words("headline")]
+    doubtful: Annotated[Words, words("headline", "why")]
+    outside: Annotated[Words, words()]
+    by_chance: Annotated[Words, words()]
+    knows: Annotated[Words, words()]
     abstained_finding: Code
     basis: Annotated[Words, words("network", "version", "digest", "threshold")]
     calibrated: Annotated[Words, words()]
@@ -157,13 +161,48 @@ class Impression(Part):
         return grades
 
 
+class ContradictionText(Part):
+    """How answers that cannot both be true are said and coded."""
+
+    headline: Annotated[Words, words("one", "other")]
+    zones: Annotated[Words, words("zones", "opaque_from")]
+    score: Annotated[Words, words("score", "value")]
+    interval: Annotated[Words, words("value", "low", "high")]
+    concept: Code
+    in_doubt: Code
+
+
+class ViewText(Part):
+    """How the view is coded and named, and what is said of it. ``names``: see `VIEWS`."""
+
+    concept: Code
+    pa: Code
+    ap: Code
+    names: Annotated[dict[str, Label], exactly("views", VIEWS)]
+    sentence: Annotated[Words, words("view", "caveat")]
+    caveat_ap: Annotated[Words, words()]
+    caveat_unknown: Annotated[Words, words()]
+
+
+class GroupText(Part):
+    """How a measurement group is called in viewers' lists."""
+
+    tracking: Short
+
+
+class LookedText(GroupText):
+    """How the group of the explanation is called; ``found``: where a contour is drawn."""
+
+    found: Annotated[str, Field(max_length=LONG_STRING - 12), words("finding")]
+
+
 class Measurements(Part):
-    """Concept names of the measurements."""
+    """Concept names of the measurements; ``certainty``: the standard's, for a named class."""
 
     certainty: Code
-    score: Code
     change_when_hidden: Code
     saliency_in_lungs: Code
+    chance: Code
 
 
 class Texts(Part):
@@ -176,23 +215,40 @@ class Texts(Part):
 
 
 class FindingClass(Part):
-    """How one class of the detection network is named and coded."""
+    """How one class of the detection network is named and coded.
+
+    ``films``: those that it resembles. ``certainty``: its number where it is the finding and the
+    network is calibrated; ``probability``: where it is not the finding; ``score``: where the
+    network is not calibrated.
+    """
 
     wording: Short
+    films: Annotated[Words, words()]
     finding: Code
+    certainty: Code
+    probability: Code
+    score: Code
     comment: Annotated[Words, words()]
 
 
 class EvidenceText(Part):
-    """How the explanation is described."""
+    """How the explanation is described.
+
+    ``ratio_below``: as many times as by chance, under which the network looked elsewhere;
+    ``lungs_below``: the part of the heat in the lungs, where chance is not known.
+    """
 
     sentence: Annotated[Words, words("finding", "change")]
     weak: Annotated[Words, words("finding")]
     weak_below: float = Field(ge=0.0, le=1.0)
     inside: Annotated[Words, words("inside")]
+    inside_by_chance: Annotated[Words, words("inside", "ratio", "chance")]
     elsewhere: Annotated[Words, words("inside")]
+    ratio_below: float = Field(ge=0.0, le=10.0)
+    peak: Annotated[Words, words()]
     lungs_below: float = Field(ge=0.0, le=1.0)
     missing: Annotated[Words, words()]
+    not_drawn: Annotated[Words, words()]
 
 
 class Graded(Part):
@@ -208,29 +264,35 @@ class Graded(Part):
 
 
 class AirspaceText(Graded):
-    """How the airspace level is reported.
+    """How the airspace level is reported."""
 
-    ``opaque_from``: the score (0-3) from which a zone counts as one with opacities. ``disagrees``:
-    what is added where the zones, counted so, tell another level than the network does.
-    """
+    certainty: Code
 
-    opaque_from: float = Field(gt=0.0, le=3.0)
-    disagrees: Annotated[Words, words("zones", "opaque_from")]
+
+class ScoreText(Graded):
+    """How an extent is reported; ``right`` and ``left``: each lung's part of it."""
+
+    right: Code
+    left: Code
 
 
 class LungText(Part):
-    """How each lung's part of a score is named."""
+    """How the group of each lung's part of a score is named."""
 
     wording: Annotated[str, Field(max_length=LONG_STRING - 12), words("score", "side")]
-    right: Label
-    left: Label
     comment: Annotated[Words, words()]
 
 
 class ZoneText(Part):
-    """How the six zones are named and their scores coded."""
+    """How the six zones are named and their scores coded.
 
-    concept: Code
+    ``rest``: the group of a lung's zones that have no opacities.
+    """
+
+    concepts: Annotated[dict[str, Code], exactly("zones", ZONES)]
+    rest: Annotated[str, Field(max_length=LONG_STRING - 12), words("side")]
+    right: Label
+    left: Label
     right_upper: Label
     right_middle: Label
     right_lower: Label
@@ -250,17 +312,13 @@ class Severity(Part):
     decimals: int = Field(ge=0, le=3)
     low: Code
     high: Code
-    scores: Annotated[dict[str, Graded], exactly("scores", SCORES)]
+    scores: Annotated[dict[str, ScoreText], exactly("scores", SCORES)]
     airspace: AirspaceText
     levels: tuple[Code, Code, Code]
     evidence: Annotated[Words, words("checked", "change")]
     evidence_weak: Annotated[Words, words("checked")]
     lung: LungText
     zone: ZoneText
-
-    def shown(self, value: float) -> str:
-        """Return a score with the template's decimals."""
-        return f"{value:.{self.decimals}f}"
 
 
 class Status(Part):
@@ -359,8 +417,10 @@ class PanelText(Part):
     right: Plain
     left: Plain
     provenance: Plain
-    taken: Annotated[str, words("when")]
-    undated: Plain
+    taken: Annotated[str, words("when", "view")]
+    undated: Annotated[str, words("view")]
+    view: Plain
+    birth: Annotated[str, words("date")]
     network: Annotated[str, words("network", "version", "digest")]
     analysed: Annotated[str, words("when")] = "{when}"
     """No longer shown: the same film is the same picture, whenever it is analysed."""

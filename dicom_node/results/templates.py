@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,14 +14,18 @@ from pydantic import BaseModel, Field, ValidationError
 
 from dicom_node.errors import TemplateInvalid
 from dicom_node.findings import FINDING_CLASSES
+from dicom_node.resources import report_templates
 from dicom_node.results.template_parts import (
     LONG_STRING,
     Code,
+    ContradictionText,
     Course,
     EvidenceText,
     FindingClass,
+    GroupText,
     Impression,
     Label,
+    LookedText,
     Measurements,
     NotAnalysed,
     NotesText,
@@ -32,6 +37,7 @@ from dicom_node.results.template_parts import (
     Severity,
     Status,
     Texts,
+    ViewText,
     exactly,
 )
 from dicom_node.settings.faults import Fault, Location, Places, explain
@@ -45,6 +51,7 @@ class _Document(Part):
     language: Code
     title: Code
     procedure: Code
+    procedure_chest: Code
     research_sentence: Plain = Field(min_length=10)
     report_description: Label
     overlay_description: Label
@@ -53,7 +60,12 @@ class _Document(Part):
     )
     percent_decimals: int = Field(ge=0, le=3, description="decimals of every percentage shown")
     class_order: Literal["probability", "template"]
+    decimal: Literal[".", ","]
     impression: Impression
+    contradiction: ContradictionText
+    view: ViewText
+    looked: LookedText
+    parameters: GroupText
     measurements: Measurements
     texts: Texts
     classes: Annotated[dict[str, FindingClass], exactly("classes", FINDING_CLASSES)]
@@ -84,7 +96,24 @@ class Template(_Document):
             shown = f"{100 * fraction:.{decimals}f}"
             if float(shown) not in (0.0, 100.0) or fraction in (0.0, 1.0):
                 break
-        return f"{0:.{self.percent_decimals}f}" if float(shown) == 0.0 else shown
+        zero = f"{0:.{self.percent_decimals}f}"
+        return self._written(zero if float(shown) == 0.0 else shown)
+
+    def points(self, change: float) -> str:
+        """Return a difference of two fractions in percentage points."""
+        shown = f"{100 * change:.{self.percent_decimals}f}"
+        return self._written(shown.removeprefix("-") if float(shown) == 0.0 else shown)
+
+    def times(self, ratio: float) -> str:
+        """Return a ratio with one decimal."""
+        return self._written(f"{ratio:.1f}")
+
+    def score(self, value: float) -> str:
+        """Return a score with the template's decimals."""
+        return self._written(f"{value:.{self.severity.decimals}f}")
+
+    def _written(self, number: str) -> str:
+        return number.replace(".", self.decimal)
 
     def grade(self, probability: float) -> str:
         """Return the words for a probability in [0, 1]."""
@@ -158,7 +187,47 @@ def load_template(path: Path) -> Template:
     if isinstance(source, Fault):
         said = source.what.removeprefix("not valid TOML: ")
         raise TemplateInvalid(f"{path.name}:{source.line}: is not TOML: {said}")
+    source = replace(source, tables=_of_this_release(source.tables, path.parent))
     return _validated(source, hashlib.sha256(text.encode()).hexdigest(), path.stem)
+
+
+_RETIRED = (
+    ("measurements", "score"), ("severity", "airspace", "opaque_from"),
+    ("severity", "airspace", "disagrees"), ("severity", "lung", "right"),
+    ("severity", "lung", "left"), ("severity", "zone", "concept"),
+)  # fmt: skip
+"""Keys of older releases, which say nothing any more."""
+
+
+def _of_this_release(tables: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a site's template with what older releases did not know, as it is shipped.
+
+    In the template's language where one is shipped in it, else in English. A code that is there is
+    the site's own, whole or not.
+    """
+    shipped = report_templates()
+    if folder.resolve() == shipped.resolve():
+        return dict(tables)
+    known = [tomllib.loads(path.read_text("utf-8")) for path in sorted(shipped.glob("*.toml"))]
+    spoken = _spoken(tables).get("language", "").partition("-")[0]
+    ours = {str(each["language"]["value"]).partition("-")[0]: each for each in known}
+    completed = _completed(tables, ours.get(spoken, ours["en"]))
+    for *path, name in _RETIRED:
+        table: Any = completed
+        for key in path:
+            table = table.get(key) if isinstance(table, dict) else None
+        if isinstance(table, dict):
+            table.pop(name, None)
+    return completed
+
+
+def _completed(tables: Mapping[str, Any], shipped: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(tables)
+    for name, ours in shipped.items():
+        theirs = found.setdefault(name, ours)
+        if isinstance(ours, dict) and isinstance(theirs, dict) and "value" not in ours:
+            found[name] = _completed(theirs, ours)
+    return found
 
 
 def _validated(source: Source, digest: str, name: str) -> Template:

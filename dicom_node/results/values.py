@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
-from dicom_node.findings import Evidence
-from dicom_node.results.cards import NetworkCard
 from dicom_node.results.regions import Polygon
 from dicom_node.results.template_parts import Code
 
@@ -23,13 +21,17 @@ class Unit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A measurement in ``unit``: ``exact`` for machines, ``shown`` for people."""
+    """A measurement in ``unit``: ``exact`` for machines, ``shown`` for people.
+
+    ``also``: the same concept as the standard codes it, which does not say of what.
+    """
 
     key: str
     name: Code
     exact: float
     shown: str
     unit: Unit = Unit.PERCENT
+    also: Code | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +46,22 @@ class Site:
 class Group:
     """One measurement group.
 
-    ``key``: "impression", a class of the network, a score, "airspace", a zone, or "not analysed".
-    ``evaluations``: concept name and coded answer. ``texts``: concept name and sentence.
-    ``parameters``: what the network worked with, and what reads the group back. Without a ``site``
-    it is about both lungs, without a ``place`` about the film as a whole.
+    ``key``: "impression", "looked", "detection …", a score, "airspace", a zone, "parameters", or
+    "not analysed". ``finding``: only what was found. ``evaluations``: concept name and coded
+    answer. ``texts``: concept name and sentence. ``network``: which bundle answered.
+    ``parameters``: what the algorithms ran with, and what reads the film's findings back. Without
+    a ``place`` it is about the film as a whole.
     """
 
     key: str
     tracking: str
-    finding: Code
+    finding: Code | None
     place: Polygon | None
     numbers: tuple[Number, ...] = ()
     evaluations: tuple[tuple[Code, Code], ...] = ()
     site: Site | None = None
     texts: tuple[tuple[Code, str], ...] = ()
+    network: str = ""
     parameters: tuple[str, ...] = ()
 
 
@@ -69,17 +73,3 @@ def percentage(fraction: float) -> float:
 def fraction_of(percentage: float) -> float:
     """Return the fraction that `percentage` was given: the same to 15 significant digits."""
     return float(Decimal(repr(percentage)).scaleb(-2))
-
-
-def described(
-    card: NetworkCard, output: str, numbers: tuple[Number, ...], evidence: Evidence | None
-) -> tuple[str, ...]:
-    """Return the algorithm parameters of a group: its network, and what reads it back."""
-    checks = asdict(evidence) if evidence else {}
-    return (
-        f"network={card.id}",
-        f"weights={card.weights}",
-        f"output={output}",
-        f"numbers={' '.join(number.key for number in numbers)}",
-        *(f"check.{name}={value!r}" for name, value in checks.items() if value is not None),
-    )

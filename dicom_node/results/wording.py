@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dicom_node.findings import (
+    OPAQUE_ZONE,
     SCORES,
-    ZONE_COUNT,
-    Airspace,
     Detection,
     Evidence,
     FilmFindings,
     Outcome,
-    level_of_zones,
+    Score,
+    graded,
+    opacities_by_answer,
+    opaque_zones,
 )
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
-from dicom_node.results.template_parts import Code
+from dicom_node.results.template_parts import Code, EvidenceText
 from dicom_node.results.templates import Template
 
 _DIGEST_SHOWN = 8
@@ -51,12 +54,56 @@ def wording_of(film: AnalysedFilm, context: Context, *, has_contour: bool) -> Wo
 
 
 def conclusion(findings: FilmFindings, template: Template) -> str:
-    """Return the finding of a film in words, in doubt where the network looked elsewhere."""
+    """Return the finding of a film in words: in doubt where other answers contradict it.
+
+    With low confidence where the network that named it looked elsewhere.
+    """
     assert findings.finding is not None
-    said = headline(findings.finding, template)
-    if not elsewhere(findings, template):
+    said = contradiction(findings, template) or headline(findings.finding, template)
+    why = _elsewhere(findings.evidence or Evidence(), template)
+    if not why or findings.finding.abstained:
         return said
-    return template.impression.doubtful.format(headline=said)
+    return template.impression.doubtful.format(headline=said, why=why)
+
+
+def contradiction(findings: FilmFindings, template: Template) -> str:
+    """Return what is said of answers that cannot both be true, the finding first; "" if none."""
+    pairs = findings.contradictions
+    if not pairs:
+        return ""
+    said, first = opacities_by_answer(findings), pairs[0][0]
+    named = dict.fromkeys(name for pair in pairs for name in pair)
+    other = [name for name in named if said[name] != said[first]] or [pairs[0][1]]
+    one = dict.fromkeys(name for name in ("finding", *named) if name not in other)
+    return template.contradiction.headline.format(
+        one="; ".join(_answer(name, findings, template) for name in one),
+        other="; ".join(_answer(name, findings, template) for name in other),
+    )
+
+
+def _answer(name: str, findings: FilmFindings, template: Template) -> str:
+    """Return one answer in words, by its name in `findings.contradictions`."""
+    kind, _, which = name.partition(".")
+    words, airspace = template.contradiction, findings.airspace
+    if kind == "scores":
+        score = interval(findings.scores[which], template)
+        return words.score.format(score=template.severity.scores[which].wording, value=score)
+    if airspace is not None and which == "level":
+        return template.severity.levels[airspace.level].meaning
+    if airspace is not None and which == "zones":
+        opaque_from = template.score(OPAQUE_ZONE)
+        return words.zones.format(zones=opaque_zones(airspace), opaque_from=opaque_from)
+    found = findings.detections[which] if which else findings.finding
+    return headline(found, template) if found else ""
+
+
+def interval(score: Score, template: Template) -> str:
+    """Return a score with its interval, where there is one."""
+    value = template.score(score.value)
+    if score.low is None or score.high is None:
+        return value
+    low, high = template.score(score.low), template.score(score.high)
+    return template.contradiction.interval.format(value=value, low=low, high=high)
 
 
 def headline(detection: Detection, template: Template) -> str:
@@ -66,6 +113,7 @@ def headline(detection: Detection, template: Template) -> str:
         return template.impression.abstained.format(threshold=threshold)
     words = {
         "finding": template.classes[detection.finding_class].wording,
+        "films": template.classes[detection.finding_class].films,
         "probability": template.percent(detection.probability),
         "threshold": threshold,
     }
@@ -76,63 +124,81 @@ def headline(detection: Detection, template: Template) -> str:
 
 def explanation(film: AnalysedFilm, template: Template, *, has_contour: bool) -> str:
     """Return what the contour means and how far it can be trusted."""
-    if not has_contour:
+    if not film.saliency or not film.saliency[0].heat.max() > 0:
         return template.evidence.missing
     evidence = film.findings.evidence or Evidence()
-    return _of_detection(evidence, film.saliency[0].target, template)
+    return _of_detection(evidence, film.saliency[0].target, template, has_contour=has_contour)
 
 
-def _of_detection(evidence: Evidence, target: str, template: Template) -> str:
+def _of_detection(evidence: Evidence, target: str, template: Template, *, has_contour: bool) -> str:
     words, finding = template.evidence, template.classes[target].wording
-    change, inside = evidence.change_when_hidden, evidence.saliency_in_lungs
-    if change is None or change < words.weak_below:
+    change = evidence.change_when_hidden
+    if not has_contour:
+        said = words.not_drawn
+    elif change is None or change < words.weak_below:
         said = words.weak.format(finding=finding)
     else:
-        said = words.sentence.format(finding=finding, change=points(change, template))
-    return said if inside is None else f"{said} {_where_it_lies(inside, template)}"
+        said = words.sentence.format(finding=finding, change=template.points(change))
+    return " ".join([said, *_where_it_lies(evidence, template)])
 
 
-def explanation_of_grade(evidence: Evidence | None, target: str, template: Template) -> str:
-    """Return how far the explanation of a severity network can be trusted; "" if not checked."""
-    if evidence is None or evidence.change_when_hidden is None:
+def explanation_of_grade(findings: FilmFindings, network: str, target: str, template: Template) -> (
+    str
+):  # fmt: skip
+    """Return how far the explanation of a severity network can be trusted.
+
+    "" where it was not checked, and where the network found nothing that it could explain.
+    """
+    evidence = findings.checks.get(network)
+    if evidence is None or evidence.change_when_hidden is None or not graded(findings, target):
         return ""
     words = template.severity
     checked = (words.airspace if target == "airspace" else words.scores[target]).checked
-    change = words.shown(evidence.change_when_hidden)
-    sentence = words.evidence if float(change) > 0 else words.evidence_weak
-    said = sentence.format(checked=checked, change=change)
-    inside = evidence.saliency_in_lungs
-    return said if inside is None else f"{said} {_where_it_lies(inside, template)}"
+    change = evidence.change_when_hidden
+    weak = round(change, words.decimals) <= 0
+    sentence = words.evidence_weak if weak else words.evidence
+    said = sentence.format(checked=checked, change=template.score(change))
+    return " ".join([said, *_where_it_lies(evidence, template)])
 
 
-def contradiction(airspace: Airspace, template: Template) -> str:
-    """Return what is said where the level and the zones, as shown, disagree; else "".
+def _where_it_lies(evidence: Evidence, template: Template) -> Iterator[str]:
+    """Yield how the heat lies to the lungs: against chance, and where its highest point is."""
+    words, inside = template.evidence, evidence.saliency_in_lungs
+    if inside is None:
+        return
+    said = {"inside": template.percent(inside), "chance": template.percent(evidence.chance or 0.0)}
+    if evidence.ratio is None:
+        yield words.inside.format(**said)
+    else:
+        yield words.inside_by_chance.format(**said, ratio=template.times(evidence.ratio))
+    if evidence.peak_in_lungs is False:
+        yield words.peak
+    elif _elsewhere(evidence, template):
+        yield words.elsewhere.format(**said)
 
-    They are two outputs of one network: a level is defined by the number of zones with opacities
-    (COVID-Net CXR-S), but not computed from them. Nothing is said where a zone is missing.
-    """
-    severity = template.severity
-    words, shown = severity.airspace, [float(severity.shown(z)) for z in airspace.zones.values()]
-    opaque = sum(score >= words.opaque_from for score in shown)
-    if len(shown) < ZONE_COUNT or level_of_zones(opaque) == airspace.level:
+
+def looked_elsewhere(evidence: Evidence, words: EvidenceText) -> bool:
+    """Whether a network looked at the lungs hardly more than chance, or most of all outside."""
+    inside, ratio = evidence.saliency_in_lungs, evidence.ratio
+    if evidence.peak_in_lungs is False or (ratio is not None and ratio < words.ratio_below):
+        return True
+    return inside is not None and inside < words.lungs_below
+
+
+def _elsewhere(evidence: Evidence, template: Template) -> str:
+    """Return why the network is said to have looked elsewhere, or ""."""
+    if not looked_elsewhere(evidence, template.evidence):
         return ""
-    return words.disagrees.format(zones=opaque, opaque_from=words.opaque_from)
+    outside = evidence.peak_in_lungs is False or evidence.ratio is None
+    return template.impression.outside if outside else template.impression.by_chance
 
 
-def _where_it_lies(inside: float, template: Template) -> str:
-    words = template.evidence
-    said = words.elsewhere if _is_outside(inside, template) else words.inside
-    return said.format(inside=template.percent(inside))
-
-
-def elsewhere(findings: FilmFindings, template: Template) -> bool:
-    """Whether the network looked mostly outside the lungs."""
-    inside = (findings.evidence or Evidence()).saliency_in_lungs
-    return inside is not None and _is_outside(inside, template)
-
-
-def _is_outside(inside: float, template: Template) -> bool:
-    return inside < template.evidence.lungs_below
+def view(film: AnalysedFilm, template: Template) -> str:
+    """Return how the film was taken, and what that means for the answer."""
+    words = template.view
+    caveats = {"AP": words.caveat_ap, "PA": ""}
+    caveat = caveats.get(film.view, words.caveat_unknown)
+    return words.sentence.format(view=words.names[film.view], caveat=caveat).strip()
 
 
 def answer_of(film: AnalysedFilm, network: str, context: Context) -> tuple[str, ...]:
@@ -146,26 +212,28 @@ def answer_of(film: AnalysedFilm, network: str, context: Context) -> tuple[str, 
         return (headline(detection, template),)
     if "airspace" in targets and findings.airspace is not None:
         level = words.levels[findings.airspace.level].meaning
-        return (f"{level}, {template.percent(findings.airspace.probability)} %",)
+        return (f"{level} ({template.percent(findings.airspace.probability)} %)",)
     return tuple(
-        f"{words.scores[name].wording}: {words.shown(findings.scores[name].value)}"
+        f"{words.scores[name].wording}: {template.score(findings.scores[name].value)}"
         for name in targets
         if name in findings.scores
     )
 
 
-def evidence_of_network(film: AnalysedFilm, network: str, context: Context) -> tuple[str, ...]:
+def evidence_of_network(
+    film: AnalysedFilm, network: str, context: Context, *, has_contour: bool
+) -> tuple[str, ...]:
     """Return how far the explanation of one network can be trusted."""
     evidence, template = film.findings.checks.get(network), context.template
     if network == context.detector(film).id:
-        return (explanation(film, template, has_contour=bool(film.saliency)),)
+        return (explanation(film, template, has_contour=has_contour),)
     if evidence is None:
         return (template.evidence.missing,)
     target = next(heat.target for heat in film.saliency if heat.network == network)
     if target in template.classes:
-        return (_of_detection(evidence, target, template),)
-    said = explanation_of_grade(evidence, target, template)
-    return (said,) if said else ()
+        return (_of_detection(evidence, target, template, has_contour=has_contour),)
+    said = explanation_of_grade(film.findings, network, target, template)
+    return (said or template.evidence.not_drawn,)
 
 
 def remarks(findings: FilmFindings, template: Template) -> tuple[str, ...]:
@@ -184,7 +252,7 @@ def course(context: Context) -> tuple[str, ...]:
 def _earlier(film: EarlierFilm, template: Template) -> str:
     scores, words = film.findings.scores, template.course
     said = words.film.format(when=film.when, headline=conclusion(film.findings, template))
-    shown = {name: template.severity.shown(score.value) for name, score in scores.items()}
+    shown = {name: template.score(score.value) for name, score in scores.items()}
     return said + words.scores.format(**shown) if set(shown) == set(SCORES) else said
 
 
@@ -205,12 +273,6 @@ def ordered(detection: Detection, template: Template) -> list[str]:
     if template.class_order == "template":
         return [name for name in template.classes if name in detection.probabilities]
     return sorted(detection.probabilities, key=lambda name: -detection.probabilities[name])
-
-
-def points(change: float, template: Template) -> str:
-    """Return a difference of two fractions in percentage points."""
-    shown = f"{100 * change:.{template.percent_decimals}f}"
-    return shown.removeprefix("-") if float(shown) == 0.0 else shown
 
 
 def short_digest(card: NetworkCard) -> str:

@@ -19,14 +19,13 @@ from dicom_node.errors import NodeError, RoleError
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.wrap import Identity
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.records import StudyState
+from dicom_node.records import TRIAL_AE, StudyState
 from dicom_node.roles.health import port_of
 from dicom_node.roles.small_pacs import small_pacs
 from dicom_node.settings import Configuration, Remote
 from dicom_node.settings.edit import drop_remote, keep_remote
 from dicom_node.web.house import Step
 
-LOOP_AE = "DICOMNODE_LOOP"
 _RELOADED_SECONDS = 1.5
 _LIMIT_SECONDS = 180.0
 _POLL_SECONDS = 0.1
@@ -71,7 +70,7 @@ def _own_door(configuration: Configuration, address: str, port: int) -> Peer:
     remote = Remote(
         ae_title=settings.node.ae_title, host=address, port=port, tls=settings.tls is not None
     )
-    return replace(peer_of(remote.ae_title, remote, settings), calling_ae_title=LOOP_AE)
+    return replace(peer_of(remote.ae_title, remote, settings), calling_ae_title=TRIAL_AE)
 
 
 def _until(name: str, begun: float, done: Callable[[], bool]) -> Step:
@@ -102,16 +101,16 @@ def _film(folder: Path) -> tuple[Path, str]:
 
 @contextmanager
 def _loop_ae(configuration: Configuration, folder: Path) -> Iterator[Path]:
-    with small_pacs(LOOP_AE, folder) as port:
+    with small_pacs(TRIAL_AE, folder) as port:
         wanted = {
-            "ae_title": LOOP_AE, "host": "127.0.0.1", "port": port, "addresses": ["127.0.0.1/32"],
+            "ae_title": TRIAL_AE, "host": "127.0.0.1", "port": port, "addresses": ["127.0.0.1/32"],
         }  # fmt: skip
         keep_remote(configuration, wanted)
         try:
             time.sleep(_RELOADED_SECONDS)  # the roles look at the table once a second
             yield folder
         finally:
-            drop_remote(configuration, LOOP_AE)
+            drop_remote(configuration, TRIAL_AE)
 
 
 def _analysed(ledger: SqliteLedger, uid: str) -> bool:

@@ -50,7 +50,10 @@ class Health(BaseModel):
 
 
 class CaseAnswer(BaseModel):
-    """A case of the list. Extents 0-8; probability and in_lungs 0-1."""
+    """A case of the list. Extents 0-8; probability, in_lungs and chance 0-1.
+
+    ``chance``: what in_lungs would be by chance. ``in_doubt``: answers contradict each other.
+    """
 
     study_id: int
     study_instance_uid: str
@@ -71,6 +74,9 @@ class CaseAnswer(BaseModel):
     opacity_extent: float | None
     airspace_level: int | None
     in_lungs: float | None
+    chance: float | None
+    peak_in_lungs: bool | None
+    in_doubt: bool
     delivery: str
 
 

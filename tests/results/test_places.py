@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
 
-from dicom_node.findings import Explanation, Region, SaliencyMap
+from dicom_node.findings import Detection, Explanation, LungMask, Region, SaliencyMap
 from dicom_node.imaging.phantom import Encoding
+from dicom_node.records import ObjectKind
 from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.picture import Layout, draw
+from dicom_node.results.picture import Layout, draw, draw_film
 from dicom_node.results.regions import heat_on_picture, places_of, simplified
 from dicom_node.results.write import write_results
 from tests.results.conftest import MakeFilm
@@ -89,7 +91,7 @@ def test_the_report_s_coordinates_are_those_of_the_stored_matrix(
     film, square = with_square(make_film(rows=300, columns=160, encoding=encoding))
     report = pydicom.dcmread(io.BytesIO(write_results([film], context)[0].data))
     regions = scoords(report)
-    assert_near(box(regions[0]), square, 1.0)
+    assert_near(box(regions[1]), square, 1.0)
     seen = box(regions[-1])
     assert_near(seen, Region(24, 0, 300, 160), 0.01)
     for line in regions:
@@ -127,12 +129,85 @@ def test_heat_never_hides_the_film(make_film: MakeFilm, context: Context) -> Non
     assert (white_there - black_there >= 0.6 * 255 - 2).all()
 
 
-def test_an_area_in_the_corner_is_closed_along_the_edges(make_film: MakeFilm) -> None:
+def test_what_runs_out_of_the_area_seen_has_no_contour_where_no_lungs_are_known(
+    make_film: MakeFilm,
+) -> None:
     heat = np.zeros((10, 10), np.float32)
     heat[:2, :2] = 1
-    film = make_film(heat=heat)
-    (line,) = places_of(film).salient
-    assert_near(box(line), Region(0.08 * 160, 0, 0.08 * 160 + 0.2 * 0.92 * 160, 32), 1.0)
+    assert places_of(make_film(heat=heat)).salient == ()
+    heat[4:7, 4:7] = 1
+    (line,) = places_of(make_film(heat=heat)).salient
+    assert_near(box(line), Region(0.08 * 160 + 0.4 * 0.92 * 160, 64, 147.2 * 0.7 + 12.8, 112), 1.0)
+
+
+def lungs_over(film: AnalysedFilm, mask: np.ndarray) -> AnalysedFilm:
+    explanation = Explanation(film.saliency, LungMask("lung-unet", mask))
+    return replace(film, explanation=explanation)
+
+
+def test_contours_lie_inside_the_lungs_alone(make_film: MakeFilm) -> None:
+    mask = np.zeros((16, 16), bool)
+    mask[3:13, 2:7] = mask[3:13, 9:14] = True
+    film = lungs_over(make_film(heat=np.ones((15, 15), np.float32)), mask)
+    found = places_of(film)
+    assert len(found.salient) == 2
+    for line, (left, right) in zip(
+        sorted(found.salient, key=lambda each: each[:, 0].min()), ((20, 70), (90, 140)), strict=True
+    ):
+        assert_near(box(line), Region(30, left, 130, right), 5.0)
+
+
+def test_specks_below_a_hundredth_of_the_lungs_are_left_out(make_film: MakeFilm) -> None:
+    mask = np.ones((16, 16), bool)
+    heat = np.zeros((80, 80), np.float32)
+    heat[10:14, 10:14] = 1  # 16 of 6,400 cells
+    assert places_of(lungs_over(make_film(heat=heat), mask)).salient == ()
+    heat[30:50, 30:50] = 1
+    assert len(places_of(lungs_over(make_film(heat=heat), mask)).salient) == 1
+
+
+@pytest.mark.parametrize(
+    "probabilities",
+    [
+        {"normal": 0.9, "pneumonia": 0.06, "covid19": 0.04},
+        {"normal": 0.3, "pneumonia": 0.36, "covid19": 0.34},
+    ],
+    ids=["no finding", "undetermined"],
+)
+def test_no_object_draws_what_was_not_found(
+    make_film: MakeFilm, context: Context, probabilities: dict[str, float]
+) -> None:
+    film = make_film(detection=Detection(probabilities, 0.5, calibrated=True))
+    mask = np.zeros((16, 16), bool)
+    mask[3:13, 2:7] = mask[3:13, 9:14] = True
+    film = lungs_over(film, mask)
+    assert places_of(film).salient == ()
+    written = write_results([film], context, [*ObjectKind])
+    objects = {item.kind: item for item in reversed(written)}
+    state = pydicom.dcmread(io.BytesIO(objects[ObjectKind.PRESENTATION].data))
+    lines = state.GraphicAnnotationSequence[0].GraphicObjectSequence
+    assert len(lines) == 2  # the lungs
+    segments = [
+        pydicom.dcmread(io.BytesIO(item.data)).SegmentationType
+        for item in write_results([film], context, [ObjectKind.SEGMENTATION])
+    ]
+    assert segments == ["BINARY"]
+    report = pydicom.dcmread(io.BytesIO(objects[ObjectKind.REPORT].data))
+    both = np.array(scoords(report)[0])
+    for line in scoords(report):
+        assert {tuple(corner) for corner in line} == {tuple(corner) for corner in both}
+    for kind in (ObjectKind.CAPTURE, ObjectKind.OVERLAYS):
+        picture = pydicom.dcmread(io.BytesIO(objects[kind].data)).pixel_array[:1000, :1000]
+        assert (picture.max(axis=2) == picture.min(axis=2)).all(), kind
+
+
+def test_colour_fades_at_the_edge_of_what_the_network_saw(make_film: MakeFilm) -> None:
+    film = make_film(heat=np.ones((15, 15), np.float32))
+    picture = np.asarray(draw_film(film)).astype(int)
+    coloured = picture.max(axis=2) - picture.min(axis=2)
+    assert coloured[500, 500] > 20
+    top = round(0.08 * picture.shape[0])
+    assert coloured[top - 3 : top + 3, 500].max() < 8
 
 
 def test_the_largest_area_comes_first(make_film: MakeFilm) -> None:

@@ -38,15 +38,15 @@ def test_the_shipped_template_is_well() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("percent_decimals = 1", "percent_decimals = 9", "percent_decimals"),
-        ("percent_decimals = 1", "percent_decimal = 1", "percent_decimal"),
-        ("{finding}, {probability} %", "{finding}, {probabilty} %", "impression.headline"),
+        ("percent_decimals = 0", "percent_decimals = 9", "percent_decimals"),
+        ("percent_decimals = 0", "percent_decimal = 1", "percent_decimal"),
+        ("{films} ({probability} %)", "{films} ({probabilty} %)", "impression.headline"),
         ("[classes.normal]", "[classes.healthy]", "classes"),
         ('scheme = "SCT", meaning = "Normal"', 'scheme = "SCT"', "classes.normal.finding.meaning"),
         ('value = "111012"', 'value = "111O12"', "measurements.certainty"),
         ('meaning = "Certainty of Finding"', 'meaning = "Certainty"', "measurements.certainty"),
-        ('"Class score (unc', '"Class\\\\score (unc', "measurements.score.meaning"),
-        ('value = "class-score"', 'value = "class\\\\score"', "measurements.score.value"),
+        ('"Fall of score', '"Fall\\\\score', "measurements.change_when_hidden.meaning"),
+        ('"change-when-hidden"', '"change\\\\hidden"', "measurements.change_when_hidden.value"),
     ],
 )
 def test_a_fault_is_named_by_file_line_and_key(
@@ -61,14 +61,18 @@ def test_a_fault_is_named_by_file_line_and_key(
 def test_a_meaning_that_is_too_long_in_plain_letters_is_named_by_its_line(
     changed: Callable[[str, str], Path],
 ) -> None:
-    path = changed("Class score (uncalibrated)", "ä" * 60)
+    path = changed("Fall of score when salient area is hidden", "ä" * 60)
     path.write_text(
         path.read_text("utf-8").replace("transliteration = {}", 'transliteration = { "ä" = "ae" }'),
         "utf-8",
     )
     lines = path.read_text("utf-8").splitlines()
-    at = next(number for number, line in enumerate(lines, 1) if line.startswith("score = {"))
-    with pytest.raises(TemplateInvalid, match=rf"site\.toml:{at}: measurements\.score\.meaning"):
+    at = next(
+        number for number, line in enumerate(lines, 1) if line.startswith("change_when_hidden = {")
+    )
+    with pytest.raises(
+        TemplateInvalid, match=rf"site\.toml:{at}: measurements\.change_when_hidden\.meaning"
+    ):
         load_template(path)
 
 
@@ -94,7 +98,7 @@ def test_check_and_preview_run_as_commands(tmp_path: Path) -> None:
     assert runner.invoke(app, ["templates", "check"]).exit_code == 0
     shown = runner.invoke(app, ["templates", "preview"])
     assert shown.exit_code == 0
-    assert "COVID-19 pneumonia, 83.0 %" in shown.output
+    assert "Resembles COVID-19 films (83 %)" in shown.output
     (tmp_path / "bad.toml").write_text("language = 1\n")
     assert runner.invoke(app, ["templates", "check", "--dir", str(tmp_path)]).exit_code == 1
 
@@ -104,6 +108,6 @@ def test_report_prints_text_and_json(make_film: MakeFilm, context: Context, tmp_
     path = tmp_path / "report.dcm"
     path.write_bytes(write_results([film], context)[0].data)
     runner = CliRunner()
-    assert "COVID-19 pneumonia, 65.0 %" in runner.invoke(app, ["report", str(path)]).output
+    assert "Resembles COVID-19 films (65 %)" in runner.invoke(app, ["report", str(path)]).output
     (entry,) = json.loads(runner.invoke(app, ["report", str(path), "--json"]).output)
     assert entry == {"file": str(path), **film.findings.to_json()}

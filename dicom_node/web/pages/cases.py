@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,11 +13,15 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import ImageError, SpoolError
+from dicom_node.findings import Evidence, FilmFindings
 from dicom_node.ledger.again import FINISHED, ask_again
 from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
 from dicom_node.moments import shown
-from dicom_node.records import BY_HAND, DeliveryState, InstanceState, RoleHealth, StudyId
+from dicom_node.records import BY_HAND, DeliveryState, Instance, InstanceState, RoleHealth, StudyId
 from dicom_node.results.stored import History, newest
+from dicom_node.results.template_parts import EvidenceText
+from dicom_node.results.templates import Template
+from dicom_node.results.wording import contradiction, looked_elsewhere
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
@@ -81,11 +86,13 @@ def case_list(
     following = _address(query) | (
         {"after": found.after[0], "after_id": str(found.after[1])} if found.after else {}
     )
+    evidence = house.template().evidence
     values: dict[str, Any] = {
         "cases": found.cases,
         "only_latest": MATCHES if found.is_partial else 0,
         "query": query,
         "classes": classes_of(house),
+        "elsewhere": {case.study_id for case in found.cases if is_elsewhere(case, evidence)},
         "following": urlencode(following) if found.after else "",
         "here": urlencode(_address(query)),
     }
@@ -108,10 +115,14 @@ def show(request: Request, study_id: RowId, person: Annotated[Person, Depends(re
     history = house.stored.history_of(case.study_id, films)
     labels = [label_of(house.stored, film) for film in films]
     deliveries = house.ledger.deliveries(study_id=case.study_id)
+    doubts = [said for item in films if (said := _doubt(item, house.template()))]
     return page(
         request,
         "case.html",
         case=case,
+        doubts=doubts,
+        is_elsewhere=is_elsewhere(case, house.template().evidence),
+        views=house.template().view.names,
         classes=classes_of(house),
         films=labels,
         others=[item for item in instances if item.state is not InstanceState.ANALYSED],
@@ -203,6 +214,19 @@ def _prior(house: House, history: History, labels: Sequence[FilmLabel]) -> FilmL
 def classes_of(house: House) -> dict[str, str]:
     """Return the finding classes in the words of the configured template."""
     return {name: each.wording for name, each in house.template().classes.items()}
+
+
+def _doubt(film: Instance, template: Template) -> str:
+    """Return which answers on a film contradict each other, in words; "" if none do."""
+    if film.findings_json is None:
+        return ""
+    return contradiction(FilmFindings.from_json(json.loads(film.findings_json)), template)
+
+
+def is_elsewhere(case: Case, words: EvidenceText) -> bool:
+    """Whether the network of a case's finding looked elsewhere than at the lungs."""
+    evidence = Evidence(case.in_lungs, case.change_when_hidden, case.chance, case.peak_in_lungs)
+    return looked_elsewhere(evidence, words)
 
 
 def why_no_result(house: House, case: Case) -> str:

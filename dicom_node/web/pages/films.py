@@ -20,7 +20,7 @@ from dicom_node.imaging.grayscale import film_of, is_inverted
 from dicom_node.imaging.header import header_of, parsing, read_dataset
 from dicom_node.records import Instance, InstanceId, InstanceState
 from dicom_node.results.films import AnalysedFilm
-from dicom_node.results.regions import Polygon, contours_of, places_of
+from dicom_node.results.regions import Polygon, contours_of, is_drawn, places_of
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.security import Person, house_of, reader
@@ -135,7 +135,8 @@ def _drawn(film: AnalysedFilm) -> dict[str, Any]:
                 "grid": np.round(item.heat, 3).tolist(),
                 "region": [item.region.top, item.region.left, item.region.bottom,
                            item.region.right],
-                "contours": [_line(line) for line in contours_of(item)],
+                "contours": [_line(line) for line in contours_of(film, item)],
+                "drawn": is_drawn(film, item),
             }
             for item in film.saliency
         ],

@@ -80,7 +80,7 @@ def _shown(
         "report.html",
         status=422 if faults else 200,
         case=case,
-        films=[(item, _told(said)) for (item, _), said in zip(pairs, groups, strict=True)],
+        films=[(item, _told(film, said)) for (item, film), said in zip(pairs, groups, strict=True)],
         words=context.template,
         patients=house.stored.history(case.study_id, [film.dataset for film in films]).patients,
         names=house.template_names,
@@ -203,11 +203,12 @@ def _written(
     return pairs, house.context(study, films, house.template(template))
 
 
-def _told(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def _told(film: AnalysedFilm, groups: Sequence[Group]) -> list[dict[str, Any]]:
     return [
         {
             "key": group.key,
             "title": group.tracking,
+            "in_doubt": group.key == "impression" and bool(film.findings.contradictions),
             "numbers": [
                 (number.name.meaning, f"{number.shown} {number.unit.value[2]}")
                 for number in group.numbers
@@ -216,6 +217,7 @@ def _told(groups: Sequence[Group]) -> list[dict[str, Any]]:
             "texts": [text for _, text in group.texts],
         }
         for group in groups
+        if not group.parameters
     ]
 
 

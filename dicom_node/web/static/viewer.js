@@ -223,7 +223,8 @@ function sliders() {
   networks.forEach((network, i) => {
     const label = document.createElement("label");
     label.className = "map";
-    const range = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, value: i ? 0 : 45 });
+    const drawn = maps.some((map) => map.network === network && map.drawn);
+    const range = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, value: i || !drawn ? 0 : 45 });
     range.dataset.network = network;
     range.addEventListener("input", () => all((viewer) => { viewer.opacity.set(network, range.value / 100); viewer.draw(); }));
     label.append(network, range);

@@ -1,0 +1,145 @@
+"""Answers on a film that cannot both be true are known as such, whatever combination they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from dicom_node.findings import (
+    ZONES,
+    Airspace,
+    Detection,
+    Evidence,
+    FilmFindings,
+    Outcome,
+    Score,
+    contradictions,
+    opacities_by_score,
+)
+
+CLASSES = {
+    "covid19": {"normal": 0.1, "pneumonia": 0.1, "covid19": 0.8},
+    "pneumonia": {"normal": 0.1, "pneumonia": 0.8, "covid19": 0.1},
+    "normal": {"normal": 0.8, "pneumonia": 0.1, "covid19": 0.1},
+    "undetermined": {"normal": 0.4, "pneumonia": 0.35, "covid19": 0.25},
+}
+CLEAR, OPAQUE, EITHER = Score(0.2, 0.0, 2.7), Score(5.0, 2.5, 7.5), Score(1.9, 0.0, 4.4)
+
+
+def detection(name: str) -> Detection:
+    return Detection(CLASSES[name], 0.5, calibrated=True)
+
+
+def airspace(level: int, opaque: int) -> Airspace:
+    scores = (1.5 if place < opaque else 0.1 for place in range(len(ZONES)))
+    return Airspace(level, 0.8, dict(zip(ZONES, scores, strict=True)))
+
+
+def film(name: str = "covid19", **parts: object) -> FilmFindings:
+    found = FilmFindings("2.25.1", Outcome.ANALYSED, finding=detection(name))
+    return replace(found, **parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["covid19", "pneumonia"])
+@pytest.mark.parametrize(
+    ("parts", "other"),
+    [
+        ({"airspace": airspace(0, 0)}, {"airspace.level", "airspace.zones"}),
+        ({"airspace": Airspace(0, 0.8)}, {"airspace.level"}),
+        ({"airspace": airspace(1, 0)}, {"airspace.zones"}),
+        ({"scores": {"geographic_extent": CLEAR}}, {"scores.geographic_extent"}),
+        ({"scores": {"opacity_extent": Score(0.4, 0.1, 0.9)}}, {"scores.opacity_extent"}),
+        ({"detections": {"other": detection("normal")}}, {"detections.other"}),
+    ],
+    ids=str,
+)
+def test_a_pneumonia_that_nothing_else_sees_is_contradicted(
+    name: str, parts: dict[str, object], other: set[str]
+) -> None:
+    pairs = contradictions(film(name, **parts))
+    assert {b for a, b in pairs if a == "finding"} == other
+
+
+@pytest.mark.parametrize(
+    ("parts", "other"),
+    [
+        ({"airspace": airspace(1, 1)}, {"airspace.level", "airspace.zones"}),
+        ({"airspace": airspace(2, 4)}, {"airspace.level", "airspace.zones"}),
+        ({"airspace": airspace(0, 1)}, {"airspace.zones"}),
+        ({"scores": {"geographic_extent": OPAQUE}}, {"scores.geographic_extent"}),
+        ({"scores": {"opacity_extent": Score(3.1, 0.2, 5.0)}}, {"scores.opacity_extent"}),
+        ({"scores": {"opacity_extent": Score(2.5)}}, {"scores.opacity_extent"}),
+        ({"detections": {"other": detection("covid19")}}, {"detections.other"}),
+    ],
+    ids=str,
+)
+def test_a_normal_film_with_opacities_is_contradicted(
+    parts: dict[str, object], other: set[str]
+) -> None:
+    pairs = contradictions(film("normal", **parts))
+    assert {b for a, b in pairs if a == "finding"} == other
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        film("covid19"),
+        film("covid19", airspace=airspace(2, 5), scores={"geographic_extent": OPAQUE}),
+        film("covid19", airspace=airspace(1, 1), scores={"geographic_extent": EITHER}),
+        film("normal", airspace=airspace(0, 0), scores={"geographic_extent": CLEAR}),
+        film("normal", airspace=airspace(0, 0), scores={"geographic_extent": EITHER}),
+        film("undetermined", airspace=airspace(0, 0), scores={"geographic_extent": CLEAR}),
+        film("undetermined", airspace=airspace(1, 2), scores={"geographic_extent": OPAQUE}),
+        film("pneumonia", detections={"a": detection("pneumonia"), "b": detection("covid19")}),
+        film("covid19", airspace=Airspace(1, 0.6, {"left_upper": 0.0})),
+        FilmFindings("2.25.1", Outcome.DECLINED, "a hand"),
+    ],
+    ids=str,
+)
+def test_answers_that_can_all_be_true_do_not_contradict(found: FilmFindings) -> None:
+    assert contradictions(found) == ()
+    assert "contradictions" not in found.to_json()
+
+
+def test_grades_contradict_each_other_also_where_no_class_is_named() -> None:
+    found = film("undetermined", airspace=airspace(0, 0), scores={"opacity_extent": OPAQUE})
+    assert set(contradictions(found)) == {
+        ("airspace.level", "scores.opacity_extent"),
+        ("airspace.zones", "scores.opacity_extent"),
+    }
+
+
+@pytest.mark.parametrize(("level", "opaque"), list(product(range(3), range(7))))
+def test_a_level_stands_only_beside_as_many_zones(level: int, opaque: int) -> None:
+    pairs = contradictions(film("undetermined", airspace=airspace(level, opaque)))
+    fits = level == (0 if opaque == 0 else 1 if opaque < 3 else 2)
+    assert pairs == (() if fits else (("airspace.level", "airspace.zones"),))
+
+
+def test_findings_name_their_contradictions_and_read_them_from_the_answers_alone() -> None:
+    found = film(airspace=airspace(0, 0))
+    document = found.to_json()
+    assert document["contradictions"] == [["finding", "airspace.level"],
+                                          ["finding", "airspace.zones"]]  # fmt: skip
+    assert FilmFindings.from_json(document) == found
+    del document["contradictions"]  # as an older release wrote it
+    assert FilmFindings.from_json(document).contradictions == found.contradictions
+
+
+def test_findings_of_older_releases_have_no_chance_and_are_read() -> None:
+    document = film(evidence=Evidence(0.6, 0.2, 0.45, peak_in_lungs=True)).to_json()
+    for name in ("chance", "peak_in_lungs"):
+        del document["evidence"][name]
+    assert FilmFindings.from_json(document).evidence == Evidence(0.6, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("score", "opaque"),
+    [(Score(0.0, 0.0, 2.5), False), (Score(0.9, 0.0, 3.4), None), (Score(3.0, 0.5, 5.5), True),
+     (Score(0.4), False), (Score(1.5), None), (Score(2.0), True), (Score(8.0, 7.0, 8.0), True),
+     (Score(0.6, 0.55, 0.8), False)],
+)  # fmt: skip
+def test_an_extent_may_say_neither(score: Score, opaque: bool | None) -> None:
+    assert opacities_by_score(score) is opaque
