@@ -181,15 +181,18 @@ def _of_table(ae_title: str, settings: Configuration) -> Remote:
     from dicom_node.errors import DestinationUnknown
     from dicom_node.settings import find_remote
     from dicom_node.settings.faults import suggestion
+    from dicom_node.settings.load import is_shipped
 
     found = find_remote(settings.remotes, ae_title)
     if found is None:
         meant = suggestion(ae_title, settings.remotes)
+        remedy = f"Add it: `dicom-node ae add {shlex.quote(ae_title)} --host HOST --port PORT`."
+        if settings.remotes:
+            remedy = f"{meant[:1].upper()}{meant[1:]}"
+        elif is_shipped(settings.folder):
+            remedy = "Name your node's folder with --config DIR or DICOM_NODE_CONFIG."
         raise DestinationUnknown(
-            f"{ae_title!r} is not in the AE table of {settings.folder}.",
-            remedy=f"{meant[:1].upper()}{meant[1:]}"
-            if settings.remotes
-            else f"Add it: `dicom-node ae add {shlex.quote(ae_title)} --host HOST --port PORT`.",
+            f"{ae_title!r} is not in the AE table of {settings.folder}.", remedy=remedy
         )
     if found.host is None:
         raise DestinationUnknown(
