@@ -100,13 +100,27 @@ def phantoms_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dicom_node.imaging.phantom.phantom", shared)
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The folder that holds ``cxr/`` and ``dicom/``."""
+def data_folder() -> Path | None:
+    """Return the folder of the shared data, or None without it."""
     folder = Path(os.environ.get("DICOM_NODE_DATA") or CHECKOUT.parent / "shared" / "data")
-    if not (folder / "dicom").is_dir():
-        pytest.skip(f"no films at {folder}: set DICOM_NODE_DATA to the folder with cxr/ and dicom/")
+    return folder if (folder / "dicom").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder that holds ``cxr/`` and ``dicom/``: for what only real films show."""
+    folder = data_folder()
+    if folder is None:
+        pytest.skip("needs real films: set DICOM_NODE_DATA to the folder with cxr/ and dicom/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that holds ``dicom/``: the real films, or phantoms that stand in for them."""
+    from tests.standins import write_standins
+
+    return data_folder() or write_standins(tmp_path_factory.mktemp("standins"))
 
 
 @pytest.fixture(scope="session")

@@ -279,8 +279,8 @@ def test_a_copy_is_found_among_other_films(change: Callable[[Image.Image], Image
 
 
 @pytest.mark.data
-def test_real_films_of_different_patients_are_not_copies(shared_data: Path) -> None:
-    cases = read_cases(shared_data / "cxr")[::4]
+def test_real_films_of_different_patients_are_not_copies(real_data: Path) -> None:
+    cases = read_cases(real_data / "cxr")[::4]
     prints = [print_of(read_picture(case.path)) for case in cases]
     patient = [case.patient for case in cases]
     assert [pair for pair in copies(prints) if patient[pair[0]] != patient[pair[1]]] == []

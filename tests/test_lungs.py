@@ -158,25 +158,25 @@ CHEST = (
 )
 
 
-def _film(shared_data: Any, name: str) -> Any:
-    return film_of(read_dataset((shared_data / "dicom" / name).read_bytes()))
+def _film(real_data: Any, name: str) -> Any:
+    return film_of(read_dataset((real_data / "dicom" / name).read_bytes()))
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", NOT_CHEST)
 def test_a_real_film_of_something_else_is_refused_by_its_pixels(
-    finder: LungFinder, shared_data: Any, name: str
+    finder: LungFinder, real_data: Any, name: str
 ) -> None:
-    film = _film(shared_data, name)
+    film = _film(real_data, name)
     assert refusal(film, finder.find(film)) is not None
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", CHEST)
 def test_a_real_chest_film_is_let_through_and_its_negative_is_not(
-    finder: LungFinder, shared_data: Any, name: str
+    finder: LungFinder, real_data: Any, name: str
 ) -> None:
-    film = _film(shared_data, name)
+    film = _film(real_data, name)
     assert refusal(film, finder.find(film)) is None
     assert refusal(1 - film, finder.find(1 - film)) is not None
 

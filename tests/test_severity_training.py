@@ -175,17 +175,17 @@ def test_answers_of_another_recipe_or_trunk_are_not_quoted(repeated: Path) -> No
 
 @pytest.mark.data
 def test_repeating_what_is_stored_makes_no_features_and_changes_nothing(
-    repeated: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+    repeated: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(severity, "make_examples", _no_examples)
     path = repeated / "covidnet-cxr-s" / SPLITS_FILE
     before = path.read_bytes()
-    assert repeat("covidnet-cxr-s", shared_data / "cxr", repeated) == path
+    assert repeat("covidnet-cxr-s", real_data / "cxr", repeated) == path
     assert path.read_bytes() == before
     with pytest.raises(_Asked):
-        repeat("covidnet-cxr-s", shared_data / "cxr", repeated, splits=21)
+        repeat("covidnet-cxr-s", real_data / "cxr", repeated, splits=21)
     with pytest.raises(_Asked):
-        repeat("covidnet-cxr-s", shared_data / "cxr", repeated, fresh=True)
+        repeat("covidnet-cxr-s", real_data / "cxr", repeated, fresh=True)
 
 
 class _Asked(Exception):

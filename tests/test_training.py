@@ -288,11 +288,11 @@ def test_train_and_evaluate_make_a_whole_bundle_from_films(
     "bundle_id", ["covidnet-lite", "covidnet-cxr-s", "covidnet-s-geographic", "lung-unet"]
 )
 def test_the_card_quotes_what_the_shipped_weights_reach_on_the_test_split(
-    bundle_id: str, shared_data: Path
+    bundle_id: str, real_data: Path
 ) -> None:
     from dicom_node.training.evaluate import evaluate
 
-    found = evaluate(bundle_id, shared_data / "cxr", resources.model_bundles(), "test")
+    found = evaluate(bundle_id, real_data / "cxr", resources.model_bundles(), "test")
     folder = resources.model_bundles() / bundle_id
     stored = json.loads((folder / "evaluation.json").read_text(encoding="utf8"))
     assert (folder / "CARD.md").read_text(encoding="utf8") == card_with_tables(folder)
