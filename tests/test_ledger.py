@@ -939,7 +939,7 @@ def test_asking_when_there_is_nothing_to_do_takes_no_lock(
 ) -> None:
     delivery_in(ledger, DeliveryState.SENT)
     before = path.with_name("ledger.sqlite-wal").read_bytes()
-    holder = open_ledger(path, who="holder")
+    holder = open_ledger(path, who="holder", clock=clock)
     idle = open_ledger(path, who="idle", busy_seconds=0, clock=clock)
     with holder._connection.transaction():
         for state in (RECEIVED, ADMITTED):

@@ -194,6 +194,7 @@ def test_a_role_without_a_sign_of_life_is_not_well(tmp_path: Path) -> None:
     past = Clock()
     old = open_ledger(configuration.ledger_path, who="old", clock=past)
     old.beat("receive", "working", "port=1")
+    past.now += timedelta(minutes=1)
     health = health_of(old, configuration)
     (receive,) = [role for role in health.roles if role.name == "receive"]
     assert not receive.well

@@ -13,6 +13,8 @@ from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]  # pysqlite3 if it is there
 
 from dicom_node.errors import LedgerUnavailable, SqliteAffected
+from dicom_node.ledger.clock import STEP_SECONDS, Steady, moved, settle
+from dicom_node.ledger.clock import steady as machine_steady
 from dicom_node.ledger.migrations import is_current, migrate
 
 Row = Mapping[str, Any]
@@ -24,6 +26,7 @@ BUSY_SECONDS = 5.0
 _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 3))
 """From (inclusive) and to (exclusive): several writers can lose commits when the WAL is reset."""
 
+_LOOKS = 10
 _PRAGMAS = ("journal_mode=wal", "synchronous=full", "foreign_keys=on")
 
 _DAMAGED_REMEDY = (
@@ -72,6 +75,7 @@ class Connection:
         *,
         who: str,
         clock: Clock = utc_now,
+        steady: Steady | None = None,
         busy_seconds: float = BUSY_SECONDS,
         verify: bool = False,
     ) -> None:
@@ -79,6 +83,11 @@ class Connection:
         self.who = who
         self._path = path
         self._clock = clock
+        # A test's clock is as steady as the test lets it be.
+        real = clock is utc_now
+        self._steady = steady or (machine_steady if real else lambda: ("", clock().timestamp()))
+        self._is_ready = False
+        self._settled: tuple[str, float] | None = None
         self._lock = threading.RLock()
         with _unavailable(f"The ledger {path} cannot be opened"):
             self._sqlite = _opened(path, busy_seconds)
@@ -101,6 +110,7 @@ class Connection:
         if not is_current(database):
             with self.transaction():
                 migrate(database)
+        self._is_ready = True
 
     @property
     def sqlite_version(self) -> str:
@@ -109,11 +119,46 @@ class Connection:
 
     def now(self) -> str:
         """Return the present time as the ledger writes it."""
-        return text_of(self._clock())
+        return text_of(self.moment())
 
     def moment(self) -> datetime:
-        """Return the present time."""
+        """Return the present time, with which the ledger's own times agree; see `clock`."""
+        if self._was_set():
+            with self._lock:
+                if self._sqlite.in_transaction:
+                    self._settle()
+                else:
+                    with self.transaction():
+                        pass  # it settles
         return self._clock()
+
+    def _was_set(self) -> bool:
+        """Return whether the clock was set since this process looked last, or may have been."""
+        boot, ahead = self._ahead()
+        if self._settled is None:
+            known = self.one("select boot, ahead from clock")
+            self._settled = (known["boot"], known["ahead"]) if known is not None else None
+        return self._settled is None or not _agree(self._settled, (boot, ahead))
+
+    def _settle(self) -> None:
+        boot, ahead = self._ahead()
+        known = self.one("select boot, ahead from clock")
+        if known is None or not _agree((known["boot"], known["ahead"]), (boot, ahead)):
+            settle(self, boot, ahead, text_of(self._clock()))
+            self._settled = (boot, ahead)
+        else:
+            self._settled = (known["boot"], known["ahead"])
+
+    def _ahead(self) -> tuple[str, float]:
+        """Return the boot and how far the clock on the wall is ahead of the steady one."""
+        for _ in range(_LOOKS):
+            boot, before = self._steady()
+            wall = self._clock().timestamp()
+            _, after = self._steady()
+            # Else this process was held up between the looks.
+            if after - before < STEP_SECONDS / 10:
+                break
+        return boot, wall - before
 
     @property
     def in_transaction(self) -> bool:
@@ -130,9 +175,12 @@ class Connection:
         with self._lock, _unavailable("The ledger could not commit"):
             self._sqlite.execute("begin immediate")
             try:
+                if self._is_ready and self._was_set():
+                    self._settle()
                 yield self
                 self._sqlite.execute("commit")
             except BaseException:
+                self._settled = None
                 if self._sqlite.in_transaction:
                     self._sqlite.execute("rollback")
                 raise
@@ -194,7 +242,12 @@ def _opened(path: Path, busy_seconds: float) -> Any:
         path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
+    connection.create_function("moved", 2, moved, deterministic=True)
     return connection
+
+
+def _agree(one: tuple[str, float], other: tuple[str, float]) -> bool:
+    return one[0] == other[0] and abs(one[1] - other[1]) < STEP_SECONDS
 
 
 @contextmanager

@@ -305,5 +305,8 @@ class Ledger(Protocol):
         A study that is not, or no longer, `removable` (a film may just have arrived) is left alone.
         """
 
+    def moment(self) -> datetime:
+        """Return the present time, with which the ledger's own times agree."""
+
     def close(self) -> None:
         """Close the connection."""

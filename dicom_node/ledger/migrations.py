@@ -54,6 +54,18 @@ def m003_reading_room(db: Database) -> None:
 
 
 @migrations()
+def m004_clock(db: Database) -> None:
+    """Remember how far the clock on the wall stood ahead of the machine's own: see `clock`."""
+    db.execute(
+        """create table clock (
+               id     integer primary key check (id = 1),
+               boot   text not null,
+               ahead  real not null
+           ) strict"""
+    )
+
+
+@migrations()
 def m005_answers_in_doubt(db: Database) -> None:
     """Tell in the case list whose answers contradict each other, and what chance would give."""
     db.execute("alter table cases add column in_doubt integer not null default 0")

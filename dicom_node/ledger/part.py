@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from dicom_node.ledger.connection import Connection
 
 
@@ -12,6 +14,10 @@ class Part:
         self._connection = connection
         self.sqlite_version = connection.sqlite_version
         self.who = connection.who
+
+    def moment(self) -> datetime:
+        """Return the present time, with which the ledger's own times agree."""
+        return self._connection.moment()
 
     def close(self) -> None:
         """Close the connection."""

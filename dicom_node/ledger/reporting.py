@@ -54,13 +54,16 @@ class Reporting(Part):
         """Move to `quiet` every open study without news for so long and without work left."""
         oldest = text_of(self._connection.moment() - timedelta(seconds=quiet_seconds))
         sql = (
-            "select * from studies where state = 'open' and changed_at <= :oldest"  # noqa: S608
+            "select * from studies where state = 'open'"  # noqa: S608
+            # What changed in the future did so before the clock was set back.
+            " and (changed_at <= :oldest or changed_at > :now)"
             f" and not {_PENDING} order by changed_at limit 100"
         )
-        if self._connection.one(sql, oldest=oldest) is None:
+        now = self._connection.now()
+        if self._connection.one(sql, oldest=oldest, now=now) is None:
             return []
         with self._connection.transaction() as connection:
-            rows = connection.all(sql, oldest=oldest)
+            rows = connection.all(sql, oldest=oldest, now=now)
             for row in rows:
                 move(connection, STUDIES, row, StudyState.QUIET)
             return [study_of(row) for row in rows]

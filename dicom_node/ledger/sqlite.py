@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dicom_node.ledger.casebook import Casebook
+from dicom_node.ledger.clock import Steady
 from dicom_node.ledger.connection import BUSY_SECONDS, Clock, Connection, utc_now
 from dicom_node.ledger.delivering import Delivering
 from dicom_node.ledger.outbox import Outbox
@@ -37,16 +38,21 @@ def open_ledger(
     *,
     who: str,
     clock: Clock = utc_now,
+    steady: Steady | None = None,
     busy_seconds: float = BUSY_SECONDS,
     verify: bool = False,
 ) -> SqliteLedger:
     """Open (or make) the ledger at ``path`` for the process or person called ``who``.
 
-    ``busy_seconds``: how long to wait for another process's transaction. ``verify``: read the whole
-    file first (about a second a million films) and refuse a damaged one.
+    ``clock`` is the one on the wall, ``steady`` the machine's, which is never set: by it durations
+    stay right where the first is. ``busy_seconds``: how long to wait for another process's
+    transaction. ``verify``: read the whole file first (about a second a million films) and refuse a
+    damaged one.
 
     Raises `LedgerUnavailable`, `SchemaTooNew` and `SqliteAffected`.
     """
     return SqliteLedger(
-        Connection(path, who=who, clock=clock, busy_seconds=busy_seconds, verify=verify)
+        Connection(
+            path, who=who, clock=clock, steady=steady, busy_seconds=busy_seconds, verify=verify
+        )
     )

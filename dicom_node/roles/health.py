@@ -95,13 +95,16 @@ class Health:
 
 def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = True) -> Health:
     """Return how the node is, from its ledger and disk alone; not ``counted``: without rows."""
+    now = ledger.moment()
     beats = {beat.role: beat for beat in ledger.beats()}
     lease_seconds = configuration.settings.analysis.lease_seconds
     free = Spool(configuration.spool_path).free_bytes()
     return Health(
         # A network on a CPU may take long for a batch: its lease is the measure, not the second.
         tuple(
-            _role(name, beats.get(name), lease_seconds if name == "analyse" else _SILENT_SECONDS)
+            _role(
+                name, beats.get(name), now, lease_seconds if name == "analyse" else _SILENT_SECONDS
+            )
             for name in ROLES
         ),
         free,
@@ -119,10 +122,10 @@ def port_of(ledger: Ledger, role: str) -> int | None:
     return None
 
 
-def _role(name: str, beat: RoleBeat | None, limit_seconds: float) -> RoleHealth:
+def _role(name: str, beat: RoleBeat | None, now: datetime, limit_seconds: float) -> RoleHealth:
     if beat is None:
         return RoleHealth(name, well=False, sentence="never started")
-    silent = (datetime.now(UTC) - beat.beat_at).total_seconds()
+    silent = (now - beat.beat_at).total_seconds()
     if beat.state == "stopped":
         why = f": {beat.detail}" if beat.detail else ""
         return RoleHealth(name, well=False, sentence=f"stopped {silent:.0f} s ago{why}")
