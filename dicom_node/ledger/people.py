@@ -149,6 +149,21 @@ class People(Part):
         with self._connection.transaction() as connection:
             connection.run("delete from sessions where token_hash = :token", token=token_hash)
 
+    def reserve_upload(self, who: str, size_bytes: int, most: int) -> bool:
+        """Count bytes of a person's uploads of today (UTC); False where they would pass ``most``."""
+        with self._connection.transaction() as connection:
+            today = connection.now()[:10]
+            connection.run("delete from uploads where day <> :today", today=today)
+            row = connection.one("select bytes from uploads where who = :who", who=who)
+            if (row["bytes"] if row else 0) + size_bytes > most:
+                return False
+            connection.run(
+                """insert into uploads (who, day, bytes) values (:who, :today, :size)
+                   on conflict do update set bytes = bytes + :size""",
+                who=who, today=today, size=size_bytes,
+            )  # fmt: skip
+        return True
+
     def note(
         self, who: str, what: str, detail: str | None = None, study_id: StudyId | None = None
     ) -> None:

@@ -261,6 +261,11 @@ class WebSection(Section):
     max_upload_bytes: int = Field(
         default=268_435_456, ge=1_048_576, description="larger files are not taken by the pages"
     )
+    by_hand_bytes_a_day: int = Field(
+        default=4_000_000_000,
+        ge=0,
+        description="what one user may upload by hand in a day, as it is stored",
+    )
 
 
 class OidcSection(Section):

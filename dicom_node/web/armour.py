@@ -20,6 +20,11 @@ SMALL_BODY = 1_048_576
 
 UPLOADS = ("/by-hand", "/remotes/dry-run", "/dicom-web/studies")
 
+_UPLOADS_AT_ONCE = 2
+"""So many of the largest uploads may be on their way at one time, or more of smaller ones."""
+
+_GO_BACK = "Nothing was kept; going back to the page, what was typed still stands there."
+
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'", "script-src 'self'", "style-src 'self'",
@@ -58,6 +63,7 @@ class Armour:
 
     def __init__(self, app: App, web: WebSection) -> None:
         self._app, self._web = app, web
+        self._room = _UPLOADS_AT_ONCE * web.max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse what should not come in; give every answer its headers."""
@@ -71,10 +77,24 @@ class Armour:
             await _answer(guarded, *refusal)
             return
         limit = self._limit(scope["path"])
+        needed = self._needed(scope, headers)
+        if needed > self._room:
+            await _answer(guarded, 503, "Other uploads are on their way. Try again in a moment.")
+            return
+        self._room -= needed
         try:
             await self._app(scope, _limited(receive, limit), guarded)
         except TooLarge:
-            await _answer(guarded, 413, f"More than {limit} bytes are not taken here.")
+            await _answer(guarded, 413, f"More than {limit} bytes are not taken here. {_GO_BACK}")
+        finally:
+            self._room += needed
+
+    def _needed(self, scope: Scope, headers: dict[bytes, str]) -> int:
+        """Return the bytes that an upload may bring into memory; 0 for any other request."""
+        if scope["method"] in SAFE or not scope["path"].startswith(UPLOADS):
+            return 0
+        # Without a length it may be as long as any.
+        return int(headers.get(b"content-length", self._web.max_upload_bytes))
 
     def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> tuple[int, str] | None:
         host = headers.get(b"host", "")
@@ -88,7 +108,8 @@ class Armour:
                 return 403, "The request comes from another site."
         length = headers.get(b"content-length", "0")
         if not length.isdecimal() or int(length) > self._limit(scope["path"]):
-            return 413, f"More than {self._limit(scope['path'])} bytes are not taken here."
+            limit = self._limit(scope["path"])
+            return 413, f"More than {limit} bytes are not taken here. {_GO_BACK}"
         return None
 
     def _limit(self, path: str) -> int:

@@ -10,16 +10,22 @@ from fastapi import APIRouter, Depends, File, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 from pydicom import Dataset
 
-from dicom_node.errors import ImageError, SettingsError
+from dicom_node.errors import DiskFull, ImageError, SettingsError
 from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.wrap import PICTURES, wrap_picture
 from dicom_node.records import BY_HAND, Origin
 from dicom_node.uids import derived_uid
 from dicom_node.web.arrivals import file_bytes_of
+from dicom_node.web.house import House
 from dicom_node.web.rendering import page
 from dicom_node.web.security import Person, SignedInFirst, house_of, reader
+from dicom_node.web.turns import InTurn
 
 router = APIRouter(prefix="/by-hand", route_class=SignedInFirst)
+
+
+_MEGAPIXELS = 50
+"""More than any detector has: a picture that claims more would cost a small file nothing."""
 
 
 @router.get("")
@@ -33,6 +39,7 @@ def analyse(
     request: Request,
     person: Annotated[Person, Depends(reader)],
     file: Annotated[UploadFile, File()],
+    _: InTurn,
 ) -> Response:
     """Take a DICOM, PNG or JPEG film and show its case.
 
@@ -41,23 +48,42 @@ def analyse(
     """
     house, name = house_of(request), file.filename or "The file"
     try:
-        dataset = _apart(_read(file.file.read(), name), person.name)
-    except (ImageError, SettingsError) as fault:
+        megapixels = min(house.settings.admission.max_megapixels, _MEGAPIXELS)
+        dataset = _apart(_read(file.file.read(), name, megapixels), person.name)
+        data = file_bytes_of(dataset)
+        _refuse_too_much(house, person, len(data))
+    except (ImageError, SettingsError, DiskFull) as fault:
         return page(request, "by_hand.html", status=422, file=name, fault=fault)
     origin = Origin(BY_HAND, house.settings.node.ae_title, "")
-    taken = house.front_door.take_file(file_bytes_of(dataset), origin)
+    taken = house.front_door.take_file(data, origin)
     study_id = house.ledger.instance(taken.received.instance_id).study_id
     house.ledger.note(person.name, "film.by-hand", study_id=study_id)
     return RedirectResponse(f"/cases/{study_id}", status_code=303)
 
 
-def _read(data: bytes, name: str) -> Dataset:
+def _refuse_too_much(house: House, person: Person, size_bytes: int) -> None:
+    """Raise where a film by hand would take room that the senders need, or more than a share."""
+    reserve = house.settings.node.min_free_bytes
+    if house.spool.free_bytes() - size_bytes < 2 * reserve:
+        raise DiskFull(
+            "The disk is nearly full: what is left is kept for the senders.",
+            remedy="Ask an administrator of this node to free disk space or to lower retention.",
+        )
+    most = house.settings.web.by_hand_bytes_a_day
+    if not house.ledger.reserve_upload(person.name, size_bytes, most):
+        raise SettingsError(
+            f"{person.name} has uploaded as much today as one user may ({most:,} bytes).",
+            remedy="Go on tomorrow, or ask for a higher web.by_hand_bytes_a_day in node.toml.",
+        )
+
+
+def _read(data: bytes, name: str, megapixels: float) -> Dataset:
     suffix = PurePath(name).suffix.lower()
     if suffix in PICTURES:
         with NamedTemporaryFile(suffix=suffix) as file:
             file.write(data)
             file.flush()
-            return wrap_picture(Path(file.name))
+            return wrap_picture(Path(file.name), max_megapixels=megapixels)
     try:
         dataset = read_dataset(data)
         header_of(dataset)
