@@ -150,7 +150,7 @@ class People(Part):
             connection.run("delete from sessions where token_hash = :token", token=token_hash)
 
     def reserve_upload(self, who: str, size_bytes: int, most: int) -> bool:
-        """Count bytes of a person's uploads of today (UTC); False where they would pass ``most``."""
+        """Count bytes that a person uploads today (UTC); False where they would pass ``most``."""
         with self._connection.transaction() as connection:
             today = connection.now()[:10]
             connection.run("delete from uploads where day <> :today", today=today)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -67,8 +68,12 @@ def drift(rows: Rows, since: str) -> bytes:
     return _svg(lambda figure, _: _drift(figure, rows, since), ())
 
 
+_DRAWING = threading.Lock()
+"""Matplotlib's style is one for the process: charts are drawn one after the other."""
+
+
 def _svg(drawn: Callable[[Figure, Rows], None], rows: Rows) -> bytes:
-    with rc_context(_STYLE):
+    with _DRAWING, rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 2.6), layout="constrained")
         drawn(figure, rows)
         buffer = io.BytesIO()

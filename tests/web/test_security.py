@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import re
@@ -75,6 +76,21 @@ def test_every_route_but_signing_in_wants_somebody(site: Site) -> None:
         to_sign_in = answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
         assert answer.status_code in (401, 403) or to_sign_in, (method, path, answer.status_code)
         assert "Preview" not in answer.text
+
+
+def test_no_page_is_made_on_the_event_loop_on_which_all_are_served(site: Site) -> None:
+    found = {
+        route.path: route.endpoint
+        for route in _all_routes(create_app(site.house).routes)
+        if inspect.iscoroutinefunction(route.endpoint)
+    }
+    # STOW-RS awaits its body; what it does with it, it does beside the loop.
+    assert {path.removeprefix("/dicom-web") for path in found} <= {"/studies", "/studies/{study}"}
+    for endpoint in found.values():
+        source = inspect.getsource(endpoint)
+        assert "ledger" not in source
+        assert "spool" not in source
+        assert "to_thread.run_sync" in source
 
 
 def test_the_api_asks_programs_for_basic_credentials(site: Site) -> None:

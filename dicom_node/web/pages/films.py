@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import io
-import math
+from contextlib import suppress
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from PIL import Image
 from pydicom import Dataset
-from pydicom.multival import MultiValue
 
-from dicom_node.errors import HeaderUnreadable
-from dicom_node.imaging.decode import decode, little_endian
-from dicom_node.imaging.grayscale import film_of, is_inverted
-from dicom_node.imaging.header import header_of, parsing, read_dataset
+from dicom_node.errors import FilmWithoutContrast
+from dicom_node.imaging.decode import Pixels, decode, little_endian
+from dicom_node.imaging.grayscale import film_of, grayscale, is_inverted
+from dicom_node.imaging.header import header_of, read_dataset
+from dicom_node.imaging.values import integer, number
 from dicom_node.records import Instance, InstanceId, InstanceState
 from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.regions import Polygon, contours_of, is_drawn, places_of
@@ -37,7 +37,7 @@ _TAIL = 0.005
 def about(
     request: Request, instance_id: RowId, person: Annotated[Person, Depends(reader)], _: InTurn
 ) -> JSONResponse:
-    """Return size, window, polarity and everything that is drawn over the film."""
+    """Return size, greys, window, polarity and everything that is drawn over the film."""
     house = house_of(request)
     instance = house.ledger.instance(InstanceId(instance_id))
     dataset = read_dataset(house.spool.read(instance.digest))
@@ -50,6 +50,7 @@ def about(
         "bytes": pixels.dtype.itemsize,
         "inverted": is_inverted(dataset, pixels),
         "window": _window(dataset, pixels),
+        **_greys(dataset, pixels),
         "spacing": header_of(dataset).pixel_spacing,
         **(_drawn(film) if film is not None else {"maps": [], "lungs": {}, "zones": []}),
     }
@@ -101,26 +102,47 @@ def grey_picture(house: House, dataset: Dataset) -> Image.Image:
     return Image.fromarray((film * 255).astype(np.uint8))
 
 
-def _window(dataset: Dataset, pixels: npt.NDArray[Any]) -> dict[str, float]:
+def _window(dataset: Dataset, pixels: Pixels) -> dict[str, float]:
     """Return the window in stored values: the film's first, else nearly all that occurs."""
-    slope = _first(dataset, "RescaleSlope") or 1.0
-    intercept = _first(dataset, "RescaleIntercept") or 0.0
-    centre, width = (_first(dataset, name) for name in ("WindowCenter", "WindowWidth"))
+    slope = number(dataset, "RescaleSlope") or 1.0
+    intercept = number(dataset, "RescaleIntercept") or 0.0
+    centre, width = (number(dataset, name) for name in ("WindowCenter", "WindowWidth"))
     if centre is not None and width is not None and width > 1:
         return {"centre": (centre - intercept) / slope, "width": abs(width / slope)}
     low, high = np.quantile(pixels[::4, ::4], (_TAIL, 1 - _TAIL))
     return {"centre": float(low + high) / 2, "width": max(float(high - low), 1.0)}
 
 
-def _first(dataset: Dataset, keyword: str) -> float | None:
-    """Return the first value of an attribute; None where it is absent or no finite number."""
-    try:
-        with parsing():
-            value = dataset.get(keyword)
-            first = float(value[0] if isinstance(value, MultiValue) else value)
-    except HeaderUnreadable:
+def _greys(dataset: Dataset, pixels: Pixels) -> dict[str, Any]:
+    """Return the 8-bit grey of every stored value from the lowest on, as the networks' film has it.
+
+    Whatever made it: Modality LUT, VOI LUT or function, window, polarity. Values that do not occur
+    lie between their neighbours. ``padding``: the first and the last value that stay black.
+    """
+    size = 1 << (8 * pixels.dtype.itemsize)
+    lowest = -size // 2 if pixels.dtype.kind == "i" else 0
+    table = np.full(size, np.nan, np.float32)
+    with suppress(FilmWithoutContrast):
+        table[pixels.astype(np.int32) - lowest] = grayscale(dataset, pixels)
+    padding = _padding(dataset, lowest, size)
+    shown = ~np.isnan(table)
+    if padding:
+        shown[padding[0] - lowest : padding[1] - lowest + 1] = False
+    occurring = np.flatnonzero(shown)
+    if occurring.size:
+        table = np.interp(np.arange(size), occurring, table[occurring])
+    greys = np.rint(np.nan_to_num(table, nan=0.5) * 255).astype(np.uint8)
+    return {"greys": base64.b64encode(greys.tobytes()).decode(), "padding": padding}
+
+
+def _padding(dataset: Dataset, lowest: int, size: int) -> list[int] | None:
+    """Return the range of Pixel Padding (PS3.3 C.7.5.1.1.2), whatever sign its VR gave it."""
+    value = integer(dataset, "PixelPaddingValue")
+    if value is None:
         return None
-    return first if math.isfinite(first) else None
+    limit = integer(dataset, "PixelPaddingRangeLimit")
+    ends = (value, value if limit is None else limit)
+    return sorted((each - lowest) % size + lowest for each in ends)
 
 
 def _drawn(film: AnalysedFilm) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Viewer {
     const kind = this.film.bytes === 1 ? (this.film.signed ? Int8Array : Uint8Array)
       : (this.film.signed ? Int16Array : Uint16Array);
     this.values = new kind(bytes);
+    this.greys = Uint8Array.from(atob(this.film.greys), (letter) => letter.charCodeAt(0));
     this.picture = document.createElement("canvas");
     this.picture.width = this.film.columns;
     this.picture.height = this.film.rows;
@@ -49,26 +50,29 @@ class Viewer {
 
   reset() {
     this.window = { ...this.film.window };
-    this.inverted = this.film.inverted;
-    this.windowed();
+    this.inverted = false;
+    this.stale = true;
     this.fit();
   }
 
-  // Look every stored value up in a table of 65,536 greys at most.
+  // Look every stored value up in the film's own greys: those of the picture that the networks saw,
+  // whatever table or function made them. The window moves and stretches them as they are.
   windowed() {
     const bits = 8 * this.film.bytes, size = 1 << bits, lowest = this.film.signed ? -size / 2 : 0;
-    const greys = new Uint32Array(size), low = this.window.centre - this.window.width / 2;
+    const first = this.film.window, stretch = first.width / this.window.width, greys = new Uint32Array(size);
     for (let i = 0; i < size; i++) {
-      let grey = Math.round(255 * Math.min(1, Math.max(0, (i + lowest - low) / this.window.width)));
+      const at = Math.round((i + lowest - this.window.centre) * stretch + first.centre) - lowest;
+      let grey = this.greys[Math.min(size - 1, Math.max(0, at))];
       if (this.inverted) grey = 255 - grey;
       greys[i] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
     }
+    if (this.film.padding) greys.fill(0xff000000, this.film.padding[0] - lowest, this.film.padding[1] - lowest + 1);
     const context = this.picture.getContext("2d");
     const image = context.createImageData(this.film.columns, this.film.rows);
     const pixels = new Uint32Array(image.data.buffer);
     for (let i = 0; i < pixels.length; i++) pixels[i] = greys[this.values[i] - lowest];
     context.putImageData(image, 0, 0);
-    this.draw();
+    this.stale = false;
   }
 
   fit() {
@@ -101,6 +105,8 @@ class Viewer {
   }
 
   paint() {
+    // Once a picture, however many events of the pointer came since the last.
+    if (this.stale) this.windowed();
     const ratio = window.devicePixelRatio || 1, box = this.element.getBoundingClientRect();
     this.canvas.width = Math.round(box.width * ratio);
     this.canvas.height = Math.round(box.height * ratio);
@@ -113,7 +119,7 @@ class Viewer {
     if (this.shown.lungs) for (const line of Object.values(this.film.lungs)) this.line(context, line, "#7fd4ff", 1.5);
     if (this.shown.zones) this.paintZones(context);
     const w = this.window;
-    this.text.textContent = `W ${Math.round(w.width)}  L ${Math.round(w.centre)}  ${Math.round(this.scale * 100)} %${this.inverted !== this.film.inverted ? "  inverted" : ""}`;
+    this.text.textContent = `W ${Math.round(w.width)}  L ${Math.round(w.centre)}  ${Math.round(this.scale * 100)} %${this.inverted ? "  inverted" : ""}`;
     this.element.dataset.window = `${Math.round(w.centre)}/${Math.round(w.width)}`;
   }
 
@@ -162,10 +168,11 @@ class Viewer {
     const step = this.film.window.width / 300;
     this.window.width = Math.max(1, this.window.width + width * step);
     this.window.centre += centre * step;
-    this.windowed();
+    this.stale = true;
+    this.draw();
   }
 
-  invert() { this.inverted = !this.inverted; this.windowed(); }
+  invert() { this.inverted = !this.inverted; this.stale = true; this.draw(); }
 
   listen() {
     const element = this.element;
