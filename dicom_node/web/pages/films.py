@@ -130,7 +130,7 @@ def _greys(dataset: Dataset, pixels: Pixels) -> dict[str, Any]:
         shown[padding[0] - lowest : padding[1] - lowest + 1] = False
     occurring = np.flatnonzero(shown)
     if occurring.size:
-        table = np.interp(np.arange(size), occurring, table[occurring])
+        table = np.interp(np.arange(size), occurring, table[occurring]).astype(np.float32)
     greys = np.rint(np.nan_to_num(table, nan=0.5) * 255).astype(np.uint8)
     return {"greys": base64.b64encode(greys.tobytes()).decode(), "padding": padding}
 
