@@ -61,6 +61,9 @@ def test_the_first_user_is_added_before_the_node_has_run_where_that_is_said(site
     arguments = ("--role", "admin", "--new", "--config", str(site))
     assert run("user", "add", "ada", *arguments, typed="a long enough one\n").exit_code == 0
     assert run("user", "list", "--config", str(site)).stdout == "ada  admin\n"
+    named = ("--config", str(site), "--data-dir", "data")
+    assert run("user", "add", "bob", *named, typed="a long enough one\n").exit_code == 0
+    assert (Path("data") / "ledger.sqlite").exists()
 
 
 def test_the_environment_names_the_folder_so_that_no_command_needs_it(

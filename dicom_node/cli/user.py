@@ -45,7 +45,7 @@ def add(
         typer.Option(help="reader (looks, comments), operator (also steers), admin (also users)."),
     ] = "reader",
     new: Annotated[
-        bool, typer.Option("--new", help="Also where no node has run yet: makes its ledger.")
+        bool, typer.Option("--new", help="Also where no node has run yet, as --data-dir does.")
     ] = False,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
@@ -57,7 +57,8 @@ def add(
     from dicom_node.cli.options import configuration, ledger_of, person
     from dicom_node.web.passwords import check_user, hashed
 
-    ledger = ledger_of(configuration(config, data_dir), new=new)
+    # A folder that is named on the command line is no default that happened to be taken.
+    ledger = ledger_of(configuration(config, data_dir), new=new or data_dir is not None)
     if sys.stdin.isatty():
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
