@@ -184,6 +184,12 @@ _KINDS = (
     _kind("role.started", "info", "role pid port sqlite device", "A role is working."),
     _kind("role.stopped", "info", "role pid", "A role has stopped in order."),
     _kind(
+        "role.output",
+        "debug",
+        "role text",
+        "A library wrote a line to standard error: what is there stays one JSON object a line.",
+    ),
+    _kind(
         "role.died",
         "error",
         "role pid exit_status restart_seconds",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
 
@@ -11,6 +14,9 @@ import structlog
 
 from dicom_node.events import CATALOGUE
 
+_LONGEST = select.PIPE_BUF - 1
+"""Characters of a line, all ASCII: so much a pipe takes from several processes without mixing."""
+_LONGEST_OUTPUT = 300
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -29,16 +35,52 @@ def configure(level: str = "info", *, stream: TextIO | None = None, strict: bool
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _Declared(strict=strict),
-            structlog.processors.JSONRenderer(ensure_ascii=True),
+            _line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
     for name in ("pynetdicom", "pydicom", "highdicom", "apscheduler"):
         logger = logging.getLogger(name)
         logger.handlers = [logging.NullHandler()]
         logger.propagate = False
+
+
+def captured(role: str) -> TextIO:
+    """Take standard error for lines of ours alone; return where they go.
+
+    What libraries write there (TensorFlow does at each start) becomes events `role.output`.
+    """
+    ours = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8")
+    read, write = os.pipe()
+    # A library may write while it holds the interpreter's lock: it must never wait for our reader.
+    os.set_blocking(write, False)
+    os.dup2(write, sys.stderr.fileno())
+    os.close(write)
+    threading.Thread(target=_tell_output, args=(read, Log(role)), daemon=True).start()
+    return ours
+
+
+def _tell_output(read: int, log: Log) -> None:
+    with os.fdopen(read, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if text := line.strip():
+                log.event("role.output", text=text[:_LONGEST_OUTPUT])
+
+
+def _line(logger: object, method: str, entry: MutableMapping[str, Any]) -> str:
+    """Return an entry as one line, short enough to be written at once."""
+    line = str(_RENDERED(logger, method, dict(entry)))
+    while len(line) > _LONGEST:
+        longest = max(entry, key=lambda key: len(str(entry[key])))
+        text = str(entry[longest])
+        entry[longest] = text[: len(text) // 2] + "…"
+        line = str(_RENDERED(logger, method, dict(entry)))
+    return line
+
+
+_RENDERED = structlog.processors.JSONRenderer(ensure_ascii=True)
 
 
 class _Declared:

@@ -6,6 +6,11 @@ import ast
 import io
 import json
 import logging
+import os
+import select
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,3 +121,58 @@ def test_every_event_has_a_sentence_and_errors_tell_what_to_do() -> None:
         assert kind.sentence.endswith(".")
         if "reason" in kind.fields and kind.level == "error":
             assert "remedy" in kind.fields, kind.name
+
+
+MANY = """
+import os, sys, threading
+from dicom_node import logs
+stream = logs.captured("analyse")
+logs.configure("debug", stream=stream)
+log = logs.Log("analyse")
+
+def say(number):
+    for length in range(0, 6000, 150):
+        log.event("role.error", reason="x" * length, remedy=str(number))
+        os.write(2, b"2026-11-26 E0000 computation_placer.cc: a plain line \\xff\\n")
+
+threads = [threading.Thread(target=say, args=(number,)) for number in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_each_line_of_many_processes_is_one_json_object_whatever_libraries_write() -> None:
+    """All write to one pipe, as the roles do under a supervisor whose output is collected."""
+    read, write = os.pipe()
+    command = [sys.executable, "-c", MANY]
+    said: list[bytes] = []
+    with os.fdopen(read, "rb") as pipe:
+        reader = threading.Thread(target=lambda: said.extend(pipe))
+        reader.start()
+        processes = [subprocess.Popen(command, stderr=write, cwd=PACKAGE.parent) for _ in range(3)]
+        os.close(write)
+        assert [process.wait(60) for process in processes] == [0, 0, 0]
+        reader.join(30)
+    entries = [json.loads(line) for line in said]
+    errors = [entry for entry in entries if entry["event"] == "role.error"]
+    assert len(errors) == 3 * 3 * 40
+    assert all(len(line) <= select.PIPE_BUF for line in said)
+    output = [entry for entry in entries if entry["event"] == "role.output"]
+    assert output
+    assert all("a plain line" in entry["text"] for entry in output)
+
+
+def test_an_event_is_written_in_one_piece(stream: io.StringIO) -> None:
+    pieces: list[str] = []
+
+    class Pieces(io.StringIO):
+        def write(self, text: str) -> int:
+            pieces.append(text)
+            return len(text)
+
+    logs.configure(stream=Pieces())
+    logs.Log("receive").event("instance.admitted", sop_instance_uid="1.2.3")
+    assert len(pieces) == 1
+    assert pieces[0].endswith("}\n")

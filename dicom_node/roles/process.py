@@ -46,7 +46,6 @@ def run_role(role: str, configuration: Configuration) -> int:
     """Run one role in this process until SIGTERM or SIGINT and return the exit status."""
     log = logs.Log(role)
     _harden()
-    _say_crashes_without_data(log)
     stop = threading.Event()
     for number in _STOPPING:
         signal.signal(number, lambda *_: stop.set())
@@ -130,13 +129,15 @@ def main() -> int:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--data-dir", type=Path)
     arguments = parser.parse_args()
-    logs.configure()
+    stream = logs.captured(arguments.role)
+    logs.configure(stream=stream)
+    _say_crashes_without_data(logs.Log(arguments.role))
     try:
         configuration = load_configuration(arguments.config, data_dir=arguments.data_dir)
     except SettingsError as error:
         logs.Log(arguments.role).event("role.error", reason=error.message, remedy=error.remedy)
         return EXIT_UNUSABLE
-    logs.configure(configuration.settings.node.log_level)
+    logs.configure(configuration.settings.node.log_level, stream=stream)
     return run_role(arguments.role, configuration)
 
 
