@@ -384,6 +384,33 @@ def test_retracting_sends_a_note_that_names_what_was_delivered(node: Node) -> No
     assert node.ledger.study(study.id).reason == "results retracted by person:admin"
 
 
+def test_results_are_taken_back_under_the_patient_that_they_name(node: Node) -> None:
+    names = ["DOE^JANE", "ROE^RICHARD"]
+    for number, name in enumerate(names, 1):
+        node.receive(number, InstanceState.ANALYSED, StudyInstanceUID="1.2.9", PatientName=name)
+    study = node.report(pacs())
+    sent = node.outbox(study)["PACS"]
+    of = {item.sop_instance_uid: str(node.read(item).PatientName) for item in sent}
+    node.deliver()
+    node.retractor.retract(study, "patient-safety")
+    notes = [node.read(item) for item in node.outbox(study)["PACS"][len(sent) :]]
+    assert sorted(str(note.PatientName) for note in notes) == names
+    for note in notes:
+        named = {uid for uid in of if uid in str(note)}
+        assert {of[uid] for uid in named} == {str(note.PatientName)}
+        assert len(named) == 2
+
+
+def test_results_under_a_wrong_patient_are_taken_back_under_the_wrong_patient(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED, PatientName="ROE^RICHARD")
+    study = node.report(pacs())
+    node.deliver()
+    node.receive(1, InstanceState.ANALYSED, PatientName="DOE^JANE", StudyInstanceUID="1.2.4.1")
+    node.retractor.retract(study, "patient-safety")
+    (note,) = node.outbox(study)["PACS"][2:]
+    assert str(node.read(note).PatientName) == "ROE^RICHARD"
+
+
 def test_retracting_twice_sends_one_note(node: Node) -> None:
     node.receive(1, InstanceState.ANALYSED)
     study = node.report(pacs())

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from dicom_node.imaging.header import parsing, read_attributes
+from dicom_node.imaging.header import read_attributes
+from dicom_node.imaging.received import stored_bytes
+from dicom_node.imaging.values import text
 
 _LONGEST = 200
 
@@ -44,15 +46,23 @@ _KEYWORDS = {
 
 
 def identity_of(dataset: Dataset) -> Identity:
-    """Return whose film a data set is. Raises `HeaderUnreadable` where it cannot be parsed."""
-    with parsing():
-        said = {
-            each.name: str(dataset.get(_KEYWORDS[each.name]) or "").strip()[:_LONGEST]
-            for each in fields(Identity)
-        }
+    """Return whose film a data set is. Never raises, whatever the values are."""
+    said = {each.name: _shown(dataset, _KEYWORDS[each.name]) for each in fields(Identity)}
     date = said["study_date"]
     said["study_date"] = date if len(date) == 8 and date.isdigit() else ""
     return Identity(**said)
+
+
+def _shown(dataset: Dataset, keyword: str) -> str:
+    """Return a text for people: legible also where its declared character set is not its own."""
+    said = text(dataset, keyword)
+    if "\N{REPLACEMENT CHARACTER}" in said:
+        stored = stored_bytes(dataset, keyword) or b""
+        try:
+            said = stored.decode("utf-8") or said
+        except UnicodeDecodeError:
+            said = stored.decode("latin-1")
+    return said.strip()[:_LONGEST]
 
 
 def read_identity(source: Path | bytes) -> Identity:

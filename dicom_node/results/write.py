@@ -22,7 +22,7 @@ from reportlab.platypus.doctemplate import LayoutError
 from dicom_node.errors import ImageError, ResultError
 from dicom_node.findings import FilmFindings, Outcome
 from dicom_node.imaging.received import part_of
-from dicom_node.imaging.values import CAN_RAISE, text
+from dicom_node.imaging.values import CAN_RAISE, Guarded, text, texts
 from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.apart import apart
@@ -219,8 +219,10 @@ def _reason(error: Exception) -> str:
 
 def _encodings(film: AnalysedFilm) -> list[str]:
     """Return the codecs of the film's character set; the default one is ASCII (PS3.5 6.1)."""
-    found = convert_encodings(film.dataset.get("SpecificCharacterSet"))
-    return ["ascii" if name == default_encoding else name for name in found]
+    with Guarded():
+        found = convert_encodings(list(texts(film.dataset, "SpecificCharacterSet")) or None)
+        return ["ascii" if name == default_encoding else name for name in found]
+    return ["ascii"]
 
 
 def _shown(films: _Films) -> list[AnalysedFilm]:

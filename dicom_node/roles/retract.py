@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dicom_node.errors import RowMissing
-from dicom_node.imaging.header import read_dataset
+from pydicom import Dataset
+
+from dicom_node.errors import ImageError, RowMissing, SpoolError
+from dicom_node.imaging.header import read_attributes
+from dicom_node.imaging.patient import by_patient, contradiction, patient_of
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Outgoing
-from dicom_node.records import REJECTION, Delivery, ObjectKind, ResultObject, Study
+from dicom_node.records import REJECTION, Delivery, Digest, ObjectKind, ResultObject, Study
 from dicom_node.results.key_objects import (
     Rejected,
     RejectionNote,
@@ -49,26 +52,60 @@ class Retractor:
         arrived = [item for item in delivered if item.may_have_arrived]
         destinations = sorted({item.destination for item in arrived})
         outgoing = [
-            Outgoing(
-                name, (self._note(study, [d for d in arrived if d.destination == name], reason),)
-            )
+            Outgoing(name, (note,))
             for name in destinations
+            for note in self._notes(study, [d for d in arrived if d.destination == name], reason)
         ]
         self.ledger.retracted(
             study.id, outgoing, self.who, keep_hours=self.settings.delivery.keep_hours
         )
         return destinations
 
-    def _note(
+    def _notes(
         self, study: Study, deliveries: Sequence[Delivery], reason: RejectionReason
-    ) -> ResultObject:
-        rejected = [
-            Rejected(item.sop_class_uid, item.sop_instance_uid, item.series_instance_uid)
+    ) -> Iterator[ResultObject]:
+        """Yield a note for each patient that the results name, under that patient's identity."""
+        sent = [
+            item
             for delivery in reversed(deliveries)
             for item in delivery.alternatives
             if item.sop_instance_uid == delivery.pinned_sop_instance_uid
         ]
-        source = read_dataset(self.spool.read(self.ledger.instances(study.id)[-1].digest))
+        headers = [self._header(item.digest) for item in sent]
+        for places in by_patient([patient_of(header) for header in headers]):
+            source = self._source(study, headers[places[0]])
+            yield self._note(study, source, [sent[place] for place in places], reason)
+
+    def _header(self, digest: Digest) -> Dataset:
+        """Return what a stored file says, an empty data set where it cannot be read."""
+        try:
+            return read_attributes(self.spool.path(digest))
+        except (ImageError, SpoolError, OSError):
+            return Dataset()
+
+    def _source(self, study: Study, result: Dataset) -> Dataset:
+        """Return the latest film that a result can be on; the result itself where none can.
+
+        A film may have come again under another patient since: the note belongs to the old one.
+        """
+        films = (self._header(item.digest) for item in reversed(self.ledger.instances(study.id)))
+        whose = patient_of(result)
+        for header in (*films, result):
+            if header and not contradiction(patient_of(header), whose):
+                return header
+        raise SpoolError("Neither the films nor the results of this study can be read any more.")
+
+    def _note(
+        self,
+        study: Study,
+        source: Dataset,
+        results: Sequence[ResultObject],
+        reason: RejectionReason,
+    ) -> ResultObject:
+        rejected = [
+            Rejected(item.sop_class_uid, item.sop_instance_uid, item.series_instance_uid)
+            for item in results
+        ]
         note = RejectionNote(
             reason, self.settings.node.ae_title, self.settings.results.series_number_base
         )

@@ -671,6 +671,13 @@ def test_the_earlier_film_is_shown_with_its_own_name_date_and_view(site: Site) -
     assert f'href="/cases/{before}"' in text
 
 
+def test_a_text_in_another_set_than_is_declared_is_legible_in_the_list(site: Site) -> None:
+    site.receive_odd(PatientName="Böhm^Jörg".encode("latin-1"), StudyDescription=b"\xdcbersicht")
+    text = site.client("reader").get("/cases").text
+    assert "Böhm, Jörg" in text
+    assert "\N{REPLACEMENT CHARACTER}" not in text
+
+
 def test_the_pages_tell_that_a_study_is_of_two_patients(site: Site) -> None:
     site.receive(1, StudyInstanceUID="1.2.9", PatientName="GARCIA^JOSE")
     case = site.receive(2, StudyInstanceUID="1.2.9", PatientName="DUPONT^ELISE")
