@@ -105,12 +105,21 @@ def test_a_delivery_tells_when_it_was_sent_of_whom_where_to_and_the_answer(
     refused, held, sent = listed(site)
     assert sent["sent_at"] == "2026-11-24T22:30:00+00:00"
     assert (sent["words"], sent["destination"], sent["status"]) == ("report", "PACS", "0xB000")
-    assert (sent["patient_id"], sent["accession_number"]) == ("P1", "A0001")
+    assert sent["accession_number"] == "A0001"
     assert (held["sent_at"], held["held"], held["words"]) == (None, "approve", "summary picture")
     assert (refused["sent_at"], refused["status"]) == (None, "0xA900")
     said = CliRunner().invoke(app, ["outbox", "--config", str(site)]).stdout
-    for part in ("2026-11-24 23:30:00 CET", "A0001", "P1", "0xB000", "approval by a person"):
+    for part in ("2026-11-24 23:30:00 CET", "A0001", "0xB000", "approval by a person"):
         assert part in said
+
+
+def test_patients_are_named_only_where_that_is_asked_for(site: Path, ledger: SqliteLedger) -> None:
+    command = ["outbox", "list", "--config", str(site)]
+    for more in ([], ["--json"]):
+        assert "DOE" not in CliRunner().invoke(app, [*command, *more]).stdout
+        named = CliRunner().invoke(app, [*command, *more, "--patients"]).stdout
+        for part in ("DOE^N1", "P1"):
+            assert part in named
 
 
 @pytest.mark.parametrize(

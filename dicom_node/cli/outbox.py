@@ -59,6 +59,9 @@ def list_deliveries(
     search: Annotated[
         str, typer.Option(metavar="TEXT", help="Patient, ID, accession number or Study UID.")
     ] = "",
+    patients: Annotated[
+        bool, typer.Option("--patients", help="Also show patients' names and IDs.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100,
     utc: UtcOption = False,
 ) -> None:
@@ -85,25 +88,25 @@ def list_deliveries(
     )  # fmt: skip
     found, count = ledger_of(settings).outbox(query)
     if as_json:
-        typer.echo(json.dumps([_document(row) for row in found], indent=2))
+        typer.echo(json.dumps([_document(row, patients) for row in found], indent=2))
         return
     if not found:
         typer.echo("No delivery." if state is None else f"No delivery that is {state}.")
         return
-    _print(found, zone)
+    _print(found, zone, patients)
     if left := count - len(found):
         typer.echo(f"and {left} more: --limit says how many are shown.")
 
 
-def _document(row: OutboxRow) -> dict[str, Any]:
+def _document(row: OutboxRow, patients: bool) -> dict[str, Any]:
     item = row.delivery
+    whose = {"patient_id": row.patient_id, "patient_name": row.patient_name} if patients else {}
     return {
         "id": item.id,
         "study": item.study_id,
         "study_instance_uid": item.study_instance_uid,
         "accession_number": row.accession_number,
-        "patient_id": row.patient_id,
-        "patient_name": row.patient_name,
+        **whose,
         "object": str(item.kind),
         "words": item.words,
         "destination": item.destination,
@@ -119,21 +122,23 @@ def _document(row: OutboxRow) -> dict[str, Any]:
     }
 
 
-def _print(rows: Sequence[OutboxRow], zone: tzinfo | None) -> None:
+def _print(rows: Sequence[OutboxRow], zone: tzinfo | None, patients: bool) -> None:
     from rich.table import Table
 
     from dicom_node.cli.options import cell, wide_console
     from dicom_node.moments import shown
     from dicom_node.records import DeliveryState
 
-    table = Table("ID", "study", "accession", "patient", "object", "to", "state", "sent", "tries",
+    whose = ("patient ID", "patient") if patients else ()
+    table = Table("ID", "study", "accession", *whose, "object", "to", "state", "sent", "tries",
                   "next", "why", box=None)  # fmt: skip
     for row in rows:
         item = row.delivery
         waits = item.state is DeliveryState.WAITING and item.held is None
         status = "" if item.status is None else f" 0x{item.status:04X}"
         values = (
-            item.id, item.study_id, row.accession_number, row.patient_id, item.words,
+            item.id, item.study_id, row.accession_number,
+            *((row.patient_id, row.patient_name) if patients else ()), item.words,
             item.destination, f"{item.state}{status}",
             shown(item.sent_at, zone, seconds=True) if item.sent_at else "", item.attempts,
             shown(item.next_attempt_at, zone) if waits else "", item.told,
