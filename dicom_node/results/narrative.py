@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pydicom import Dataset
 from pydicom.uid import BasicTextSRStorage
 
+from dicom_node.imaging.values import text as text_of
+from dicom_node.results.films import taken_at
+from dicom_node.results.modules import UNDATED
 from dicom_node.results.reading import ReadGroup, read_films
 
 _WIDTH, _LABEL = 74, 52
@@ -34,10 +37,17 @@ def _facts(document: Dataset) -> Iterator[str]:
     described = document.get("StudyDescription") or ""
     yield f"Study           {_date(of('StudyDate'))}  {described}".rstrip()
     yield f"Accession       {of('AccessionNumber')}"
-    time = of("ContentTime")
-    when = f"{_date(of('ContentDate'))} {time[:2]}:{time[2:4]}"
-    yield f"Report          number {of('InstanceNumber')}, written {when}"
+    yield f"Report          number {of('InstanceNumber')}{_when(document)}"
     yield f"Status          {of('PreliminaryFlag').lower()}, {of('VerificationFlag').lower()}"
+
+
+def _when(document: Dataset) -> str:
+    """Return when the latest of its films was taken: results are dated by their films."""
+    if (document.get("ContentDate"), document.get("ContentTime")) == UNDATED:
+        return ""
+    taken, offset = taken_at(document), text_of(document, "TimezoneOffsetFromUTC")
+    zone = f" UTC{offset[:3]}:{offset[3:]}" if len(offset) == 5 else ""
+    return f", on films until {taken}{zone}" if taken else ""
 
 
 def _date(text: str) -> str:
