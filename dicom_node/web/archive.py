@@ -250,7 +250,7 @@ def as_sent(house: House, item: Kept, *, any_syntax: bool) -> tuple[str, bytes]:
     if any_syntax or UID(syntax) == ExplicitVRLittleEndian:
         return syntax, data
     if UID(syntax) not in _NATIVE and "PixelData" in dataset:
-        pixels = decode(dataset)
+        pixels = decode(dataset, max_megapixels=house.settings.admission.max_megapixels)
         dataset.PixelData = little_endian(pixels)
         dataset["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
         dataset["PixelData"].is_undefined_length = False

@@ -57,7 +57,7 @@ class Kept {
 
   putBack() {
     // A page that came back with a fault holds the newest words itself, unsaved.
-    if (document.querySelector("[role=alert]")) { this.first = ""; this.keep(); return; }
+    if (document.querySelector("[data-unsaved]")) { this.first = ""; this.keep(); return; }
     const kept = JSON.parse(sessionStorage.getItem(this.key) ?? "null");
     if (!kept || JSON.stringify(kept.fields) === this.first) { this.drop(); return; }
     for (const [list, values] of [[fields(this.form), kept.fields], [stamps(this.form), kept.stamps]]) {
