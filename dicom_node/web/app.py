@@ -178,7 +178,8 @@ def _page_before(request: Request) -> str:
     if request.method == "GET":
         return asked
     page_before = urlsplit(request.headers.get("referer", ""))
-    if page_before.netloc == request.headers.get("host") and page_before.path:
+    own = page_before.path.startswith("/") and not page_before.path.startswith(("//", "/\\"))
+    if own and page_before.netloc == request.headers.get("host"):
         return page_before.path
     # Without it, as programs come: what is typed under a report stands on the report.
     case, _, last = request.url.path.rpartition("/")

@@ -65,7 +65,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     node = make_node(folder / "node")
     node.add_remote("PACS", pacs.port)
     subprocess.run(
-        [sys.executable, "-m", "dicom_node", "user", "add", NAME, "--role", "admin",
+        [sys.executable, "-m", "dicom_node", "user", "add", NAME, "--new", "--role", "admin",
          "--config", str(folder / "node" / "config"), "--data-dir", str(node.data_dir)],
         input=f"{PASSWORD}\n", text=True, check=True, capture_output=True,
     )  # fmt: skip
