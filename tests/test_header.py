@@ -112,7 +112,7 @@ def test_an_unknown_vr_in_an_element_that_nobody_needs_does_no_harm() -> None:
 
 
 def test_a_number_that_is_none_is_absent_and_the_rest_of_the_header_stands() -> None:
-    content = saved(small()).replace(b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x10\x00ZZ\x02\x00")
+    content = saved(small()).replace(b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x10\x00LO\x02\x00")
     header = read_header(content)
     assert header.rows is None
     assert header.modality == "DX"
@@ -161,7 +161,7 @@ def test_mutated_headers_raise_image_errors_only() -> None:
 def test_the_message_of_an_unreadable_header_quotes_nothing_of_the_data_set() -> None:
     dataset = small()
     dataset.PatientName = "CANARY^NAME"
-    content = saved(dataset).replace(b"\x08\x00\x18\x00UI", b"\x08\x00\x18\x00ZZ")
+    content = saved(dataset).replace(b"\x08\x00\x18\x00UI", b"\x08\x00\x17\x00UI")
     with pytest.raises(HeaderUnreadable) as caught:
         read_header(content)
     assert "CANARY" not in caught.value.message

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import mmap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom import filereader
@@ -16,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from dicom_node.errors import HeaderUnreadable, PixelDataTruncated, TransferSyntaxUnsupported
+from dicom_node.imaging.explicit_vr import follow
 from dicom_node.imaging.patient import patient_of
 from dicom_node.imaging.received import keep_received
 from dicom_node.imaging.transfer_syntaxes import (
@@ -193,39 +195,60 @@ def _header(dataset: Dataset) -> FilmHeader:
 
 
 def _read(source: Path | bytes, *, stop_before_pixels: bool) -> Dataset:
+    dataset = None
     with parsing(), _stream(source) as stream:
-        deflated = _stated_transfer_syntax(stream) == DEFLATED_EXPLICIT_LITTLE_ENDIAN
-        dataset = (
-            None
-            if deflated
-            else pydicom.dcmread(stream, force=True, stop_before_pixels=stop_before_pixels)
-        )
-        if dataset is not None:
+        stated, start = _stated_transfer_syntax(stream)
+        if stated != DEFLATED_EXPLICIT_LITTLE_ENDIAN:
+            readable, lost = _followed(source, stream, start, stated)
+            dataset = pydicom.dcmread(readable, force=True, stop_before_pixels=stop_before_pixels)
             keep_received(dataset)
     if dataset is None:
         raise TransferSyntaxUnsupported("A deflated data set is not inflated.")
+    if lost and ("Rows" if stop_before_pixels else "PixelData") not in dataset:
+        raise HeaderUnreadable(
+            f"The data set cannot be parsed past element ({lost}), whose VR or length is none: "
+            "what comes after it, Pixel Data too, is lost.",
+            remedy="Let the maker of the device mend how it writes this element.",
+        )
     return dataset
+
+
+def _followed(
+    source: Path | bytes, stream: BinaryIO, start: int, transfer_syntax_uid: str
+) -> tuple[BinaryIO, str]:
+    """Return the stream, with elements of no VR mended, and the tag where the track is lost."""
+    whole: Any = source
+    if isinstance(source, Path):
+        whole = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    followed = follow(whole, start, little_endian=transfer_syntax_uid != EXPLICIT_BIG_ENDIAN)
+    return stream if followed.data is whole else io.BytesIO(followed.data), followed.lost
 
 
 def _announces_pixel_data(source: Path | bytes) -> bool:
     """Whether the source goes on with Pixel Data: where it ends within, pydicom drops all of it."""
     with parsing(), _stream(source) as stream:
-        pydicom.dcmread(stream, force=True, stop_before_pixels=True)
-        return stream.read(4) in _PIXEL_DATA_TAGS
+        stated, start = _stated_transfer_syntax(stream)
+        readable, _ = _followed(source, stream, start, stated)
+        pydicom.dcmread(readable, force=True, stop_before_pixels=True)
+        return readable.read(4) in _PIXEL_DATA_TAGS
 
 
 def _stream(source: Path | bytes) -> BinaryIO:
     return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
 
 
-def _stated_transfer_syntax(stream: BinaryIO) -> str:
-    """Return the Transfer Syntax UID of the file meta information, "" without; rewinds."""
+def _stated_transfer_syntax(stream: BinaryIO) -> tuple[str, int]:
+    """Return the Transfer Syntax UID of the file meta information, "" without, and where it ends.
+
+    Rewinds.
+    """
     filereader.read_preamble(stream, force=True)
     file_meta = filereader.read_dataset(
         stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_file_meta
     )
+    start = stream.tell()
     stream.seek(0)
-    return text(file_meta, "TransferSyntaxUID")
+    return text(file_meta, "TransferSyntaxUID"), start
 
 
 def _after_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:

@@ -24,6 +24,7 @@ from dicom_node.errors import (
     IdentifierMissing,
     SopInstanceUidInvalid,
 )
+from dicom_node.imaging.explicit_vr import follow
 from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.settings.model import UidRule
 
@@ -162,6 +163,9 @@ def check_agreement(
 
 def _read(file: BinaryIO, transfer_syntax: UID) -> Dataset:
     try:
+        if not transfer_syntax.is_implicit_VR:
+            little_endian = transfer_syntax.is_little_endian
+            data = follow(data, little_endian=little_endian, last=int(_LAST)).data
         return read_dataset(
             cast("BinaryIO", PatientFile(file)),
             transfer_syntax.is_implicit_VR,

@@ -1,0 +1,154 @@
+"""Elements whose value representation is none, mended before pydicom reads them (PS3.5 7.1.2).
+
+Some devices write private elements with the VR ``??``, ``--``, ``ob`` or two NULs. pydicom takes
+such an element for an implicit one, whose length is then nonsense: it runs off the track, and what
+follows, Pixel Data too, seems to be absent. How long the element is tells the place where the next
+one begins.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydicom import datadict
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
+
+_SHORT = frozenset(str(vr).encode() for vr in EXPLICIT_VR_LENGTH_16)
+_LONG = frozenset(str(vr).encode() for vr in EXPLICIT_VR_LENGTH_32)
+_PIXEL_DATA, _DELIMITERS = 0x7FE00010, 0xFFFE0000
+_UNDEFINED = 0xFFFFFFFF
+_MOST_ELEMENTS, _DEEPEST = 100_000, 32
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A data set that was followed: its bytes, mended, and where the track was lost.
+
+    ``lost``: the tag of the element after which no other is found, "gggg,eeee"; "" where none is.
+    """
+
+    data: bytes
+    lost: str = ""
+
+
+def follow(
+    data: bytes, start: int = 0, *, little_endian: bool = True, last: int = _PIXEL_DATA - 1
+) -> Followed:
+    """Return the data set that begins at ``start``, every element with a VR that can be read.
+
+    Elements up to the tag ``last`` are looked at. The same bytes come back where all is well, and
+    for data sets in implicit VR, which say no VR. Lengths and places stay as they are.
+    """
+    walk = _Walk(data, "<" if little_endian else ">", last)
+    if data[start + 4 : start + 6] in _SHORT | _LONG:
+        walk.elements(start, len(data), 0)
+    if not walk.patches:
+        return Followed(data, walk.lost)
+    mended = bytearray(data)
+    for place, vr in walk.patches:
+        mended[place : place + 2] = vr
+    return Followed(bytes(mended), walk.lost)
+
+
+class _Walk:
+    """One walk over a data set: what is to be patched, and where the track was lost."""
+
+    def __init__(self, data: bytes, order: str, last: int) -> None:
+        self.patches: list[tuple[int, bytes]] = []
+        self.lost = ""
+        self._data, self._order, self._last = data, order, last
+        self._left = _MOST_ELEMENTS
+
+    def elements(self, position: int, end: int, depth: int) -> int | None:
+        """Follow the elements of a data set or item; return where it ends, None where unknown."""
+        while position + 8 <= end:
+            tag, self._left = self._tag(position), self._left - 1
+            if tag & 0xFFFF0000 == _DELIMITERS:
+                return position
+            if (depth == 0 and tag > self._last) or self._left < 0:
+                return None
+            form = next(self._forms(position, tag, end), None)
+            if form is None:
+                self.lost = self.lost or f"{tag >> 16:04X},{tag & 0xFFFF:04X}"
+                return None
+            vr, header, length = form
+            if vr != self._data[position + 4 : position + 6]:
+                self.patches.append((position + 4, vr))
+            begin = position + header
+            if vr == b"SQ" and depth < _DEEPEST:
+                after = self._items(begin, length, end, depth + 1)
+            else:
+                after = None if length == _UNDEFINED else begin + length
+            if after is None:
+                return None
+            position = after
+        return position
+
+    def _items(self, position: int, length: int, end: int, depth: int) -> int | None:
+        """Follow the items of a sequence; return where it ends."""
+        stop = end if length == _UNDEFINED else min(position + length, end)
+        while position + 8 <= stop:
+            tag, size = self._tag(position), self._number("I", position + 4)
+            position += 8
+            if tag != _DELIMITERS | 0xE000:
+                break
+            if size != _UNDEFINED:
+                self.elements(position, min(position + size, stop), depth)
+                position += size
+                continue
+            after = self.elements(position, stop, depth)
+            if after is None:
+                break
+            position = after + 8
+        if length != _UNDEFINED:
+            return stop
+        found_end = self._tag(position - 8) == _DELIMITERS | 0xE0DD
+        return position if found_end else None
+
+    def _forms(self, position: int, tag: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+        """Yield the VR, header and value length that an element can have, the likeliest first.
+
+        That is what its VR says, unless no element follows there, and one does elsewhere.
+        """
+        stated = self._data[position + 4 : position + 6]
+        short, long = self._number("H", position + 6), self._number("I", position + 8)
+        own = (stated, 12, long) if stated in _LONG else (stated, 8, short)
+        is_known = stated in _SHORT | _LONG
+        if is_known and (own[2] == _UNDEFINED or self._follows(own, position, tag, end)):
+            yield own
+            return
+        for form in (
+            (self._vr(tag, _SHORT, b"LT"), 8, short),
+            (self._vr(tag, _LONG, b"UN"), 12, long),
+            (stated, 8, self._number("I", position + 4)),
+        ):
+            if self._follows(form, position, tag, end) and (not is_known or form[1:] != own[1:]):
+                yield form
+        if is_known:
+            yield own
+
+    def _vr(self, tag: int, of_length: frozenset[bytes], other: bytes) -> bytes:
+        known = datadict.dictionary_VR(tag) if datadict.dictionary_has_tag(tag) else ""
+        vr = known[:2].encode()
+        return vr if vr in of_length and vr != b"SQ" else other
+
+    def _follows(self, form: tuple[bytes, int, int], position: int, tag: int, end: int) -> bool:
+        """Whether an element of that form is followed by another, or by the end."""
+        after = position + form[1] + form[2]
+        if after >= end - 7:
+            return after == end
+        following = self._tag(after)
+        if following & 0xFFFF0000 == _DELIMITERS:
+            return form[2] != 0 or following != _DELIMITERS
+        vr, stated = self._data[after + 4 : after + 6], self._data[position + 4 : position + 6]
+        return following > tag and (vr in _SHORT or vr in _LONG or vr == stated)
+
+    def _tag(self, position: int) -> int:
+        return (self._number("H", position) << 16) | self._number("H", position + 2)
+
+    def _number(self, kind: str, position: int) -> int:
+        if position + struct.calcsize(kind) > len(self._data):
+            return 0
+        return int(struct.unpack_from(f"{self._order}{kind}", self._data, position)[0])
