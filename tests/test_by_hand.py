@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from dicom_node.imaging.phantom import Encoding, phantom, phantom_dataset
+from tests.museum.film import film
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,6 +24,10 @@ def dicom_node(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_films_are_analysed_declined_or_failed_and_the_exit_status_tells(tmp_path: Path) -> None:
+    odd = film("odd").put("0040,0275", "SQ", b"six characters")
+    (tmp_path / "a-odd.dcm").write_bytes(odd.file())
+    (tmp_path / "b-broken.dcm").write_bytes(b"no DICOM at all")
+    (tmp_path / "c-bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     phantom_dataset(seed=1).save_as(tmp_path / "chest.dcm", enforce_file_format=True)
     lateral = phantom_dataset(seed=2, encoding=Encoding(view_position="LL"))
     lateral.save_as(tmp_path / "lateral.dcm", enforce_file_format=True)
@@ -30,9 +35,12 @@ def test_films_are_analysed_declined_or_failed_and_the_exit_status_tells(tmp_pat
     Image.fromarray(grey).save(tmp_path / "picture.png")
     out = tmp_path / "out"
     done = dicom_node("analyse", str(tmp_path), "--json", "--out", str(out))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     entries = {Path(entry["file"]).name: entry for entry in json.loads(done.stdout)}
     assert {name: entry["outcome"] for name, entry in entries.items()} == {
+        "a-odd.dcm": "analysed",
+        "b-broken.dcm": "failed",
+        "c-bomb.png": "failed",
         "chest.dcm": "analysed",
         "lateral.dcm": "declined",
         "picture.png": "analysed",
@@ -43,12 +51,9 @@ def test_films_are_analysed_declined_or_failed_and_the_exit_status_tells(tmp_pat
     assert pydicom.dcmread(out / "chest-report.dcm").Modality == "SR"
     assert (out / "picture-overlay.png").stat().st_size > 10_000
 
-    (tmp_path / "broken.dcm").write_bytes(b"no DICOM at all")
-    done = dicom_node("analyse", str(tmp_path / "broken.dcm"), "--json")
-    assert done.returncode == 1
-    (entry,) = json.loads(done.stdout)
-    assert entry["outcome"] == "failed"
-    assert entry["reason"]
+    assert pydicom.dcmread(out / "a-odd-report.dcm").Modality == "SR"
+    assert all(entries[name]["reason"] for name in ("b-broken.dcm", "c-bomb.png", "lateral.dcm"))
+    assert dicom_node("analyse", str(tmp_path / "lateral.dcm"), "--json").returncode == 0
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from dicom_node.cli.options import ConfigOption
 
 if TYPE_CHECKING:
     from dicom_node.records import ObjectKind
+    from dicom_node.results.write import Refused
     from dicom_node.roles.by_hand import Answer, ByHand
 
 
@@ -41,7 +42,8 @@ def analyse(
 ) -> None:
     """Analyse films from files, without any network service; nothing is sent anywhere.
 
-    Exit status 1 if any film could not be analysed; declined films are no failure.
+    Exit status 1 if any film could not be analysed, or any of its results written; the others are
+    done all the same. Declined films are no failure.
     """
     from rich.progress import track
 
@@ -54,7 +56,7 @@ def analyse(
     logs.configure("error")
     by_hand = ByHand(configuration(config, None))
     paths = list(_files(files))
-    answers = []
+    answers, written = [], True
     for answer in track(
         by_hand.answers(paths), "Analysing", len(paths), transient=True, disable=as_json
     ):
@@ -62,11 +64,11 @@ def analyse(
         if not as_json:
             typer.echo(_sentence(answer))
         if out is not None and answer.film is not None:
-            _write(by_hand, answer, out, kinds)
+            written = _write(by_hand, answer, out, kinds) and written
     if as_json:
         typer.echo(json.dumps([answer.to_json() for answer in answers], indent=2))
     failed = any(answer.findings.outcome is Outcome.FAILED for answer in answers)
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(1 if failed or not written else 0)
 
 
 def _files(given: Iterable[Path]) -> Iterator[Path]:
@@ -89,15 +91,20 @@ def _kinds(names: str) -> set[ObjectKind]:
         raise typer.BadParameter(f"{error}; there are: {known}", param_hint="--objects") from error
 
 
-def _write(by_hand: ByHand, answer: Answer, out: Path, kinds: Collection[ObjectKind]) -> None:
+def _write(by_hand: ByHand, answer: Answer, out: Path, kinds: Collection[ObjectKind]) -> bool:
+    """Write a film's results; return whether all of them could be written."""
     from dicom_node.results.capture import save_picture
     from dicom_node.roles.by_hand import write_folder
 
-    objects = by_hand.results(answer, kinds)
+    refused: list[Refused] = []
+    objects = by_hand.results(answer, kinds, refused.append)
     for path in write_folder(objects, out, answer.file.stem):
         if "-overlay" in path.name:
             save_picture(path, path.with_suffix(".png"))
         typer.echo(f"  wrote {path}", err=True)
+    for one in refused:
+        typer.echo(f"  {answer.file}: {one.kind} was not written: {one.reason}", err=True)
+    return not refused
 
 
 def _sentence(answer: Answer) -> str:

@@ -162,10 +162,23 @@ def check_agreement(
 
 
 def _read(file: BinaryIO, transfer_syntax: UID) -> Dataset:
+    """Return the identifiers' data set; read once more, mended, where it hides one of them."""
+    start = file.tell()
     try:
-        if not transfer_syntax.is_implicit_VR:
-            little_endian = transfer_syntax.is_little_endian
-            data = follow(data, little_endian=little_endian, last=int(_LAST)).data
+        dataset = _parsed(file, transfer_syntax)
+        if transfer_syntax.is_implicit_VR or all(tag in dataset for tag in _WANTED):
+            return dataset
+    except DataSetUnreadable:
+        if transfer_syntax.is_implicit_VR:
+            raise
+    file.seek(start)
+    little_endian = transfer_syntax.is_little_endian
+    head = follow(file.read(_MAX_BYTES), little_endian=little_endian, last=int(_LAST))
+    return _parsed(io.BytesIO(head.data), transfer_syntax)
+
+
+def _parsed(file: BinaryIO, transfer_syntax: UID) -> Dataset:
+    try:
         return read_dataset(
             cast("BinaryIO", PatientFile(file)),
             transfer_syntax.is_implicit_VR,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,15 @@ from typing import Any
 from pydicom import Dataset
 
 from dicom_node.analysis.engine import Engine
-from dicom_node.errors import AnalysisError, ImageError, ResultError
+from dicom_node.errors import AnalysisError, ImageError, NodeError, ResultError, Unavailable
 from dicom_node.findings import Explanation, FilmFindings, Outcome
 from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.wrap import PICTURES, wrap_picture
 from dicom_node.intake.admit import Declined, admit
 from dicom_node.intake.rules import AdmissionRules, load_rules
+from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
-from dicom_node.results.write import AnalysedFilm, Context, WrittenObject, write_results
+from dicom_node.results.write import AnalysedFilm, Context, Refused, WrittenObject, write_each
 from dicom_node.roles.films import film_to_analyse
 from dicom_node.roles.wiring import engine_of, network_cards, template_of
 from dicom_node.settings import Configuration
@@ -56,9 +57,19 @@ class ByHand:
         return engine
 
     def answers(self, files: Iterable[Path]) -> Iterator[Answer]:
-        """Yield what became of each file, in order."""
+        """Yield what became of each file, in order.
+
+        Whatever one file raises is its own answer. Raises `Unavailable` for what ails the house.
+        """
         for file in files:
-            yield self._answer(file)
+            try:
+                yield self._answer(file)
+            except Unavailable:
+                raise
+            except NodeError as error:
+                yield _failed(file, error.message)
+            except Exception as error:  # noqa: BLE001 - the loop: one file's fault is its own
+                yield _failed(file, f"It met an error that nobody foresaw: {place_of(error)}.")
 
     def _answer(self, file: Path) -> Answer:
         uid = ""
@@ -71,12 +82,14 @@ class ByHand:
                 return Answer(file, FilmFindings(uid, Outcome.DECLINED, decision.reason))
             film = film_to_analyse(dataset, self._settings.admission.max_megapixels)
         except ImageError as error:
-            return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
+            return _failed(file, error.message, uid)
         engine = self._engine
         try:
             findings, explanation = film.answer(engine.analyse(film.hung, uid))
+        except Unavailable:
+            raise
         except AnalysisError as error:
-            return Answer(file, FilmFindings(uid, Outcome.FAILED, error.message))
+            return _failed(file, error.message, uid)
         if findings.outcome is not Outcome.ANALYSED:
             return Answer(file, findings)
         grey = film.hanging.store(film.hung)
@@ -99,8 +112,12 @@ class ByHand:
         self,
         answer: Answer,
         kinds: Collection[ObjectKind] = (ObjectKind.REPORT, ObjectKind.CAPTURE),
+        refuse: Callable[[Refused], object] | None = None,
     ) -> tuple[WrittenObject, ...]:
-        """Return the result objects of one analysed film. Raises `ResultError`."""
+        """Return the result objects of one analysed film. Raises `ResultError`.
+
+        With ``refuse`` an object that cannot be written is told to it, and the others follow.
+        """
         if answer.film is None:
             raise ResultError("A film that was not analysed has no results.")
         context = Context(
@@ -111,7 +128,11 @@ class ByHand:
             revision=1,
             predecessors=(),
         )
-        return write_results([answer.film], context, kinds)
+        return tuple(write_each([answer.film], context, kinds, refuse))
+
+
+def _failed(file: Path, reason: str, uid: str = "") -> Answer:
+    return Answer(file, FilmFindings(uid, Outcome.FAILED, reason))
 
 
 def read_film(file: Path) -> Dataset:
