@@ -17,13 +17,13 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from dicom_node import logs
 from dicom_node.errors import PeerUnreachable
 from dicom_node.imaging.header import header_of
 from dicom_node.imaging.phantom import phantom_dataset
+from dicom_node.imaging.received import AsItCame
 from dicom_node.imaging.wrap import Identity
 from dicom_node.intake.rules import load_rules
 from dicom_node.ledger import open_ledger
@@ -133,9 +133,7 @@ class Site:
         header = header_of(film)
         for keyword, value in values.items():
             tag = Tag(keyword)
-            film[tag] = RawDataElement(
-                tag, dictionary_VR(tag)[:2], len(value), value, 0, False, True  # noqa: FBT003
-            )  # fmt: skip
+            film[tag] = AsItCame(tag, dictionary_VR(tag)[:2], value)
         stored = self.house.spool.write(file_bytes_of(film))
         received = self.house.ledger.received(
             Arrival(header.sop_instance_uid, header.sop_class_uid, "1.2.840.10008.1.2.1",
