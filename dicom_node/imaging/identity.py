@@ -55,11 +55,10 @@ def identity_of(dataset: Dataset) -> Identity:
 
 def _shown(dataset: Dataset, keyword: str) -> str:
     """Return a text for people: legible also where its declared character set is not its own."""
-    said = text(dataset, keyword)
-    if "\N{REPLACEMENT CHARACTER}" in said:
-        stored = stored_bytes(dataset, keyword) or b""
+    stored, said = stored_bytes(dataset, keyword), text(dataset, keyword)
+    if stored is not None and "\N{REPLACEMENT CHARACTER}" in said:
         try:
-            said = stored.decode("utf-8") or said
+            said = stored.decode("utf-8")
         except UnicodeDecodeError:
             said = stored.decode("latin-1")
     return said.strip()[:_LONGEST]

@@ -29,7 +29,7 @@ from reportlab.platypus import Flowable, PageBreak, Paragraph, SimpleDocTemplate
 from reportlab.platypus import Image as Picture
 
 from dicom_node.findings import ZONES
-from dicom_node.imaging.values import text
+from dicom_node.imaging.identity import identity_of
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.modules import code_item, copy_identity, set_equipment, set_times
 from dicom_node.results.picture import draw_film
@@ -136,14 +136,12 @@ def _colour(film: AnalysedFilm) -> Any:
 
 def _who(film: AnalysedFilm, template: Template) -> Iterator[tuple[str, str]]:
     """Yield the lines by which a report is filed."""
-    source, words = film.dataset, template.panel
-    birth = _day(text(source, "PatientBirthDate"))
-    name = str(source.get("PatientName") or "-").replace("^", " ").strip()
+    who, words = identity_of(film.dataset), template.panel
+    birth, name = _day(who.patient_birth_date), who.patient_name.replace("^", " ").strip()
     born = f",  {words.birth.format(date=birth)}" if birth else ""
-    yield words.patient, f"{name}  ({source.get('PatientID') or '-'}){born}"
-    yield words.accession, str(source.get("AccessionNumber") or "-")
-    described = str(source.get("StudyDescription") or "")
-    yield words.study, f"{taken_at(source) or '-'}  {described}".strip()
+    yield words.patient, f"{name or '-'}  ({who.patient_id or '-'}){born}"
+    yield words.accession, who.accession_number or "-"
+    yield words.study, f"{taken_at(film.dataset) or '-'}  {who.study_description}".strip()
     yield words.view, template.view.names[film.view]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pydicom import Dataset
 from pydicom.uid import BasicTextSRStorage
 
+from dicom_node.imaging.identity import identity_of
 from dicom_node.imaging.values import text as text_of
 from dicom_node.results.films import taken_at
 from dicom_node.results.modules import UNDATED
@@ -33,9 +34,9 @@ def _facts(document: Dataset) -> Iterator[str]:
     def of(keyword: str) -> str:
         return str(document.get(keyword) or "-")
 
-    yield f"Patient         {of('PatientName')}  ({of('PatientID')})"
-    described = document.get("StudyDescription") or ""
-    yield f"Study           {_date(of('StudyDate'))}  {described}".rstrip()
+    who = identity_of(document)
+    yield f"Patient         {who.patient_name or '-'}  ({who.patient_id or '-'})"
+    yield f"Study           {_date(who.study_date) or '-'}  {who.study_description}".rstrip()
     yield f"Accession       {of('AccessionNumber')}"
     yield f"Report          number {of('InstanceNumber')}{_when(document)}"
     yield f"Status          {of('PreliminaryFlag').lower()}, {of('VerificationFlag').lower()}"
