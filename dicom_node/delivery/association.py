@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ssl
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset
 from pynetdicom import _config, evt
@@ -13,6 +16,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from dicom_node.delivery.deadline import limited, longest_seconds
+from dicom_node.delivery.unreachable import name_unknown, not_answered, not_connected
 from dicom_node.dimse.entity import limit_socket, requestor
 from dicom_node.dimse.status import StoreOutcome
 from dicom_node.dimse.tls import requestor_context
@@ -21,7 +25,6 @@ from dicom_node.errors import (
     DeliveryError,
     DestinationUnknown,
     PeerSilent,
-    PeerUnreachable,
     SettingsError,
 )
 from dicom_node.settings import Remote, Settings, host_and_port
@@ -104,24 +107,32 @@ def associate(peer: Peer, contexts: Sequence[PresentationContext]) -> Associatio
         connect_seconds=peer.connect_seconds,
         answer_seconds=peer.answer_seconds,
     )
+    started, opened = time.monotonic(), threading.Event()
+
+    def open_now(event: evt.Event) -> None:
+        opened.set()
+        limit_socket(event, peer.answer_seconds)
+
     try:
         association = entity.associate(
             peer.host,
             peer.port,
             contexts=list(contexts),
             ae_title=peer.called_ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, limit_socket, [peer.answer_seconds])],
+            evt_handlers=[(evt.EVT_CONN_OPEN, open_now)],
             tls_args=(peer.tls, peer.host) if peer.tls is not None else None,
         )
     except (OSError, UnicodeError) as error:
         # A name is looked up before there is a connection; UnicodeError: it is no host name.
-        raise PeerUnreachable(
-            f"{peer} cannot be reached: the name {peer.host} is not known.",
-            remedy="Check host, and the name server of this machine.",
-        ) from error
-    if not association.is_established:
+        raise name_unknown(peer) from error
+    if association.is_established:
+        return association
+    if association.acceptor.primitive is not None:
         raise _why_not(association, peer)
-    return association
+    waited = time.monotonic() - started
+    if opened.is_set():
+        raise not_answered(peer, waited, float(entity.acse_timeout or peer.answer_seconds))
+    raise not_connected(peer, waited)
 
 
 def store(
@@ -158,12 +169,7 @@ def end(association: Association) -> None:
 
 
 def _why_not(association: Association, peer: Peer) -> DeliveryError:
-    answer = association.acceptor.primitive
-    if answer is None:
-        return PeerUnreachable(
-            f"{peer} cannot be reached or does not answer.",
-            remedy="Check host and port, and that it is running.",
-        )
+    answer: Any = association.acceptor.primitive
     if answer.result == _ACCEPTED:
         if association.accepted_contexts:
             return AssociationRefused(f"{peer} took the association and ended it at once.")
@@ -171,6 +177,7 @@ def _why_not(association: Association, peer: Peer) -> DeliveryError:
     reason = (
         f"{peer} rejected the association"
         f" ({answer.result},{answer.result_source},{answer.diagnostic})"
+        f" that {peer.calling_ae_title} requested"
     )
     if answer.result_source == _SERVICE_USER and answer.diagnostic == _CALLING:
         return NotRecognised(

@@ -53,8 +53,12 @@ def send_files(files: Sequence[Path], peer: Peer) -> Iterator[Sent]:
 def echo(peer: Peer) -> None:
     """Ask for a C-ECHO. Raises `DeliveryError` with why there was none."""
     association = associate(peer, [build_context(Verification)])
-    answer = association.send_c_echo()
-    end(association)
+    try:
+        answer = association.send_c_echo()
+    except (RuntimeError, ValueError) as error:
+        raise AssociationRefused(f"{peer} ended the association before the C-ECHO.") from error
+    finally:
+        end(association)
     if "Status" not in answer or int(answer.Status) != 0:
         raise AssociationRefused(f"{peer} did not answer the C-ECHO.")
 

@@ -35,7 +35,7 @@ from dicom_node.delivery.association import (
 )
 from dicom_node.delivery.retry import next_attempt_at, worth_another_try
 from dicom_node.dimse.contexts import proposed_contexts
-from dicom_node.dimse.status import StoreOutcome, outcome_of
+from dicom_node.dimse.status import SOP_CLASS_NOT_SUPPORTED, StoreOutcome, outcome_of
 from dicom_node.errors import (
     AssociationRefused,
     DeliveryError,
@@ -78,6 +78,8 @@ class Sender:
     log: Log
     stop: threading.Event = field(default_factory=threading.Event)
     patience: Patience = field(default_factory=lambda: Patience(Log("deliver")))
+    unsupported: dict[str, set[str]] = field(default_factory=dict)
+    """SOP classes that a destination accepted by context and then did not, since this start."""
 
     def deliver(self, parcel: Sequence[Delivery], remotes: Mapping[str, Remote]) -> None:
         """Deliver what was claimed for one destination and study, each object on its own merits.
@@ -133,21 +135,66 @@ class Sender:
         return ()
 
     def _one(self, association: Association, delivery: Delivery, remote: Remote) -> bool:
-        """Try one object; return False where the peer fell silent, so that no other is tried."""
-        chosen = _choose(association, delivery, remote)
+        """Try one object; return False where the peer fell silent, so that no other is tried.
+
+        An alternative whose class the peer does not take after all is followed by the next one at
+        once: each has a SOP Instance UID of its own, whose bytes never change.
+        """
+        passed: set[str] = set()
         try:
-            if chosen is None:
-                self._not_accepted(delivery)
+            while True:
+                chosen = self._choose(association, delivery, remote, passed)
+                if chosen is None:
+                    self._not_accepted(delivery)
+                    return True
+                self.ledger.pin(delivery.id, self.worker, chosen.sop_instance_uid)
+                status = self._store(association, chosen)
+                if self._is_given_up(delivery, chosen, status):
+                    passed.add(chosen.sop_class_uid)
+                    if self._choose(association, delivery, remote, passed) is not None:
+                        continue
+                self._conclude(delivery, chosen, status)
                 return True
-            self.ledger.pin(delivery.id, self.worker, chosen.sop_instance_uid)
-            status = self._store(association, chosen)
-            self._conclude(delivery, chosen, status)
         except LedgerError:
             return True  # the row went elsewhere meanwhile: a person dropped it, say
         except (DeliveryError, SpoolError) as error:
             self._postpone(delivery, error)
             return isinstance(error, PeerGone | SpoolError)
-        return True
+
+    def _is_given_up(self, delivery: Delivery, item: ResultObject, status: int) -> bool:
+        """Whether this alternative will not be taken: its class is not, or it was refused often."""
+        if status == SOP_CLASS_NOT_SUPPORTED:
+            known = self.unsupported.setdefault(delivery.destination, set())
+            known.add(item.sop_class_uid)
+            self.ledger.negotiated(delivery.destination, [], [item.sop_class_uid])
+            return True
+        return not worth_another_try(delivery, outcome_of(status))
+
+    def _choose(
+        self, association: Association, delivery: Delivery, remote: Remote, passed: set[str]
+    ) -> ResultObject | None:
+        """Return the object to send: the pinned one, else the first that the peer accepts.
+
+        ``passed``: classes that it has just not taken. One that it did not take before comes last.
+        """
+        accepted = set(_accepted(association)) - passed
+        possible = [item for item in delivery.alternatives if item.sop_class_uid in accepted]
+        for item in possible:
+            if item.sop_instance_uid == delivery.pinned_sop_instance_uid:
+                return item
+        preferred = [SR_CLASS_UIDS[name] for name in remote.wanted_sr_classes]
+        unsupported = self.unsupported.get(delivery.destination, ())
+        ranked = [item for item in possible if item.sop_class_uid in preferred]
+        if ranked:
+            return min(
+                ranked,
+                key=lambda item: (
+                    item.sop_class_uid in unsupported,
+                    preferred.index(item.sop_class_uid),
+                ),
+            )
+        others = [item for item in possible if item.sop_class_uid not in SR_CLASS_UIDS.values()]
+        return others[0] if others else None
 
     def _store(self, association: Association, item: ResultObject) -> int:
         data = self.spool.read(item.digest)
@@ -255,21 +302,6 @@ def _accepted(association: Association) -> dict[str, tuple[str, ...]]:
         name = str(context.abstract_syntax)
         accepted[name] = (*accepted.get(name, ()), str(context.transfer_syntax[0]))
     return accepted
-
-
-def _choose(association: Association, delivery: Delivery, remote: Remote) -> ResultObject | None:
-    """Return the object to send: the pinned one, else the first that the peer accepts."""
-    accepted = _accepted(association)
-    possible = [item for item in delivery.alternatives if item.sop_class_uid in accepted]
-    for item in possible:
-        if item.sop_instance_uid == delivery.pinned_sop_instance_uid:
-            return item
-    preferred = [SR_CLASS_UIDS[name] for name in remote.wanted_sr_classes]
-    ranked = [item for item in possible if item.sop_class_uid in preferred]
-    if ranked:
-        return min(ranked, key=lambda item: preferred.index(item.sop_class_uid))
-    others = [item for item in possible if item.sop_class_uid not in SR_CLASS_UIDS.values()]
-    return others[0] if others else None
 
 
 def _implicit(data: bytes) -> Dataset:

@@ -37,6 +37,8 @@ class ScriptedPacs:
     delay_seconds: float = 0.0
     abort_after: int | None = None
     abort_at_classes: frozenset[str] = frozenset()
+    status_of_class: dict[str, int] = field(default_factory=dict)
+    """What it answers to a class that it has accepted, whatever ``statuses`` say."""
     go_on: threading.Event | None = None
     """Nothing is stored before this is set."""
     asked: int = 0
@@ -57,6 +59,8 @@ class ScriptedPacs:
         many = self.abort_after is not None and len(self.stored) >= self.abort_after
         if many or request.AffectedSOPClassUID in self.abort_at_classes:
             event.assoc.abort()
+        if (status := self.status_of_class.get(request.AffectedSOPClassUID)) is not None:
+            return status
         return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
 
     def established(self, _event: evt.Event) -> None:

@@ -199,6 +199,33 @@ def test_bytes_refused_three_times_are_not_tried_a_fourth_time(
     assert f"0x{status:04X}" in str(deliveries[0].reason)
 
 
+def test_the_next_class_of_the_report_follows_at_once_where_one_is_not_supported_after_all(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    refused = {ComprehensiveSRStorage: 0x0122, Comprehensive3DSRStorage: 0x0122}
+    with listening(ScriptedPacs(status_of_class=refused)) as pacs:
+        deliveries = outbox.attempt(remote(pacs.port))
+    assert [item.state for item in deliveries] == ["sent", "sent"]
+    classes = [sop_class for sop_class, _, _ in pacs.stored]
+    assert classes[:3] == [ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStorage]
+    assert len({uid for _, uid, _ in pacs.stored}) == 4
+
+
+def test_a_class_that_was_refused_to_the_end_is_followed_by_the_next_and_then_no_more(
+    outbox: Outbox, remote: MakeRemote
+) -> None:
+    outbox.post("PACS")
+    with listening(ScriptedPacs(status_of_class={ComprehensiveSRStorage: 0xC000})) as pacs:
+        for _ in range(3):
+            report, _capture = outbox.attempt(remote(pacs.port))
+            outbox.hurry()
+    assert report.state == "sent"
+    reports = [one for one in pacs.stored if one[0] != SecondaryCaptureImageStorage]
+    assert [one[0] for one in reports] == [ComprehensiveSRStorage] * 3 + [Comprehensive3DSRStorage]
+    assert len(set(reports)) == 2
+
+
 def test_a_full_pacs_is_tried_for_as_long_as_it_takes(outbox: Outbox, remote: MakeRemote) -> None:
     outbox.post("PACS")
     with listening(ScriptedPacs(statuses=[0xA700] * 10 + [0x0000])) as pacs:

@@ -132,7 +132,7 @@ def test_a_pacs_that_takes_none_of_our_classes_gets_no_further_calls(
     assert "not accepted by PACS" in str(deliveries[0].reason)
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "256.1.1.1", "a..b", "x" * 70])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 70])
 def test_a_host_name_that_is_not_known_is_told_and_tried_again(outbox: Outbox, host: str) -> None:
     outbox.post("PACS")
     deliveries = outbox.attempt(Remote(ae_title="PACS", host=host, port=104))
