@@ -219,6 +219,18 @@ _KINDS = (
     ),
     # housekeeping
     _kind("retention.removed", "info", "instances bytes", "Delivered films past their time went."),
+    _kind(
+        "retention.announced",
+        "warning",
+        "studies days remedy",
+        "Studies whose results nobody took or approved will soon be removed with them.",
+    ),
+    _kind(
+        "spool.left",
+        "warning",
+        "digest reason remedy",
+        "A file that the ledger does not know could not be taken in; it stays where it is.",
+    ),
     _kind("spool.swept", "info", "files bytes", "Left-overs of interrupted writes were removed."),
     _kind(
         "spool.adopted",

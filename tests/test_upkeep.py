@@ -32,7 +32,7 @@ from dicom_node.roles import upkeep
 from dicom_node.roles.health import health_of
 from dicom_node.roles.reports import _destinations, _parcels
 from dicom_node.settings import Remote, Settings, load_configuration
-from dicom_node.spool import Spool
+from dicom_node.spool import Spool, Swept
 
 WORKER = "test"
 
@@ -154,7 +154,112 @@ def test_a_received_file_whose_row_a_crash_prevented_is_taken_in(
     age(spool.path(stored.digest))
     upkeep.sweep(ledger, spool, log)
     (instance,) = ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 1)
-    assert instance.digest == stored.digest
+    assert spool.path(instance.digest).exists()
+    age(spool.path(instance.digest))
+    upkeep.sweep(ledger, spool, log)
+    assert len(list(spool._files())) == 1
+
+
+def odd_left_overs() -> dict[str, bytes]:
+    """Return files of the spool that no row names and that cannot be taken in."""
+
+    def spoilt(**changes: object) -> bytes:
+        film = phantom_dataset(seed=6, rows=64, columns=64)
+        for keyword, value in changes.items():
+            if value is None:
+                del film[keyword]
+            else:
+                setattr(film, keyword, value)
+        buffer = io.BytesIO()
+        film.save_as(buffer, enforce_file_format=False)
+        return buffer.getvalue()
+
+    whole = film_bytes(seed=7)
+    return {
+        "no study": spoilt(StudyInstanceUID=None),
+        "no series": spoilt(SeriesInstanceUID=None),
+        "no SOP class": spoilt(SOPClassUID=None),
+        "a name for a UID": spoilt(SOPInstanceUID="CANARY^NAME"),
+        "a path for a UID": spoilt(StudyInstanceUID="../../etc/passwd"),
+        "another class": spoilt(SOPClassUID="1.2.840.10008.5.1.4.1.1.2"),
+        "cut in the meta": whole[:140],
+        "cut in the header": whole[:400],
+        "meta alone": whole[:132] + b"\x02\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0",
+        "a VR unknown": whole[:132] + b"\x08\0\x16\0??\x02\0xx",
+        "a broken sequence": whole[:300] + b"\x08\0\x40\x11SQ\0\0\x06\0\0\0abcdef" + whole[300:],
+        "nothing": b"",
+        "no DICOM": b"saliency" * 20,
+    }
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value")
+def test_one_odd_left_over_never_stops_the_sweep(
+    ledger: SqliteLedger, spool: Spool, log: Log
+) -> None:
+    said = io.StringIO()
+    logs.configure(stream=said, strict=True)
+    films = [film_bytes(seed=seed) for seed in range(8, 12)]
+    for content in (*odd_left_overs().values(), *films):
+        age(spool.path(spool.write(content).digest))
+    upkeep.sweep(ledger, spool, log)
+    healthy = {
+        str(phantom_dataset(seed=n, rows=64, columns=64).SOPInstanceUID) for n in range(8, 12)
+    }
+    taken = ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 99)
+    assert healthy <= {instance.sop_instance_uid for instance in taken}
+    assert "CANARY" not in said.getvalue()
+
+
+def test_bytes_that_came_again_between_the_look_and_the_removal_stay(
+    ledger: SqliteLedger, spool: Spool, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = spool.write(b"a saliency map")
+    age(spool.path(stored.digest))
+    look = Spool.sweep
+
+    def meanwhile(each: Spool, known: frozenset[Digest]) -> Swept:
+        swept = look(each, known)
+        each.write(b"a saliency map")
+        return swept
+
+    monkeypatch.setattr(Spool, "sweep", meanwhile)
+    upkeep.sweep(ledger, spool, log)
+    assert spool.path(stored.digest).exists()
+
+
+@pytest.mark.parametrize("how", ["refused", "expired", "held"])
+def test_what_nobody_takes_goes_after_the_days_that_are_said_beforehand(
+    ledger: SqliteLedger, spool: Spool, clock: Clock, log: Log, how: str
+) -> None:
+    said = io.StringIO()
+    logs.configure(stream=said, strict=True)
+    _, film, _ = reported_study(ledger, spool, 1)
+    (delivery,) = ledger.deliveries()
+    if how == "refused":
+        (delivery,) = ledger.claim_deliveries(WORKER, 60, 1)
+        ledger.delivery_refused(delivery.id, WORKER, "no")
+    elif how == "expired":
+        ledger.drop(delivery.id, "person:admin")
+    else:
+        ledger._connection.run("update deliveries set held = 'approve'")
+    clock.now += timedelta(days=175)
+    upkeep.retain(ledger, spool, settings(max_bytes=1_000_000), log)
+    upkeep.announce(ledger, Settings(), log)
+    assert spool.path(film).exists()
+    assert "retention.announced" in said.getvalue()
+    clock.now += timedelta(days=7)
+    upkeep.retain(ledger, spool, Settings(), log)
+    assert not spool.path(film).exists()
+    assert ledger.studies() == []
+
+
+def test_what_still_waits_to_be_sent_is_never_removed(
+    ledger: SqliteLedger, spool: Spool, clock: Clock, log: Log
+) -> None:
+    _, film, _ = reported_study(ledger, spool, 1)
+    clock.now += timedelta(days=400)
+    upkeep.retain(ledger, spool, Settings(), log)
+    assert spool.path(film).exists()
 
 
 def test_a_left_over_that_is_no_instance_is_removed(

@@ -33,9 +33,12 @@ _DAMAGED_REMEDY = (
     "Stop the node and keep a copy of data_dir. Restore the ledger from a backup; without one, move"
     " ledger.sqlite* aside: the stored films are then taken in again, but without their senders."
 )
+_MISREAD_REMEDY = (
+    "The ledger was misread once and is whole: the node goes on by itself. Check the disk of"
+    " data_dir and the system log of this machine."
+)
+_MISREAD = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _REMEDIES = {
-    sqlite3.SQLITE_CORRUPT: _DAMAGED_REMEDY,
-    sqlite3.SQLITE_NOTADB: _DAMAGED_REMEDY,
     sqlite3.SQLITE_FULL: "Free disk space in data_dir; the ledger goes on by itself.",
     sqlite3.SQLITE_READONLY: "Check the mount, owner and permissions of data_dir.",
     sqlite3.SQLITE_CANTOPEN: "Check the mount, owner and permissions of data_dir.",
@@ -89,10 +92,10 @@ class Connection:
         self._is_ready = False
         self._settled: tuple[str, float] | None = None
         self._lock = threading.RLock()
-        with _unavailable(f"The ledger {path} cannot be opened"):
+        with _unavailable(f"The ledger {path} cannot be opened", path):
             self._sqlite = _opened(path, busy_seconds)
         try:
-            with _unavailable(f"The ledger {path} cannot be opened"):
+            with _unavailable(f"The ledger {path} cannot be opened", path):
                 self._prepare(path, verify=verify)
         except BaseException:
             self._sqlite.close()
@@ -172,7 +175,7 @@ class Connection:
         ``begin immediate`` takes the write lock first: a deferred transaction of two writers ends
         in "database is locked" in spite of the busy time-out.
         """
-        with self._lock, _unavailable("The ledger could not commit"):
+        with self._lock, _unavailable("The ledger could not commit", self._path):
             self._sqlite.execute("begin immediate")
             try:
                 if self._is_ready and self._was_set():
@@ -188,7 +191,7 @@ class Connection:
     @contextmanager
     def step(self) -> Iterator[None]:
         """Run a block inside a transaction so that its failure undoes the block alone."""
-        with _unavailable("The ledger could not commit"):
+        with _unavailable("The ledger could not commit", self._path):
             self._sqlite.execute("savepoint step")
             try:
                 yield
@@ -201,14 +204,14 @@ class Connection:
 
     def run(self, sql: str, **values: object) -> int:
         """Execute one statement and return the number of rows it changed."""
-        with self._lock, _unavailable("The ledger could not be written"):
+        with self._lock, _unavailable("The ledger could not be written", self._path):
             return int(self._sqlite.execute(sql, values).rowcount)
 
     def insert(self, table: str, **values: object) -> int:
         """Insert one row and return its id. ``table`` and the keys are names in our own code."""
         names = ", ".join(values)
         places = ", ".join(f":{name}" for name in values)
-        with self._lock, _unavailable("The ledger could not be written"):
+        with self._lock, _unavailable("The ledger could not be written", self._path):
             cursor = self._sqlite.execute(
                 f"insert into {table} ({names}) values ({places})",  # noqa: S608
                 values,
@@ -217,13 +220,13 @@ class Connection:
 
     def one(self, sql: str, **values: object) -> Row | None:
         """Return the first row, or None."""
-        with self._lock, _unavailable("The ledger could not be read"):
+        with self._lock, _unavailable("The ledger could not be read", self._path):
             row: Row | None = self._sqlite.execute(sql, values).fetchone()
             return row
 
     def all(self, sql: str, **values: object) -> Sequence[Row]:
         """Return all rows."""
-        with self._lock, _unavailable("The ledger could not be read"):
+        with self._lock, _unavailable("The ledger could not be read", self._path):
             rows: Sequence[Row] = self._sqlite.execute(sql, values).fetchall()
             return rows
 
@@ -231,6 +234,19 @@ class Connection:
         """Close the connection; a later call of anything else fails."""
         with self._lock:
             self._sqlite.close()
+
+
+def _is_damaged(path: Path) -> bool:
+    """Return whether SQLite, reading the whole file anew, says that it is damaged."""
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        try:
+            (answer,) = connection.execute("pragma quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _MISREAD
+    return bool(answer != "ok")
 
 
 def _opened(path: Path, busy_seconds: float) -> Any:
@@ -251,12 +267,16 @@ def _agree(one: tuple[str, float], other: tuple[str, float]) -> bool:
 
 
 @contextmanager
-def _unavailable(what: str) -> Iterator[None]:
+def _unavailable(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        raise LedgerUnavailable(f"{what}: {error}.", remedy=_REMEDIES.get(primary)) from error
+        remedy = _REMEDIES.get(primary)
+        if primary in _MISREAD:
+            # One failed read of the disk looks the same: nobody restores a backup because of it.
+            remedy = _DAMAGED_REMEDY if _is_damaged(path) else _MISREAD_REMEDY
+        raise LedgerUnavailable(f"{what}: {error}.", remedy=remedy) from error
     except OSError as error:
         raise LedgerUnavailable(
             f"{what}: {error.strerror}.", remedy=_REMEDIES[sqlite3.SQLITE_CANTOPEN]

@@ -299,10 +299,13 @@ class Ledger(Protocol):
     def removable(self, keep_days: float, limit: int = 100) -> Sequence[Study]:
         """Return reported studies older than that whose deliveries are all sent, oldest first."""
 
-    def forget(self, study_id: StudyId) -> Sequence[Digest]:
+    def parked(self, days: float, limit: int = 100) -> Sequence[Study]:
+        """Return reported studies older than that of which nothing goes by itself any more."""
+
+    def forget(self, study_id: StudyId, *, parked: bool = False) -> Sequence[Digest]:
         """Remove a study's rows and return the digests that no other row names.
 
-        A study that is not, or no longer, `removable` (a film may just have arrived) is left alone.
+        A study that is not, or no longer, `removable` (or `parked`, where told so) is left alone.
         """
 
     def moment(self) -> datetime:

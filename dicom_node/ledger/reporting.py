@@ -45,6 +45,11 @@ _DONE = (
     " and state not in ('sent', 'committed') and not not_accepted"
     " and coalesce(held, '') <> 'shadow')"
 )
+_PARKED = (
+    "state = 'reported' and not exists (select 1 from deliveries where study_id = studies.id"
+    " and state = 'waiting' and held is null)"
+)
+"""Nothing of the study goes by itself any more: refused, expired, or held and never approved."""
 
 
 class Reporting(Part):
@@ -185,14 +190,27 @@ class Reporting(Part):
         )
         return [study_of(row) for row in rows]
 
-    def forget(self, study_id: StudyId) -> Sequence[Digest]:
+    def parked(self, days: float, limit: int = 100) -> Sequence[Study]:
+        """Return reported studies older than that of which nothing goes by itself any more."""
+        oldest = text_of(self._connection.moment() - timedelta(days=days))
+        rows = self._connection.all(
+            f"select * from studies where {_PARKED} and changed_at <= :oldest"  # noqa: S608
+            " order by changed_at limit :limit",
+            oldest=oldest,
+            limit=limit,
+        )
+        return [study_of(row) for row in rows]
+
+    def forget(self, study_id: StudyId, *, parked: bool = False) -> Sequence[Digest]:
         """Remove a study's rows and return the digests that no other row names.
 
-        A study that is not, or no longer, `removable` (a film may just have arrived) is left alone.
+        A study that is not, or no longer, `removable` (or `parked`, where told so) is left alone:
+        a film may just have arrived, or a person may have asked for a delivery again.
         """
         with self._connection.transaction() as connection:
             row = connection.one(
-                f"select * from studies where id = :id and {_DONE}",  # noqa: S608
+                f"select * from studies where id = :id"  # noqa: S608
+                f" and {_PARKED if parked else _DONE}",
                 id=study_id,
             )
             if row is None:

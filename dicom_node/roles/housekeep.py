@@ -48,7 +48,7 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     clock = _Clock(zone_of(configuration.settings.node.timezone), patience)
     _assemble(chores, configuration, ledger, spool, worker, log)
     _keep_well(chores, configuration, ledger, spool, log)
-    _at_hours(clock, configuration, log)
+    _at_hours(clock, configuration, ledger, log)
     log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version)
     heart = Heart(ledger, "housekeep", patience)
     while not stop.wait(_BEAT_SECONDS):
@@ -172,7 +172,7 @@ def _keep_well(
         upkeep.retain(ledger, spool, settings, log)
 
     def left_overs() -> None:
-        upkeep.sweep(ledger, spool, log)
+        upkeep.sweep(ledger, spool, log, settings)
 
     chores.every(10.0, expiry)
     chores.every(10.0, disk)
@@ -180,7 +180,10 @@ def _keep_well(
     chores.every(3600.0, left_overs)
 
 
-def _at_hours(clock: _Clock, configuration: Configuration, log: Log) -> None:
+def _at_hours(clock: _Clock, configuration: Configuration, ledger: SqliteLedger, log: Log) -> None:
+    def parked() -> None:
+        upkeep.announce(ledger, configuration.settings, log)
+
     def certificates() -> None:
         upkeep.watch_certificates(configuration.settings, log)
 
@@ -188,4 +191,5 @@ def _at_hours(clock: _Clock, configuration: Configuration, log: Log) -> None:
         upkeep.self_test(configuration, log)
 
     clock.daily(_CERTIFICATES_HOUR, certificates, at_once=True)
+    clock.daily(_CERTIFICATES_HOUR, parked, at_once=True)
     clock.daily(_SELF_TEST_HOUR, self_test)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -10,18 +9,28 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import pydicom
-from pydicom.errors import InvalidDicomError
-
-from dicom_node.errors import DestinationUnknown, DiskFull, NodeError, SpoolError
+from dicom_node.errors import (
+    DestinationUnknown,
+    DiskFull,
+    ImageError,
+    NodeError,
+    SpoolError,
+    StoreError,
+)
+from dicom_node.imaging.header import read_attributes
+from dicom_node.imaging.values import CAN_RAISE, text
+from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
-from dicom_node.records import Arrival, Digest, Origin
+from dicom_node.patience import place_of
+from dicom_node.records import Digest, Origin, Study
+from dicom_node.results.modules import MANUFACTURER
 from dicom_node.settings import Configuration, Settings
 from dicom_node.settings.certificates import REMEDY, certificates
 from dicom_node.spool import Spool
 
 _SELF_TEST_SECONDS = 900
+_ANNOUNCED_DAYS, _COUNTED = 7, 10_000
 _SETTLED_SECONDS = 60.0
 """Younger bytes may just have come again, their row about to follow."""
 
@@ -66,61 +75,101 @@ def watch_certificates(settings: Settings, log: Log) -> None:
 
 
 def retain(ledger: Ledger, spool: Spool, settings: Settings, log: Log) -> None:
-    """Forget delivered studies past their time, or the oldest while too much is stored."""
-    instances = freed = 0
-    excess = spool.used_bytes() - settings.retention.max_bytes
-    while True:
-        # Over the limit, age no longer protects; what is not delivered is never in this list.
-        keep_days = 0.0 if excess > freed else float(settings.retention.keep_days)
-        study = next(iter(ledger.removable(keep_days, limit=1)), None)
-        if study is None:
-            break
-        instances += len(ledger.instances(study.id))
-        freed += sum(
-            spool.remove(digest, min_age_seconds=_SETTLED_SECONDS)
-            for digest in ledger.forget(study.id)
+    """Forget studies past their time, or the oldest finished ones while too much is stored."""
+    kept = settings.retention
+    removal = _Removal(ledger, spool)
+    excess = spool.used_bytes() - kept.max_bytes
+    while removal.of(ledger.removable(float(kept.keep_days))):
+        pass
+    # Over the limit age no longer protects; what is not delivered is never in this list.
+    while excess > removal.freed and removal.of(ledger.removable(0.0, limit=1)):
+        pass
+    while removal.of(ledger.parked(float(kept.parked_days)), parked=True):
+        pass
+    if removal.instances:
+        log.event("retention.removed", instances=removal.instances, bytes=removal.freed)
+
+
+class _Removal:
+    """Forgets studies and counts what that gave."""
+
+    def __init__(self, ledger: Ledger, spool: Spool) -> None:
+        self._ledger, self._spool = ledger, spool
+        self.instances = self.freed = 0
+
+    def of(self, studies: Sequence[Study], *, parked: bool = False) -> bool:
+        """Forget studies; return whether any was."""
+        forgotten = False
+        for study in studies:
+            instances = len(self._ledger.instances(study.id))
+            digests = self._ledger.forget(study.id, parked=parked)
+            if instances and not digests:
+                continue  # it went on meanwhile, or others name the same files
+            forgotten = True
+            self.instances += instances
+            self.freed += sum(
+                self._spool.remove(digest, min_age_seconds=_SETTLED_SECONDS) for digest in digests
+            )
+        return forgotten
+
+
+def announce(ledger: Ledger, settings: Settings, log: Log) -> None:
+    """Say beforehand which parked results will go, so that a person may still send them."""
+    soon = ledger.parked(float(settings.retention.parked_days) - _ANNOUNCED_DAYS, _COUNTED)
+    if soon:
+        log.event(
+            "retention.announced",
+            studies=len(soon),
+            days=_ANNOUNCED_DAYS,
+            remedy="See `dicom-node outbox`; send with `dicom-node outbox retry`, or approve; or"
+            " raise retention.parked_days.",
         )
-    if instances:
-        log.event("retention.removed", instances=instances, bytes=freed)
 
 
-def sweep(ledger: Ledger, spool: Spool, log: Log) -> None:
+def sweep(ledger: Ledger, spool: Spool, log: Log, settings: Settings | None = None) -> None:
     """Remove interrupted writes; take in received files whose row a crash prevented."""
+    door = FrontDoor.of(settings or Settings(), spool, ledger, log)
     swept = spool.sweep(ledger.known_digests())
     if swept.removed_files:
         log.event("spool.swept", files=swept.removed_files, bytes=swept.removed_bytes)
     for digest in swept.unknown:
-        _adopt(ledger, spool, digest, log)
+        try:
+            _adopt(door, digest)
+        except (ImageError, StoreError, *CAN_RAISE) as error:
+            known = isinstance(error, NodeError)
+            log.event(
+                "spool.left",
+                digest=digest,
+                reason=str(error) if known else place_of(error),
+                remedy="Move the file out of data_dir if nothing else needs it.",
+            )
 
 
-def _adopt(ledger: Ledger, spool: Spool, digest: Digest, log: Log) -> None:
-    arrival = _arrival_of(spool, digest)
-    if arrival is None:
-        # Not an instance: a result or saliency map whose study was never finished.
-        spool.remove(digest)
-        return
-    ledger.received(arrival)
-    log.event("spool.adopted", sop_instance_uid=arrival.sop_instance_uid, digest=digest)
+def _adopt(door: FrontDoor, digest: Digest) -> None:
+    """Take in a received file; remove what is a result or a map of an unfinished study.
+
+    Raises like `FrontDoor.take_file`.
+    """
+    data = _received(door.spool, digest)
+    if data is not None:
+        taken = door.take_file(data, Origin("", "", ""))
+        uid, adopted = taken.arrival.sop_instance_uid, taken.arrival.digest
+        door.log.event("spool.adopted", sop_instance_uid=uid, digest=adopted)
+        if adopted == digest:
+            return
+    door.spool.remove(digest, min_age_seconds=_SETTLED_SECONDS)
 
 
-def _arrival_of(spool: Spool, digest: Digest) -> Arrival | None:
+def _received(spool: Spool, digest: Digest) -> bytes | None:
+    """Return the bytes of a file that came from outside; None of what the node wrote itself."""
     try:
         data = spool.read(digest)
-        header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
-    except (SpoolError, InvalidDicomError):
+    except SpoolError:
         return None
-    if header.get("Manufacturer") == "dicom-node":
+    if data[128:132] != b"DICM":
         return None
-    return Arrival(
-        sop_instance_uid=str(header.SOPInstanceUID),
-        sop_class_uid=str(header.SOPClassUID),
-        transfer_syntax_uid=str(header.file_meta.TransferSyntaxUID),
-        study_instance_uid=str(header.StudyInstanceUID),
-        series_instance_uid=str(header.SeriesInstanceUID),
-        digest=digest,
-        size_bytes=len(data),
-        origin=Origin("", "", ""),
-    )
+    made_by = text(read_attributes(data), "Manufacturer")
+    return None if made_by == MANUFACTURER else data
 
 
 def self_test(configuration: Configuration, log: Log) -> None:

@@ -229,6 +229,12 @@ class RetentionSection(Section):
     keep_days: int = Field(
         default=30, ge=1, description="how long films and results are kept once all is delivered"
     )
+    parked_days: int = Field(
+        default=180,
+        ge=1,
+        description="how long a study is kept whose results a receiver refused, did not take in"
+        " time, or nobody approved; said in the log a week before",
+    )
     max_bytes: int = Field(
         default=200_000_000_000,
         ge=1_000_000,
