@@ -16,7 +16,7 @@ from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 from dicom_node import logs
 from dicom_node.errors import DiskFull, LedgerUnavailable, OutputNotFinite, Unavailable
 from dicom_node.findings import Explanation, FilmFindings
-from dicom_node.ledger import open_ledger
+from dicom_node.ledger import connection, open_ledger
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
 from dicom_node.records import DeliveryState, InstanceState, StudyState
@@ -26,6 +26,8 @@ from dicom_node.roles.heart import Heart
 from dicom_node.roles.reports import Reporter
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool, Stored
+from tests.ledger_kit import Clock as LedgerClock
+from tests.ledger_kit import arrival
 from tests.test_reporting import TEMPLATE, WORKER, Node, pacs
 
 pytestmark = pytest.mark.usefixtures("phantoms_drawn_once")
@@ -357,3 +359,61 @@ def test_a_late_film_whose_worker_died_goes_alone_and_a_full_batch_waits_for_non
         raise AssertionError("the batch is full")
 
     assert replace(house.analyst, late_seconds=nobody_asks).work() == 8
+
+
+def test_a_long_report_shows_between_its_films_that_it_goes_on(house: House) -> None:
+    beats = []
+    for number in range(4):
+        house.node.receive(number, InstanceState.ANALYSED, StudyInstanceUID="1.2.4.1")
+    house.node.ledger.quieten(0)
+    reporter = replace(house.node.reporter, pulse=lambda: beats.append(1))
+    assert reporter.work({"PACS": pacs(objects=["sr", "document"])})
+    assert len(beats) >= 3 * 4
+
+
+def test_one_film_that_cannot_be_read_any_more_costs_no_other_its_report(house: House) -> None:
+    for number in (1, 2):
+        house.node.receive(number, InstanceState.ANALYSED, StudyInstanceUID="1.2.4.1")
+    (gone,) = house.node.ledger.find_instances("1.2.3.1")
+    house.node.spool.path(gone.digest).unlink()
+    house.node.ledger.quieten(0)
+    house.turn()
+    (study,) = house.node.ledger.studies()
+    assert "1.2.3.1 cannot be read any more" in str(study.reason)
+    assert house.node.outbox(study)["PACS"]
+
+
+def test_a_role_that_works_for_long_keeps_what_it_holds(quick_folder: Path) -> None:
+    clock = LedgerClock()
+    ledger = open_ledger(quick_folder / "ledger.sqlite", who="analyse", clock=clock)
+    ledger.received(arrival())
+    ledger.claim_instances(InstanceState.RECEIVED, "long", 300, 1)
+    for _ in range(5):
+        clock.tick(200)
+        ledger.renewed("long", 300)
+    assert not ledger.claim_instances(InstanceState.RECEIVED, "other", 300, 1)
+    ledger.close()
+
+
+def test_one_misread_page_of_a_whole_ledger_sends_nobody_to_the_backups(
+    quick_folder: Path,
+) -> None:
+    path = quick_folder / "ledger.sqlite"
+    open_ledger(path, who="test").close()
+
+    def told() -> str:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        with (
+            pytest.raises(LedgerUnavailable) as unavailable,
+            connection._unavailable("The ledger could not be read", path),
+        ):
+            raise error
+        return unavailable.value.remedy
+
+    assert "backup" not in told()
+    data = bytearray(path.read_bytes())
+    for place in range(4096, len(data), 4096):
+        data[place : place + 64] = bytes(64)
+    path.write_bytes(data)
+    assert "backup" in told()

@@ -19,10 +19,13 @@ from dicom_node import logs
 from dicom_node.errors import LedgerUnavailable, RoleError
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.records import InstanceState
 from dicom_node.roles import supervisor
 from dicom_node.roles.supervisor import Supervisor
 from dicom_node.settings import load_configuration
+from dicom_node.spool import Spool
 from tests.node.peers import wait_for
+from tests.test_reporting import Node
 
 CHILD = """
 import sys, time
@@ -220,3 +223,78 @@ def test_leases_of_the_dead_are_ended_as_soon_as_the_ledger_can_be_written(
     monkeypatch.setattr(SqliteLedger, "orphaned", ailing)
     with supervising(tmp_path, "receive", "deliver", deliver=["exit", "1"]):
         wait_for(lambda: refused and refused[0] in ended, 30, "the leases are ended after all")
+
+
+CRASHING = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from dicom_node import logs
+from dicom_node.results.preview import preview_film
+from dicom_node.roles import analyse, process
+from dicom_node.settings import load_configuration
+
+answered = preview_film()
+
+class Engine:
+    device = "cpu"
+
+    def warm(self):
+        pass
+
+    def analyse_many(self, films):
+        if any(uid.endswith(".13") for _, uid in films):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return [
+            (replace(answered.findings, sop_instance_uid=uid), answered.explanation)
+            for _, uid in films
+        ]
+
+logs.configure()
+analyse.engine_of = lambda settings: Engine()
+node = load_configuration(Path(sys.argv[1]), data_dir=Path(sys.argv[2]), thorough=False)
+sys.exit(process.run_role("analyse", node))
+"""
+
+
+class Crashing(Tiny):
+    """Its analysing role is the real one, whose networks crash on one film."""
+
+    def _command(self, role: str) -> list[str]:
+        node = self._configuration
+        where = [str(node.folder), str(node.settings.node.data_dir)]
+        return [sys.executable, "-c", CRASHING, *where]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_crash_of_the_real_role_costs_its_film_alone_after_two_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with open_ledger_of(data) as (ledger, node):
+        for number in (12, 13, 14):
+            node.receive(number, InstanceState.RECEIVED)
+        for film in ledger.claim_instances(InstanceState.RECEIVED, "test", 60, 9):
+            ledger.admitted(film.id, "test", "PA")
+        monkeypatch.setitem(globals(), "Tiny", Crashing)
+        with supervising(tmp_path, "analyse") as (_, said, errors):
+
+            def done() -> bool:
+                states = [ledger.find_instances(f"1.2.3.{n}")[0].state for n in (12, 13, 14)]
+                return states == ["analysed", "failed", "analysed"]
+
+            wait_for(done, 200, "the poison is set aside, the others are analysed")
+            crashes = [each["exit_status"] for each in events(said, "role.died")]
+            assert crashes == [-11, -11]
+            assert not errors
+        (poison,) = ledger.find_instances("1.2.3.13")
+        assert "quarantined" in str(poison.reason)
+
+
+@contextmanager
+def open_ledger_of(data: Path) -> Iterator[tuple[SqliteLedger, Node]]:
+    ledger = open_ledger(data / "ledger.sqlite", who="test")
+    yield ledger, Node(ledger, Spool(data / "spool"), reporter=None)  # type: ignore[arg-type]
+    ledger.close()

@@ -95,6 +95,7 @@ def pdf(films: Sequence[AnalysedFilm], context: Context) -> bytes:
 
     story: list[Flowable] = []
     for number, film in enumerate(films):
+        context.alive()
         story += [PageBreak()] if number else []
         story += _film(film, context)
     page.build(story, onFirstPage=footer, onLaterPages=footer)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,8 @@ class Context:
     revision: int
     predecessors: tuple[tuple[str, str, str], ...]
     earlier: tuple[EarlierFilm, ...] = ()
+    alive: Callable[[], None] = field(default=lambda: None, compare=False)
+    """Called before each film of long work: who writes shows that it goes on."""
     apart: str = ""
 
     def series_uid(self, source: Dataset, kind: str) -> str:

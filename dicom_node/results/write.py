@@ -245,7 +245,11 @@ def _taken(film: AnalysedFilm) -> tuple[str, ...]:
 def _reports(films: _Films, context: Context) -> list[WrittenObject]:
     """Return the report in each of its SOP classes."""
     source = films[0].dataset
-    groups = groups_of_study([(film, places_of(film)) for film in films], context)
+    placed = []
+    for film in films:
+        context.alive()
+        placed.append((film, places_of(film)))
+    groups = groups_of_study(placed, context)
     written = report(films, groups, context, _UNNAMED)
     facts = context.facts(films)
     first = _written(ObjectKind.REPORT, source, facts, lambda: written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 from dicom_node.errors import DeviceUnavailable
 from dicom_node.ledger.sqlite import SqliteLedger
@@ -19,6 +20,7 @@ from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 
 _IDLE_SECONDS = 0.1
+_RENEWALS = 4
 _DEVICE_TRIES = 3
 """A device that is lost so often in a row needs a new process (a GPU's driver, say)."""
 
@@ -64,6 +66,7 @@ class _Line:
         )  # fmt: skip
         self._lost: DeviceUnavailable | None = None
         self._losses = 0
+        self._renewed = time.monotonic()
 
     def _late_seconds(self) -> float:
         # On a CPU more films at once are no faster.
@@ -102,4 +105,12 @@ class _Line:
         self._ledger.release(self._worker)
 
     def _pulse(self) -> None:
+        """Show, between two films of long work, that it goes on: its leases last again."""
         self._heart.beat("working", self._engine.device)
+        now = time.monotonic()
+        if now - self._renewed > self._lease_seconds / _RENEWALS:
+            self._renewed = now
+            self._patience.attempt("keeping leases", self._renew)
+
+    def _renew(self) -> None:
+        self._ledger.renewed(self._worker, self._lease_seconds)

@@ -183,6 +183,7 @@ class Reporter:
             revision=revision,
             predecessors=self._predecessors(study),
             earlier=self._stored.earlier(study.id, films),
+            alive=self.pulse,
         )
 
         def refuse(refused: Refused) -> None:
