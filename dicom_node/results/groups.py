@@ -97,7 +97,13 @@ def _impression(film: AnalysedFilm, places: Places, context: Context, where: str
         site=None if detection.abstained else BOTH_LUNGS,
         texts=tuple(_sentences(film, places, context)),
         network=context.detector(film).id,
+        others=_others(detection),
     )
+
+
+def _others(detection: Detection) -> int:
+    """Return how many classes are not the finding."""
+    return len(detection.probabilities) - (0 if detection.abstained else 1)
 
 
 def _label(film: AnalysedFilm, template: Template) -> str:
@@ -202,6 +208,7 @@ def _second(
         site=None if detection.abstained else BOTH_LUNGS,
         texts=((template.texts.headline, sentence), (template.texts.comment, words.comment)),
         network=network,
+        others=_others(detection),
     )
 
 
@@ -234,6 +241,15 @@ def _parameters(film: AnalysedFilm, places: Places, context: Context, where: str
         tracking=f"{context.template.parameters.tracking}{where}",
         finding=None,
         place=_lungs(places),
+        # OHIF draws no group without a number.
+        numbers=(
+            Number(
+                "threshold",
+                context.template.parameters.threshold,
+                percentage(detection.threshold),
+                context.template.percent(detection.threshold),
+            ),
+        ),
         network=context.detector(film).id,
         parameters=(
             *(f"network={name} {ran.version} {ran.weights}" for name, ran in suite.items()),

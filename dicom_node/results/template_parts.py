@@ -190,6 +190,12 @@ class GroupText(Part):
     tracking: Short
 
 
+class ParametersText(GroupText):
+    """How the group of what the algorithms ran with is called, and its one number."""
+
+    threshold: Code
+
+
 class LookedText(GroupText):
     """How the group of the explanation is called; ``found``: where a contour is drawn."""
 
@@ -422,8 +428,6 @@ class PanelText(Part):
     view: Plain
     birth: Annotated[str, words("date")]
     network: Annotated[str, words("network", "version", "digest")]
-    analysed: Annotated[str, words("when")] = "{when}"
-    """No longer shown: the same film is the same picture, whenever it is analysed."""
 
     limits: Plain
     unverified: Plain

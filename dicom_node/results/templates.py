@@ -22,7 +22,6 @@ from dicom_node.results.template_parts import (
     Course,
     EvidenceText,
     FindingClass,
-    GroupText,
     Impression,
     Label,
     LookedText,
@@ -30,6 +29,7 @@ from dicom_node.results.template_parts import (
     NotAnalysed,
     NotesText,
     PanelText,
+    ParametersText,
     Part,
     Plain,
     QualityText,
@@ -65,7 +65,7 @@ class _Document(Part):
     contradiction: ContradictionText
     view: ViewText
     looked: LookedText
-    parameters: GroupText
+    parameters: ParametersText
     measurements: Measurements
     texts: Texts
     classes: Annotated[dict[str, FindingClass], exactly("classes", FINDING_CLASSES)]
@@ -194,7 +194,7 @@ def load_template(path: Path) -> Template:
 _RETIRED = (
     ("measurements", "score"), ("severity", "airspace", "opaque_from"),
     ("severity", "airspace", "disagrees"), ("severity", "lung", "right"),
-    ("severity", "lung", "left"), ("severity", "zone", "concept"),
+    ("severity", "lung", "left"), ("severity", "zone", "concept"), ("panel", "analysed"),
 )  # fmt: skip
 """Keys of older releases, which say nothing any more."""
 

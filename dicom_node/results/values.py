@@ -49,6 +49,7 @@ class Group:
     ``key``: "impression", "looked", "detection …", a score, "airspace", a zone, "parameters", or
     "not analysed". ``finding``: only what was found. ``evaluations``: concept name and coded
     answer. ``texts``: concept name and sentence. ``network``: which bundle answered.
+    ``others``: how many of the numbers, the last ones, are of what was not found.
     ``parameters``: what the algorithms ran with, and what reads the film's findings back. Without
     a ``place`` it is about the film as a whole.
     """
@@ -62,7 +63,13 @@ class Group:
     site: Site | None = None
     texts: tuple[tuple[Code, str], ...] = ()
     network: str = ""
+    others: int = 0
     parameters: tuple[str, ...] = ()
+
+    @property
+    def of_finding(self) -> int:
+        """How many of the numbers, the first ones, are of what was found."""
+        return len(self.numbers) - self.others if self.finding is not None else 0
 
 
 def percentage(fraction: float) -> float:

@@ -86,8 +86,7 @@ def test_ohif_shows_every_group(report: Dataset) -> None:
         (region,) = [item for item in group.ContentSequence if item.ValueType == "SCOORD"]
         assert region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
         numbers = [item for item in group.ContentSequence if item.ValueType == "NUM"]
-        assert len(numbers) <= 3
-    assert not [item for item in groups(report)[-1].ContentSequence if item.ValueType == "NUM"]
+        assert 1 <= len(numbers) <= 3
 
 
 def test_the_decisive_number_comes_first(report: Dataset) -> None:
@@ -371,7 +370,7 @@ def test_files_begin_with_an_empty_preamble(make_film: MakeFilm, context: Contex
 def test_the_text_reads_like_a_report(report: Dataset) -> None:
     text = report_text(report)
     assert "Resembles COVID-19 films (65 %)" in text
-    assert "Hiding that area lowers the score by 31 percentage points" in text.replace("\n", " ")
+    assert "Hiding it lowers the score by 31 percentage points" in text.replace("\n", " ")
     assert "FOR RESEARCH USE ONLY" in text.replace("\n", " ")
 
 

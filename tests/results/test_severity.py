@@ -225,10 +225,10 @@ def test_the_text_alone_says_the_same_numbers(film: AnalysedFilm, known: Context
     said = " ".join(report_text(parsed(text)).split())
     for words in (
         "AI impression: COVID-19 pneumonia: Resembles COVID-19 films (65 %)",
-        "Geographic extent (0-8): Geographic extent score (0-8) 4.2 of 8",
+        "Geographic extent (0-8): Opacity; Geographic extent score (0-8) 4.2 of 8",
         "90 % interval, lower end 3.1 of 8",
         "Level 2: opacities in 3 or more lung zones",
-        "Left lower zone: Left lower zone, severity score (0-3) 1.8 of 3",
+        "Left lower zone: Opacity; Left lower zone, severity score (0-3) 1.8 of 3",
         "FOR RESEARCH USE ONLY",
     ):
         assert words in said

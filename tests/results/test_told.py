@@ -120,6 +120,19 @@ def test_only_what_was_found_is_a_finding_in_every_class_of_report(
 
 
 @pytest.mark.parametrize("name", FILMS)
+def test_the_text_alone_calls_nothing_else_a_finding(name: str, context: Context) -> None:
+    film, template = FILMS[name](), context.template
+    *_, plain = write_results([film], context, [ObjectKind.REPORT])
+    found = [str(item.TextValue) for item in items(parsed(plain)) if name_of(item) == "121071"]
+    codes = [template.impression.abstained_finding, template.severity.finding]
+    codes += [each.finding for each in template.classes.values()]
+    assert all(sum(f": {code.meaning}" in line for code in codes) >= 1 for line in found)
+    assert len(found) == len([*findings_of(reports(film, context)[0])])
+    others = [each.probability.meaning for each in template.classes.values()]
+    assert not [line for line in found if any(other in line for other in others)]
+
+
+@pytest.mark.parametrize("name", FILMS)
 def test_what_viewers_print_says_which_class_and_which_zone(name: str, context: Context) -> None:
     document = reports(FILMS[name](), context)[0]
     for group in groups(document):
