@@ -231,6 +231,8 @@ def _luts() -> list[Exhibit]:
     made += [
         Exhibit(f"Modality LUT with {name}", source,
                 _lut(descriptor, data, sequence="ModalityLUTSequence", more="US"),
+                # A table of one grey leaves no picture to compare.
+                alike=name not in {"one entry", "entries all the same"},
                 # Without its Modality LUT a film's values have no meaning: either is true.
                 ends=("analysed", "LUT", "same value"))
         for name, (descriptor, data) in odd.items()
