@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
+from dicom_node.resources import default_configuration
 from tests.web.conftest import Site, post
 
 CALLED = "called AE title not recognised: called <i>X; this node is DICOMNODE"
@@ -37,3 +39,17 @@ def test_a_refusal_is_dismissed_by_an_operator_and_noted(site: Site) -> None:
     assert [item.reason for item in ledger.refusals()] == [CALLED]
     assert ("operator", "refusal.dismissed") in [(line.who, line.what) for line in ledger.audit()]
     assert post(client, "/remotes/dismiss", refusal="{}").status_code == 422
+
+
+def test_the_page_writes_nothing_into_the_shipped_defaults_and_says_what_to_make(
+    site: Site,
+) -> None:
+    shipped = default_configuration()
+    before = sorted(shipped.rglob("*"))
+    site.house = replace(
+        site.house, configuration=replace(site.house.configuration, folder=shipped)
+    )
+    values = {"ae_title": "CR7", "is_new": "yes", "host": "10.0.0.9", "port": "104"}
+    said = post(site.client("operator"), "/remotes/keep", **values).text  # type: ignore[attr-defined]
+    assert "dicom-node config init DIR" in said
+    assert sorted(shipped.rglob("*")) == before

@@ -86,10 +86,12 @@ def keep(request: Request, person: Annotated[Person, Depends(operator)], form: F
     try:
         wanted = _wanted(values)
         if is_new and file_of(house.configuration, str(wanted["ae_title"])) is not None:
-            raise SettingsError(f"{wanted['ae_title']} is in the table already.")
+            told = f"{wanted['ae_title']} is in the table already."
+            raise SettingsError(told, remedy="Edit it there.")
         path = keep_remote(house.configuration, wanted)
     except SettingsError as error:
-        return _form(request, values, list(error.faults) or [error.message], is_new=is_new)
+        told = f"{error.message} {error.remedy}"
+        return _form(request, values, list(error.faults) or [told], is_new=is_new)
     what = "remote.added" if is_new else "remote.changed"
     house.ledger.note(person.name, what, f"{wanted['ae_title']} in {path.name}")
     return done("/remotes", "remote-kept")
@@ -229,7 +231,7 @@ _SWITCHES = ("may_send", "answer_always", "case_insensitive", "tls")
 def _wanted(values: dict[str, Any]) -> dict[str, object]:
     port = values["port"].strip()
     if port and not port.isdecimal():
-        raise SettingsError(f"port: {port!r} is no number.")
+        raise SettingsError(f"port: {port!r} is no number.", remedy="Write one, such as 104.")
     wanted: dict[str, object] = {
         "ae_title": values["ae_title"].strip(),
         "host": values["host"].strip() or None,
