@@ -8,6 +8,7 @@ import select
 import sys
 import threading
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 import structlog
@@ -115,4 +116,6 @@ class Log:
         """Log the event ``name`` of the catalogue with its declared ``fields``."""
         kind = CATALOGUE.get(name)
         level = kind.level if kind else "error"
-        getattr(self._logger, level)(name, **fields)
+        # The disk of the log may be the one that is full: work goes on without its line.
+        with suppress(OSError):
+            getattr(self._logger, level)(name, **fields)

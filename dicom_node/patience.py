@@ -130,6 +130,4 @@ class Patience:
             self._tell("house.available", error=waited.error)
 
     def _tell(self, event: str, **fields: object) -> None:
-        # The disk of the log may be the one that is full.
-        with suppress(OSError):
-            self._log.event(event, **fields)
+        self._log.event(event, **fields)

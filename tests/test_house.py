@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -417,3 +417,25 @@ def test_one_misread_page_of_a_whole_ledger_sends_nobody_to_the_backups(
         data[place : place + 64] = bytes(64)
     path.write_bytes(data)
     assert "backup" in told()
+
+
+def test_a_study_that_stopped_its_worker_stands_in_nobodys_way(house: House) -> None:
+    for number in (1, 2):
+        house.node.receive(number, InstanceState.ANALYSED)
+    ledger = house.node.ledger
+    ledger.quieten(0)
+    bad = ledger.claim_quiet_study("dead", 300)
+    assert bad is not None
+    ledger.orphaned("dead")
+    following = ledger.claim_quiet_study(WORKER, 300)
+    assert following is not None
+    assert following.id != bad.id
+
+
+def test_a_log_whose_disk_is_full_stops_no_work() -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        logs.configure(stream=full, strict=True)
+        Log("analyse").event("study.quiet", study_instance_uid="1.2.3")
+        logs.configure(strict=True)
+        with suppress(OSError):
+            full.close()

@@ -76,8 +76,10 @@ class Reporting(Part):
     def claim_quiet_study(self, worker: str, lease_seconds: float) -> Study | None:
         """Take one quiet study to write its results; one that failed thrice is ended with why."""
         sql = (
+            # One that stopped its worker stands behind the others.
             "select * from studies where state = 'quiet'"
-            " and (lease_until is null or lease_until <= :now) order by changed_at limit 1"
+            " and (lease_until is null or lease_until <= :now)"
+            " order by attempts, changed_at limit 1"
         )
         if self._connection.one(sql, now=self._connection.now()) is None:
             return None

@@ -33,7 +33,11 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     log = Log("analyse")
     patience = Patience(log)
     ledger = opened(configuration, "analyse", stop, patience)
-    spool = patience.until("the spool", lambda: Spool(configuration.spool_path), stop)
+    # Results may take from the receiver's reserve, but leave the ledger room: sending goes on.
+    reserve = configuration.settings.node.min_free_bytes // 2
+    spool = patience.until(
+        "the spool", lambda: Spool(configuration.spool_path, reserve_bytes=reserve), stop
+    )
     if ledger is not None and spool is not None:
         _Line(configuration, ledger, spool, patience, log).work(stop)
         ledger.close()

@@ -9,6 +9,7 @@ from dicom_node.errors import ImageError, LeaseLost, SpoolError, Unavailable
 from dicom_node.imaging.header import read_attributes, read_header
 from dicom_node.imaging.identity import read_identity
 from dicom_node.imaging.patient import patient_of
+from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.intake.admit import Admitted, Declined, admit
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.ledger import Ledger
@@ -71,7 +72,7 @@ def _identity(ledger: Ledger, spool: Spool, study_id: StudyId) -> dict[str, str]
     # The latest first: a study that is sent again may have been corrected.
     for instance in reversed(ledger.instances(study_id)):
         # What cannot be read is listed without a name, with its reason.
-        with suppress(ImageError, SpoolError), spool.reading(instance.digest) as path:
+        with suppress(ImageError, SpoolError, *CAN_RAISE), spool.reading(instance.digest) as path:
             return asdict(read_identity(path))
     return {}
 
@@ -85,10 +86,10 @@ def key_patients(ledger: SqliteLedger, spool: Spool) -> int:
 
 
 def _patient_key(spool: Spool, instance: Instance) -> str:
-    try:
-        return patient_of(read_attributes(spool.path(instance.digest))).key
-    except (ImageError, SpoolError, OSError):
-        return ""  # what cannot be read is in nobody's course
+    # What cannot be read is in nobody's course.
+    with suppress(ImageError, SpoolError, *CAN_RAISE), spool.reading(instance.digest) as path:
+        return patient_of(read_attributes(path)).key
+    return ""
 
 
 def quieten_studies(ledger: Ledger, settings: Settings, log: Log) -> None:
