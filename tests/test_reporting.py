@@ -32,8 +32,9 @@ from dicom_node.records import (
 from dicom_node.resources import report_templates
 from dicom_node.results.narrative import report_text
 from dicom_node.results.preview import preview_context, preview_film
-from dicom_node.results.stored import StoredFilms
+from dicom_node.results.stored import StoredFilms, newest
 from dicom_node.results.templates import load_template
+from dicom_node.roles.assemble import key_patients
 from dicom_node.roles.reports import Reporter
 from dicom_node.roles.retract import Retractor
 from dicom_node.settings import Remote, Settings
@@ -318,6 +319,31 @@ def test_a_film_that_was_sent_again_under_another_patient_is_in_the_course_of_no
         study = node.report(pacs())
         texts.append(report_text(node.read(node.outbox(study)["PACS"][0])))
     assert ["Earlier films" in text for text in texts] == [False, True]
+
+
+def test_a_film_that_was_corrected_shares_its_id_with_nobody(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190301",
+                 PatientName="ROE^RICHARD", PatientID="4712")  # fmt: skip
+    for name, patient_id in (("ROE^RICHARD", "4712"), ("DOE^JANE", "4711")):
+        node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401",
+                     PatientName=name, PatientID=patient_id)  # fmt: skip
+    study = node.ledger.find_study("1.2.4.2")
+    assert study is not None
+    history = node.stored.history_of(study.id, newest(node.ledger.instances(study.id)))
+    assert (history.films, history.others) == ((), ())
+
+
+def test_films_of_an_older_ledger_are_keyed_by_today_s_rule(node: Node) -> None:
+    film = node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190301")
+    node.report(pacs())
+    node.reanalyse(film)
+    node.report(pacs())
+    assert len(node.ledger.unkeyed(10)) == 1
+    assert key_patients(node.ledger, node.spool) == 1
+    assert key_patients(node.ledger, node.spool) == 0
+    node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401")
+    study = node.report(pacs())
+    assert "Earlier films" in report_text(node.read(node.outbox(study)["PACS"][0]))
 
 
 def test_an_earlier_film_is_told_however_many_came_after_it(node: Node) -> None:

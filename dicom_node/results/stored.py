@@ -184,7 +184,7 @@ class StoredFilms:
             match same_person(patient, whose, self.placeholders):
                 case Same():
                     films.append(StoredFilm(item, taken_at(source), whose))
-                case Different():
+                case Different() if whose.key == patient.key:
                     others.append(whose)
         note = f"only the latest {_EARLIER_READ} films of this Patient ID were compared"
         if others and self.placeholders.is_birth_date(patient.birth_date, patient.taken):

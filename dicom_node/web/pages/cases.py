@@ -207,7 +207,7 @@ def _prior(house: House, history: History, labels: Sequence[FilmLabel]) -> FilmL
     if not history.films:
         return None
     last = history.films[-1]
-    first = min(label.taken for label in labels if label.taken)
+    first = min((label.taken for label in labels if label.taken), default="")
     return replace(label_of(house.stored, last.instance), ago=how_long_ago(last.when, first))
 
 
