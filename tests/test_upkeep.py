@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -33,18 +33,9 @@ from dicom_node.roles.health import health_of
 from dicom_node.roles.reports import _destinations, _parcels
 from dicom_node.settings import Remote, Settings, load_configuration
 from dicom_node.spool import Spool, Swept
+from tests.ledger_kit import Clock
 
 WORKER = "test"
-
-
-class Clock:
-    """A clock that only moves when a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @pytest.fixture

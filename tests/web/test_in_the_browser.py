@@ -69,11 +69,14 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
          "--config", str(folder / "node" / "config"), "--data-dir", str(node.data_dir)],
         input=f"{PASSWORD}\n", text=True, check=True, capture_output=True,
     )  # fmt: skip
-    node.start()
-    port = wait_for(lambda: web_port(node), SECONDS, "the pages are served")
-    yield Room(node, pacs, f"http://127.0.0.1:{port}")
-    node.stop()
-    pacs.stop()
+    try:
+        node.start()
+        port = wait_for(lambda: web_port(node), SECONDS, "the pages are served")
+        yield Room(node, pacs, f"http://127.0.0.1:{port}")
+    finally:
+        if node.process is not None:
+            node.stop()
+        pacs.stop()
 
 
 @pytest.fixture(scope="module")
