@@ -99,7 +99,9 @@ def picture_of(house: House, instance: Instance, longest: int) -> bytes:
 def grey_picture(house: House, dataset: Dataset) -> Image.Image:
     """Return a film as a display shows it, 8 bit grey. Raises `ImageError`."""
     film = film_of(dataset, max_megapixels=house.settings.admission.max_megapixels)
-    return Image.fromarray((film * 255).astype(np.uint8))
+    # In place: of the largest films each copy has hundreds of megabytes.
+    film *= 255
+    return Image.fromarray(film.astype(np.uint8))
 
 
 def _window(dataset: Dataset, pixels: Pixels) -> dict[str, float]:
@@ -123,7 +125,8 @@ def _greys(dataset: Dataset, pixels: Pixels) -> dict[str, Any]:
     lowest = -size // 2 if pixels.dtype.kind == "i" else 0
     table = np.full(size, np.nan, np.float32)
     with suppress(FilmWithoutContrast):
-        table[pixels.astype(np.int32) - lowest] = grayscale(dataset, pixels)
+        indices = pixels if lowest == 0 else pixels.astype(np.int32) - lowest
+        table[indices] = grayscale(dataset, pixels)
     padding = _padding(dataset, lowest, size)
     shown = ~np.isnan(table)
     if padding:
