@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,29 @@ def test_the_lungs_of_a_phantom_are_found_and_let_through(
 def test_a_uniform_film_is_refused_as_such(finder: LungFinder) -> None:
     film = np.full((500, 500), 0.7, np.float32)
     assert refusal(film, finder.find(film)) == ("The film is uniform: there is nothing to analyse.")
+
+
+def _noise(film: Any) -> Any:
+    return np.random.default_rng(0).random(film.shape, np.float32)
+
+
+def _under_noise(film: Any) -> Any:
+    return np.clip(film + np.random.default_rng(0).normal(0, 0.3, film.shape), 0, 1)
+
+
+def _without_upper_bits(film: Any) -> Any:
+    return ((film * 4095).astype(np.uint16) & 1023) / np.float32(1023)
+
+
+@pytest.mark.parametrize("spoil", [_noise, _under_noise, _without_upper_bits])
+@pytest.mark.parametrize("shape", [(700, 700), (1800, 1500)])
+def test_noise_and_contour_maps_are_refused_whatever_lungs_are_found_in_them(
+    finder: LungFinder, shape: tuple[int, int], spoil: Callable[[Any], Any]
+) -> None:
+    drawn = phantom(4, rows=shape[0], columns=shape[1])
+    lungs = finder.find(drawn.film)
+    assert refusal(drawn.film, lungs) is None
+    assert "jump" in str(refusal(spoil(drawn.film).astype(np.float32), lungs))
 
 
 NOT_CHEST = (

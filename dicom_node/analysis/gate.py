@@ -22,6 +22,7 @@ LEAST_SPREAD = 0.02
 LEAST_PART = 0.10
 LEAST_SECOND = 0.35
 MOST_DOUBT = 0.6
+MOST_JUMPS = 0.015
 _UNSURE = (0.1, 0.9)
 
 
@@ -32,13 +33,15 @@ class Impression:
     ``spread``: standard deviation of the film's grey levels, of [0, 1]. ``part``: of the film
     that is lung. ``second``: area of the smaller lung over that of the larger one; 0 if there is
     only one. ``doubt``: places that are neither clearly lung nor clearly not, for each place that
-    is lung.
+    is lung. ``jumps``: of the film's neighbours, how many differ by more than half of all grey
+    levels, at about 512 pixels a side.
     """
 
     spread: float
     part: float
     second: float
     doubt: float
+    jumps: float
 
 
 def impression(film: Float, lungs: Lungs) -> Impression:
@@ -53,7 +56,14 @@ def impression(film: Float, lungs: Lungs) -> Impression:
         part=lungs.part,
         second=float(sizes[1] / sizes[0]) if count > 1 else 0.0,
         doubt=unsure / max(1, int(lungs.mask.sum())),
+        jumps=_jumps(film),
     )
+
+
+def _jumps(film: Float) -> float:
+    step = max(1, min(film.shape) // 512)
+    looked = film[::step, ::step]
+    return max(float((np.abs(np.diff(looked, axis=axis)) > 0.5).mean()) for axis in (0, 1))
 
 
 def refusal(film: Float, lungs: Lungs) -> str | None:
@@ -65,6 +75,11 @@ def refusal(film: Float, lungs: Lungs) -> str | None:
     seen = impression(film, lungs)
     if seen.spread < LEAST_SPREAD:
         return "The film is uniform: there is nothing to analyse."
+    if seen.jumps > MOST_JUMPS:
+        return (
+            "Not analysable: neighbouring pixels jump across all grey levels, as in noise or where "
+            "bits of the film are missing."
+        )
     if seen.part < LEAST_PART:
         return "Not a frontal chest radiograph: no lungs were found in the pixels."
     if seen.doubt > MOST_DOUBT:

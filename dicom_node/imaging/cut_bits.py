@@ -35,6 +35,16 @@ def bits_used(samples: npt.NDArray[np.integer], bits_stored: int, *, signed: boo
     return best
 
 
+def wraps_as_signed(samples: npt.NDArray[np.integer], bits: int) -> bool:
+    """Whether ``bits`` of samples that are said to be signed are an unsigned image.
+
+    Only where nearly all neighbours on both sides of zero lie closer without the sign.
+    """
+    looked = samples[:: max(1, samples.size // _LOOKED_AT)].astype(np.int64)
+    as_said, other = (_read(looked, bits, signed=signed) for signed in (True, False))
+    return _share_mended(as_said, other) > _STEPWISE
+
+
 def _read(samples: npt.NDArray[np.int64], bits: int, *, signed: bool) -> npt.NDArray[np.int64]:
     values = samples & ((1 << bits) - 1)
     return values - ((values >> (bits - 1)) << bits) if signed else values

@@ -32,7 +32,7 @@ from dicom_node.errors import (
 )
 from dicom_node.imaging import codestream
 from dicom_node.imaging.codestream import Codec, StreamCut, StreamSize
-from dicom_node.imaging.cut_bits import bits_used
+from dicom_node.imaging.cut_bits import bits_used, wraps_as_signed
 from dicom_node.imaging.header import parsing, read_dataset, transfer_syntax_of
 from dicom_node.imaging.transfer_syntaxes import (
     EXPLICIT_BIG_ENDIAN,
@@ -350,14 +350,14 @@ def _significant(
     elif not claimed.signed:
         stored = min(stored, claimed.precision)
     unsigned: npt.NDArray[Any] = samples.astype(f"u{width // 8}", copy=False)
+    unsigned, used = unsigned >> low if low else unsigned, stored
     if low + stored < width:
-        used = bits_used(unsigned >> low if low else unsigned, stored, signed=layout.signed)
-        unsigned = unsigned << (width - low - used)
-    else:
-        used = stored
-    wide = unsigned.view(f"i{width // 8}") if layout.signed else unsigned
+        used = bits_used(unsigned, stored, signed=layout.signed)
+    signed = layout.signed and not wraps_as_signed(unsigned, used)
+    unsigned = unsigned << (width - used) if width > used else unsigned
+    wide = unsigned.view(f"i{width // 8}") if signed else unsigned
     pixels = wide >> (width - used) if width > used else wide
-    return Read(pixels, ("bits",) if used > stored else ())
+    return Read(pixels, () if (used, signed) == (stored, layout.signed) else ("bits",))
 
 
 def _clipped(samples: npt.NDArray[np.integer], layout: _Layout, claimed: StreamSize) -> Read:

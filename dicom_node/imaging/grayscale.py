@@ -168,7 +168,7 @@ def _chain(dataset: Dataset, pixels: Pixels) -> _Chain:
         )
     if stored.values.size < 2:
         raise FilmWithoutContrast("Every pixel has the same value: the film shows nothing.")
-    modality, unread = _modality(dataset, signed=stored.lowest < 0)
+    modality, unread = _modality(dataset, stored.values, signed=stored.lowest < 0)
     occurring = modality(stored.values)
     tables, broken = _voi_tables(dataset, signed=bool(occurring.min() < 0))
     # Windows and VOI LUTs apply to what the modality LUT gives: they say nothing without it.
@@ -223,12 +223,14 @@ def _padding(dataset: Dataset, lowest: int, size: int) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _modality(dataset: Dataset, *, signed: bool) -> tuple[Step, tuple[str, ...]]:
+def _modality(dataset: Dataset, occurring: Values, *, signed: bool) -> tuple[Step, tuple[str, ...]]:
     """Return the Modality LUT, C.11.1: a table, else rescale, else nothing; and what is unread."""
     keywords = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
     for item in items(dataset, keywords[0])[:1]:
         table = lookup(item, signed=signed)
-        return (table[0], ()) if table else (_linear(1.0, 0.0), keywords[:1])
+        if table is None or np.ptp(table[0](occurring)) == 0:
+            return _linear(1.0, 0.0), keywords[:1]
+        return table[0], ()
     if unread := unreadable(dataset, *keywords):
         return _linear(1.0, 0.0), unread
     slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")

@@ -14,6 +14,8 @@ from pydicom import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from dicom_node.imaging.grayscale import is_inverted
+from dicom_node.imaging.lut import lookup
+from dicom_node.imaging.values import items, numbers, text, unreadable
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.modules import copy_identity, reference_to, set_equipment, set_times
 from dicom_node.results.regions import Places, Polygon, places_of, simplified
@@ -78,21 +80,21 @@ def _film(source: Dataset, document: Dataset) -> None:
 
 def _modality_lut(source: Dataset, document: Dataset) -> None:
     """Set the film's modality LUT: its table, or all three values of its rescale (C.11.1)."""
-    if source.get("ModalityLUTSequence"):
+    tables = items(source, "ModalityLUTSequence")
+    if tables and lookup(tables[0], signed=False):
         document.ModalityLUTSequence = source.ModalityLUTSequence
         return
-    told = {keyword: source.get(keyword) for keyword in _RESCALE}
-    if any(told[keyword] not in (None, "") for keyword in ("RescaleIntercept", "RescaleSlope")):
-        for keyword, meant in _RESCALE.items():
-            value = told[keyword]
-            setattr(document, keyword, meant if value in (None, "") else value)
+    rescale = ("RescaleIntercept", "RescaleSlope")
+    if tables or unreadable(source, *rescale) or not any(text(source, each) for each in rescale):
+        return
+    for keyword, meant in _RESCALE.items():
+        setattr(document, keyword, source.get(keyword) if text(source, keyword) else meant)
 
 
 def _aspect(source: Dataset) -> list[int]:
     # Vertical\horizontal; some makers send one number, which then says nothing (PS3.3 C.7.6.3.1.7).
-    given = source.get("PixelAspectRatio")
-    told = isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 2
-    return [int(part) for part in given] if told else [1, 1]
+    given = numbers(source, "PixelAspectRatio")
+    return [int(part) for part in given] if len(given) == 2 else [1, 1]
 
 
 def _reference(source: Dataset) -> Dataset:

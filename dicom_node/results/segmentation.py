@@ -19,6 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from dicom_node import __version__
 from dicom_node.findings import Region, SaliencyMap
 from dicom_node.imaging.geometry import heat_on_film
+from dicom_node.imaging.values import numbers, value
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.modules import (
@@ -175,10 +176,10 @@ def _source(source: Dataset) -> Dataset:
     """Return what highdicom needs of the film, without its patient and without false spacing."""
     plain = evidence_of(source)
     for keyword in _COPIED:
-        value = source.get(keyword)
         if keyword == "PatientOrientation" and not orientation_of(source):
             continue
-        if value in (None, "") or (keyword.endswith("Spacing") and min(map(float, value)) <= 0):
+        spacing = numbers(source, keyword) if keyword.endswith("Spacing") else (1.0, 1.0)
+        if value(source, keyword) in (None, "") or len(spacing) != 2 or min(spacing) <= 0:
             continue
         plain[keyword] = source[keyword]
     return plain
