@@ -18,6 +18,7 @@ PATIENCE_SECONDS = 30
 SLEEPS = {
     "delivery/pacs.py": "a PACS that is slow to answer",
     "delivery/relay.py": "a line that carries so many bytes a second",
+    "receiving/test_large_objects.py": "a sender of so many bytes a second",
     "node/peers.py": "the pause of wait_for between two looks",
 }
 """Who may sleep, and what for. Everybody else waits for what is to happen (`wait_for`)."""
