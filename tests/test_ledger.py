@@ -316,6 +316,17 @@ def all_at_once(ledger: SqliteLedger, arrivals: Sequence[Arrival]) -> list[Recei
     return [answers[number] for number in range(len(arrivals))]
 
 
+def test_strangers_with_ever_new_titles_do_not_fill_the_ledger(
+    ledger: SqliteLedger, clock: Clock
+) -> None:
+    for number in range(520):
+        clock.tick(1)
+        ledger.refused(f"X{number}", "DICOMNODE", "10.0.0.9", "unknown")
+    (kept,) = ledger._connection.all("select count(*) as rows from refusals")
+    assert kept["rows"] == 500
+    assert ledger.refusals()[0].calling_ae_title == "X519"
+
+
 def test_a_rejected_association_is_counted(ledger: SqliteLedger, clock: Clock) -> None:
     ledger.refused("X", "DICOMNODE", "10.0.0.9", "unknown")
     clock.tick(1)

@@ -21,6 +21,8 @@ from dicom_node.records import (
     StudyState,
 )
 
+_MOST_REFUSALS = 500
+
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
@@ -94,6 +96,13 @@ class Receiving(Part):
                 reason=reason,
                 remedy=remedy,
                 now=connection.now(),
+            )
+            # Titles are chosen by strangers: the latest are kept, however many there were.
+            connection.run(
+                """delete from refusals where last_at < (
+                       select last_at from refusals order by last_at desc
+                       limit 1 offset :most)""",
+                most=_MOST_REFUSALS - 1,
             )
 
     def dismiss_refusals(

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from email.message import Message
+from typing import BinaryIO
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
 _MOST_PARTS = 1000
+_LONGEST_PREAMBLE = 65_536
+_NOT_SO = "The body does not have the parts that its Content-Type says."
 
 
 class NotMultipart(ValueError):
     """The body is not what its Content-Type says."""
-
-
-@dataclass(slots=True)
-class Part:
-    """One part of a body, its headers in lower case."""
-
-    headers: dict[str, str] = field(default_factory=dict)
-    data: bytearray = field(default_factory=bytearray)
-
-    @property
-    def media_type(self) -> str:
-        """The media type without parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def parameters_of(header: str) -> tuple[str, dict[str, str]]:
@@ -38,43 +27,77 @@ def parameters_of(header: str) -> tuple[str, dict[str, str]]:
     return message.get_content_type(), {name.lower(): value for name, value in found[1:]}
 
 
-def parts_of(content_type: str, body: bytes) -> list[Part]:
-    """Return the parts of a body. Raises `NotMultipart`."""
+def boundary_of(content_type: str) -> str:
+    """Return what stands between the parts of a body. Raises `NotMultipart`."""
     media_type, parameters = parameters_of(content_type)
     boundary = parameters.get("boundary", "")
     if media_type != "multipart/related" or not boundary:
         raise NotMultipart("The Content-Type must be multipart/related with a boundary.")
-    parts: list[Part] = []
-    name, value = bytearray(), bytearray()
+    return boundary
 
-    def begin() -> None:
-        if len(parts) >= _MOST_PARTS:
+
+class Parts:
+    """Takes a body apart while it comes: each part goes into ``file``, then ``whole`` is called."""
+
+    def __init__(self, boundary: str, file: BinaryIO, whole: Callable[[], None]) -> None:
+        self._file, self._whole, self._count = file, whole, 0
+        self._first, self._before = f"--{boundary}".encode("latin-1", "replace"), bytearray()
+        self._begun = self._within = False
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_part_data": self._data,
+                "on_part_end": self._end,
+            },
+        )
+
+    def feed(self, chunk: bytes) -> None:
+        """Take what has come. Raises `NotMultipart`."""
+        if not self._begun:
+            chunk = self._without_preamble(chunk)
+        try:
+            self._parser.write(chunk)
+        except MultipartParseError as error:
+            raise NotMultipart(_NOT_SO) from error
+
+    def finish(self) -> None:
+        """Say that nothing more comes. Raises `NotMultipart` where that is too early."""
+        try:
+            self._parser.finalize()
+        except MultipartParseError as error:
+            raise NotMultipart(_NOT_SO) from error
+        if not self._count or self._within:
+            raise NotMultipart(_NOT_SO)
+
+    def _end(self) -> None:
+        self._within = False
+        self._whole()
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        self._file.write(data[start:end])
+
+    def _begin(self) -> None:
+        self._count, self._within = self._count + 1, True
+        if self._count > _MOST_PARTS:
             raise NotMultipart(f"More than {_MOST_PARTS} parts are not taken at once.")
-        parts.append(Part())
+        self._file.seek(0)
+        self._file.truncate()
 
-    def header_end() -> None:
-        parts[-1].headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-        name.clear()
-        value.clear()
-
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": begin,
-            "on_part_data": lambda data, start, end: parts[-1].data.extend(data[start:end]),
-            "on_header_field": lambda data, start, end: name.extend(data[start:end]),
-            "on_header_value": lambda data, start, end: value.extend(data[start:end]),
-            "on_header_end": header_end,
-        },
-    )
-    try:
-        parser.write(body)
-        parser.finalize()
-    except MultipartParseError as error:
-        raise NotMultipart(
-            "The body does not have the parts that its Content-Type says."
-        ) from error
-    return parts
+    def _without_preamble(self, chunk: bytes) -> bytes:
+        """Return what comes from the first boundary on: text before it means nothing (RFC 2046)."""
+        self._before += chunk
+        at = (
+            0
+            if self._before.startswith(self._first)
+            else self._before.find(b"\n" + self._first) + 1
+        )
+        if at or self._before.startswith(self._first):
+            self._begun = True
+            return bytes(self._before[at:])
+        if len(self._before) > _LONGEST_PREAMBLE:
+            raise NotMultipart(_NOT_SO)
+        return b""
 
 
 def related(media_type: str, bodies: Iterable[tuple[str, bytes]]) -> tuple[str, Iterator[bytes]]:

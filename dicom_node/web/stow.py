@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Annotated, Any, BinaryIO
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
 from dicom_node.dimse.status import status_of
-from dicom_node.errors import DataSetMismatch, StoreError, Unavailable
+from dicom_node.errors import DataSetMismatch, SpoolUnwritable, StoreError, Unavailable
 from dicom_node.intake.identify import Identity, is_uid
 from dicom_node.records import Origin
 from dicom_node.web import archive
 from dicom_node.web.addresses import base_of
 from dicom_node.web.dicomweb import Place, place_of
 from dicom_node.web.house import House
-from dicom_node.web.multipart import NotMultipart, parameters_of, parts_of
+from dicom_node.web.multipart import NotMultipart, Parts, boundary_of, parameters_of
 from dicom_node.web.security import Person, house_of, operator
 
 router = APIRouter(prefix="/dicom-web")
@@ -42,34 +44,73 @@ async def store(
     content_type = request.headers.get("content-type", "")
     if parameters_of(content_type)[1].get("type", _DICOM).lower() != _DICOM:
         raise HTTPException(415, "Only application/dicom is stored.")
-    body = await request.body()
-    # Taken apart and made durable beside the event loop, on which every other page is served.
-    return await to_thread.run_sync(
-        _store, request, place.study, person, body, limiter=request.app.state.storing
-    )
+    limiter = request.app.state.storing
+    with _Arriving(request, place.study) as arriving:
+        async for chunk in request.stream():
+            # Taken apart and made durable beside the event loop, on which every page is served.
+            await to_thread.run_sync(arriving.feed, chunk, limiter=limiter)
+        return await to_thread.run_sync(arriving.answer, person, limiter=limiter)
 
 
-def _store(request: Request, study: str, person: Person, body: bytes) -> Response:
-    house = house_of(request)
+class _Arriving(AbstractContextManager["_Arriving"]):
+    """A body that is taken in part by part while it comes: at most one part lies on the disk."""
+
+    def __init__(self, request: Request, study: str) -> None:
+        self._house, self._study, self._base = house_of(request), study, base_of(request)
+        self._answers: list[dict[str, Any]] = []
+        boundary = None
+        content_type = request.headers.get("content-type", "")
+        if parameters_of(content_type)[0] != _DICOM:
+            with _told_as_400():
+                boundary = boundary_of(content_type)
+        self._file = self._house.spool.scratch()
+        self._parts = None if boundary is None else Parts(boundary, self._file, self._take)
+
+    def feed(self, chunk: bytes) -> None:
+        """Take what has come."""
+        try:
+            if self._parts is None:
+                self._file.write(chunk)
+                return
+            with _told_as_400():
+                self._parts.feed(chunk)
+        except OSError as error:
+            raise SpoolUnwritable(f"The spool cannot be written: {error.strerror}.") from error
+
+    def answer(self, person: Person) -> Response:
+        """Return what is told of the whole body, which has come."""
+        if self._parts is None:
+            self._take()
+        else:
+            with _told_as_400():
+                self._parts.finish()
+        stored = [answer for answer in self._answers if _FAILURE_REASON not in answer]
+        failed = [answer for answer in self._answers if _FAILURE_REASON in answer]
+        self._house.ledger.note(person.name, "stow", f"{len(stored)} stored, {len(failed)} not")
+        where = f"{self._base}/studies" + (f"/{self._study}" if self._study else "")
+        document = {_RETRIEVE_URL: _element("UR", where), _REFERENCED: _element("SQ", *stored)}
+        if failed:
+            document[_FAILED] = _element("SQ", *failed)
+        if not stored:
+            return _answer(document, 409)
+        return _answer(document, 202 if failed else 200)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _take(self) -> None:
+        self._answers.append(_keep(self._house, self._file, self._study, self._base))
+
+
+@contextmanager
+def _told_as_400() -> Iterator[None]:
     try:
-        parts = parts_of(request.headers.get("content-type", ""), body)
+        yield
     except NotMultipart as error:
         raise HTTPException(400, str(error)) from error
-    answers = [_keep(house, bytes(part.data), study, base_of(request)) for part in parts]
-    stored = [answer for answer in answers if _FAILURE_REASON not in answer]
-    failed = [answer for answer in answers if _FAILURE_REASON in answer]
-    house.ledger.note(person.name, "stow", f"{len(stored)} stored, {len(failed)} not")
-    where = f"{base_of(request)}/studies" + (f"/{study}" if study else "")
-    document = {_RETRIEVE_URL: _element("UR", where)}
-    document[_REFERENCED] = _element("SQ", *stored)
-    if failed:
-        document[_FAILED] = _element("SQ", *failed)
-    if not stored:
-        return _answer(document, 409)
-    return _answer(document, 202 if failed else 200)
 
 
-def _keep(house: House, file: bytes, study: str, base: str) -> dict[str, Any]:
+def _keep(house: House, file: BinaryIO, study: str, base: str) -> dict[str, Any]:
     """Store one instance; return what is told of it (PS3.18 table I.2-2)."""
     door, origin = house.front_door, Origin(STOW, house.settings.node.ae_title, "")
     meant: list[Identity] = []

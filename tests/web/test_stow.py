@@ -250,3 +250,34 @@ def test_what_is_no_file_is_told_so_beside_what_is_stored(site: Site, cut: bytes
     assert answer.status_code == 202
     assert refusals(answer)[0] in (0xC000, 0xC122)
     assert len(answer.json()["00081199"]["Value"]) == 1
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"\r\n", b"This is a multipart message.\r\n", b"-" * 900 + b"\n"]
+)
+def test_text_before_the_first_boundary_means_nothing(site: Site, before: bytes) -> None:
+    sent = film()
+    answer = CLIENTS[site.house.configuration.folder].post(
+        "/dicom-web/studies", content=before + body_of(file(encoded(sent))), headers=MULTIPART,
+        auth=("operator", PASSWORD),
+    )  # fmt: skip
+    assert answer.status_code == 200
+    assert len(rows(site, sent.SOPInstanceUID)) == 1
+
+
+def test_a_single_instance_may_be_the_whole_body(site: Site) -> None:
+    sent = film()
+    answer = CLIENTS[site.house.configuration.folder].post(
+        "/dicom-web/studies", content=file(encoded(sent)), auth=("operator", PASSWORD),
+        headers={"Content-Type": "application/dicom"},
+    )  # fmt: skip
+    assert answer.status_code == 200
+    assert len(rows(site, sent.SOPInstanceUID)) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"no boundary", body_of(b"x")[:-9], b"n" * 100_000])
+def test_a_body_without_its_parts_is_told_so(site: Site, body: bytes) -> None:
+    answer = CLIENTS[site.house.configuration.folder].post(
+        "/dicom-web/studies", content=body, auth=("operator", PASSWORD), headers=MULTIPART
+    )
+    assert answer.status_code == 400
