@@ -17,6 +17,7 @@ from dicom_node import logs
 from dicom_node.errors import DiskFull, LedgerUnavailable, OutputNotFinite, Unavailable
 from dicom_node.findings import Explanation, FilmFindings
 from dicom_node.ledger import connection, open_ledger
+from dicom_node.ledger.ballast import BALLAST_BYTES, take_ballast
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
 from dicom_node.records import DeliveryState, InstanceState, StudyState
@@ -439,3 +440,28 @@ def test_a_log_whose_disk_is_full_stops_no_work() -> None:
         logs.configure(strict=True)
         with suppress(OSError):
             full.close()
+
+
+def test_on_a_disk_that_another_has_filled_the_ledger_goes_on(
+    small_disk: Callable[[str], Path],
+) -> None:
+    disk = small_disk("100m")
+    path = disk / "ledger.sqlite"
+    ledger = open_ledger(path, who="deliver")
+    take_ballast(path, Spool(disk / "spool").free_bytes(), 0)
+    hoard = disk / "another tenant"
+    with hoard.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(1 << 16)):
+            pass
+    refused = 0
+    for number in range(500):
+        try:
+            ledger.received(arrival(number))
+        except LedgerUnavailable:
+            refused += 1
+    assert refused <= 1
+    assert len(ledger.studies(limit=1000)) >= 499
+    hoard.unlink()
+    take_ballast(path, Spool(disk / "spool").free_bytes(), 0)
+    assert path.with_name("ledger.ballast").stat().st_size == BALLAST_BYTES
+    ledger.close()

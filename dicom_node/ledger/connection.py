@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]  # pysqlite3 if it is there
 
 from dicom_node.errors import LedgerUnavailable, SqliteAffected
+from dicom_node.ledger.ballast import drop_ballast
 from dicom_node.ledger.clock import STEP_SECONDS, Steady, moved, settle
 from dicom_node.ledger.clock import steady as machine_steady
 from dicom_node.ledger.migrations import is_current, migrate
@@ -273,6 +274,8 @@ def _unavailable(what: str, path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
         remedy = _REMEDIES.get(primary)
+        if primary == sqlite3.SQLITE_FULL:
+            drop_ballast(path)
         if primary in _MISREAD:
             # One failed read of the disk looks the same: nobody restores a backup because of it.
             remedy = _DAMAGED_REMEDY if _is_damaged(path) else _MISREAD_REMEDY

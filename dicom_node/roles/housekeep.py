@@ -13,6 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from dicom_node.intake.rules import load_rules
+from dicom_node.ledger.ballast import take_ballast
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
 from dicom_node.moments import zone_of
@@ -167,6 +168,8 @@ def _keep_well(
 
     def disk() -> None:
         upkeep.watch_disk(spool, settings, log)
+        free, reserve = spool.free_bytes(), settings.node.min_free_bytes
+        take_ballast(configuration.ledger_path, free, reserve)
 
     def retention() -> None:
         upkeep.retain(ledger, spool, settings, log)

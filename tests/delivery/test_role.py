@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dicom_node.delivery import sender
+from dicom_node.delivery.sender import Sender
 from dicom_node.errors import LedgerUnavailable
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import Delivery, DeliveryId
@@ -106,14 +106,14 @@ def test_what_nobody_foresaw_postpones_its_parcel_alone(
     outbox: Outbox, site: Callable[..., Configuration], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outbox.post("ODD", "PACS")
-    choose = sender._choose
+    choose = Sender._choose
 
-    def odd(association: Any, delivery: Delivery, remote: Any) -> Any:
+    def odd(each: Sender, association: Any, delivery: Delivery, *others: Any) -> Any:
         if delivery.destination == "ODD":
             raise ZeroDivisionError
-        return choose(association, delivery, remote)
+        return choose(each, association, delivery, *others)
 
-    monkeypatch.setattr(sender, "_choose", odd)
+    monkeypatch.setattr(Sender, "_choose", odd)
     pacs = ScriptedPacs()
     with listening(pacs), delivering(site(PACS=pacs.port, ODD=pacs.port)):
         wait_for(lambda: states(outbox, "PACS") == {"sent"}, 30, "PACS has its results")
