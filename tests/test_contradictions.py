@@ -53,7 +53,6 @@ def film(name: str = "covid19", **parts: object) -> FilmFindings:
         ({"scores": {"opacity_extent": Score(0.4, 0.1, 0.9)}}, {"scores.opacity_extent"}),
         ({"detections": {"other": detection("normal")}}, {"detections.other"}),
     ],
-    ids=str,
 )
 def test_a_pneumonia_that_nothing_else_sees_is_contradicted(
     name: str, parts: dict[str, object], other: set[str]
@@ -73,7 +72,6 @@ def test_a_pneumonia_that_nothing_else_sees_is_contradicted(
         ({"scores": {"opacity_extent": Score(2.5)}}, {"scores.opacity_extent"}),
         ({"detections": {"other": detection("covid19")}}, {"detections.other"}),
     ],
-    ids=str,
 )
 def test_a_normal_film_with_opacities_is_contradicted(
     parts: dict[str, object], other: set[str]
@@ -96,7 +94,6 @@ def test_a_normal_film_with_opacities_is_contradicted(
         film("covid19", airspace=Airspace(1, 0.6, {"left_upper": 0.0})),
         FilmFindings("2.25.1", Outcome.DECLINED, "a hand"),
     ],
-    ids=str,
 )
 def test_answers_that_can_all_be_true_do_not_contradict(found: FilmFindings) -> None:
     assert contradictions(found) == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,39 +39,16 @@ def bytes_of(dataset: Dataset, keyword: str) -> bytes:
     return bytes(item.value or b"")
 
 
-PENDING = {
-    "signed said, unsigned stored, 16 used": "half of its greys wrap, and nobody sees the seam",
-}
-"""What is still to be mended; whoever mends it takes it out of here."""
-
-
-UNWRITTEN = (
-    "imager spacing with a comma", "imager spacing of one value", "pixel spacing of one value",
-    "spacing as SQ",
-)  # fmt: skip
-"""Of these a segmentation is not written yet."""
-SOON = dict.fromkeys(UNWRITTEN, "no segmentation of a spacing that is none")
-
-
-def shown(
-    exhibits: Iterable[Exhibit], *marks: pytest.MarkDecorator, pending: Mapping[str, str]
-) -> list[ParameterSet]:
-    """Return the exhibits as parameters; what is pending is expected to fail."""
-    return [
-        pytest.param(
-            one, id=one.name,
-            marks=[*marks, pytest.mark.xfail(reason=pending[one.name], strict=False)]
-            if one.name in pending else marks,
-        )
-        for one in exhibits
-    ]  # fmt: skip
+def shown(exhibits: Iterable[Exhibit], *marks: pytest.MarkDecorator) -> list[ParameterSet]:
+    """Return the exhibits as parameters."""
+    return [pytest.param(one, id=one.name, marks=marks) for one in exhibits]
 
 
 def made(exhibit: Exhibit) -> Film:
     return exhibit.recipe(film(exhibit.name, Encoding(**exhibit.encoding)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("exhibit", shown(EXHIBITS, pending=PENDING))
+@pytest.mark.parametrize("exhibit", shown(EXHIBITS))
 def test_an_exhibit_is_analysed_or_says_truly_why_not(exhibit: Exhibit, quick_folder: Path) -> None:
     end = walk(made(exhibit), quick_folder)
     assert any(wanted in end.said for wanted in exhibit.ends), end.said
@@ -93,14 +70,12 @@ def check_results(exhibit: Exhibit, folder: Path, kinds: Sequence[str]) -> None:
         assert {bytes_of(one, keyword).rstrip(b" ") for one in end.results} == {sent}
 
 
-@pytest.mark.parametrize(
-    "exhibit", shown((one for one in EXHIBITS if one.name in MET), pending=SOON)
-)
+@pytest.mark.parametrize("exhibit", shown(one for one in EXHIBITS if one.name in MET))
 def test_the_results_of_an_exhibit_are_written(exhibit: Exhibit, quick_folder: Path) -> None:
     check_results(exhibit, quick_folder, exhibit.kinds)
 
 
-@pytest.mark.parametrize("exhibit", shown(EXHIBITS, pytest.mark.slow, pending=SOON))
+@pytest.mark.parametrize("exhibit", shown(EXHIBITS, pytest.mark.slow))
 def test_every_kind_of_result_of_every_exhibit_is_written(
     exhibit: Exhibit, quick_folder: Path
 ) -> None:
