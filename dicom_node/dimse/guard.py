@@ -96,6 +96,7 @@ class GuardedSocket(AssociationSocket):
     on_drop: OnDrop
     _deadline: float
     _body_type: int
+    _speaks_otherwise: bool
     _pace: Pace
 
     @classmethod
@@ -104,7 +105,7 @@ class GuardedSocket(AssociationSocket):
         # Making a second wrapper would announce the connection to the state machine twice.
         wrapper.__class__ = cls
         wrapper.limits, wrapper.on_drop = limits, on_drop
-        wrapper._deadline, wrapper._body_type = 0.0, 0
+        wrapper._deadline, wrapper._body_type, wrapper._speaks_otherwise = 0.0, 0, False
         wrapper._pace = Pace(limits.pdu_seconds, limits.min_bytes_per_second)
 
     @property
@@ -174,8 +175,10 @@ class GuardedSocket(AssociationSocket):
             return
         pdu_type, _, length = struct.unpack(">BBL", header)
         if pdu_type not in _PDU_TYPES:
-            # pynetdicom aborts; it does not read on.
-            self._report("not a DICOM PDU")
+            # pynetdicom aborts, and takes what else is there for further PDUs: told once.
+            if not self._speaks_otherwise:
+                self._report("not a DICOM PDU")
+            self._speaks_otherwise = True
             return
         allowed = _MAX_OTHER_PDU_BYTES
         if pdu_type == _P_DATA:

@@ -163,12 +163,15 @@ def test_a_film_without_a_patient_id_is_stored(own: Receiver) -> None:
     assert own.store(sent) == 0x0000
 
 
-def test_who_speaks_another_language_is_named_so_and_cut_off(own: Receiver) -> None:
+def test_who_speaks_another_language_is_named_so_once_and_cut_off(own: Receiver) -> None:
     for hello in (b"GET / HTTP/1.1\r\nHost: node\r\n\r\n", b"\x16\x03\x01\x02\x00\x01" + bytes(99)):
         with socket.create_connection(("127.0.0.1", own.port)) as raw:
             raw.sendall(hello)
             assert closed_within(raw)
     wait_for(lambda: own.log.count("not a DICOM PDU") >= 2, LATEST_SECONDS, "the log says so")
+    # An echo after them: whatever was still to be said of either has been said by then.
+    assert own.echo() == 0
+    assert own.log.count("not a DICOM PDU") == 2, "once a connection"
 
 
 # without a receiver
