@@ -92,6 +92,29 @@ def test_adding_is_offered_where_it_would_help_alone(
     assert {row["add"] for row in rows} == {None}, "they are in the table now"
 
 
+def test_a_title_that_differs_by_case_alone_is_told_so_and_not_added_again(
+    ledger: SqliteLedger, configuration: Configuration
+) -> None:
+    answer = call(ledger, configuration, "ct1", "DICOMNODE")
+    assert answer.reason == "CT1 is in the AE table, ct1 is not: upper and lower case differ"
+    (row,) = json.loads(listed(configuration, "--json"))["rejected"]
+    assert row["add"] is None
+    assert "at the sender: CT1" in row["remedy"]
+    assert "case_insensitive = true for CT1" in row["remedy"]
+
+
+def test_titles_whose_file_names_would_be_the_same_are_added_beside_each_other(
+    configuration: Configuration,
+) -> None:
+    more = ["--host", "10.0.0.5", "--port", "104", "--config", str(configuration.folder)]
+    for title in ("X RAY", "X_RAY", "x ray"):
+        done = CliRunner().invoke(app, ["ae", "add", title, *more])
+        assert done.exit_code == 0, done.output
+    names = {path.name for path in configuration.remotes_path.glob("x*.toml")}
+    assert names == {"x-ray.toml", "x-ray-2.toml", "x-ray-3.toml"}
+    assert {"X RAY", "X_RAY", "x ray"} < set(load_configuration(configuration.folder).remotes)
+
+
 def test_an_ae_title_is_text_at_the_terminal(
     ledger: SqliteLedger, configuration: Configuration
 ) -> None:

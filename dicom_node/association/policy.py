@@ -98,7 +98,7 @@ def _calling(
     if remote is None:
         if settings.admission.unknown_ae == "accept":
             return Accepted(requested.calling_ae_title)
-        return _unknown(f"{UNKNOWN_CALLER} not recognised", _add(requested))
+        return _not_in_table(requested, remotes)
     if not _may_call_from(remote, requested.peer_address):
         remedy = f"Add {requested.peer_address} to addresses of {remote.ae_title} if it is right."
         return _unknown(f"{remote.ae_title} may not call from this address", remedy)
@@ -106,6 +106,19 @@ def _calling(
         remedy = f"Set may_send = true for {remote.ae_title} if it is right."
         return _unknown(f"{remote.ae_title} may not send", remedy)
     return Accepted(remote.ae_title)
+
+
+def _not_in_table(requested: Requested, remotes: Mapping[str, Remote]) -> Rejected:
+    calling = requested.calling_ae_title
+    for known in remotes:
+        if known.lower() == calling.lower():
+            # Another AE of that name would be one device twice, its results going to either.
+            return _unknown(
+                f"{known} is in the AE table, {calling} is not: upper and lower case differ",
+                f"Correct the AE title at the sender: {known};"
+                f" or set case_insensitive = true for {known}.",
+            )
+    return _unknown(f"{UNKNOWN_CALLER} not recognised", _add(requested))
 
 
 def _may_call_from(remote: Remote, peer_address: str) -> bool:

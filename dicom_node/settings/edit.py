@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 
 import tomlkit
@@ -36,12 +37,7 @@ def keep_remote(configuration: Configuration, wanted: Mapping[str, object]) -> P
     folder = configuration.remotes_path
     path = file_of(configuration, str(wanted["ae_title"]))
     if path is None:
-        name = re.sub(r"[^a-z0-9]+", "-", str(wanted["ae_title"]).lower()).strip("-") or "remote"
-        path = folder / f"{name}.toml"
-        if path.exists():
-            raise SettingsError(
-                f"{path.name} exists already, for another AE title.", remedy="Edit that file."
-            )
+        path = _free(folder, str(wanted["ae_title"]))
         text = _new(wanted)
     else:
         text = _changed(path, wanted)
@@ -76,6 +72,13 @@ def file_of(configuration: Configuration, ae_title: str) -> Path | None:
             if tomlkit.parse(text).get("ae_title") == ae_title:
                 return configuration.remotes_path / name
     return None
+
+
+def _free(folder: Path, ae_title: str) -> Path:
+    """Return where the file of a new AE goes: titles may differ in case or in signs alone."""
+    name = re.sub(r"[^a-z0-9]+", "-", ae_title.lower()).strip("-") or "remote"
+    others = (folder / f"{name}-{number}.toml" for number in count(2))
+    return next(path for path in chain([folder / f"{name}.toml"], others) if not path.exists())
 
 
 def _new(wanted: Mapping[str, object]) -> str:
