@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -32,6 +33,9 @@ from dicom_node.records import Digest
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _OF_THE_FILE = frozenset({errno.EIO, errno.ELOOP, errno.EISDIR, None})
+_MISREADINGS = 6
+"""So often in a row an input/output error may be the disk's: half a minute, by a role's pauses."""
+
 _TEMPORARY = "incoming"
 _ROOM_STEP = 1 << 23
 """So many bytes more may come before the free space is looked at again."""
@@ -68,6 +72,7 @@ class Spool:
         self._folder = folder
         self._reserve_bytes = reserve_bytes
         self._temporary = folder / _TEMPORARY
+        self._misread: dict[Digest, int] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in (_TEMPORARY, *_SHARDS):
@@ -116,15 +121,20 @@ class Spool:
             # Asked here: a parser's own complaint would not tell whose fault it is.
             os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
             yield path
+            self._misread.pop(digest, None)
         except FileNotFoundError as error:
             if not path.parent.is_dir():
                 raise SpoolUnreadable("The spool folder is not there.") from error
             raise SpooledFileMissing(f"The stored file {digest} is missing.") from error
         except OSError as error:
             told = f"The stored file {digest} cannot be read: {error.strerror}."
-            # A bad sector is the file's fault; anything else would be any file's.
-            kind = SpooledFileDamaged if error.errno in _OF_THE_FILE else SpoolUnreadable
-            raise kind(told) from error
+            is_file = error.errno in _OF_THE_FILE and not self._may_pass(digest, error)
+            raise (SpooledFileDamaged if is_file else SpoolUnreadable)(told) from error
+
+    def _may_pass(self, digest: Digest, error: OSError) -> bool:
+        """Whether an error may be the disk's of a moment; one that stays is a bad sector's."""
+        self._misread[digest] = self._misread.get(digest, 0) + 1
+        return error.errno == errno.EIO and self._misread[digest] <= _MISREADINGS
 
     def read(self, digest: Digest) -> bytes:
         """Return the bytes of ``digest``, checked against it.
@@ -179,7 +189,8 @@ class Spool:
         removed_files = removed_bytes = 0
         for path, status in _listed(self._temporary):
             if status.st_mtime <= oldest:
-                with suppress(FileNotFoundError):
+                # What the spool did not write (a folder, say) stays, and stops nothing.
+                with suppress(OSError):
                     path.unlink()
                     removed_files += 1
                     removed_bytes += status.st_size
@@ -194,7 +205,7 @@ class Spool:
         # Whatever else a person or a file system put there is none of ours.
         for name in _SHARDS:
             for path, status in _listed(self._folder / name):
-                if _DIGEST.fullmatch(path.name):
+                if _DIGEST.fullmatch(path.name) and stat.S_ISREG(status.st_mode):
                     yield path, status
 
     def scratch(self) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -137,6 +138,24 @@ def test_a_damaged_file_is_never_returned(spool: Spool, damage: bytes) -> None:
     spool.path(digest).write_bytes(damage)
     with pytest.raises(SpooledFileDamaged):
         spool.read(digest)
+
+
+def test_a_film_is_not_charged_with_a_disk_that_fails_for_a_moment(spool: Spool) -> None:
+    digest = spool.write(b"film").digest
+
+    def misread() -> None:
+        with spool.reading(digest):
+            raise OSError(errno.EIO, "Input/output error")
+
+    for _ in range(3):
+        with pytest.raises(SpoolUnreadable):
+            misread()
+    assert spool.read(digest) == b"film"
+    for _ in range(6):
+        with pytest.raises(SpoolUnreadable):
+            misread()
+    with pytest.raises(SpooledFileDamaged):  # it stays so: a bad sector
+        misread()
 
 
 def test_a_damaged_file_is_healed_when_its_bytes_come_again(spool: Spool) -> None:

@@ -38,6 +38,9 @@ ledger = open_ledger(Path(path), who=role)
 if how == "hang":
     ledger.beat(role, "working")
     time.sleep(600)
+if how == "load":
+    ledger.beat(role, "starting", "loading networks")
+    time.sleep(5)
 while True:
     time.sleep(0.1)
     try:
@@ -127,6 +130,16 @@ def test_a_role_that_hangs_is_killed_and_started_again_and_the_others_live(tmp_p
         assert (died["role"], died["exit_status"]) == ("deliver", -9)
         wait_for(lambda: len(chief.pids()) == 2, 30, "it is started again")
         assert chief.pids()["receive"] == lives
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_role_that_loads_for_longer_than_a_lease_is_not_taken_for_hanging(tmp_path: Path) -> None:
+    with supervising(tmp_path, "receive", "analyse", analyse=["load"]) as (chief, said, _):
+        wait_for(lambda: len(chief.pids()) == 2, 30, "both roles run")
+        before = chief.pids()
+        wait_for(beating(chief), 30, "it has loaded and works")
+        assert chief.pids() == before
+        assert not events(said, "role.died")
 
 
 @pytest.mark.usefixtures("impatient")

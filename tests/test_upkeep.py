@@ -201,6 +201,36 @@ def test_one_odd_left_over_never_stops_the_sweep(
     assert "CANARY" not in said.getvalue()
 
 
+def test_what_is_no_file_never_stops_the_sweep(
+    ledger: SqliteLedger, spool: Spool, log: Log
+) -> None:
+    waiting = spool.path(Digest("0" * 64)).parent.parent / "incoming"
+    for number, make in enumerate((Path.mkdir, os.mkfifo, lambda path: path.symlink_to("gone"))):
+        for path in (spool.path(Digest(f"{number}" * 64)), waiting / f"odd{number}"):
+            make(path)
+            os.utime(path, (0, 0), follow_symlinks=False)
+    age(spool.path(spool.write(film_bytes(seed=8)).digest))
+    upkeep.sweep(ledger, spool, log)
+    assert len(ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 99)) == 1
+
+
+def test_a_left_over_that_cannot_be_read_is_told_and_stays(
+    ledger: SqliteLedger, spool: Spool, log: Log
+) -> None:
+    said = io.StringIO()
+    logs.configure(stream=said, strict=True)
+    path = spool.path(spool.write(film_bytes(seed=8)).digest)
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    age(path)
+    age(spool.path(spool.write(film_bytes(seed=9)).digest))
+    upkeep.sweep(ledger, spool, log)
+    assert path.exists()
+    assert "spool.left" in said.getvalue()
+    assert len(ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 99)) == 1
+
+
 def test_bytes_that_came_again_between_the_look_and_the_removal_stay(
     ledger: SqliteLedger, spool: Spool, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:

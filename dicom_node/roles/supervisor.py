@@ -32,6 +32,9 @@ _VETO = "receive"
 
 _LOOK_SECONDS = 1.0
 _PROBE_SECONDS = 5.0
+_LOADING_SECONDS = 1800.0
+"""Imports and networks take minutes on a busy machine, in which a role gives no sign of life."""
+
 _KILL_MARGIN_SECONDS = 10.0
 
 
@@ -163,8 +166,12 @@ class Supervisor:
         # By change alone: the clock on the wall may be set, for one of the processes or for all.
         if beat != child.seen:
             child.seen, child.changed = beat, now
+        if child.process is None:
+            return
         limit = self._configuration.settings.analysis.lease_seconds + _KILL_MARGIN_SECONDS
-        if child.steady and now - child.changed > limit and child.process is not None:
+        if beat is None or beat.pid != child.process.pid or beat.state == "starting":
+            limit = max(limit, _LOADING_SECONDS)
+        if child.steady and now - child.changed > limit:
             child.process.kill()
 
     def _drain(self) -> None:

@@ -15,6 +15,8 @@ from dicom_node.errors import (
     ImageError,
     NodeError,
     SpoolError,
+    SpoolUnreadable,
+    SpoolUnwritable,
     StoreError,
 )
 from dicom_node.imaging.header import read_attributes
@@ -31,6 +33,9 @@ from dicom_node.spool import Spool
 
 _SELF_TEST_SECONDS = 900
 _ANNOUNCED_DAYS, _COUNTED = 7, 10_000
+_OF_ONE_FILE = (SpoolError, SpoolUnreadable, SpoolUnwritable)
+"""A file that cannot be read or removed keeps none behind it from being taken in."""
+
 _SETTLED_SECONDS = 60.0
 """Younger bytes may just have come again, their row about to follow."""
 
@@ -135,7 +140,7 @@ def sweep(ledger: Ledger, spool: Spool, log: Log, settings: Settings | None = No
     for digest in swept.unknown:
         try:
             _adopt(door, digest)
-        except (ImageError, StoreError, *CAN_RAISE) as error:
+        except (ImageError, StoreError, *_OF_ONE_FILE, *CAN_RAISE) as error:
             known = isinstance(error, NodeError)
             log.event(
                 "spool.left",
@@ -161,11 +166,11 @@ def _adopt(door: FrontDoor, digest: Digest) -> None:
 
 
 def _received(spool: Spool, digest: Digest) -> bytes | None:
-    """Return the bytes of a file that came from outside; None of what the node wrote itself."""
-    try:
-        data = spool.read(digest)
-    except SpoolError:
-        return None
+    """Return the bytes of a file that came from outside; None of what the node wrote itself.
+
+    Raises like `Spool.read`: a film that cannot be read now is no reason to remove it.
+    """
+    data = spool.read(digest)
     if data[128:132] != b"DICM":
         return None
     made_by = text(read_attributes(data), "Manufacturer")
