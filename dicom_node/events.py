@@ -209,7 +209,6 @@ _KINDS = (
     ),
     _kind("house.available", "info", "role error", "What the role waited for works again."),
     _kind("node.stopping", "info", "reason", "The node stops; what is in flight is finished."),
-    _kind("network.loaded", "info", "network version weights milliseconds", "A network is ready."),
     _kind("self_test.passed", "info", "network", "The bundle gives its stored output."),
     _kind(
         "self_test.failed",

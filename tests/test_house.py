@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -465,3 +467,18 @@ def test_on_a_disk_that_another_has_filled_the_ledger_goes_on(
     take_ballast(path, Spool(disk / "spool").free_bytes(), 0)
     assert path.with_name("ledger.ballast").stat().st_size == BALLAST_BYTES
     ledger.close()
+
+
+def test_half_a_ballast_is_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+
+    def no_room(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as filled:
+        filled.setattr(os, "posix_fallocate", no_room)
+        take_ballast(path, 1 << 40, 0)
+    take_ballast(path, 1 << 40, 0)
+    assert path.with_name("ledger.ballast").stat().st_size == BALLAST_BYTES

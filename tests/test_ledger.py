@@ -454,6 +454,7 @@ def test_a_film_that_stopped_its_worker_twice_is_quarantined_and_others_go_on(
     assert poison.state is InstanceState.FAILED
     assert poison.reason is not None
     assert "quarantined" in poison.reason
+    assert (ledger.quarantined(), ledger.quarantined()) == ([poison.id], [])
     assert story(ledger).count("instance.failed") == 1
 
 
@@ -990,6 +991,14 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(path: Path, verify: 
         open_ledger(path, who="test", verify=verify)
     assert "backup" in refused.value.remedy
     assert path.read_bytes() == before
+
+
+def test_every_refused_call_that_is_kept_is_shown(path: Path) -> None:
+    ledger = open_ledger(path, who="test")
+    for number in range(300):
+        ledger.refused(f"CT{number}", "NODE", "127.0.0.1", "unknown")
+    assert len(ledger.refusals()) == 300
+    ledger.close()
 
 
 def test_a_damaged_ledger_is_found_when_it_is_verified(path: Path) -> None:

@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
-from dicom_node.errors import RowMissing
+from dicom_node.errors import RowMissing, SpoolUnreadable
 from dicom_node.findings import pack_explanation
 from dicom_node.imaging.header import header_of
 from dicom_node.ledger import open_ledger
@@ -161,6 +161,23 @@ def test_a_viewer_chooses_the_objects_that_its_people_can_see(node: Node) -> Non
     node.receive(1, InstanceState.ANALYSED)
     study = node.report(pacs(viewer="weasis"))
     assert kinds(node.outbox(study)["PACS"]) == ["sr", "capture", "presentation"]
+
+
+def test_a_study_that_nobody_is_to_get_is_reported_and_no_failure(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    study = node.report()
+    assert (study.reason or "").startswith("no destination")
+    # A study that failed has none: it would be written anew each time.
+    assert study.signature
+
+
+def test_nothing_is_taken_back_by_guess_while_the_spool_is_away(node: Node, tmp_path: Path) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs())
+    node.deliver()
+    (tmp_path / "spool").rename(tmp_path / "away")
+    with pytest.raises(SpoolUnreadable):
+        node.retractor.retract(study, "quality")
 
 
 def test_objects_named_by_hand_win_over_the_viewer(node: Node) -> None:

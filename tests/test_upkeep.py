@@ -29,11 +29,12 @@ from dicom_node.records import (
 )
 from dicom_node.results.stored import newest
 from dicom_node.roles import upkeep
+from dicom_node.roles.assemble import tell_quarantined
 from dicom_node.roles.health import health_of
 from dicom_node.roles.reports import _destinations, _parcels
 from dicom_node.settings import Remote, Settings, load_configuration
 from dicom_node.spool import Spool, Swept
-from tests.ledger_kit import Clock
+from tests.ledger_kit import Clock, arrival
 
 WORKER = "test"
 
@@ -371,3 +372,18 @@ def test_the_self_test_says_of_each_bundle_of_the_suite_whether_it_is_well(
     upkeep.self_test(load_configuration(tmp_path), Log("housekeep"))
     (said,) = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (said["event"], said["network"]) == ("self_test.passed", "covidnet-lite")
+
+
+def test_a_film_that_is_set_aside_is_told_of_once(ledger: SqliteLedger, log: Log) -> None:
+    said = io.StringIO()
+    logs.configure(stream=said, strict=True)
+    ledger.received(arrival())
+    for worker in ("a", "b"):
+        assert ledger.claim_instances(InstanceState.RECEIVED, worker, 60, 1)
+        ledger.orphaned(worker)
+    for _ in range(2):
+        assert ledger.claim_instances(InstanceState.RECEIVED, "c", 60, 1) == []
+        tell_quarantined(ledger, log)
+    (told,) = map(json.loads, said.getvalue().splitlines())
+    assert (told["event"], told["sop_instance_uid"]) == ("instance.quarantined", "1.2.1")
+    assert told["remedy"]

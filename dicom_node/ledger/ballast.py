@@ -24,6 +24,9 @@ def take_ballast(ledger: Path, free_bytes: int, reserve_bytes: int) -> None:
         descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
+        except OSError:
+            # Half a ballast would look like a whole one ever after.
+            drop_ballast(ledger)
         finally:
             os.close(descriptor)
 

@@ -138,20 +138,24 @@ class Connection:
 
     def _was_set(self) -> bool:
         """Return whether the clock was set since this process looked last, or may have been."""
-        boot, ahead = self._ahead()
-        if self._settled is None:
-            known = self.one("select boot, ahead from clock")
-            self._settled = (known["boot"], known["ahead"]) if known is not None else None
-        return self._settled is None or not _agree(self._settled, (boot, ahead))
+        now, settled = self._ahead(), self._settled
+        if settled is None:
+            settled = self._known()
+            self._settled = settled
+        # Not asked of the attribute again: another thread's failed commit may have emptied it.
+        return settled is None or not _agree(settled, now)
 
     def _settle(self) -> None:
-        boot, ahead = self._ahead()
-        known = self.one("select boot, ahead from clock")
-        if known is None or not _agree((known["boot"], known["ahead"]), (boot, ahead)):
-            settle(self, boot, ahead, text_of(self._clock()))
-            self._settled = (boot, ahead)
-        else:
-            self._settled = (known["boot"], known["ahead"])
+        now, known = self._ahead(), self._known()
+        if known is None or not _agree(known, now):
+            settle(self, *now, text_of(self._clock()))
+            known = now
+        self._settled = known
+
+    def _known(self) -> tuple[str, float] | None:
+        """Return what the ledger remembers of the clocks, see `clock`."""
+        row = self.one("select boot, ahead from clock")
+        return None if row is None else (row["boot"], row["ahead"])
 
     def _ahead(self) -> tuple[str, float]:
         """Return the boot and how far the clock on the wall is ahead of the steady one."""

@@ -103,6 +103,9 @@ class Ledger(Protocol):
         did is moved to `failed` (it stopped its worker twice) instead.
         """
 
+    def quarantined(self) -> Sequence[InstanceId]:
+        """Return, once, which films `claim_instances` of this process has set aside."""
+
     def declined(self, instance_id: InstanceId, worker: str, reason: str) -> None:
         """Move to `declined`."""
 

@@ -123,7 +123,7 @@ def m008_sign_ins_and_uploads(db: Database) -> None:
 
 
 @migrations()
-def m010_when_sent(db: Database) -> None:
+def m009_when_sent(db: Database) -> None:
     """Keep when a delivery was last taken by its destination, also of those sent before."""
     db.execute("alter table deliveries add column sent_at text")
     db.execute(

@@ -124,8 +124,8 @@ class Receiving(Part):
             )
 
     def refusals(self) -> Sequence[Refusal]:
-        """Return who was rejected, latest first."""
-        rows = self._connection.all("select * from refusals order by last_at desc limit 200")
+        """Return who was rejected, latest first: all that are kept."""
+        rows = self._connection.all("select * from refusals order by last_at desc")
         return [refusal_of(row) for row in rows]
 
     def known_digests(self) -> frozenset[Digest]:

@@ -29,6 +29,10 @@ _FREE = "(instances.lease_until is null or instances.lease_until <= :now)"
 class Working(Part):
     """Claims of instances and what became of them."""
 
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._set_aside: list[InstanceId] = []
+
     def claim_instances(
         self, state: InstanceState, worker: str, lease_seconds: float, limit: int
     ) -> Sequence[Instance]:
@@ -41,9 +45,11 @@ class Working(Part):
             return []
         with self._connection.transaction() as connection:
             taken: list[Row] = []
+            aside: list[InstanceId] = []
             for row in _free(connection, state, limit):
                 if row["attempts"] >= MAX_ATTEMPTS:
                     _set_aside(connection, row)
+                    aside.append(InstanceId(row["id"]))
                     continue
                 if row["attempts"] > 0 and taken:
                     break
@@ -52,7 +58,13 @@ class Working(Part):
                     break
             for row in taken:
                 lease(connection, INSTANCES, row, worker, lease_seconds)
-            return [instance_of(row) for row in taken]
+        self._set_aside += aside
+        return [instance_of(row) for row in taken]
+
+    def quarantined(self) -> Sequence[InstanceId]:
+        """Return, once, which films `claim_instances` of this process has set aside."""
+        told, self._set_aside = self._set_aside, []
+        return told
 
     def _has_work(self, state: InstanceState) -> bool:
         # Read first: an idle worker must not take the write lock several times a second.

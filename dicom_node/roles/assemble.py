@@ -29,10 +29,22 @@ def admit_received(
 ) -> int:
     """Admit or decline what was received since the last call; return how many were looked at."""
     instances = ledger.claim_instances(InstanceState.RECEIVED, worker, _LEASE_SECONDS, _AT_ONCE)
+    tell_quarantined(ledger, log)
     for instance in instances:
         with suppress(LeaseLost):
             _decide(ledger, spool, rules, worker, log, instance)
     return len(instances)
+
+
+def tell_quarantined(ledger: Ledger, log: Log) -> None:
+    """Log which films the last claim has set aside, since each stopped its worker twice."""
+    for instance in map(ledger.instance, ledger.quarantined()):
+        log.event(
+            "instance.quarantined",
+            sop_instance_uid=instance.sop_instance_uid,
+            reason=instance.reason,
+            remedy="`dicom-node cases reanalyse` tries it again; report it if it stays so.",
+        )
 
 
 def _decide(

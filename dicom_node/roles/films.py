@@ -28,6 +28,7 @@ from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Instance, InstanceState
+from dicom_node.roles.assemble import tell_quarantined
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 
@@ -90,7 +91,11 @@ class Analyst:
 
     def _claim(self, most: int) -> Sequence[Instance]:
         lease_seconds = self.settings.analysis.lease_seconds
-        return self.ledger.claim_instances(InstanceState.ADMITTED, self.worker, lease_seconds, most)
+        claimed = self.ledger.claim_instances(
+            InstanceState.ADMITTED, self.worker, lease_seconds, most
+        )
+        tell_quarantined(self.ledger, self.log)
+        return claimed
 
     def _late(self, batch: Sequence[Instance]) -> Sequence[Instance]:
         """Return films that come while a batch with room waits for them."""

@@ -186,16 +186,19 @@ class Reporter:
             alive=self.pulse,
         )
 
+        refusals: list[str] = []
+
         def refuse(refused: Refused) -> None:
             self._refused(study, refused)
-            why.append(f"{refused.kind} could not be written: {refused.reason}")
+            refusals.append(f"{refused.kind} could not be written: {refused.reason}")
 
         written = []
         for item in write_each(films, context, kinds, refuse):
             self.pulse()
             written.append(self._kept(item))
-        if not written and why:
-            raise ResultError(why[-1], remedy=_REPORT_IT)
+        why += refusals
+        if refusals and not written:
+            raise ResultError(refusals[-1], remedy=_REPORT_IT)
         return written
 
     def _kept(self, item: WrittenObject) -> ResultObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydicom import Dataset
@@ -77,11 +78,13 @@ class Retractor:
             yield self._note(study, source, [sent[place] for place in places], reason)
 
     def _header(self, digest: Digest) -> Dataset:
-        """Return what a stored file says, an empty data set where it cannot be read."""
-        try:
-            return read_attributes(self.spool.path(digest))
-        except (ImageError, SpoolError, OSError):
-            return Dataset()
+        """Return what a stored file says, an empty data set where it cannot be read.
+
+        Raises `SpoolUnreadable`: a spool that is not there says nothing about whose film it is.
+        """
+        with suppress(ImageError, SpoolError), self.spool.reading(digest) as path:
+            return read_attributes(path)
+        return Dataset()
 
     def _source(self, study: Study, result: Dataset) -> Dataset:
         """Return the latest film that a result can be on; the result itself where none can.
@@ -122,6 +125,3 @@ class Retractor:
             size_bytes=stored.size_bytes,
             revision=study.revision,
         )
-
-
-"""More deliveries than any study has."""
