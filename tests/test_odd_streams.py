@@ -201,3 +201,43 @@ def test_pixels_that_are_no_stream_at_all_say_so() -> None:
     with pytest.raises(ImageError, match="no compressed stream"):
         decode(dataset)
     assert pydicom.uid.UID(dataset.file_meta.TransferSyntaxUID).is_compressed
+
+
+# Of HTJ2K nobody can tell: its blocks may hold zeros.
+@pytest.mark.parametrize("uid", [uid for uid in ENCODE if uid != syntaxes.HTJ2K_LOSSLESS])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
+def test_zeros_in_place_of_coded_data_are_no_image_even_before_an_end_marker(
+    uid: str, part: float
+) -> None:
+    whole = stream_in(uid)
+    kept = whole[: int(len(whole) * part)]
+
+    with pytest.raises(ImageError):
+        read(uid, kept + bytes(len(whole) - len(kept) - len(END)) + END)
+
+
+@with_every_codec
+def test_codes_that_are_zeros_since_a_part_of_the_film_is_black_are_an_image(uid: str) -> None:
+    film = decode(phantom_in(uid)).copy()
+    film[-len(film) // 2 :] = 0
+    film[:, -len(film) // 4 :] = 0
+    odd = phantom_in(uid)
+
+    found = read(uid, ENCODE[uid](film), odd)
+
+    assert np.abs(found.astype(int) - film).mean() < 0.02 * film.max()
+
+
+def test_zeros_in_a_comment_of_a_jpeg_say_nothing_of_its_image() -> None:
+    uid = syntaxes.JPEG_BASELINE
+    whole = stream_in(uid)
+    comment = b"\xff\xfe" + struct.pack(">H", 502) + bytes(500)
+
+    np.testing.assert_array_equal(read(uid, whole[:2] + comment + whole[2:]), read(uid, whole))
+
+
+def test_an_rle_frame_that_ends_before_its_second_segment_is_said_to_be_cut() -> None:
+    whole = struct.pack("<16I", 2, 64, 2000, *[0] * 13) + bytes(1000)
+
+    with pytest.raises(PixelDataTruncated, match="ends before its last segment"):
+        read(syntaxes.RLE_LOSSLESS, whole)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dicom_node.imaging.filled import LEAST_ZEROS
+
 _JPEG_START = b"\xff\xd8"
 JPEG_END = J2K_END = b"\xff\xd9"
 _START_OF_TILE = b"\xff\x90"
@@ -23,6 +25,7 @@ _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 _J2K_START = b"\xff\x4f\xff\x51"
 _MAX_J2K_TILES = 16384
+_CAPABILITIES, _CODING_STYLE, _OWN_PRECINCTS = 0xFF50, 0xFF52, 0x01
 
 _STARTS = (_JPEG_START + b"\xff", _J2K_START, _JP2_SIGNATURE)
 _LATEST_START = 4096
@@ -99,6 +102,11 @@ def jpeg_body(stream: bytes, claimed: StreamSize) -> tuple[bytes, bool]:
     return body, end >= 0
 
 
+def scan_start(stream: bytes) -> int:
+    """Return where the first scan of a JPEG stream begins."""
+    return _jpeg_segments(stream)[-1][1]
+
+
 def j2k_body(stream: bytes) -> tuple[bytes, bool]:
     """Return a JPEG 2000 stream up to its End of Codestream, and whether there is one.
 
@@ -106,7 +114,8 @@ def j2k_body(stream: bytes) -> tuple[bytes, bool]:
     (ISO/IEC 15444-1 A.4.2).
     """
     fields, start = _j2k_fields(stream)
-    position, tiles = _j2k_first_tile(stream, start), set()
+    first, most_zeros = _j2k_main_header(stream, start)
+    position, tiles = first, set()
     while stream.startswith(_START_OF_TILE, position):
         tile, length = _unpack(">HI", stream, position + 4)
         tiles.add(tile)
@@ -123,6 +132,8 @@ def j2k_body(stream: bytes) -> tuple[bytes, bool]:
     # No tile-part ends with 0xFF (B.10.1).
     if body.endswith(b"\xff") or (not has_end and body.endswith((b"\0", J2K_END))):
         raise StreamCut("its last tile-part is filled up")
+    if most_zeros and bytes(most_zeros + LEAST_ZEROS) in body[first:]:
+        raise StreamCut("zeros stand for a part of it")
     return body, has_end
 
 
@@ -195,12 +206,21 @@ def _j2k_tiles(fields: tuple[int, ...]) -> int:
     return -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
 
 
-def _j2k_first_tile(stream: bytes, start: int) -> int:
-    position = start + 2
+def _j2k_main_header(stream: bytes, start: int) -> tuple[int, int]:
+    """Return where the first tile-part begins, and how many zeros may follow each other there.
+
+    A byte a packet that is empty (B.10.3), a packet a layer and resolution (A.6.1); 0 where that
+    cannot be told: with precincts, or where blocks are coded as ISO/IEC 15444-15 has it.
+    """
+    position, most_zeros, is_high_throughput = start + 2, 0, False
     while not stream.startswith(_START_OF_TILE, position):
-        (length,) = _unpack(">H", stream, position + 2)
+        marker, length = _unpack(">HH", stream, position)
+        is_high_throughput |= marker == _CAPABILITIES
+        if marker == _CODING_STYLE:
+            style, _, layers, _, levels = _unpack(">BBHBB", stream, position + 4)
+            most_zeros = 0 if style & _OWN_PRECINCTS else layers * (levels + 1)
         position += 2 + max(length, 2)
-    return position
+    return position, 0 if is_high_throughput else most_zeros
 
 
 def _jpeg_segments(stream: bytes) -> list[tuple[int, int]]:

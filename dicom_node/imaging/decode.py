@@ -33,6 +33,7 @@ from dicom_node.errors import (
 from dicom_node.imaging import codestream
 from dicom_node.imaging.codestream import Codec, StreamCut, StreamSize
 from dicom_node.imaging.cut_bits import bits_used, wraps_as_signed
+from dicom_node.imaging.filled import makes_up, zeros_begin
 from dicom_node.imaging.header import parsing, read_dataset, transfer_syntax_of
 from dicom_node.imaging.transfer_syntaxes import (
     EXPLICIT_BIG_ENDIAN,
@@ -248,6 +249,8 @@ def _rle(frame: bytes, layout: _Layout) -> npt.NDArray[np.unsignedinteger]:
         raise PixelDataTruncated("The RLE frame ends within its header.")
     segments, *offsets = _RLE_HEADER.unpack_from(frame)
     bounds = [*offsets[:planes], len(frame)]
+    if segments == planes and bounds[-2] >= len(frame):
+        raise PixelDataTruncated("The RLE frame ends before its last segment begins.")
     if segments != planes or bounds[0] < _RLE_HEADER.size or sorted(bounds) != bounds:
         raise PixelDataUndecodable(f"The RLE frame has {segments} segments for {planes} byte(s).")
     parts = [_rle_segment(frame[start:end], layout) for start, end in itertools.pairwise(bounds)]
@@ -307,7 +310,7 @@ def _compressed(stream: bytes, claimed: StreamSize) -> tuple[npt.NDArray[np.inte
         body, has_end = codestream.jpeg_body(stream, claimed)
         if claimed.codec is Codec.JPEG_LS:
             return _jpeg_ls(body, has_end=has_end), has_end
-        return _jpeg(body), has_end
+        return _jpeg(body, claimed), has_end
     except StreamCut as error:
         raise PixelDataTruncated(
             "The compressed stream ends before its last pixel; nothing is made up for the rest."
@@ -325,13 +328,20 @@ def _jpeg_ls(body: bytes, *, has_end: bool) -> npt.NDArray[np.integer]:
         raise StreamCut("its codec misses something") from error
 
 
-def _jpeg(body: bytes) -> npt.NDArray[np.integer]:
+def _jpeg(body: bytes, claimed: StreamSize) -> npt.NDArray[np.integer]:
     """Return what a JPEG stream without its end decodes to, if that is all of its picture."""
     decoded = np.asarray(imagecodecs.jpeg8_decode(body + codestream.JPEG_END))
-    followed = imagecodecs.jpeg8_decode(body + _WHATEVER_FOLLOWS + codestream.JPEG_END)
-    if not np.array_equal(decoded, followed):
+    if not np.array_equal(decoded, _followed(body)):
         raise StreamCut("its picture depends on what follows")
+    zeros = zeros_begin(body, codestream.scan_start(body))
+    if zeros >= 0 and makes_up(decoded, _followed(body[:zeros]), by_blocks=claimed.is_lossy):
+        raise StreamCut("zeros stand for a part of it")
     return decoded
+
+
+def _followed(body: bytes) -> npt.NDArray[np.integer]:
+    stream = body + _WHATEVER_FOLLOWS + codestream.JPEG_END
+    return np.asarray(imagecodecs.jpeg8_decode(stream))
 
 
 def _significant(
