@@ -11,7 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.charset import convert_encodings
+from pydicom.charset import convert_encodings, decode_bytes, encode_string
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.sequence import Sequence
@@ -69,6 +69,15 @@ def stored_bytes(dataset: Dataset, keyword: str) -> bytes | None:
     tag = tag_for_keyword(keyword)
     element = None if tag is None else _received(dataset, Tag(tag))
     return None if element is None else (element.value or b"").rstrip(_NO_MORE)
+
+
+def can_hold(dataset: Dataset, text: str) -> bool:
+    """Whether the Specific Character Set of a data set or item can hold a text whole."""
+    declared = dataset.original_character_set
+    encodings = [declared] if isinstance(declared, str) else list(declared)
+    with Guarded():
+        return decode_bytes(encode_string(text, encodings), encodings, set()) == text
+    return False
 
 
 def as_it_came(dataset: Dataset, keyword: str) -> DataElement | None:

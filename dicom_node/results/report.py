@@ -21,6 +21,7 @@ from pydicom.uid import (
 
 from dicom_node import __version__
 from dicom_node.imaging.header import header_of
+from dicom_node.imaging.received import can_hold
 from dicom_node.imaging.values import items as items_of
 from dicom_node.imaging.values import text as text_of
 from dicom_node.results.films import AnalysedFilm, Context
@@ -178,14 +179,18 @@ def _procedure(source: Dataset, template: Template) -> CodedConcept:
         for item in items_of(source, keyword):
             value, scheme = text_of(item, "CodeValue"), text_of(item, "CodingSchemeDesignator")
             meaning = text_of(item, "CodeMeaning")
-            if value and scheme:
+            if value and scheme and _is_whole(item, value + scheme):
                 # What its character set does not have cannot be written whole.
-                legible = meaning and "\N{REPLACEMENT CHARACTER}" not in meaning
+                legible = meaning and _is_whole(item, meaning)
                 return CodedConcept(value, scheme, meaning[:64] if legible else value)
     header = header_of(source)
     regions = {(code.scheme, code.value) for code in header.anatomic_regions}
     of_chest = header.body_part_examined.upper() in _CHEST or regions & _CHEST_CODES
     return concept(template.procedure_chest if of_chest else template.procedure)
+
+
+def _is_whole(item: Dataset, text: str) -> bool:
+    return "\N{REPLACEMENT CHARACTER}" not in text and can_hold(item, text)
 
 
 def _content(group: Group, film: AnalysedFilm, context: Context) -> _Content:

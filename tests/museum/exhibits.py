@@ -351,6 +351,16 @@ def _texts() -> list[Exhibit]:
         "nothing": (b"ISO_IR 192", b""), "spaces": (b"ISO_IR 192", b"    "),
         "carets": (b"ISO_IR 192", b"^^^^"),
     }  # fmt: skip
+    procedure = _lut_item(
+        element("CodeValue", "SH", b"A1"),
+        element("CodingSchemeDesignator", "SH", b"99X "),
+        element("CodeMeaning", "LO", "山田".encode("shift_jis")),
+    )
+    made.append(
+        Exhibit("procedure in Shift JIS, half-width kana declared", source,
+                lambda film: film.text(SpecificCharacterSet="ISO_IR 13").put(
+                    "ProcedureCodeSequence", "SQ", procedure))
+    )  # fmt: skip
     return made + [
         Exhibit(f"name with {name}", source, text(SpecificCharacterSet=declared, PatientName=name_),
                 same_bytes=("PatientName",))
@@ -418,6 +428,7 @@ MET = {
     "Latin-1 in the name, UTF-8 declared", "Latin-1 in the study description, UTF-8 declared",
     "Latin-1 in the referring physician, UTF-8 declared", "name with an unknown set",
     "name with kanji declared, broken escape", "name with GB18030 declared, broken",
+    "procedure in Shift JIS, half-width kana declared",
     "name with a line end", "name with nine components", "name with nothing",
     "private element after the rest, VR '??' short",
 }  # fmt: skip
