@@ -16,10 +16,5 @@ def derived_uid(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, chr(0).join(parts)).int}"
 
 
-def is_own_uid_root(uid: str) -> bool:
-    """Whether ``uid`` could be one of ours. Others use 2.25 too: a hint, never a proof."""
-    return uid.startswith("2.25.")
-
-
 IMPLEMENTATION_CLASS_UID = derived_uid("implementation class")
 """Who writes: of associations, results and stored files (PS3.7 D.3.3.2)."""

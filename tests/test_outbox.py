@@ -158,6 +158,15 @@ def test_a_day_of_the_site_is_23_or_25_hours_long_where_clocks_change() -> None:
         assert ends.astimezone(UTC) - begins.astimezone(UTC) == timedelta(hours=hours)
 
 
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize("group", ["outbox", "cases"])
+def test_programs_are_told_too_what_a_limit_leaves_out(site: Path, group: str) -> None:
+    command = [group, "list", "--json", "--limit", "2", "--config", str(site)]
+    told = CliRunner().invoke(app, command)
+    assert len(json.loads(told.stdout)) == 2
+    assert told.stderr == "and 1 more: --limit says how many are shown.\n"
+
+
 def test_what_a_limit_leaves_out_is_counted(ledger: SqliteLedger) -> None:
     rows, count = ledger.outbox(OutboxQuery(limit=2))
     assert (len(rows), count) == (2, 3)

@@ -9,7 +9,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node.uids import derived_uid, is_own_uid_root
+from dicom_node.uids import derived_uid
 
 # PS3.5 9.1: components of digits, no leading zero unless the component is 0, at most 64 characters.
 VALID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
@@ -23,7 +23,6 @@ def test_a_derived_uid_is_valid_and_short(given_parts: list[str]) -> None:
     uid = derived_uid(*given_parts)
     assert VALID.fullmatch(uid)
     assert len(uid) <= 44
-    assert is_own_uid_root(uid)
 
 
 @given(parts, parts)
@@ -50,9 +49,3 @@ def test_the_same_parts_give_the_same_uid_in_every_process_and_release() -> None
     command = "from dicom_node.uids import derived_uid; print(derived_uid('1.2.3', 'sr'))"
     told = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
     assert told.stdout.strip() == expected
-
-
-def test_a_uid_of_another_root_is_not_ours() -> None:
-    assert not is_own_uid_root("1.2.840.10008.1.1")
-    assert not is_own_uid_root("2.255.1")
-    assert not is_own_uid_root("")

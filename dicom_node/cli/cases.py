@@ -11,7 +11,7 @@ import typer
 from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption, pass_down
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import tzinfo
 
     from dicom_node.ledger.sqlite import SqliteLedger
@@ -61,21 +61,30 @@ def list_cases(
     utc: UtcOption = False,
 ) -> None:
     """List studies, the latest change first; with --search, the latest received first."""
-    from rich.table import Table
-
-    from dicom_node.cli.options import cell, configuration, ledger_of, wide_console, zone_for
-    from dicom_node.moments import shown
+    from dicom_node.cli.options import configuration, ledger_of, zone_for
 
     settings = configuration(config, data_dir)
-    ledger, zone = ledger_of(settings), zone_for(settings, utc=utc)
+    ledger = ledger_of(settings)
     studies = _searched(ledger, search, limit) if search else ledger.studies(limit=limit)
     rows = [_row(ledger, study) for study in studies]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
-        return
-    if not rows:
+    elif not rows:
         typer.echo(f"No study: {'none matches' if search else 'nothing has been received yet'}.")
-        return
+    else:
+        _print(rows, zone_for(settings, utc=utc))
+    if search and len(rows) == limit:
+        typer.echo(f"The latest {limit}: --limit says how many are shown.", err=as_json)
+    elif len(rows) == limit and (left := ledger.study_count() - limit):
+        typer.echo(f"and {left} more: --limit says how many are shown.", err=as_json)
+
+
+def _print(rows: Sequence[Mapping[str, Any]], zone: tzinfo | None) -> None:
+    from rich.table import Table
+
+    from dicom_node.cli.options import cell, wide_console
+    from dicom_node.moments import shown
+
     table = Table("ID", "accession", "changed", "state", "films", "result", "delivery", "why",
                   box=None)  # fmt: skip
     for row in rows:
@@ -85,10 +94,6 @@ def list_cases(
         )  # fmt: skip
         table.add_row(*map(cell, values))
     wide_console().print(table)
-    if search and len(rows) == limit:
-        typer.echo(f"The latest {limit}: --limit says how many are shown.")
-    elif len(rows) == limit and (left := ledger.study_count() - limit):
-        typer.echo(f"and {left} more: --limit says how many are shown.")
 
 
 def _searched(ledger: SqliteLedger, words: str, limit: int) -> Sequence[Study]:

@@ -89,13 +89,12 @@ def list_deliveries(
     found, count = ledger_of(settings).outbox(query)
     if as_json:
         typer.echo(json.dumps([_document(row, patients) for row in found], indent=2))
-        return
-    if not found:
+    elif not found:
         typer.echo("No delivery." if state is None else f"No delivery that is {state}.")
-        return
-    _print(found, zone, patients)
+    else:
+        _print(found, zone, patients)
     if left := count - len(found):
-        typer.echo(f"and {left} more: --limit says how many are shown.")
+        typer.echo(f"and {left} more: --limit says how many are shown.", err=as_json)
 
 
 def _document(row: OutboxRow, patients: bool) -> dict[str, Any]:

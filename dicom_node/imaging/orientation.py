@@ -9,7 +9,7 @@ patient's.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,26 +104,24 @@ def as_stored(explanation: Explanation, hung: Hanging, stored: tuple[int, int]) 
     """Return what was found on the hung film, on the stored one of that shape (rows, columns)."""
     if not (hung.is_turned or hung.mirrored):
         return explanation
-    lungs = explanation.lungs
-    return Explanation(
-        tuple(
-            replace(one, heat=hung.store(one.heat), region=hung.store_region(one.region, stored))
-            for one in explanation.maps
-        ),
-        replace(lungs, mask=hung.store(lungs.mask)) if lungs else None,
-    )
+    return _moved(explanation, hung.store, lambda region: hung.store_region(region, stored))
 
 
 def as_hung(explanation: Explanation, hung: Hanging, stored: tuple[int, int]) -> Explanation:
     """Return what lies on the stored film of that shape, on the hung one."""
+    return _moved(explanation, hung.hang, lambda region: hung.hang_region(region, stored))
+
+
+def _moved(
+    explanation: Explanation,
+    turned: Callable[[Plane], Plane],
+    place: Callable[[Region], Region],
+) -> Explanation:
     lungs = explanation.lungs
-    return Explanation(
-        tuple(
-            replace(one, heat=hung.hang(one.heat), region=hung.hang_region(one.region, stored))
-            for one in explanation.maps
-        ),
-        replace(lungs, mask=hung.hang(lungs.mask)) if lungs else None,
+    maps = (
+        replace(one, heat=turned(one.heat), region=place(one.region)) for one in explanation.maps
     )
+    return Explanation(tuple(maps), replace(lungs, mask=turned(lungs.mask)) if lungs else None)
 
 
 def _principal(direction: str) -> str:

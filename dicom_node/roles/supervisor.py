@@ -18,13 +18,11 @@ from typing import IO
 from dicom_node import logs
 from dicom_node.errors import LedgerUnavailable, NodeAlreadyRunning, RoleError, SpoolUnwritable
 from dicom_node.ledger import Ledger, open_ledger
-from dicom_node.patience import Patience
+from dicom_node.patience import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Patience
 from dicom_node.records import RoleBeat
 from dicom_node.roles.process import EXIT_UNUSABLE, ROLES, worker_name
 from dicom_node.settings import Configuration
 
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _TICK_SECONDS = 0.2
 _VETO = "receive"
@@ -47,7 +45,7 @@ class _Child:
     changed: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
-    pause: float = _FIRST_PAUSE_SECONDS
+    pause: float = FIRST_PAUSE_SECONDS
     start_after: float = field(default=0.0)
     steady: bool = False
 
@@ -104,13 +102,14 @@ class Supervisor:
     def _tend(self, child: _Child, ledger: Ledger, now: float) -> None:
         if child.process is None:
             if now >= child.start_after:
-                self._start(child, now)
+                # A machine that has no process or memory left says nothing about the node.
+                self._patience.attempt(f"starting {child.role}", lambda: self._start(child, now))
             return
         status = child.process.poll()
         if status is not None:
             self._bury(child, status, ledger, now)
         elif now - child.started > _STEADY_SECONDS:
-            child.pause, child.steady = _FIRST_PAUSE_SECONDS, True
+            child.pause, child.steady = FIRST_PAUSE_SECONDS, True
 
     def _start(self, child: _Child, now: float) -> None:
         command = self._command(child.role)
@@ -136,7 +135,7 @@ class Supervisor:
         self._log.event(
             "role.died", role=child.role, pid=pid, exit_status=status, restart_seconds=child.pause
         )
-        child.pause = min(child.pause * 2, _LONGEST_PAUSE_SECONDS)
+        child.pause = min(child.pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _end_leases(self, ledger: Ledger) -> None:
         for worker in sorted(self._dead):

@@ -40,11 +40,6 @@ _SETTLED_SECONDS = 60.0
 """Younger bytes may just have come again, their row about to follow."""
 
 
-def utc_now() -> datetime:
-    """Return the present time, aware, UTC."""
-    return datetime.now(UTC)
-
-
 def expire(ledger: Ledger, log: Log) -> None:
     """Park what could not be delivered in time."""
     for delivery in ledger.expire_deliveries():
@@ -66,7 +61,7 @@ def watch_disk(spool: Spool, settings: Settings, log: Log) -> None:
 
 def watch_certificates(settings: Settings, log: Log) -> None:
     """Say which certificates of the node are no good, or will not be for long."""
-    now = utc_now()
+    now = datetime.now(UTC)
     for found in certificates(settings):
         if found.warns(now):
             log.event(

@@ -58,7 +58,7 @@ def _host(value: str) -> str:
     """Return a host name or address; an IPv6 address loses the brackets that a port asks for."""
     text = value.strip()
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if not bare or _is_address(bare):
+    if not bare or is_address(bare):
         return bare
     host, _, port = text.rpartition(":")
     if host and port.isdecimal():
@@ -69,7 +69,8 @@ def _host(value: str) -> str:
     return text
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether ``text`` is an IP address, of version 4 or 6."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

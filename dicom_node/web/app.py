@@ -119,57 +119,63 @@ def _description(app: FastAPI) -> APIRouter:
 
 
 def _errors(app: FastAPI) -> None:
-    def not_signed_in(request: Request, _error: Exception) -> Response:
-        if request.url.path.startswith(_PROGRAMS):
-            told = {"error": "Sign in by HTTP Basic."}
-            challenge = {"WWW-Authenticate": 'Basic realm="dicom-node", charset="UTF-8"'}
-            return JSONResponse(told, status_code=401, headers=challenge)
-        target = f"/sign-in?next={quote(_page_before(request))}"
-        if COOKIE in request.cookies:
-            target += "&ended=yes"
-        if "hx-request" in request.headers:
-            return Response(status_code=401, headers={"HX-Redirect": target})
-        return RedirectResponse(target, status_code=303)
+    app.add_exception_handler(NotSignedIn, _not_signed_in)
+    app.add_exception_handler(NotAllowed, _not_allowed)
+    app.add_exception_handler(NodeError, _node_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _unforeseen)
 
-    def not_allowed(request: Request, error: Exception) -> Response:
-        assert isinstance(error, NotAllowed)
-        return _told(request, 403, error.why, "Ask an administrator of this node.")
 
-    def node_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, NodeError)
-        status = next((code for kind, code in _STATUS if isinstance(error, kind)), 502)
-        return _told(request, status, error.message, error.remedy)
+def _not_signed_in(request: Request, _error: Exception) -> Response:
+    if request.url.path.startswith(_PROGRAMS):
+        told = {"error": "Sign in by HTTP Basic."}
+        challenge = {"WWW-Authenticate": 'Basic realm="dicom-node", charset="UTF-8"'}
+        return JSONResponse(told, status_code=401, headers=challenge)
+    target = f"/sign-in?next={quote(_page_before(request))}"
+    if COOKIE in request.cookies:
+        target += "&ended=yes"
+    if "hx-request" in request.headers:
+        return Response(status_code=401, headers={"HX-Redirect": target})
+    return RedirectResponse(target, status_code=303)
 
-    def http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return _told(request, error.status_code, str(error.detail), "", error.headers)
 
-    def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return _told(request, 422, f"{where}: {first['msg']}", "Correct it and try again.")
+def _not_allowed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, NotAllowed)
+    return _told(request, 403, error.why, "Ask an administrator of this node.")
 
-    def unforeseen(request: Request, error: Exception) -> Response:
-        # The kind and the place alone: the error's own words may quote a patient.
-        house_of(request).log.event(
-            "page.failed",
-            route=getattr(request.scope.get("route"), "path", "none"),
-            error=type(error).__name__,
-            where=_place_of(error),
-        )
-        answer = _told(request, 500, "The node met an error that nobody foresaw.", _SEE_LOG)
-        # Starlette answers such an error outside every middleware, outside `Armour` too.
-        for name, value in guards(request.scope).items():
-            answer.headers.setdefault(name.decode(), value.decode())
-        return answer
 
-    app.add_exception_handler(NotSignedIn, not_signed_in)
-    app.add_exception_handler(NotAllowed, not_allowed)
-    app.add_exception_handler(NodeError, node_error)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, unforeseen)
+def _node_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, NodeError)
+    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 502)
+    return _told(request, status, error.message, error.remedy)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _told(request, error.status_code, str(error.detail), "", error.headers)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return _told(request, 422, f"{where}: {first['msg']}", "Correct it and try again.")
+
+
+def _unforeseen(request: Request, error: Exception) -> Response:
+    # The kind and the place alone: the error's own words may quote a patient.
+    house_of(request).log.event(
+        "page.failed",
+        route=getattr(request.scope.get("route"), "path", "none"),
+        error=type(error).__name__,
+        where=_place_of(error),
+    )
+    answer = _told(request, 500, "The node met an error that nobody foresaw.", _SEE_LOG)
+    # Starlette answers such an error outside every middleware, outside `Armour` too.
+    for name, value in guards(request.scope).items():
+        answer.headers.setdefault(name.decode(), value.decode())
+    return answer
 
 
 def _page_before(request: Request) -> str:

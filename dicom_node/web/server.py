@@ -27,7 +27,7 @@ _MOST_CONNECTIONS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Deadlines:
     """How long a peer may keep the pages waiting.
 
     ``header_seconds``: until a request's header is whole. A body may take ``body_seconds``, and
@@ -46,14 +46,14 @@ class Patience:
 class Room:
     """The connections of a server. Lives on its event loop."""
 
-    patience: Patience
+    deadlines: Deadlines
     guests: dict[Guest, None] = field(default_factory=dict)
     """Oldest first."""
     _sweeps: bool = False
 
     def enter(self, guest: Guest) -> None:
         """Take a connection in, if need be in place of one that says nothing."""
-        if len(self.guests) >= self.patience.connections:
+        if len(self.guests) >= self.deadlines.connections:
             victim = self._silent() or guest
             victim.transport.abort()
             self.guests.pop(victim, None)
@@ -61,7 +61,7 @@ class Room:
             self.guests[guest] = None
         if not self._sweeps:
             self._sweeps = True
-            guest.loop.call_later(self.patience.sweep_seconds, self._sweep, guest.loop)
+            guest.loop.call_later(self.deadlines.sweep_seconds, self._sweep, guest.loop)
 
     def _silent(self) -> Guest | None:
         """Return the oldest without a request, of the address with most of them."""
@@ -76,7 +76,7 @@ class Room:
             self.guests.pop(guest, None)
         self._sweeps = bool(self.guests)
         if self._sweeps:
-            loop.call_later(self.patience.sweep_seconds, self._sweep, loop)
+            loop.call_later(self.deadlines.sweep_seconds, self._sweep, loop)
 
 
 class Guest(H11Protocol):
@@ -102,18 +102,18 @@ class Guest(H11Protocol):
 
     def is_late(self, now: float) -> bool:
         """Whether the peer has kept us waiting too long."""
-        patience, passed, self._seen = self._room.patience, now - self._seen, now
+        deadlines, passed, self._seen = self._room.deadlines, now - self._seen, now
         if self._stuck is not None:
-            return now - self._stuck > patience.answer_seconds
+            return now - self._stuck > deadlines.answer_seconds
         if self.is_silent:
             # Between two requests uvicorn's own timer runs.
             is_asking = self._begun or not self._served
-            return is_asking and now - self._since > patience.header_seconds
+            return is_asking and now - self._since > deadlines.header_seconds
         if self.conn.their_state is h11.SEND_BODY:
             if self.flow.read_paused:
                 # It is we who do not read.
                 self._since += passed
-            allowed = patience.body_seconds + self._taken / patience.body_bytes
+            allowed = deadlines.body_seconds + self._taken / deadlines.body_bytes
             return now - self._since > allowed
         return False
 
@@ -177,10 +177,10 @@ class Server:
         *,
         certificate: Path | None = None,
         key: Path | None = None,
-        patience: Patience | None = None,
+        deadlines: Deadlines | None = None,
     ) -> Server:
         """Return a server of an application; https where there is a certificate."""
-        room = Room(patience or Patience(connections=_places()))
+        room = Room(deadlines or Deadlines(connections=_places()))
         # uvicorn's own lines would hold addresses of pages, and thereby what was searched for.
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
         configuration = uvicorn.Config(

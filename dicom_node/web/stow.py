@@ -45,9 +45,9 @@ async def store(
     if parameters_of(content_type)[1].get("type", _DICOM).lower() != _DICOM:
         raise HTTPException(415, "Only application/dicom is stored.")
     limiter = request.app.state.storing
-    with _Arriving(request, place.study) as arriving:
+    # Taken apart and made durable beside the event loop, on which every page is served.
+    with await to_thread.run_sync(_Arriving, request, place.study, limiter=limiter) as arriving:
         async for chunk in request.stream():
-            # Taken apart and made durable beside the event loop, on which every page is served.
             await to_thread.run_sync(arriving.feed, chunk, limiter=limiter)
         return await to_thread.run_sync(arriving.answer, person, limiter=limiter)
 

@@ -42,7 +42,7 @@ from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
 from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.house import House, ModelOnShelf, NodeState, Step
-from dicom_node.web.server import Patience, Server
+from dicom_node.web.server import Deadlines, Server
 from tests.node.peers import wait_for
 from tests.test_reporting import WORKER, Node
 
@@ -235,9 +235,9 @@ def shelf_of(bundle_id: str) -> ModelOnShelf:
 
 
 @contextmanager
-def running(app: FastAPI, patience: Patience | None = None) -> Iterator[str]:
+def running(app: FastAPI, deadlines: Deadlines | None = None) -> Iterator[str]:
     """Serve an application on a real port, as the role does; yield its address."""
-    server = Server.of(app, patience=patience)
+    server = Server.of(app, deadlines=deadlines)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=(listener,), daemon=True)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from dicom_node.web.app import create_app
-from dicom_node.web.server import Patience
+from dicom_node.web.server import Deadlines
 from tests.web.conftest import PASSWORD, Site, running
 
 SILENT = 200
@@ -21,7 +21,7 @@ BODY = (
     b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
     b"Content-Type: application/x-www-form-urlencoded\r\n\r\n"
 )
-SHORT = Patience(header_seconds=0.3, body_seconds=0.3, answer_seconds=0.3, sweep_seconds=0.05)
+SHORT = Deadlines(header_seconds=0.3, body_seconds=0.3, answer_seconds=0.3, sweep_seconds=0.05)
 Connect = Callable[[str], socket.socket]
 
 
@@ -68,7 +68,7 @@ def test_a_peer_that_does_not_go_on_after_its_first_request_is_dropped(
 def test_a_body_that_drips_is_dropped_and_one_that_flows_is_read(
     site: Site, connect: Connect
 ) -> None:
-    slow = Patience(body_seconds=0.2, body_bytes=100_000, sweep_seconds=0.05)
+    slow = Deadlines(body_seconds=0.2, body_bytes=100_000, sweep_seconds=0.05)
     with running(create_app(site.house), slow) as address:
         peer = connect(address)
         peer.sendall(BODY)
@@ -102,7 +102,7 @@ def test_a_peer_that_does_not_read_its_answer_is_dropped(site: Site, connect: Co
 def test_pages_are_served_while_very_many_connections_say_nothing(
     site: Site, connect: Connect
 ) -> None:
-    few = Patience(connections=40)
+    few = Deadlines(connections=40)
     with running(create_app(site.house), few) as address:
         silent = [connect(address) for _ in range(SILENT)]
         for number, peer in enumerate(silent):
@@ -119,7 +119,7 @@ def test_pages_are_served_while_very_many_connections_say_nothing(
 
 
 def test_whoever_is_being_served_keeps_his_place(site: Site, connect: Connect) -> None:
-    few = Patience(connections=4)
+    few = Deadlines(connections=4)
     with running(create_app(site.house), few) as address, ThreadPoolExecutor(4) as pool:
         peer = connect(address)
         peer.sendall(BODY + b"x" * 500)

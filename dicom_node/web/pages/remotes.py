@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, UploadFile
@@ -17,6 +16,7 @@ from dicom_node.intake.admit import OWN_RESULT, Admitted, admit
 from dicom_node.settings import Remote
 from dicom_node.settings.edit import can_be_added, drop_remote, file_of, keep_remote
 from dicom_node.settings.model import SR_CLASS_UIDS, ObjectName, SrClassName, Viewer
+from dicom_node.settings.values import is_address
 from dicom_node.web.house import House
 from dicom_node.web.rendering import done, page
 from dicom_node.web.security import Person, SignedInFirst, house_of, operator, reader
@@ -59,7 +59,7 @@ def new(
 ) -> Response:
     """Show the form of a new AE; filled in for one that was refused."""
     values = {"ae_title": ae_title, "host": host, "port": "104"}
-    if host and _is_address(host):
+    if host and is_address(host):
         values["addresses"] = f"{host}/{32 if '.' in host else 128}"
     return _form(request, values, [], is_new=True)
 
@@ -291,11 +291,3 @@ def _remote(house: House, ae_title: str) -> Remote:
 def _split(text: str) -> list[str]:
     # Not at spaces: they may stand within an AE title.
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
