@@ -11,8 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dicom_node import resources
-from dicom_node.cli.main import app
-from dicom_node.errors import NodeError, listening_remedy
+from dicom_node.cli.main import app, main
+from dicom_node.errors import BundleError, NodeError, listening_remedy
 from dicom_node.ledger import open_ledger
 
 
@@ -142,3 +142,27 @@ def test_who_sends_where_is_not_for_everybody_s_eyes(site: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
     run("ae", "add", "CT1", "--host", "10.0.0.5", "--port", "104", "--config", str(site))
     assert (site / "remotes" / "ct1.toml").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_path_that_cannot_be_used_is_a_sentence_and_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept", "utf-8")
+    for arguments in (["config", "init", str(file)], ["demo", "--out", str(file)]):
+        monkeypatch.setattr(sys, "argv", ["dicom-node", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 1
+        said = capsys.readouterr().err
+        assert f"Error: {file} cannot be used: File exists." in said
+        assert "Check the path, its owner and permissions" in said
+        assert "Traceback" not in said
+    assert file.read_text("utf-8") == "kept"
+
+
+def test_a_folder_without_bundles_is_an_error_not_a_success(tmp_path: Path) -> None:
+    for command in ("list", "verify"):
+        done = CliRunner().invoke(app, ["models", command, "--models", str(tmp_path)])
+        assert isinstance(done.exception, BundleError)
+        assert str(tmp_path) in done.exception.message

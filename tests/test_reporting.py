@@ -214,7 +214,15 @@ def test_a_film_without_findings_is_not_answered_otherwise(node: Node) -> None:
     node.receive(1, InstanceState.DECLINED, "view position LL is not frontal")
     study = node.report(pacs())
     assert node.outbox(study) == {}
-    assert "nothing to report" in str(study.reason)
+    assert "nothing to report: no film of this study was analysed" in str(study.reason)
+
+
+def test_a_film_whose_other_bytes_were_declined_is_told_so(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED)
+    node.receive(1, InstanceState.DECLINED, "no lungs", PatientID="4711 ")
+    study = node.report(pacs())
+    assert node.outbox(study) == {}
+    assert "came again with other bytes, which were not" in str(study.reason)
 
 
 def test_our_own_result_coming_back_alone_is_never_answered(node: Node) -> None:

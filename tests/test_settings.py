@@ -571,3 +571,16 @@ def test_case_counts_unless_the_remote_says_not() -> None:
 def test_results_go_to_the_sender_unless_its_file_says_otherwise() -> None:
     assert Remote(ae_title="A", host="h", port=104).destinations == ("A",)
     assert Remote(ae_title="A", results_to=("B",)).destinations == ("B",)
+
+
+@pytest.mark.parametrize("node", ["0.0.0.0", "127.0.0.1"])
+def test_two_doors_on_one_port_are_a_fault_before_anything_starts(
+    tmp_path: Path, node: str
+) -> None:
+    (tmp_path / "remotes").mkdir()
+    text = '[node]\nhost = "{}"\nport = 8080\n[web]\nhost = "127.0.0.1"\nport = 8080\n'
+    (tmp_path / "node.toml").write_text(text.format(node), "utf-8")
+    (fault,) = faults_of(tmp_path)
+    assert "node.toml:6: web.port: 8080 is node.port as well" in fault
+    (tmp_path / "node.toml").write_text(text.format("127.0.0.2"), "utf-8")
+    assert load_configuration(tmp_path).settings.node.port == 8080

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -74,15 +75,33 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         app()
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A path that was named, or follows from one: no reason for a trace.
+        _say(f"{error.filename} cannot be used: {error.strerror}.", _CHECK_THE_PATH)
+        sys.exit(1)
     except NodeError as error:
-        console = Console(stderr=True, soft_wrap=True)
         faults = error.faults if isinstance(error, SettingsError) else ()
         # Its message is the first fault: several are listed instead.
-        many = f"{len(faults)} faults in the configuration:"
-        console.print(f"[red]Error:[/red] {escape(error.message if len(faults) < 2 else many)}")
-        for fault in faults if len(faults) > 1 else ():
-            console.print(f"  {escape(fault)}")
-        console.print(f"[dim]{escape(error.remedy)}[/dim]")
+        if len(faults) > 1:
+            _say(f"{len(faults)} faults in the configuration:", error.remedy, faults)
+        else:
+            _say(error.message, error.remedy)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+_CHECK_THE_PATH = (
+    "Check the path, its owner and permissions; a running node's data are its user's:"
+    " run this as that user."
+)
+
+
+def _say(message: str, remedy: str, faults: Sequence[str] = ()) -> None:
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f"[red]Error:[/red] {escape(message)}")
+    for fault in faults:
+        console.print(f"  {escape(fault)}")
+    console.print(f"[dim]{escape(remedy)}[/dim]")

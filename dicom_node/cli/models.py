@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from dicom_node.bundles import CARD, Bundle, list_bundles, open_bundle
 from dicom_node.cli.options import pass_down, wide_console
-from dicom_node.errors import NodeError
+from dicom_node.errors import BundleError, NodeError
 
 Models = Annotated[
     Path | None,
@@ -117,7 +117,13 @@ def _bundles(models: Path | None, bundle_ids: Sequence[str] | None) -> tuple[Bun
 
     folder = models or resources.model_bundles()
     if not bundle_ids:
-        return list_bundles(folder)
+        found = list_bundles(folder)
+        if not found:
+            raise BundleError(
+                f"There is no model bundle in {folder}.",
+                remedy="Check --models: a folder with a folder for each bundle.",
+            )
+        return found
     return tuple(open_bundle(folder, bundle_id) for bundle_id in bundle_ids)
 
 

@@ -93,14 +93,15 @@ class Reporter:
             )
 
     def _report(self, study: Study, remotes: Mapping[str, Remote]) -> None:
-        instances = newest(self.ledger.instances(study.id))
+        everything = self.ledger.instances(study.id)
+        instances = newest(everything)
         destinations = _destinations(self.ledger.origins(study.id), remotes)
         reason = None if destinations else "no destination: no sender of this study is configured"
         found = any(item.state is InstanceState.ANALYSED for item in instances)
         if not found:
             # No silence, where the AE wants that: a small report with the reason.
             destinations = [name for name in destinations if remotes[name].answer_always]
-            reason = "nothing to report: no film of this study was analysed"
+            reason = f"nothing to report: {_nothing(everything)}"
         told = [item for item in instances if _is_told(item, alone=not found)]
         signature = self._signature(told)
         why: list[str] = []
@@ -242,6 +243,13 @@ class Reporter:
         facts = [(item.digest, str(item.state), item.findings_json) for item in instances]
         text = json.dumps([facts, self.template.digest, self.settings.node.ae_title])
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _nothing(instances: Sequence[Instance]) -> str:
+    """Return why there is nothing to report; of films that came again the last counts."""
+    if any(item.state is InstanceState.ANALYSED for item in instances):
+        return "a film that was analysed came again with other bytes, which were not"
+    return "no film of this study was analysed"
 
 
 def _is_told(instance: Instance, *, alone: bool) -> bool:

@@ -222,9 +222,17 @@ def _between_keys(settings: Settings, places: Places) -> Iterator[Fault]:
     if settings.tls is not None:
         yield from pair(settings.tls.certificate, settings.tls.key, "tls", places)
         yield from authorities(settings.tls.ca, ("tls", "ca"), places)
+    if settings.web.port == node.port != 0 and _meet(node.host, settings.web.host):
+        what = f"{node.port} is node.port as well: one of the two could not listen"
+        yield places.fault(("web", "port"), what, "write another port")
     yield from _web(settings.web, places)
     if settings.oidc is not None:
         yield from _oidc(settings.oidc, places)
+
+
+def _meet(one: str, other: str) -> bool:
+    """Tell whether two addresses to listen on are one, or either of them is every address."""
+    return one == other or not {one, other}.isdisjoint({"0.0.0.0", "::"})  # noqa: S104 - compared
 
 
 def _oidc(oidc: OidcSection, places: Places) -> Iterator[Fault]:
