@@ -114,3 +114,28 @@ def test_a_signed_film_that_is_sign_extended_has_no_more_bits_than_it_says() -> 
     assert pixels.min() < 0
 
     assert read_pixels(dataset).notes == ()
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("bits", "high"), [(12, 15), (12, 13), (10, 15), (10, 11), (14, 15)])
+def test_a_high_bit_above_an_image_that_begins_at_bit_nought_loses_none_of_it(
+    bits: int, high: int, signed: bool
+) -> None:
+    dataset, pixels = film(bits, signed=signed)
+    dataset.HighBit = high
+
+    read = read_pixels(dataset)
+
+    assert read.notes == ("bits",)
+    np.testing.assert_array_equal(read.pixels, pixels)
+
+
+def test_an_image_that_lies_high_is_read_as_the_header_says() -> None:
+    dataset, pixels = film(12)
+    dataset.HighBit = 15
+    dataset.PixelData = (pixels.astype("<u2") << 4).tobytes()
+
+    read = read_pixels(dataset)
+
+    assert read.notes == ()
+    np.testing.assert_array_equal(read.pixels, pixels)

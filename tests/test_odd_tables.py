@@ -180,6 +180,17 @@ def test_a_window_left_from_another_image_gives_way_to_the_film_s_own_range(
     assert shown(dataset).notes == ("own_range",)
 
 
+def test_a_window_in_which_the_whole_film_is_one_grey_gives_way_to_its_own_range() -> None:
+    dataset = phantom_dataset(rows=256, columns=240, encoding=Encoding(kind="CR", bits=8))
+    truth = shown(dataset).film
+    dataset.WindowCenter, dataset.WindowWidth = 32768, 65536
+
+    found = shown(dataset)
+
+    assert found.notes == ("own_range",)
+    assert np.corrcoef(found.film.ravel(), truth.ravel())[0, 1] > 0.99
+
+
 def test_a_narrow_window_that_shows_the_film_is_kept() -> None:
     middle = float(np.median(TRUTH[50:150, 42:128])) * 4095
     dataset = film(WindowCenter=middle, WindowWidth=600)

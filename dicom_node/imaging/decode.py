@@ -360,6 +360,8 @@ def _significant(
     elif not claimed.signed:
         stored = min(stored, claimed.precision)
     unsigned: npt.NDArray[Any] = samples.astype(f"u{width // 8}", copy=False)
+    lies_low = low > 0 and _lies_low(unsigned, stored, low, signed=layout.signed)
+    low = 0 if lies_low else low
     unsigned, used = unsigned >> low if low else unsigned, stored
     if low + stored < width:
         used = bits_used(unsigned, stored, signed=layout.signed)
@@ -367,7 +369,20 @@ def _significant(
     unsigned = unsigned << (width - used) if width > used else unsigned
     wide = unsigned.view(f"i{width // 8}") if signed else unsigned
     pixels = wide >> (width - used) if width > used else wide
-    return Read(pixels, () if (used, signed) == (stored, layout.signed) else ("bits",))
+    is_as_said = (used, signed) == (stored, layout.signed) and not lies_low
+    return Read(pixels, () if is_as_said else ("bits",))
+
+
+def _lies_low(unsigned: npt.NDArray[Any], stored: int, low: int, *, signed: bool) -> bool:
+    """Whether an image begins at bit 0, though High Bit has it begin at bit ``low``.
+
+    That is so where it uses the bits below and, but for its sign, none of those above its own.
+    """
+    above = unsigned >> stored
+    if signed:
+        above = unsigned.view(f"i{unsigned.itemsize}") >> (stored - 1)
+        above = np.where(above == -1, 0, above)
+    return not above.any() and bool((unsigned & ((1 << low) - 1)).any())
 
 
 def _clipped(samples: npt.NDArray[np.integer], layout: _Layout, claimed: StreamSize) -> Read:

@@ -29,9 +29,10 @@ ROBUST_TAIL = 0.005
 """Without any window, this part of the pixels is clipped at either end: markers, collimator."""
 
 _LEAST_SHOWN, _WELL_SHOWN = 0.02, 0.5
+_LEAST_SPREAD = 0.02
 _MIDDLE_FROM = 64
-"""A window that shows less than 2 % of the middle of a film of that size at least, where its own
-range shows half of it, was left from another image."""
+"""A window that shows less than 2 % of the middle of a film of that size at least, or all of it as
+nearly one grey, where its own range shows half of it, was left from another image."""
 
 _READ_FOR_A_FILM = (
     "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
@@ -245,7 +246,10 @@ def _shows(step: Step, occurring: Values, middle: Values, own: Step) -> bool:
     """Whether a VOI transformation leaves the film some contrast, in its middle, too."""
     if np.ptp(step(occurring)) == 0:
         return False
-    if not middle.size or _part_shown(step(middle)) >= _LEAST_SHOWN:
+    if not middle.size:
+        return True
+    shown = step(middle)
+    if _part_shown(shown) >= _LEAST_SHOWN and np.std(shown) >= _LEAST_SPREAD:
         return True
     return _part_shown(own(middle)) < _WELL_SHOWN
 
