@@ -24,10 +24,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """What a piece of work waits for, by the name of its error, and until when."""
+    """What a piece of work waits for, by the names of the errors it met, and until when."""
 
-    error: str
-    is_of_house: bool
+    errors: frozenset[str]
+    of_house: frozenset[str]
     pause: float
     again_at: float
 
@@ -109,9 +109,11 @@ class Patience:
         with self._lock:
             waited = self._waits.get(what)
             pause = min(waited.pause * 2 if waited else FIRST_PAUSE_SECONDS, longest)
-            new = all(kind != other.error for other in self._waits.values())
+            new = not self._known(kind)
             of_house = isinstance(error, Unavailable)
-            self._waits[what] = _Wait(kind, of_house, pause, self._clock() + pause)
+            errors = (waited.errors if waited else frozenset()) | {kind}
+            ended = (waited.of_house if waited else frozenset()) | ({kind} if of_house else set())
+            self._waits[what] = _Wait(errors, ended, pause, self._clock() + pause)
         if not new:
             return
         if isinstance(error, NodeError):
@@ -125,9 +127,13 @@ class Patience:
             return
         with self._lock:
             waited = self._waits.pop(what, None)
-            last = waited and all(waited.error != other.error for other in self._waits.values())
-        if waited and waited.is_of_house and last:
-            self._tell("house.available", error=waited.error)
+            ended = [] if waited is None else sorted(waited.of_house)
+            told = [kind for kind in ended if not self._known(kind)]
+        for kind in told:
+            self._tell("house.available", error=kind)
+
+    def _known(self, kind: str) -> bool:
+        return any(kind in waited.errors for waited in self._waits.values())
 
     def _tell(self, event: str, **fields: object) -> None:
         self._log.event(event, **fields)

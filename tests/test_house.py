@@ -305,6 +305,28 @@ def test_patience_grows_is_told_once_and_ends_with_the_fault() -> None:
     assert events == ["house.unavailable", "house.available"]
 
 
+def test_the_end_of_each_fault_that_a_piece_of_work_met_is_told() -> None:
+    said = io.StringIO()
+    logs.configure(stream=said, strict=True)
+    clock = Clock()
+    patience = Patience(Log("analyse"), clock=clock)
+
+    def ailing(error: Exception) -> None:
+        raise error
+
+    for error in (DiskFull("Full."), LedgerUnavailable("Full too."), DiskFull("Full.")):
+        patience.attempt("this", lambda error=error: ailing(error))
+        clock.now += 60
+    assert patience.attempt("this", lambda: "well") == "well"
+    told = [(e["event"], e["error"]) for e in map(json.loads, said.getvalue().splitlines())]
+    assert told == [
+        ("house.unavailable", "DiskFull"),
+        ("house.unavailable", "LedgerUnavailable"),
+        ("house.available", "DiskFull"),
+        ("house.available", "LedgerUnavailable"),
+    ]
+
+
 def test_what_could_not_be_given_back_is_given_back_before_the_work_goes_on() -> None:
     clock, story = Clock(), list[str]()
     patience = Patience(Log("analyse"), clock=clock)

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -58,6 +58,8 @@ class Tiny(Supervisor):
 
     def _command(self, role: str) -> list[str]:
         what = self.how.get(role, ["beat"])
+        if what[0] == "missing":
+            return ["/no/such/program"]
         if what[0] == "exit":
             return [sys.executable, "-c", f"raise SystemExit({what[1]})"]
         return [sys.executable, "-c", CHILD, role, str(self.path), what[0]]
@@ -224,6 +226,30 @@ def test_a_role_that_cannot_start_is_told_and_tried_again_while_the_node_receive
         wait_for(lambda: len(events(said, "role.died")) >= 2, 30, "it is tried again")
         assert "receive" in chief.pids()
         assert {event["role"] for event in events(said, "role.died")} == {"web"}
+        assert not errors
+
+
+def test_a_process_that_cannot_be_made_is_told_once_and_the_node_receives(tmp_path: Path) -> None:
+    with supervising(tmp_path, "receive", "web", web=["missing"]) as (chief, said, errors):
+        wait_for(lambda: events(said, "role.error"), 30, "it is told")
+        wait_for(lambda: "receive" in chief.pids(), 30, "the receiver runs")
+        wait_for(beating(chief), 30, "it beats")
+        chief.how = {}
+        wait_for(lambda: "web" in chief.pids(), 30, "it is started once that can be done")
+        assert len(events(said, "role.error")) == 1
+        assert not errors
+
+
+def test_a_ledger_that_is_locked_when_the_node_starts_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    other = open_ledger(tmp_path / "data" / "ledger.sqlite", who="another")
+    with ExitStack() as stack:
+        with other._connection.transaction():
+            chief, said, errors = stack.enter_context(supervising(tmp_path, "receive"))
+            wait_for(lambda: events(said, "house.unavailable"), 30, "it is told")
+        wait_for(lambda: events(said, "house.available"), 30, "its end is told")
+        wait_for(lambda: "receive" in chief.pids(), 30, "the receiver runs")
+        wait_for(beating(chief), 30, "it beats")
         assert not errors
 
 

@@ -25,6 +25,7 @@ from dicom_node.settings import Configuration
 
 _STEADY_SECONDS = 60.0
 _TICK_SECONDS = 0.2
+_LOOKING = "looking after the roles"
 _VETO = "receive"
 """Without it there is no node; every other role may come later."""
 
@@ -77,10 +78,10 @@ class Supervisor:
             self._dead |= {
                 f"{worker_name(child.role).rsplit(':', 1)[0]}:" for child in self._children
             }
-            self._end_leases(ledger)
-            for child in self._children:
-                # Until it beats itself, an earlier run's last word would stand for it.
-                ledger.beat(child.role, "starting")
+            # Before a role works: later, leases of the living would end with those of the dead.
+            self._patience.until(
+                _LOOKING, lambda: self._begin(ledger), stop, longest=_PROBE_SECONDS
+            )
             try:
                 while not stop.wait(_TICK_SECONDS):
                     now = time.monotonic()
@@ -89,15 +90,19 @@ class Supervisor:
                     if now - self._looked >= _LOOK_SECONDS:
                         self._looked = now
                         self._patience.attempt(
-                            "looking after the roles",
-                            lambda: self._look(ledger),
-                            longest=_PROBE_SECONDS,
+                            _LOOKING, lambda: self._look(ledger), longest=_PROBE_SECONDS
                         )
                 self._log.event("node.stopping", reason="asked to stop")
             finally:
                 self._drain()
                 self._say_stopped(ledger)
                 ledger.close()
+
+    def _begin(self, ledger: Ledger) -> None:
+        self._end_leases(ledger)
+        for child in self._children:
+            # Until it beats itself, an earlier run's last word would stand for it.
+            ledger.beat(child.role, "starting")
 
     def _tend(self, child: _Child, ledger: Ledger, now: float) -> None:
         if child.process is None:
@@ -113,7 +118,11 @@ class Supervisor:
 
     def _start(self, child: _Child, now: float) -> None:
         command = self._command(child.role)
-        child.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._output)
+        # The machine may be at its limit of processes: the other roles go on.
+        child.process = self._patience.attempt(
+            f"starting {child.role}",
+            lambda: subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._output),
+        )
         child.started = child.changed = now
 
     def _command(self, role: str) -> list[str]:
@@ -130,7 +139,7 @@ class Supervisor:
             )
         # Its films are free again at once, not only when their leases expire.
         self._dead.add(worker_name(child.role, pid))
-        self._patience.attempt("ending leases", lambda: self._end_leases(ledger))
+        self._patience.attempt(_LOOKING, lambda: self._end_leases(ledger), longest=_PROBE_SECONDS)
         child.start_after = now + child.pause
         self._log.event(
             "role.died", role=child.role, pid=pid, exit_status=status, restart_seconds=child.pause
