@@ -30,6 +30,9 @@ _WORD = re.compile(r"[^\W_]+")
 MATCHES = 20_000
 """So many hits of a search, the latest, are looked at; a broader search should be narrowed."""
 
+MEASURED = 2_000
+"""Of so many cases, the latest, it is told how long each stage took."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -301,7 +304,10 @@ class Casebook(Part):
         return [dict(row) for row in rows]
 
     def stages_since(self, since: str) -> Sequence[Mapping[str, Any]]:
-        """Return the moments of each study received since: received, analysed, reported, sent."""
+        """Return the moments of each study received since: received, analysed, reported, sent.
+
+        Of the latest `MEASURED` studies.
+        """
         rows = self._connection.all(
             """select study_id,
                    min(case when what = 'instance.received' then at end) as received,
@@ -310,9 +316,10 @@ class Casebook(Part):
                    max(case when what = 'delivery.sent' then at end) as sent
                from events where study_id in
                    (select study_id from cases where received_at >= :since
-                    order by received_at desc limit 2000)
+                    order by received_at desc limit :most)
                group by study_id""",
             since=since,
+            most=MEASURED,
         )
         return [dict(row) for row in rows]
 

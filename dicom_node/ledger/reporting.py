@@ -183,20 +183,16 @@ class Reporting(Part):
 
     def removable(self, keep_days: float, limit: int = 100) -> Sequence[Study]:
         """Return reported studies older than that whose deliveries are all sent, oldest first."""
-        oldest = text_of(self._connection.moment() - timedelta(days=keep_days))
-        rows = self._connection.all(
-            f"select * from studies where {_DONE} and changed_at <= :oldest"  # noqa: S608
-            " order by changed_at limit :limit",
-            oldest=oldest,
-            limit=limit,
-        )
-        return [study_of(row) for row in rows]
+        return self._ended(_DONE, keep_days, limit)
 
     def parked(self, days: float, limit: int = 100) -> Sequence[Study]:
         """Return reported studies older than that of which nothing goes by itself any more."""
+        return self._ended(_PARKED, days, limit)
+
+    def _ended(self, how: str, days: float, limit: int) -> Sequence[Study]:
         oldest = text_of(self._connection.moment() - timedelta(days=days))
         rows = self._connection.all(
-            f"select * from studies where {_PARKED} and changed_at <= :oldest"  # noqa: S608
+            f"select * from studies where {how} and changed_at <= :oldest"  # noqa: S608
             " order by changed_at limit :limit",
             oldest=oldest,
             limit=limit,

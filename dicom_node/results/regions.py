@@ -25,6 +25,7 @@ from dicom_node.imaging.geometry import contours
 from dicom_node.imaging.geometry import heat_on_film as heat_of
 from dicom_node.imaging.header import header_of
 from dicom_node.imaging.orientation import Hanging, hanging
+from dicom_node.imaging.values import integer
 from dicom_node.results.films import AnalysedFilm
 
 CONTOUR_LEVEL = 0.5
@@ -72,7 +73,7 @@ def places_of(film: AnalysedFilm) -> Places:
 
     What has no matrix has no places.
     """
-    rows, columns = (int(film.dataset.get(name) or 0) for name in ("Rows", "Columns"))
+    rows, columns = (integer(film.dataset, name) or 0 for name in ("Rows", "Columns"))
     if not rows or not columns:
         return Places(np.zeros((0, 2)), ())
     if not film.saliency:

@@ -14,6 +14,7 @@ from matplotlib import rc_context, rcsetup
 from matplotlib.figure import Figure
 
 from dicom_node.findings import FINDING_CLASSES, FilmFindings
+from dicom_node.ledger.casebook import MEASURED
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
 
 OUTCOMES = ("analysed", "declined", "failed", "waiting")
@@ -21,7 +22,7 @@ FINDINGS = FINDING_CLASSES
 NAMES = {
     "films": "Films a day",
     "findings": "Findings a day",
-    "latency": "Seconds from receiving to each stage",
+    "latency": f"Seconds from receiving to each stage, of the latest {MEASURED:,} cases at most",
     "deliveries": "Deliveries",
 }
 
