@@ -76,6 +76,9 @@ def test_without_a_setting_the_system_s_zone_is_taken(monkeypatch: pytest.Monkey
         # The nearest name, Etc/GMT+1, lies west of Greenwich: none is better than a wrong one.
         ("GMT+1x", "such as"),
         ("UTC+1", "such as"),
+        # Nor is EST, six hours off.
+        ("CEST", "such as"),
+        ("BERLIN", "did you mean 'Europe/Berlin'?"),
     ],
 )
 def test_a_zone_that_there_is_not_is_a_fault_with_line_key_and_what_was_meant(

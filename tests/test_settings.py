@@ -584,3 +584,18 @@ def test_two_doors_on_one_port_are_a_fault_before_anything_starts(
     assert "node.toml:6: web.port: 8080 is node.port as well" in fault
     (tmp_path / "node.toml").write_text(text.format("127.0.0.2"), "utf-8")
     assert load_configuration(tmp_path).settings.node.port == 8080
+
+
+def test_a_home_folder_that_no_shell_has_written_out_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "remotes").mkdir()
+    (tmp_path / "node.toml").write_text('[node]\ndata_dir = "~/films"\n', "utf-8")
+    (fault,) = faults_of(tmp_path)
+    assert fault.startswith("node.toml:2: node.data_dir: '~/films': ~ is no home folder here")
+
+
+def test_a_command_given_where_one_may_not_look_finds_no_ledger_left_there(tmp_path: Path) -> None:
+    # Root may look everywhere; a name that no file system takes cannot be looked up either.
+    (tmp_path / "remotes").mkdir()
+    name = 300 * "x"
+    (tmp_path / "node.toml").write_text(f'[node]\ndata_dir = "{name}"\n', "utf-8")
+    assert load_configuration(tmp_path).data_dir == tmp_path / name

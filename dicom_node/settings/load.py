@@ -101,6 +101,9 @@ def load_configuration(
         written = settings.node
         settings = _absolute(settings, folder, data_dir)
         faults += _between_keys(settings, source.places)
+        if written.data_dir.parts[:1] and written.data_dir.parts[0].startswith("~"):
+            what = f"{str(written.data_dir)!r}: ~ is no home folder here"
+            faults.append(source.places.fault(("node", "data_dir"), what, "write the whole path"))
         if not (data_dir or written.data_dir.is_absolute() or is_shipped(folder)):
             faults += _left_behind(written.data_dir, folder, source.places)
         faults += _missing_resources(settings, source.places) if thorough else ()
@@ -128,7 +131,8 @@ def is_shipped(folder: Path) -> bool:
 def _left_behind(data_dir: Path, folder: Path, places: Places) -> Iterator[Fault]:
     """Find a ledger where a relative data_dir was looked up once: beside the command, not here."""
     old, new = data_dir.absolute(), folder / data_dir
-    if (old / LEDGER).exists() and not (new / LEDGER).exists():
+    # Whoever runs a command may not be let into the folder that it is given in: nothing lies there.
+    if os.access(old / LEDGER, os.F_OK) and not (new / LEDGER).exists():
         what = f"{old} holds the ledger of a node, but this key is relative to {folder}"
         remedy = (
             f'stop the node and move {old} to {new}, or write data_dir = "{old}"; to begin with'

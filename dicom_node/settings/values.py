@@ -44,8 +44,10 @@ def _timezone(value: str) -> str:
     except ValueError as error:
         known = zones_for_people()
         words = value.strip().lower().replace(" ", "_")
-        # A near name of a text with digits ("UTC+1") may well be the wrong way round.
-        near = [] if any(map(str.isdigit, value)) else difflib.get_close_matches(words, known, n=1)
+        # A near name of a text with digits ("UTC+1") may well be the wrong way round,
+        # and the nearest of "CEST" is "EST", on the other side of an ocean.
+        told_apart = any(map(str.isdigit, value)) or (value.isupper() and words not in known)
+        near = [] if told_apart else difflib.get_close_matches(words, known, n=1)
         remedy = f"did you mean {known[near[0]]!r}?" if near else _ZONE_REMEDY
         raise _wrong(str(error), remedy) from error
     return value
