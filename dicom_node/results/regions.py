@@ -41,6 +41,7 @@ _SPECK = 0.01
 _TOLERANCE, _MOST_CORNERS = 0.5, 400
 
 Heat = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 Polygon = npt.NDArray[np.float64]
 """A closed line, (corners, 2): column, row; the last corner is the first."""
 
@@ -121,8 +122,8 @@ def contours_of(film: AnalysedFilm, saliency: SaliencyMap) -> tuple[Polygon, ...
 def heat_drawn(film: AnalysedFilm, saliency: SaliencyMap) -> Heat | None:
     """Return the heat of every pixel of the film as far as it is drawn; None where it is not.
 
-    Inside the lungs alone, without specks: areas at `CONTOUR_LEVEL` that are less than a hundredth
-    of the lungs. float32 in [0, 1], shape (Rows, Columns).
+    Inside the lungs alone, without specks: areas at `CONTOUR_LEVEL`, and holes in them, that are
+    less than a hundredth of the lungs. float32 in [0, 1], shape (Rows, Columns).
     """
     if not is_drawn(film, saliency):
         return None
@@ -138,11 +139,18 @@ def _kept(film: AnalysedFilm, saliency: SaliencyMap, cell: Region, rows: int, co
         lungs = _lungs_on(film, cell, rows, columns)
         # The smaller of both: at one half its line is that of the heat, or of the lungs.
         heat, area = np.minimum(heat, lungs), float((lungs > CONTOUR_LEVEL).sum())
-    areas, count = label(heat > CONTOUR_LEVEL)
-    sizes = np.bincount(areas.ravel(), minlength=count + 1)
-    specks = np.flatnonzero(sizes < _SPECK * area)
-    heat[np.isin(areas, specks[specks > 0])] = 0
+    heat[_specks(heat > CONTOUR_LEVEL, area)] = 0
+    holes = _specks(heat <= CONTOUR_LEVEL, area)
+    heat[holes] = np.maximum(heat[holes], np.nextafter(np.float32(CONTOUR_LEVEL), np.float32(1)))
     return np.asarray(heat, np.float32)
+
+
+def _specks(places: Mask, area: float) -> Mask:
+    """Return of some places those in pieces smaller than a hundredth of ``area``."""
+    pieces, count = label(places)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes[0] = places.size
+    return np.asarray((sizes < _SPECK * area)[pieces])
 
 
 def _within(heat: Heat) -> Heat:

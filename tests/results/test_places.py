@@ -166,6 +166,16 @@ def test_specks_below_a_hundredth_of_the_lungs_are_left_out(make_film: MakeFilm)
     assert len(places_of(lungs_over(make_film(heat=heat), mask)).salient) == 1
 
 
+def test_a_hole_below_a_hundredth_of_the_lungs_has_no_line_of_its_own(make_film: MakeFilm) -> None:
+    mask = np.ones((16, 16), bool)
+    heat = np.zeros((80, 80), np.float32)
+    heat[20:60, 20:60] = 1
+    heat[30:34, 30:34] = 0  # 16 of 6,400 cells
+    assert len(places_of(lungs_over(make_film(heat=heat), mask)).salient) == 1
+    heat[30:45, 30:45] = 0
+    assert len(places_of(lungs_over(make_film(heat=heat), mask)).salient) == 2
+
+
 @pytest.mark.parametrize(
     "probabilities",
     [
