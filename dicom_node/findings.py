@@ -376,7 +376,7 @@ def opacities_by_answer(findings: FilmFindings) -> dict[str, bool | None]:
 
 
 def graded(findings: FilmFindings, target: str) -> bool:
-    """Whether a severity network found anything: a level above 0, an extent read as above 0.
+    """Whether a severity network graded above zero: a level, or an extent as it is read.
 
     ``target``: ``airspace`` or the name of a score, as in `SaliencyMap`.
     """
@@ -384,6 +384,21 @@ def graded(findings: FilmFindings, target: str) -> bool:
         return findings.airspace is not None and findings.airspace.level > 0
     score = findings.scores.get(target)
     return score is not None and score.value >= _CLEAR_VALUE
+
+
+def found_by_grade(findings: FilmFindings, target: str) -> bool:
+    """Whether a severity network says that there are opacities; ``target`` as of `graded`."""
+    if target == "airspace":
+        return graded(findings, target)
+    score = findings.scores.get(target)
+    return score is not None and bool(opacities_by_score(score))
+
+
+def has_findings(findings: FilmFindings) -> bool:
+    """Whether any network found anything on a film, also where another contradicts it."""
+    airspace = findings.airspace
+    zones = airspace is not None and any(map(is_opaque, airspace.zones.values()))
+    return zones or any(opacities_by_answer(findings).values())
 
 
 def _score_to_json(score: Score) -> dict[str, Any]:

@@ -229,3 +229,24 @@ def test_films_of_a_study_are_one_patient_s_unless_two_contradict() -> None:
     assert by_patient([*films, patient(**other)]) == [[0, 2], [1], [3]]
     assert contradiction(patient(**JANE), patient(**empty)) == ""
     assert by_patient([]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("DOE^BOY", "DOE^BOY"), ("DOE^BOY", "DOE^BOY 2"), ("DOE^GIRL", "DOE^GIRL A"),
+     ("DOE^INFANT", "DOE^INFANT II"), ("DOE^B/O JANE", "DOE^B/O JANE"), ("DOE^BB", "DOE^BB"),
+     ("Muster^Mädchen", "Muster^Mädchen 2"), ("Muster^Knabe", "Muster^Knabe"),
+     ("LOPEZ^HIJO DE MARIA", "LOPEZ^HIJO DE MARIA"), ("SILVA^RN MARIA", "SILVA^RN MARIA"),
+     ("DOE^MALE", "DOE^MALE"), ("DOE^JANE", "DOE^JANE 2"), ("DOE^JANE", "DOE^JANE II")],
+)  # fmt: skip
+def test_newborns_and_twins_of_one_id_and_one_birth_date_have_no_course(
+    name: str, other: str
+) -> None:
+    assert compared(JANE | {"PatientName": name}, PatientName=other) != Same()
+
+
+@pytest.mark.parametrize(
+    "patient_id", ["Notfall2026", "EMERGENCY-2026", "Unbekannt männlich", "Trauma Alpha", "TEMP W"]
+)
+def test_a_word_for_nobody_with_a_year_a_sex_or_a_call_sign_is_nobody_s(patient_id: str) -> None:
+    assert isinstance(compared(JANE | {"PatientID": patient_id}), Unknown)

@@ -112,6 +112,7 @@ def _sentence(answer: Answer) -> str:
     if findings.finding is None:
         return f"{answer.file}: {findings.outcome}: {findings.reason}"
     detection = findings.finding
-    name = "undetermined" if detection.abstained else detection.finding_class
+    named = f"{detection.finding_class} ({detection.probability:.0%})"
+    said = "undetermined" if detection.abstained else named
     doubt = ", in doubt: answers contradict each other" * bool(findings.contradictions)
-    return f"{answer.file}: {name} ({detection.probability:.0%}){doubt}"
+    return f"{answer.file}: {said}{doubt}"

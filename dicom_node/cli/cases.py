@@ -144,8 +144,9 @@ def _finding(instance: Instance) -> str | None:
     detection = findings.finding
     if detection is None:
         return None
-    name = "undetermined" if detection.abstained else detection.finding_class
-    return f"{name} {detection.probability:.0%}" + ", in doubt" * bool(findings.contradictions)
+    named = f"{detection.finding_class} {detection.probability:.0%}"
+    said = "undetermined" if detection.abstained else named
+    return said + ", in doubt" * bool(findings.contradictions)
 
 
 def show(

@@ -264,10 +264,20 @@ def _suffix(group: str) -> list[str]:
 
 
 def _is_part(one: tuple[list[str], list[str]], other: tuple[list[str], list[str]]) -> bool:
-    """Whether one name is the other less a second given name or half of a double family name."""
+    """Whether one name is the other less a second given name or half of a double family name.
+
+    A number more is neither: so twins are told apart.
+    """
     return all(
-        bool(set(mine)) and set(mine) <= set(yours) for mine, yours in zip(one, other, strict=True)
+        bool(set(mine))
+        and set(mine) <= set(yours)
+        and not any(map(_counts, set(yours) - set(mine)))
+        for mine, yours in zip(one, other, strict=True)
     )
+
+
+def _counts(word: str) -> bool:
+    return bool(re.fullmatch(r"\d+|i{2,3}|iv|vi{1,3}", word))
 
 
 def _may_be(one: tuple[list[str], list[str]], other: tuple[list[str], list[str]]) -> bool:

@@ -18,6 +18,7 @@ from itertools import pairwise
 _OLDEST_YEARS = 115
 _FEW_DIGITS = 3
 _LONGEST = 128
+_YEAR = re.compile("20[0-9]{2}")
 _SPECIAL = str.maketrans(
     {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"}
 )
@@ -44,7 +45,8 @@ class Placeholders:
         letters = letters_of(name)
         if _is_one_sign(letters) or any(each.fullmatch(letters) for each in self.patterns_of_names):
             return True
-        if any(word in self.newborns for word in words_of(name)):
+        # "B/O": baby of.
+        if "b/o" in name.casefold() or any(word in self.newborns for word in words_of(name)):
             return True
         told = re.sub(r"\d", "", letters)
         return _is_made_of(told, self._all) and not _is_made_of(told, self.also)
@@ -73,7 +75,10 @@ class Placeholders:
             return _is_no_number(letters)
         if _is_one_sign(letters) or _is_run(letters):
             return True
-        if not all(len(each) <= _FEW_DIGITS or _is_no_number(each) for each in numbers):
+        if not all(
+            len(each) <= _FEW_DIGITS or _is_no_number(each) or _YEAR.fullmatch(each)
+            for each in numbers
+        ):
             return False
         if not _is_made_of(told, self._all):
             return False

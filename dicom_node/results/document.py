@@ -35,7 +35,15 @@ from dicom_node.results.modules import code_item, copy_identity, set_equipment, 
 from dicom_node.results.picture import draw_film
 from dicom_node.results.regions import places_of
 from dicom_node.results.templates import Template
-from dicom_node.results.wording import course, interval, ordered, remarks, view, wording_of
+from dicom_node.results.wording import (
+    course,
+    interval,
+    ordered,
+    probability,
+    remarks,
+    view,
+    wording_of,
+)
 
 SERIES_OFFSET = 5
 _DESCRIPTION = "AI CXR PDF - RESEARCH USE ONLY"
@@ -127,7 +135,9 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     yield Spacer(1, 3 * mm)
     yield _picture(film)
     yield Spacer(1, 3 * mm)
-    for said in (wording.basis, wording.calibration, *_cards(film, context), panel.unverified):
+    limits = context.detector(film).intended_use
+    networks = "; ".join(_cards(film, context))
+    for said in (panel.unverified, wording.basis, wording.calibration, limits, networks):
         yield _text(said, 8, colour=_GREY)
 
 
@@ -155,7 +165,7 @@ def _probabilities(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     assert detection is not None
     yield _table(
         [
-            (template.classes[name].wording, f"{template.percent(detection.probabilities[name])} %")
+            (template.classes[name].wording, f"{probability(detection, name, template)} %")
             for name in ordered(detection, template)
         ]
     )
@@ -188,7 +198,6 @@ def _cards(film: AnalysedFilm, context: Context) -> Iterator[str]:
     for card in context.cards([film]):
         digest = card.weights.removeprefix("sha256:")[:8]
         yield words.network.format(network=card.title, version=card.version, digest=digest)
-    yield context.detector(film).intended_use
 
 
 def _picture(film: AnalysedFilm) -> Flowable:

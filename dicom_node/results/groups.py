@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dicom_node.findings import Detection, Evidence
+from dicom_node.findings import Detection, Evidence, has_findings
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.regions import Places, Polygon, begun_at, simplified
 from dicom_node.results.severity import BOTH_LUNGS, severity_groups
@@ -18,6 +18,7 @@ from dicom_node.results.wording import (
     not_analysed,
     ordered,
     outcome_code,
+    probability,
     remarks,
     view,
     wording_of,
@@ -148,8 +149,8 @@ def _probabilities(detection: Detection, template: Template) -> tuple[Number, ..
 
 
 def _probability(detection: Detection, name: str, template: Template, *, is_named: bool) -> Number:
-    words, probability = template.classes[name], detection.probabilities[name]
-    exact, shown = percentage(probability), template.percent(probability)
+    words, exact = template.classes[name], percentage(detection.probabilities[name])
+    shown = probability(detection, name, template)
     if not detection.calibrated:
         return Number(name, words.score, exact, shown)
     if not is_named:
@@ -181,7 +182,10 @@ def _course(context: Context) -> str:
 
 def _evaluations(film: AnalysedFilm, template: Template) -> Iterator[tuple[Code, Code]]:
     status = template.status
-    yield status.concept, status.with_findings if film.is_named else status.without_findings
+    yield (
+        status.concept,
+        status.with_findings if has_findings(film.findings) else status.without_findings,
+    )
     if film.findings.contradictions:
         yield template.contradiction.concept, template.contradiction.in_doubt
     for fault in film.findings.quality:

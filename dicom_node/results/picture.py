@@ -36,6 +36,7 @@ from dicom_node.results.wording import (
     evidence_of_network,
     interval,
     ordered,
+    probability,
     remarks,
     short_digest,
     view,
@@ -257,7 +258,7 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
         column.bar(
             (
                 template.classes[name].wording,
-                f"{template.percent(detection.probabilities[name])} %",
+                f"{probability(detection, name, template)} %",
             ),
             detection.probabilities[name],
             detection.threshold,

@@ -13,6 +13,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
+from dicom_node.findings import is_opaque
 from dicom_node.imaging.grayscale import is_inverted
 from dicom_node.imaging.lut import lookup
 from dicom_node.imaging.values import items, numbers, text, unreadable
@@ -110,17 +111,20 @@ def _drawn(film: AnalysedFilm, context: Context, document: Dataset) -> None:
     annotation = Dataset()
     annotation.ReferencedImageSequence = [_reference(source)]
     annotation.GraphicLayer = LAYER
-    annotation.GraphicObjectSequence = [_line(line, source) for line in _lines(places)]
+    annotation.GraphicObjectSequence = [_line(line, source) for line in _lines(film, places)]
     annotation.TextObjectSequence = [_text(film, places, context)]
     if not annotation.GraphicObjectSequence:
         del annotation.GraphicObjectSequence
     document.GraphicAnnotationSequence = [annotation]
 
 
-def _lines(places: Places) -> Iterator[Polygon]:
+def _lines(film: AnalysedFilm, places: Places) -> Iterator[Polygon]:
+    """Yield what stood out, the lungs, and the zones that have opacities."""
+    airspace = film.findings.airspace
     yield from (simplified(line) for line in places.salient)
     yield from places.lungs.values()
-    yield from places.zones.values()
+    if airspace is not None:
+        yield from (line for name, line in places.zones.items() if is_opaque(airspace.zones[name]))
 
 
 def _line(line: Polygon, source: Dataset) -> Dataset:

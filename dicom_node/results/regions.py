@@ -18,7 +18,7 @@ from dicom_node.findings import (
     Evidence,
     Region,
     SaliencyMap,
-    graded,
+    found_by_grade,
     opacities_by_class,
 )
 from dicom_node.imaging.geometry import contours
@@ -87,15 +87,15 @@ def places_of(film: AnalysedFilm) -> Places:
 def is_drawn(film: AnalysedFilm, saliency: SaliencyMap) -> bool:
     """Whether what a network looked at is drawn: only where it found something.
 
-    Never for "normal" or where no class was named, nor for a grade of none; and only where hiding
-    it lowers the answer: of a class by `LEAST_CHANGE`, of a grade at all.
+    Never for "normal" or where no class was named, nor for a grade that may be none; and only where
+    hiding it lowers the answer: of a class by `LEAST_CHANGE`, of a grade at all.
     """
     findings, network = film.findings, saliency.network
     first = network == film.saliency[0].network and saliency.target in FINDING_CLASSES
     evidence = (findings.evidence if first else None) or findings.checks.get(network, Evidence())
     change = evidence.change_when_hidden
     if saliency.target not in FINDING_CLASSES:
-        return graded(findings, saliency.target) and (change is None or change > 0)
+        return found_by_grade(findings, saliency.target) and (change is None or change > 0)
     found = findings.detections.get(network, findings.finding)
     if found is None or not opacities_by_class(found):
         return False

@@ -186,7 +186,9 @@ class StoredFilms:
                     films.append(StoredFilm(item, taken_at(source), whose))
                 case Different() if whose.key == patient.key:
                     others.append(whose)
-        note = f"only the latest {_EARLIER_READ} films of this Patient ID were compared"
+        note = ""
+        if len(known) == _EARLIER_READ:
+            note = f"only the latest {_EARLIER_READ} films of this Patient ID were compared"
         if others and self.placeholders.is_birth_date(patient.birth_date, patient.taken):
             # An ID that two people have and a name are not enough.
             films, note = [], "without a birth date nobody can tell whose earlier films they are"
@@ -195,7 +197,7 @@ class StoredFilms:
                 (film for film in films if "" < film.when < first), key=lambda film: film.when
             )),
             others=tuple(dict.fromkeys(replace(each, taken="") for each in others)),
-            note=note if len(known) == _EARLIER_READ or (others and not films) else "",
+            note=note,
         )  # fmt: skip
 
     def attributes(self, instance: Instance) -> Dataset | None:

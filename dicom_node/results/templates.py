@@ -86,15 +86,17 @@ class Template(_Document):
     digest: str
     name: str
 
-    def percent(self, fraction: float) -> str:
+    def percent(self, fraction: float, threshold: float = 0.0) -> str:
         """Return ``fraction`` as a percentage with the template's decimals.
 
-        More decimals, at most 6, where rounding would claim 0 or 100 for what is neither.
+        More decimals, at most 6, where rounding would claim 0 or 100 for what is neither, or that
+        what is below ``threshold`` reaches it.
         """
         shown = "0"
         for decimals in range(self.percent_decimals, 7):
-            shown = f"{100 * fraction:.{decimals}f}"
-            if float(shown) not in (0.0, 100.0) or fraction in (0.0, 1.0):
+            shown, least = (f"{100 * each:.{decimals}f}" for each in (fraction, threshold))
+            is_below = float(shown) < float(least) or fraction >= threshold
+            if is_below and (float(shown) not in (0.0, 100.0) or fraction in (0.0, 1.0)):
                 break
         zero = f"{0:.{self.percent_decimals}f}"
         return self._written(zero if float(shown) == 0.0 else shown)

@@ -14,9 +14,9 @@ class Unit(Enum):
     """The units of our numbers: (code value, code meaning) in UCUM, and how people read it."""
 
     PERCENT = ("%", "Percent", "%")
-    EIGHT = ("{0:8}", "range: 0:8", "of 8")
-    FOUR = ("{0:4}", "range: 0:4", "of 4")
-    THREE = ("{0:3}", "range: 0:3", "of 3")
+    EIGHT = ("{0:8}", "range: 0:8", "/ 8")
+    FOUR = ("{0:4}", "range: 0:4", "/ 4")
+    THREE = ("{0:3}", "range: 0:3", "/ 3")
 
 
 @dataclass(frozen=True, slots=True)

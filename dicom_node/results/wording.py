@@ -67,18 +67,23 @@ def conclusion(findings: FilmFindings, template: Template) -> str:
 
 
 def contradiction(findings: FilmFindings, template: Template) -> str:
-    """Return what is said of answers that cannot both be true, the finding first; "" if none."""
+    """Return what is said of answers that cannot both be true, the finding first; "" if none.
+
+    A finding that contradicts none of them is no part of it, and said behind.
+    """
     pairs = findings.contradictions
     if not pairs:
         return ""
     said, first = opacities_by_answer(findings), pairs[0][0]
     named = dict.fromkeys(name for pair in pairs for name in pair)
     other = [name for name in named if said[name] != said[first]] or [pairs[0][1]]
-    one = dict.fromkeys(name for name in ("finding", *named) if name not in other)
-    return template.contradiction.headline.format(
+    one = [name for name in named if name not in other]
+    against = template.contradiction.headline.format(
         one="; ".join(_answer(name, findings, template) for name in one),
         other="; ".join(_answer(name, findings, template) for name in other),
     )
+    apart = "finding" not in named and findings.finding is not None
+    return f"{against}. {_answer('finding', findings, template)}" if apart else against
 
 
 def _answer(name: str, findings: FilmFindings, template: Template) -> str:
@@ -120,6 +125,11 @@ def headline(detection: Detection, template: Template) -> str:
     if not detection.calibrated:
         return template.impression.headline_uncalibrated.format(**words)
     return template.impression.headline.format(**words, grade=template.grade(detection.probability))
+
+
+def probability(detection: Detection, name: str, template: Template) -> str:
+    """Return the probability of a class in percent; never what reads as the threshold below it."""
+    return template.percent(detection.probabilities[name], detection.threshold)
 
 
 def explanation(film: AnalysedFilm, template: Template, *, has_contour: bool) -> str:
@@ -198,7 +208,9 @@ def view(film: AnalysedFilm, template: Template) -> str:
     words = template.view
     caveats = {"AP": words.caveat_ap, "PA": ""}
     caveat = caveats.get(film.view, words.caveat_unknown)
-    return words.sentence.format(view=words.names[film.view], caveat=caveat).strip()
+    # A name may end in a full stop of its own ("p.a.").
+    named = words.names[film.view]
+    return words.sentence.format(view=named, caveat=caveat).strip().replace("..", ".")
 
 
 def answer_of(film: AnalysedFilm, network: str, context: Context) -> tuple[str, ...]:

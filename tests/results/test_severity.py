@@ -225,10 +225,10 @@ def test_the_text_alone_says_the_same_numbers(film: AnalysedFilm, known: Context
     said = " ".join(report_text(parsed(text)).split())
     for words in (
         "AI impression: COVID-19 pneumonia: Resembles COVID-19 films (65 %)",
-        "Geographic extent (0-8): Opacity; Geographic extent score (0-8) 4.2 of 8",
-        "90 % interval, lower end 3.1 of 8",
+        "Geographic extent (0-8): Opacity; Geographic extent score (0-8) 4.2 / 8",
+        "90 % interval, lower end 3.1 / 8",
         "Level 2: opacities in 3 or more lung zones",
-        "Left lower zone: Opacity; Left lower zone, severity score (0-3) 1.8 of 3",
+        "Left lower zone: Opacity; Left lower zone, severity score (0-3) 1.8 / 3",
         "FOR RESEARCH USE ONLY",
     ):
         assert words in said
@@ -240,11 +240,11 @@ def test_the_report_in_words_gives_the_scores_with_intervals_and_the_zones(
     document: Dataset,
 ) -> None:
     text = report_text(document)
-    assert re.search(r"Geographic extent score \(0-8\)\s+4\.2 of 8", text)
-    assert re.search(r"90 % interval, lower end\s+3\.1 of 8", text)
+    assert re.search(r"Geographic extent score \(0-8\)\s+4\.2 / 8", text)
+    assert re.search(r"90 % interval, lower end\s+3\.1 / 8", text)
     assert re.search(r"Airspace severity level, certainty\s+91 %", text)
     assert "Level 2: opacities in 3 or more lung zones" in text
-    assert re.search(r"Right lower zone, severity score \(0-3\)\s+2\.2 of 3", text)
+    assert re.search(r"Right lower zone, severity score \(0-3\)\s+2\.2 / 3", text)
     assert "86 % of the weight lies inside the lungs" in " ".join(text.split())
 
 

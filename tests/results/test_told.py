@@ -265,6 +265,52 @@ def test_all_who_say_opacities_stand_against_all_who_say_none() -> None:
     )
 
 
+def test_a_finding_that_contradicts_nothing_is_no_part_of_the_contradiction() -> None:
+    film = film_with((0.48, 0.42, 0.1), 0.2, 0, NONE | {"left_lower": 0.6})
+    assert conclusion(film.findings, ENGLISH) == (
+        "Answers contradict: Level 0: no opacities in any lung zone; Geographic extent (0-8): 0.2"
+        " (0.0 to 2.6); Opacity extent (0-8): 0.2 (0.0 to 2.6), but 1 of six lung zones score 0.5"
+        " or more. Undetermined: no class reaches the threshold of 55 %"
+    )
+
+
+@pytest.mark.parametrize(
+    ("film", "status"),
+    [
+        (normal(), "111241"),
+        (undetermined(), "111241"),
+        (covid(), "111242"),
+        (film_with((0.9, 0.05, 0.05), 0.2, 0, NONE | {"left_lower": 0.6}), "111242"),
+        (film_with((0.48, 0.42, 0.1), 4.2, 2, dict.fromkeys(ZONES, 1.5)), "111242"),
+    ],
+)
+def test_the_summary_says_with_findings_where_the_report_has_a_finding(
+    film: AnalysedFilm, status: str
+) -> None:
+    document = reports(film, preview_context(ENGLISH))[0]
+    found = {code for code, _ in findings_of(document)}
+    assert (OPACITY in found or bool(CLASSES.keys() & found)) == (status == "111242")
+    told = [item.ConceptCodeSequence[0].CodeValue for item in items(groups(document)[0])
+            if name_of(item) == "111017"]  # fmt: skip
+    assert told == [status]
+
+
+def test_what_is_below_the_threshold_does_not_read_as_the_threshold() -> None:
+    film = film_with((0.546, 0.4, 0.054), 0.2, 0, NONE)
+    text = report_text(reports(film, preview_context(ENGLISH))[0])
+    assert "54.6 %" in text
+    assert ENGLISH.percent(0.56, 0.55) == "56"
+    assert ENGLISH.percent(0.5, 0.55) == "50"
+
+
+def test_what_chance_would_give_is_not_called_less_than_less() -> None:
+    film = covid()
+    evidence = Evidence(0.13, 0.3, 0.42, peak_in_lungs=True)
+    text = report_text(reports(replace(film, findings=replace(film.findings, evidence=evidence)),
+                               preview_context(ENGLISH))[0])  # fmt: skip
+    assert "That is at most about what chance would give" in " ".join(text.split())
+
+
 def test_german_numbers_have_their_comma_and_codes_keep_the_point() -> None:
     context = preview_context(GERMAN)
     assert "0,3 (0,0 bis 2,7)" in conclusion(doubtful().findings, GERMAN)
@@ -277,7 +323,7 @@ def test_german_numbers_have_their_comma_and_codes_keep_the_point() -> None:
     ("evidence", "said"),
     [
         (Evidence(0.6, 0.3, 0.45, peak_in_lungs=True), ""),
-        (Evidence(0.55, 0.3, 0.54, peak_in_lungs=True), "hardly more than chance would"),
+        (Evidence(0.55, 0.3, 0.54, peak_in_lungs=True), "at most about as much as chance would"),
         (Evidence(0.9, 0.3, 0.45, peak_in_lungs=False), "what weighed most lies outside the lungs"),
         (Evidence(0.6, 0.3), ""),
         (Evidence(0.3, 0.3), "what weighed most lies outside the lungs"),
@@ -388,3 +434,13 @@ def test_a_template_that_a_site_wrote_for_an_older_release_goes_on_working() -> 
     assert "Viral, typical, 83.0 %" in report_text(document)
     assert findings_from_report(document) == [covid().findings]
     assert conclusion(doubtful().findings, template).startswith("Answers contradict: Viral")
+
+
+def test_a_presentation_state_draws_no_zone_without_opacities() -> None:
+    def lines(film: AnalysedFilm) -> int:
+        (item,) = write_results([film], preview_context(ENGLISH), [ObjectKind.PRESENTATION])
+        return len(parsed(item).GraphicAnnotationSequence[0].get("GraphicObjectSequence", []))
+
+    clear = film_with((0.98, 0.012, 0.008), 0.0, 0, NONE)
+    one = film_with((0.98, 0.012, 0.008), 0.0, 0, NONE | {"left_lower": 2.1})
+    assert lines(one) == lines(clear) + 1

@@ -29,7 +29,8 @@ def form_of(page: str) -> dict[str, str]:
 def save(client: TestClient, case: int, page: str = "", **typed: str) -> Response:
     """Send the form of a report as it was shown, with what is typed."""
     page = page or client.get(f"/cases/{case}/report").text
-    fields = form_of(page) | {name.replace("_of_film", f"-{case}"): value
+    (film,) = set(re.findall(r'name="verdict-([^"]+)"', page))
+    fields = form_of(page) | {name.replace("_of_film", f"-{film}"): value
                               for name, value in typed.items()}  # fmt: skip
     return client.post(f"/cases/{case}/reading", data=fields, follow_redirects=False)
 
@@ -240,3 +241,16 @@ def test_what_was_typed_is_given_back_where_the_node_itself_fails(
     answer = save(client, case, shown, comment="A thought that took ten minutes.")
     assert answer.status_code == 503
     assert "A thought that took ten minutes." in answer.text
+
+
+def test_words_on_an_answer_are_kept_where_the_film_comes_again_meanwhile(site: Site) -> None:
+    case = site.receive(1, PatientName="DOE^JANE")
+    client = site.client("reader")
+    page = client.get(f"/cases/{case}/report").text
+    assert site.receive(1, PatientName="DOE^JANE^MARY") == case
+    answer = save(client, case, page, comment="Lines.", verdict_of_film="disagrees",
+                  comment_of_film="A line, not an opacity.")  # fmt: skip
+    assert answer.status_code == 303
+    assert "A line, not an opacity." in client.get(answer.headers["location"]).text
+    (word,) = site.house.ledger.said(StudyId(case))
+    assert (word.verdict, word.comment) == ("disagrees", "A line, not an opacity.")

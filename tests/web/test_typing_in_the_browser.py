@@ -147,3 +147,22 @@ def test_a_text_that_is_too_long_is_told_before_it_is_sent(site: Site, page: Pag
     page.get_by_role("button", name="Save as draft").click()
     page.get_by_text("Saved as a draft.").wait_for()
     assert said(site) == "shorter"
+
+
+def test_whoever_signs_in_next_in_the_same_tab_never_sees_the_words_by_going_back(
+    site: Site, page: Page
+) -> None:
+    report = page.url
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_label("Comment of reader").fill(TYPED)
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Name").fill("operator")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/cases")
+    for _ in range(6):
+        page.go_back()
+        if page.url == report:
+            break
+    assert page.url == report
+    assert page.get_by_label("Comment of operator").input_value() == ""

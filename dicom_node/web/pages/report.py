@@ -139,7 +139,7 @@ def read(
     faults: list[str] = []
     report = _lines_of(typed, person, faults)
     before = _said_by(house, study, person)
-    words = [_verdict_of(typed, f"-{item.id}", item.sop_instance_uid, person, faults)
+    words = [_verdict_of(typed, f"-{item.sop_instance_uid}", item.sop_instance_uid, person, faults)
              for item in newest(house.ledger.instances(study))]  # fmt: skip
     changed = [word for word in words if word and not _is_known(word, before)]
     if changed and typed.get("said", _latest(before)) != _latest(before):
@@ -241,7 +241,7 @@ def _fields(
         word = said.get(item.sop_instance_uid)
         for name in ("verdict", *_SAID, "comment"):
             value = getattr(word, name, None)
-            fields[f"{name}-{item.id}"] = "" if value is None else f"{value}"
+            fields[f"{name}-{item.sop_instance_uid}"] = "" if value is None else f"{value}"
     return fields
 
 

@@ -236,7 +236,12 @@ function sliders() {
     range.addEventListener("input", () => all((viewer) => { viewer.opacity.set(network, range.value / 100); viewer.draw(); }));
     label.append(network, range);
     place?.append(label);
-    range.dispatchEvent(new Event("input"));
+    // At first only on the films where something was found; whoever moves the slider sees all.
+    all((viewer) => {
+      const found = viewer.film?.maps.some((map) => map.network === network && map.drawn);
+      viewer.opacity.set(network, found ? range.value / 100 : 0);
+      viewer.draw();
+    });
   });
 }
 
