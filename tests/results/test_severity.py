@@ -197,7 +197,9 @@ def test_a_film_that_was_read_with_a_note_says_so_in_the_report(document: Datase
 
 def test_a_normal_film_is_coded_as_without_findings(film: AnalysedFilm, known: Context) -> None:
     normal = Detection({"normal": 0.9, "pneumonia": 0.06, "covid19": 0.04}, 0.5, calibrated=True)
-    findings = replace(film.findings, finding=normal, detections={})
+    nothing = {name: Score(0.0, 0.0, 2.5) for name in film.findings.scores}
+    clear = Airspace(0, 0.9, dict.fromkeys(ZONES, 0.0))
+    findings = replace(film.findings, finding=normal, detections={}, scores=nothing, airspace=clear)
     first = groups(parsed(write_results([replace(film, findings=findings)], known)[0]))[0]
     status = next(item for item in items(first) if name_of(item) == "111017")
     assert status.ConceptCodeSequence[0].CodeValue == "111241"
