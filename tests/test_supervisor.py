@@ -122,19 +122,6 @@ def beating(chief: Tiny) -> Callable[[], bool]:
     return later
 
 
-def test_a_role_that_the_machine_cannot_start_now_is_started_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as worn_out:
-        worn_out.setattr(sys, "executable", str(tmp_path / "nothing"))
-        with supervising(tmp_path, "receive") as (chief, said, errors):
-            wait_for(lambda: events(said, "role.error"), 30, "it is told")
-            worn_out.undo()
-            wait_for(chief.pids, 30, "it runs")
-    assert "starting receive failed" in events(said, "role.error")[0]["reason"]
-    assert not errors
-
-
 @pytest.mark.usefixtures("impatient")
 def test_a_role_that_hangs_is_killed_and_started_again_and_the_others_live(tmp_path: Path) -> None:
     with supervising(tmp_path, "receive", "deliver", deliver=["hang"]) as (chief, said, _):

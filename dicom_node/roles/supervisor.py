@@ -107,8 +107,7 @@ class Supervisor:
     def _tend(self, child: _Child, ledger: Ledger, now: float) -> None:
         if child.process is None:
             if now >= child.start_after:
-                # A machine that has no process or memory left says nothing about the node.
-                self._patience.attempt(f"starting {child.role}", lambda: self._start(child, now))
+                self._start(child, now)
             return
         status = child.process.poll()
         if status is not None:
