@@ -9,8 +9,10 @@ from datetime import date
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 from pydicom.valuerep import VR
 
 from dicom_node.imaging.received import AsItCame
@@ -40,8 +42,31 @@ def keeps_its_vr(element: DataElement, around: Dataset) -> bool:
     have break nothing here: they are passed on as bytes.
     """
     if element.VR == VR.SQ:
-        return all(keeps_its_vr(each, around) for item in element.value for each in item)
+        return all(
+            _is_item_of(element.keyword, item) and all(keeps_its_vr(each, around) for each in item)
+            for item in element.value
+        )
     return all(_is_valid(each, element.VR) for each in _values(element, around))
+
+
+def _is_item_of(keyword: str, item: Dataset) -> bool:
+    """Whether an item is one at all: bytes that are none give elements that nobody knows.
+
+    A code has a value, its scheme and its meaning (PS3.3 section 8.8).
+    """
+    if not all(tag.is_private or dictionary_has_tag(tag) for tag in map(Tag, item.keys())):
+        return False
+    if keyword == "OtherPatientIDsSequence":
+        return _says(item, "PatientID")
+    if not keyword.endswith("CodeSequence"):
+        return True
+    short = _says(item, "CodeValue") and _says(item, "CodingSchemeDesignator")
+    has_value = short or _says(item, "LongCodeValue") or _says(item, "URNCodeValue")
+    return has_value and _says(item, "CodeMeaning")
+
+
+def _says(item: Dataset, keyword: str) -> bool:
+    return keyword in item and bool(item[keyword].value)
 
 
 def _values(element: DataElement, around: Dataset) -> Sequence[str]:

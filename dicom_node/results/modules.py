@@ -62,6 +62,7 @@ _ACCESSION = "AccessionNumber"
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 _DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 _TIME = re.compile(r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:[0-5]\d(?:\.\d{1,6})?)?)?")
+_DIRECTION = re.compile(r"[LRAPHF]{1,3}")
 UNDATED = ("19700101", "000000")
 """Date and time of results on films that do not tell when they were taken."""
 
@@ -121,7 +122,7 @@ def evidence_of(source: Dataset) -> Dataset:
 def orientation_of(source: Dataset) -> list[str] | str:
     """Return the film's Patient Orientation, or "" where it is not the two values it must have."""
     told = texts(source, "PatientOrientation")
-    return list(told) if len(told) == 2 else ""
+    return list(told) if len(told) == 2 and all(map(_DIRECTION.fullmatch, told)) else ""
 
 
 def reference_to(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
@@ -204,8 +205,11 @@ def set_equipment(
     target.ManufacturerModelName = MODEL_NAME
     target.SoftwareVersions = __version__
     target.DeviceSerialNumber = node_ae_title
-    contributed = [_acquisition(source), *(_network(card) for card in networks)]
-    target.ContributingEquipmentSequence = [each for each in contributed if each is not None]
+    acquisition = _acquisition(source)
+    contributed = [acquisition] if acquisition is not None else []
+    contributed += [_network(card) for card in networks]
+    if contributed:
+        target.ContributingEquipmentSequence = contributed
 
 
 def code_item(value: str, scheme: str, meaning: str) -> Dataset:
