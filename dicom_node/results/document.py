@@ -48,7 +48,7 @@ from dicom_node.results.wording import (
 SERIES_OFFSET = 5
 _DESCRIPTION = "AI CXR PDF - RESEARCH USE ONLY"
 _PLAIN, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
-_PICTURE_WIDTH, _PICTURE_HEIGHT = 150 * mm, 105 * mm
+_PICTURE_WIDTH, _PICTURE_HEIGHT = 150 * mm, 84 * mm
 _PICTURE_PIXELS = 1100
 _JPEG_QUALITY = 85
 _GREY, _AMBER = colors.HexColor("#555555"), colors.HexColor("#a05a00")
@@ -97,7 +97,13 @@ def pdf(films: Sequence[AnalysedFilm], context: Context) -> bytes:
         author="dicom-node",
     )  # fmt: skip
 
+    # A page that is printed and mislaid still says whose it is.
+    whose = "; ".join(dict.fromkeys(map(_named, films)))
+
     def footer(canvas: Any, _page: Any) -> None:
+        line = _text(whose, 8, colour=_GREY)
+        line.wrap(A4[0] - 40 * mm, 6 * mm)
+        line.drawOn(canvas, 20 * mm, 6 * mm)
         canvas.setFont(_BOLD, 8)
         canvas.drawCentredString(A4[0] / 2, 12 * mm, context.template.research_sentence)
 
@@ -123,7 +129,9 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     wording = wording_of(film, context, has_contour=bool(places_of(film).salient))
     yield _text(panel.heading, 10, colour=_GREY)
     yield _table(list(_who(film, template)))
-    yield _text(wording.headline, 15, bold=True, colour=_colour(film))
+    # What contradicts what takes several lines.
+    size = 12 if film.findings.contradictions else 15
+    yield _text(wording.headline, size, bold=True, colour=_colour(film))
     yield _text(f"{template.impression.knows} {view(film, template)}", 9)
     yield from _probabilities(film, context)
     yield from _severity(film, context)
@@ -145,12 +153,19 @@ def _colour(film: AnalysedFilm) -> Any:
     return _AMBER if film.findings.contradictions else colors.black
 
 
+def _named(film: AnalysedFilm) -> str:
+    """Return whose film it is: name and ID."""
+    who = identity_of(film.dataset)
+    name = who.patient_name.replace("^", " ").strip()
+    return f"{name or '-'}  ({who.patient_id or '-'})"
+
+
 def _who(film: AnalysedFilm, template: Template) -> Iterator[tuple[str, str]]:
     """Yield the lines by which a report is filed."""
     who, words = identity_of(film.dataset), template.panel
-    birth, name = _day(who.patient_birth_date), who.patient_name.replace("^", " ").strip()
+    birth = _day(who.patient_birth_date)
     born = f",  {words.birth.format(date=birth)}" if birth else ""
-    yield words.patient, f"{name or '-'}  ({who.patient_id or '-'}){born}"
+    yield words.patient, f"{_named(film)}{born}"
     yield words.accession, who.accession_number or "-"
     yield words.study, f"{taken_at(film.dataset) or '-'}  {who.study_description}".strip()
     yield words.view, template.view.names[film.view]

@@ -444,3 +444,12 @@ def test_a_presentation_state_draws_no_zone_without_opacities() -> None:
     clear = film_with((0.98, 0.012, 0.008), 0.0, 0, NONE)
     one = film_with((0.98, 0.012, 0.008), 0.0, 0, NONE | {"left_lower": 2.1})
     assert lines(one) == lines(clear) + 1
+
+
+def test_every_page_of_a_pdf_says_whose_it_is() -> None:
+    (item,) = write_results(
+        [doubtful(), doubtful()], preview_context(ENGLISH), [ObjectKind.DOCUMENT]
+    )
+    pages = pypdf.PdfReader(io.BytesIO(parsed(item).EncapsulatedDocument)).pages
+    assert len(pages) > 1
+    assert all("PHANTOM SYNTHETIC" in page.extract_text() for page in pages)
