@@ -599,3 +599,14 @@ def test_a_command_given_where_one_may_not_look_finds_no_ledger_left_there(tmp_p
     name = 300 * "x"
     (tmp_path / "node.toml").write_text(f'[node]\ndata_dir = "{name}"\n', "utf-8")
     assert load_configuration(tmp_path).data_dir == tmp_path / name
+
+
+def test_a_certificate_of_the_pages_that_was_spoilt_keeps_no_other_role_from_coming_back(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "remotes").mkdir()
+    text = '[web]\ncertificate = "gone.pem"\nkey = "gone.key"\n'
+    (tmp_path / "node.toml").write_text(text, "utf-8")
+    with pytest.raises(SettingsError):
+        load_configuration(tmp_path)
+    assert load_configuration(tmp_path, pages=False).settings.web.port

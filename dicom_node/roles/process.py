@@ -133,7 +133,10 @@ def main() -> int:
     logs.configure(stream=stream)
     _say_crashes_without_data(logs.Log(arguments.role))
     try:
-        configuration = load_configuration(arguments.config, data_dir=arguments.data_dir)
+        # A certificate of the pages that was spoilt since keeps no other role from coming back.
+        configuration = load_configuration(
+            arguments.config, data_dir=arguments.data_dir, pages=arguments.role == "web"
+        )
     except SettingsError as error:
         logs.Log(arguments.role).event("role.error", reason=error.message, remedy=error.remedy)
         return EXIT_UNUSABLE

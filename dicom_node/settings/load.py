@@ -84,13 +84,15 @@ def load_configuration(
     data_dir: Path | None = None,
     thorough: bool = False,
     dates: bool = False,
+    pages: bool = True,
 ) -> Configuration:
     """Read and check the configuration in ``folder``.
 
     Without ``folder``, the environment variable ``DICOM_NODE_CONFIG`` names it; without that, the
     shipped default is taken. ``data_dir`` overrides ``node.data_dir``. ``thorough`` also checks
     that the model bundles and the report template are there, which receiving does not need;
-    ``dates``, that certificates are good today, without which a node starts all the same.
+    ``dates``, that certificates are good today, without which a node starts all the same. Without
+    ``pages``, what only the pages need (their certificate, signing in) is not checked.
     Raises `SettingsError` with every fault found.
     """
     folder = configuration_folder(folder)
@@ -101,6 +103,7 @@ def load_configuration(
         written = settings.node
         settings = _absolute(settings, folder, data_dir)
         faults += _between_keys(settings, source.places)
+        faults += _of_pages(settings, source.places) if pages else ()
         if written.data_dir.parts[:1] and written.data_dir.parts[0].startswith("~"):
             what = f"{str(written.data_dir)!r}: ~ is no home folder here"
             faults.append(source.places.fault(("node", "data_dir"), what, "write the whole path"))
@@ -229,6 +232,9 @@ def _between_keys(settings: Settings, places: Places) -> Iterator[Fault]:
     if settings.web.port == node.port != 0 and _meet(node.host, settings.web.host):
         what = f"{node.port} is node.port as well: one of the two could not listen"
         yield places.fault(("web", "port"), what, "write another port")
+
+
+def _of_pages(settings: Settings, places: Places) -> Iterator[Fault]:
     yield from _web(settings.web, places)
     if settings.oidc is not None:
         yield from _oidc(settings.oidc, places)
