@@ -21,7 +21,7 @@ from dicom_node.records import ObjectKind
 from dicom_node.resources import report_templates
 from dicom_node.results.templates import Template, load_template
 from dicom_node.settings import Remote, Settings
-from tests.receiving.conftest import Receiver, receiver  # noqa: F401
+from tests.receiving.conftest import Receiver, _running, receiver  # noqa: F401
 
 PAGE = Path(__file__).parents[1] / "docs" / "conformance-statement.md"
 _CONTEXTS = 128

@@ -56,15 +56,15 @@ def pass_down(context: typer.Context) -> str | None:
 
 
 def configuration(
-    config: Path | None, data_dir: Path | None, *, thorough: bool = False
+    config: Path | None, data_dir: Path | None, *, thorough: bool = False, pages: bool = True
 ) -> Configuration:
     """Return the checked configuration. Raises `SettingsError`.
 
-    ``thorough``: bundles and template must be there too.
+    ``thorough``: bundles and template must be there too. ``pages``: what only the pages need, too.
     """
     from dicom_node.settings import load_configuration
 
-    return load_configuration(config, data_dir=data_dir, thorough=thorough)
+    return load_configuration(config, data_dir=data_dir, thorough=thorough, pages=pages)
 
 
 def ledger_of(configuration: Configuration, *, new: bool = False) -> SqliteLedger:

@@ -51,7 +51,8 @@ def serve(
     unknown = [name for name in roles if name not in ROLES]
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(ROLES)}.")
-    settings = configuration(config, data_dir, thorough=True)
+    # The role web says itself what is wrong with the pages' own files: the node receives meanwhile.
+    settings = configuration(config, data_dir, thorough=True, pages=set(roles) == {"web"})
     logs.configure(settings.settings.node.log_level)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

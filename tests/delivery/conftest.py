@@ -72,9 +72,9 @@ class Outbox:
     spool: Spool
     settings: Settings
 
-    def hasty(self) -> None:
+    def hasty(self, answer_seconds: float = 1.5) -> None:
         """Wait for peers that say nothing no longer than such a test takes."""
-        self._wait(connect_timeout_seconds=1.0, answer_timeout_seconds=1.5)
+        self._wait(connect_timeout_seconds=1.0, answer_timeout_seconds=answer_seconds)
 
     def patient(self) -> None:
         """Wait for peers as long as a busy machine lets them need."""

@@ -74,9 +74,10 @@ def test_a_line_that_freezes_within_the_data_ends_the_attempt(
 def test_a_slow_line_may_take_longer_than_an_answer_as_long_as_it_moves(
     outbox: Outbox, remote: MakeRemote
 ) -> None:
-    outbox.hasty()
+    # What moves the bytes may itself be held up for a second or two.
+    outbox.hasty(answer_seconds=4.0)
     outbox.post("PACS")
-    with listening(ScriptedPacs()) as pacs, slow_line(pacs.port, steady(LARGE / 4)) as port:
+    with listening(ScriptedPacs()) as pacs, slow_line(pacs.port, steady(LARGE / 9)) as port:
         started = time.monotonic()
         deliveries = outbox.attempt(remote(port))
     assert time.monotonic() - started > 2 * outbox.settings.delivery.answer_timeout_seconds

@@ -11,9 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
+
 from dicom_node.ledger import open_ledger
 from dicom_node.roles.health import port_of
-from tests.node.peers import make_node
+from tests.node.peers import make_node, wait_for
 
 
 def test_serve_tells_a_terminal_where_it_listens_and_no_role_is_left_working(
@@ -49,3 +52,25 @@ def test_serve_tells_a_terminal_where_it_listens_and_no_role_is_left_working(
     assert {path.stat().st_mode & 0o777 for path in node.data_dir.glob("*.lock")} == {0o600}
     assert port_of(ledger, "receive") is None
     ledger.close()
+
+
+def test_a_certificate_of_the_pages_that_is_none_keeps_nobody_from_sending(tmp_path: Path) -> None:
+    node = make_node(tmp_path / "node")
+    text = (node.config / "node.toml").read_text("utf-8")
+    wrong = text + 'certificate = "junk.pem"\nkey = "junk.pem"\n'
+    (node.config / "node.toml").write_text(wrong, "utf-8")
+    (node.config / "junk.pem").write_text("no certificate", "utf-8")
+    (node.config / "junk.pem").chmod(0o600)
+
+    node.start("receive,web")
+    try:
+        peer = AE("ANYONE")
+        peer.add_requested_context(Verification)
+        association = peer.associate("127.0.0.1", node.port, ae_title="DICOMNODE")
+        # Nobody is in its table; who is refused by name has been listened to.
+        assert association.is_rejected
+        wait_for(lambda: "web.certificate" in node.log, 60, "it is told what is wrong")
+        (node.config / "node.toml").write_text(text, "utf-8")
+        wait_for(lambda: node.pid_of("web"), 60, "the pages come once it is mended")
+    finally:
+        assert node.stop() == 0
