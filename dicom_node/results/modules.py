@@ -278,10 +278,14 @@ def file_bytes(dataset: Dataset, source: Dataset) -> bytes:
 
 
 def reissued(data: bytes, source: Dataset, sop_class_uid: str, sop_instance_uid: str) -> bytes:
-    """Return a result as another instance of another SOP class, all else byte by byte the same.
+    """Return what `renamed` does. Raises `IdentityNotPreserved` as `file_bytes` does."""
+    written = renamed(data, sop_class_uid, sop_instance_uid)
+    check_identity(source, written)
+    return written
 
-    Raises `IdentityNotPreserved` as `file_bytes` does.
-    """
+
+def renamed(data: bytes, sop_class_uid: str, sop_instance_uid: str) -> bytes:
+    """Return a result as another instance of another SOP class, all else byte by byte the same."""
     # pydicom leaves what is not looked at as the bytes it was, a content tree of thousands too.
     dataset = pydicom.dcmread(io.BytesIO(data))
     dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class_uid, sop_instance_uid
@@ -292,7 +296,6 @@ def reissued(data: bytes, source: Dataset, sop_class_uid: str, sop_instance_uid:
         # What is amiss was said when ``data`` was written.
         warnings.simplefilter("ignore")
         dataset.save_as(buffer, enforce_file_format=True)
-    check_identity(source, buffer.getvalue())
     return buffer.getvalue()
 
 

@@ -32,7 +32,7 @@ from dicom_node.results.cards import NetworkCard
 from dicom_node.results.document import document
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.key_objects import is_of_interest, key_objects
-from dicom_node.results.modules import IDENTITY, TYPE_2, file_bytes, reissued
+from dicom_node.results.modules import IDENTITY, TYPE_2, file_bytes, reissued, renamed
 from dicom_node.results.presentation import presentation
 from dicom_node.results.regions import places_of
 from dicom_node.results.report import SOP_CLASSES, groups_of_study, report
@@ -256,7 +256,7 @@ def _reports(films: _Films, context: Context) -> list[WrittenObject]:
     assert first is not None
     found = [first]
     for sop_class in SOP_CLASSES[1:]:
-        uid = _name(reissued(first.data, source, sop_class, _UNNAMED), facts)
+        uid = _name(renamed(first.data, sop_class, _UNNAMED), facts)
         data = reissued(first.data, source, sop_class, uid)
         found.append(replace(first, sop_class_uid=sop_class, sop_instance_uid=uid, data=data))
     plain = basic_text(written, [group for own in groups for group in own])
@@ -331,8 +331,9 @@ def named_file(dataset: Dataset, source: Dataset, facts: Sequence[str] = ()) -> 
     Raises `IdentityNotPreserved`, see `file_bytes`.
     """
     dataset.SOPInstanceUID = _UNNAMED
-    dataset.SOPInstanceUID = uid = _name(file_bytes(dataset, source), facts)
-    return uid, file_bytes(dataset, source)
+    data = file_bytes(dataset, source)
+    dataset.SOPInstanceUID = uid = _name(data, facts)
+    return uid, reissued(data, source, dataset.SOPClassUID, uid)
 
 
 def _name(unnamed: bytes, facts: Sequence[str]) -> str:
