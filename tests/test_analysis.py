@@ -281,6 +281,7 @@ def test_a_network_answers_the_same_alone_as_in_a_family(suite: Engine, film: An
     }
 
 
+@pytest.mark.slow
 def test_films_that_share_a_call_as_on_a_gpu_get_the_evidence_that_each_gets_alone(
     suite: Engine,
 ) -> None:

@@ -26,7 +26,7 @@ from dicom_node.settings.model import AnalysisSection
 from dicom_node.training.card import card_with_tables
 
 SHIPPED = [bundle.id for bundle in list_bundles(resources.model_bundles())]
-IN_USE = (*AnalysisSection().suite, AnalysisSection().lungs)
+BY_DEFAULT = (AnalysisSection().suite[0], AnalysisSection().lungs)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_covidnet_is_shipped() -> None:
 
 @pytest.mark.parametrize(
     "bundle_id",
-    [pytest.param(i, marks=[] if i in IN_USE else pytest.mark.slow) for i in SHIPPED],
+    [pytest.param(i, marks=[] if i in BY_DEFAULT else pytest.mark.slow) for i in SHIPPED],
 )
 def test_a_shipped_bundle_is_whole_and_answers_its_self_test(bundle_id: str) -> None:
     verify(open_bundle(resources.model_bundles(), bundle_id))
@@ -192,6 +192,7 @@ def test_a_baseline_costs_what_its_paper_says_at_the_papers_input_size(models: P
         assert row["with_trunk"]["macs_at_paper"] == pytest.approx(row["paper"]["macs"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_wrong_cost_with_the_trunk_is_found(models: Path) -> None:
     _edit(models, "[cost]\nparameters = 876243", "[cost]\nparameters = 876244")
     with pytest.raises(BundleContractBroken, match="with its trunk it costs"):

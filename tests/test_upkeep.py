@@ -363,6 +363,7 @@ def test_of_two_instances_with_one_uid_the_later_is_reported(
     assert spool.read(later.digest) == b"second"
 
 
+@pytest.mark.slow
 def test_the_self_test_says_of_each_bundle_of_the_suite_whether_it_is_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

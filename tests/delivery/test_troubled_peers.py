@@ -88,9 +88,9 @@ def test_what_the_kernel_still_holds_may_take_longer_than_an_answer_too(
     outbox: Outbox, remote: MakeRemote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pad_first_objects(monkeypatch, SMALL)
-    outbox.hasty()
+    outbox.hasty(answer_seconds=4.0)
     outbox.post("PACS")
-    with listening(ScriptedPacs()) as pacs, slow_line(pacs.port, steady(SMALL / 4)) as port:
+    with listening(ScriptedPacs()) as pacs, slow_line(pacs.port, steady(SMALL / 9)) as port:
         started = time.monotonic()
         deliveries = outbox.attempt(remote(port))
     assert time.monotonic() - started > 2 * outbox.settings.delivery.answer_timeout_seconds

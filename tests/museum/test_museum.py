@@ -17,6 +17,7 @@ from dicom_node.imaging.phantom import Encoding
 from tests.museum.exhibit import ALL_KINDS, Exhibit, Picture, walk
 from tests.museum.exhibits import EXHIBITS, MET
 from tests.museum.film import Film, film
+from tests.thinned import thinned
 
 ALIKE = 0.98
 """How much of the picture must be the same: the correlation with that of the sound film."""
@@ -70,13 +71,15 @@ def check_results(exhibit: Exhibit, folder: Path, kinds: Sequence[str]) -> None:
         assert {bytes_of(one, keyword).rstrip(b" ") for one in end.results} == {sent}
 
 
-@pytest.mark.parametrize("exhibit", shown(one for one in EXHIBITS if one.name in MET))
+@pytest.mark.parametrize(
+    "exhibit", thinned(shown(one for one in EXHIBITS if one.name in MET), every=3)
+)
 def test_the_results_of_an_exhibit_are_written(exhibit: Exhibit, quick_folder: Path) -> None:
     check_results(exhibit, quick_folder, exhibit.kinds)
 
 
-@pytest.mark.parametrize("exhibit", shown(EXHIBITS, pytest.mark.slow))
-def test_every_kind_of_result_of_every_exhibit_is_written(
+@pytest.mark.parametrize("exhibit", shown(EXHIBITS[::3], pytest.mark.slow))
+def test_every_kind_of_result_of_an_exhibit_is_written(
     exhibit: Exhibit, quick_folder: Path
 ) -> None:
     check_results(exhibit, quick_folder, ALL_KINDS)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.museum.exhibit import Museum
 from tests.museum.film import Film, film
+from tests.thinned import thinned
 
 STUDY = "2.25.4711"
 
@@ -40,14 +41,14 @@ def uids(*films: Film) -> list[str]:
 
 @pytest.mark.parametrize(
     ("keyword", "value"),
-    [
+    thinned([
         ("PatientSex", b""), ("PatientBirthDate", b""), ("PatientID", b""), ("PatientName", b""),
         ("IssuerOfPatientID", b"HOSPITAL"), ("PatientName", b"PHANTOM^SYNTHETIC^^^ "),
         ("PatientName", b"Phantom^Synthetic"), ("PatientName", b"PHANTOM^SYNTHETIC="),
         ("PatientID", b" M1 "), ("PatientSex", b"O "), ("PatientBirthDate", b"19500101"),
         ("OtherPatientNames", b"P^S"), ("PatientAge", b"047Y"), ("StudyDescription", b""),
         ("AccessionNumber", b""), ("StudyDate", b""), ("SpecificCharacterSet", b"ISO_IR 100"),
-    ],
+    ], every=4),
 )  # fmt: skip
 def test_films_that_differ_in_what_says_nothing_are_answered_together(
     quick_folder: Path, keyword: str, value: bytes
