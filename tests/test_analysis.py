@@ -260,6 +260,7 @@ def test_a_suite_gives_every_kind_of_finding_with_its_evidence(suite: Engine, fi
     assert FilmFindings.from_json(findings.to_json()) == findings
 
 
+@pytest.mark.slow
 def test_a_network_answers_the_same_alone_as_in_a_family(suite: Engine, film: Any) -> None:
     together, _ = suite.analyse(film, "2.25.1")
     alone, explanation = Engine(resources.model_bundles(), ["covidnet-s-opacity"], "cpu").analyse(

@@ -70,6 +70,7 @@ def test_a_line_that_freezes_within_the_data_ends_the_attempt(
     assert sorted(uid for _, uid, _ in pacs.stored) == ["2.25.11", "2.25.19"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large_reports")
 def test_a_slow_line_may_take_longer_than_an_answer_as_long_as_it_moves(
     outbox: Outbox, remote: MakeRemote
@@ -84,6 +85,7 @@ def test_a_slow_line_may_take_longer_than_an_answer_as_long_as_it_moves(
     assert [item.state for item in deliveries] == ["sent", "sent"]
 
 
+@pytest.mark.slow
 def test_what_the_kernel_still_holds_may_take_longer_than_an_answer_too(
     outbox: Outbox, remote: MakeRemote, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ def made(exhibit: Exhibit) -> Film:
     return exhibit.recipe(film(exhibit.name, Encoding(**exhibit.encoding)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("exhibit", shown(EXHIBITS))
+@pytest.mark.parametrize("exhibit", thinned(shown(EXHIBITS), every=3))
 def test_an_exhibit_is_analysed_or_says_truly_why_not(exhibit: Exhibit, quick_folder: Path) -> None:
     end = walk(made(exhibit), quick_folder)
     assert any(wanted in end.said for wanted in exhibit.ends), end.said
