@@ -53,7 +53,7 @@ def array(dataset: FileDataset) -> np.ndarray[Any, Any]:
     return np.frombuffer(dataset.PixelData, kind, count=shape[0] * shape[1]).reshape(shape)
 
 
-def coded(dataset: FileDataset, transfer_syntax_uid: str, stream: bytes) -> FileDataset:
+def encapsulated(dataset: FileDataset, stream: bytes, transfer_syntax_uid: str) -> FileDataset:
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(transfer_syntax_uid)
     dataset.PixelData = encapsulate([stream])
     dataset["PixelData"].VR = "OB"
@@ -64,24 +64,23 @@ def coded(dataset: FileDataset, transfer_syntax_uid: str, stream: bytes) -> File
 def j2k(dataset: FileDataset) -> FileDataset:
     bits = dataset.BitsStored
     stream = encode_array(array(dataset), bits_stored=bits, photometric_interpretation=2)
-    return coded(dataset, syntaxes.JPEG_2000_LOSSLESS, bytes(stream))
+    return encapsulated(dataset, bytes(stream), syntaxes.JPEG_2000_LOSSLESS)
 
 
 def jpeg_ls(dataset: FileDataset) -> FileDataset:
-    return coded(
-        dataset, syntaxes.JPEG_LS_LOSSLESS, bytes(imagecodecs.jpegls_encode(array(dataset)))
-    )
+    stream = imagecodecs.jpegls_encode(array(dataset))
+    return encapsulated(dataset, bytes(stream), syntaxes.JPEG_LS_LOSSLESS)
 
 
 def jpeg_lossless(dataset: FileDataset) -> FileDataset:
     stream = imagecodecs.ljpeg_encode(array(dataset), bitspersample=dataset.BitsStored)
-    return coded(dataset, syntaxes.JPEG_LOSSLESS_SV1, bytes(stream))
+    return encapsulated(dataset, bytes(stream), syntaxes.JPEG_LOSSLESS_SV1)
 
 
 def baseline(dataset: FileDataset) -> FileDataset:
     buffer = io.BytesIO()
     Image.fromarray(array(dataset)).save(buffer, "JPEG", quality=95)
-    return coded(dataset, syntaxes.JPEG_BASELINE, buffer.getvalue())
+    return encapsulated(dataset, buffer.getvalue(), syntaxes.JPEG_BASELINE)
 
 
 def rle(dataset: FileDataset) -> FileDataset:

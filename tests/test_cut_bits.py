@@ -11,7 +11,7 @@ from pydicom.dataset import FileDataset
 from dicom_node.imaging.decode import read_pixels
 from dicom_node.imaging.grayscale import shown
 from dicom_node.imaging.phantom import Encoding, phantom, phantom_dataset
-from tests.test_decode import encapsulated
+from tests.standins import encapsulated
 
 TRUTH = phantom(rows=256, columns=240).film
 

@@ -16,7 +16,6 @@ import pydicom
 import pytest
 from openjpeg.utils import encode_array
 from pydicom.dataset import FileDataset
-from pydicom.encaps import encapsulate
 
 from dicom_node.errors import (
     ImageError,
@@ -31,6 +30,7 @@ from dicom_node.imaging import transfer_syntaxes as syntaxes
 from dicom_node.imaging.decode import Pixels, decode
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.phantom import Encoding, phantom_dataset
+from tests.standins import encapsulated
 
 DCMTK = Path("/usr/bin")
 ENCODERS: dict[str, tuple[str, ...]] = {
@@ -79,14 +79,6 @@ STREAMS: dict[str, Callable[[Pixels, int], bytes]] = {
 def small_phantom(bits: int, *, signed: bool = False) -> FileDataset:
     encoding = Encoding(kind="CR" if signed else "DX", bits=bits, signed=signed)
     return phantom_dataset(rows=187, columns=160, encoding=encoding)
-
-
-def encapsulated(dataset: FileDataset, stream: bytes, transfer_syntax_uid: str) -> FileDataset:
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(transfer_syntax_uid)
-    dataset.PixelData = encapsulate([stream])
-    dataset["PixelData"].VR = "OB"
-    dataset["PixelData"].is_undefined_length = True
-    return dataset
 
 
 def saved(dataset: FileDataset) -> bytes:

@@ -137,22 +137,6 @@ def j2k_body(stream: bytes) -> tuple[bytes, bool]:
     return body, has_end
 
 
-def rle_end(segment: bytes, wanted: int) -> tuple[int, int]:
-    """Return where an RLE segment has ``wanted`` bytes at least, and how many (PS3.5 G.3.1)."""
-    position, held, size = 0, 0, len(segment)
-    while held < wanted and position < size:
-        control = segment[position]
-        if control < 128:
-            held += min(control + 1, size - position - 1)
-            position += control + 2
-        elif control > 128 and position + 1 < size:
-            held += 257 - control
-            position += 2
-        else:
-            position += 1
-    return min(position, size), held
-
-
 def _jpeg_size(stream: bytes) -> StreamSize:
     for marker, start in _jpeg_segments(stream):
         if marker in _FRAME_HEADERS:

@@ -7,8 +7,6 @@ alone, and RLE never writes more than its frame needs.
 
 from __future__ import annotations
 
-import itertools
-import struct
 from dataclasses import dataclass
 
 import imagecodecs
@@ -28,8 +26,9 @@ from dicom_node.errors import (
     PixelDataUndecodable,
     TransferSyntaxUnsupported,
 )
-from dicom_node.imaging import codestream
+from dicom_node.imaging import codestream, rle
 from dicom_node.imaging.codestream import Codec, StreamSize
+from dicom_node.imaging.decode import claimed_size
 from dicom_node.imaging.header import parsing, transfer_syntax_of
 from dicom_node.imaging.transfer_syntaxes import (
     EXPLICIT_BIG_ENDIAN,
@@ -44,7 +43,6 @@ from dicom_node.imaging.values import integer, text
 Samples = npt.NDArray[np.uint8 | np.uint16]
 """Samples of one frame as stored, shape (rows, columns, samples), native byte order."""
 
-_RLE_HEADER = struct.Struct("<16I")
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 
 
@@ -170,33 +168,14 @@ def _by_pixel(samples: npt.NDArray[np.uint8 | np.uint16], layout: _Layout) -> Sa
 
 
 def _rle(frame: bytes, layout: _Layout) -> Samples:
-    """Return an RLE frame: of each sample its bytes, the high one first (PS3.5 annex G)."""
     width = layout.bits // 8
-    if len(frame) < _RLE_HEADER.size:
-        raise PixelDataTruncated("The RLE frame ends within its header.")
-    segments, *offsets = _RLE_HEADER.unpack_from(frame)
-    number = layout.samples * width
-    bounds = [*offsets[:number], len(frame)]
-    if segments != number or bounds[0] < _RLE_HEADER.size or sorted(bounds) != bounds:
-        raise PixelDataUndecodable(f"The RLE frame has {segments} segments for {number}.")
     samples = np.zeros(layout.shape, f"u{width}")
-    for index, (start, end) in enumerate(itertools.pairwise(bounds)):
+    planes = rle.planes(frame, layout.samples * width, layout.rows * layout.columns)
+    for index, plane in enumerate(planes):
         sample, byte = divmod(index, width)
-        plane = _unpacked(frame[start:end], layout.rows * layout.columns)
         shifted = plane.reshape(layout.rows, layout.columns).astype(samples.dtype, copy=False)
         samples[:, :, sample] |= shifted << samples.dtype.type(8 * (width - 1 - byte))
     return samples
-
-
-def _unpacked(segment: bytes, size: int) -> npt.NDArray[np.uint8]:
-    end, held = codestream.rle_end(segment, size)
-    if held < size:
-        raise PixelDataTruncated(f"An RLE segment holds {held} of {size} bytes.")
-    try:
-        plane = imagecodecs.packbits_decode(segment[:end], out=held)
-    except (RuntimeError, ValueError) as error:
-        raise PixelDataUndecodable("An RLE segment does not hold what it should.") from error
-    return np.frombuffer(plane, np.uint8, count=size)
 
 
 def _claimed(stream: bytes, layout: _Layout) -> StreamSize:
@@ -204,10 +183,7 @@ def _claimed(stream: bytes, layout: _Layout) -> StreamSize:
         raise TransferSyntaxUnsupported(
             f"Transfer Syntax {layout.syntax or '(not stated)'} cannot be decoded."
         )
-    try:
-        return codestream.size(stream)
-    except ValueError as error:
-        raise PixelDataUndecodable(f"The compressed stream is damaged: {error}.") from error
+    return claimed_size(stream)
 
 
 def _refuse_other_size(claimed: StreamSize, layout: _Layout) -> None:

@@ -7,7 +7,6 @@ One codec a family, all under permissive licences: libjpeg-turbo (imagecodecs) f
 
 from __future__ import annotations
 
-import itertools
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from dicom_node.errors import (
     PixelDataUndecodable,
     TransferSyntaxUnsupported,
 )
-from dicom_node.imaging import codestream
+from dicom_node.imaging import codestream, rle
 from dicom_node.imaging.codestream import Codec, StreamCut, StreamSize
 from dicom_node.imaging.cut_bits import bits_used, wraps_as_signed
 from dicom_node.imaging.filled import makes_up, zeros_begin
@@ -61,8 +60,6 @@ _WHATEVER_FOLLOWS = b"\xee" * 4096
 """Bits that no decoder makes up for missing ones: a picture that needs none does not change."""
 
 _MOST_RINGING, _MOST_BEYOND = 1.25, 0.01
-
-_RLE_HEADER = struct.Struct("<16I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +189,7 @@ def _decode(element: DataElement, layout: _Layout, max_megapixels: float) -> Rea
         return _significant(_rle(frame, layout), layout)
     if stream is None:
         raise PixelDataUndecodable("Pixel Data begins as no compressed stream that is known.")
-    claimed = _claimed_size(stream)
+    claimed = claimed_size(stream)
     _refuse_other_size(claimed, layout, max_megapixels)
     decoded, is_whole = _compressed(stream, claimed)
     if decoded.shape != (layout.rows, layout.columns) or decoded.dtype.kind not in "ui":
@@ -243,36 +240,15 @@ def _encapsulated_frame(element: DataElement) -> bytes:
 
 
 def _rle(frame: bytes, layout: _Layout) -> npt.NDArray[np.unsignedinteger]:
-    """Return the samples of one RLE frame, one segment a byte, high byte first; PS3.5 annex G."""
-    planes = layout.bits_allocated // 8
-    if len(frame) < _RLE_HEADER.size:
-        raise PixelDataTruncated("The RLE frame ends within its header.")
-    segments, *offsets = _RLE_HEADER.unpack_from(frame)
-    bounds = [*offsets[:planes], len(frame)]
-    if segments == planes and bounds[-2] >= len(frame):
-        raise PixelDataTruncated("The RLE frame ends before its last segment begins.")
-    if segments != planes or bounds[0] < _RLE_HEADER.size or sorted(bounds) != bounds:
-        raise PixelDataUndecodable(f"The RLE frame has {segments} segments for {planes} byte(s).")
-    parts = [_rle_segment(frame[start:end], layout) for start, end in itertools.pairwise(bounds)]
-    if planes == 1:
+    parts = list(rle.planes(frame, layout.bits_allocated // 8, layout.pixels))
+    if len(parts) == 1:
         return parts[0].reshape(layout.rows, layout.columns)
     samples = parts[0].astype(np.uint16) << np.uint16(8) | parts[1]
     return samples.reshape(layout.rows, layout.columns)
 
 
-def _rle_segment(segment: bytes, layout: _Layout) -> npt.NDArray[np.uint8]:
-    """Return one plane. What follows its last byte is padding, of whatever length."""
-    end, held = codestream.rle_end(segment, layout.pixels)
-    if held < layout.pixels:
-        raise PixelDataTruncated(f"An RLE segment holds {held} of {layout.pixels} bytes.")
-    try:
-        plane = imagecodecs.packbits_decode(segment[:end], out=held)
-    except (RuntimeError, ValueError) as error:
-        raise PixelDataUndecodable("An RLE segment does not hold what it should.") from error
-    return np.frombuffer(plane, np.uint8, count=layout.pixels)
-
-
-def _claimed_size(stream: bytes) -> StreamSize:
+def claimed_size(stream: bytes) -> StreamSize:
+    """Return what a compressed stream says of its picture. Raises PixelDataUndecodable."""
     try:
         return codestream.size(stream)
     except ValueError as error:
