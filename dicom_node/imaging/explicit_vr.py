@@ -58,7 +58,8 @@ class _Walk:
     def __init__(self, data: bytes, order: str, last: int) -> None:
         self.patches: list[tuple[int, bytes]] = []
         self.lost = ""
-        self._data, self._order, self._last = data, order, last
+        self._data, self._last = data, last
+        self._two, self._four = struct.Struct(f"{order}H"), struct.Struct(f"{order}I")
         self._left = _MOST_ELEMENTS
 
     def elements(self, position: int, end: int, depth: int) -> int | None:
@@ -90,7 +91,7 @@ class _Walk:
         """Follow the items of a sequence; return where it ends."""
         stop = end if length == _UNDEFINED else min(position + length, end)
         while position + 8 <= stop:
-            tag, size = self._tag(position), self._number("I", position + 4)
+            tag, size = self._tag(position), self._long(position + 4)
             position += 8
             if tag != _DELIMITERS | 0xE000:
                 break
@@ -113,7 +114,10 @@ class _Walk:
         That is what its VR says, unless no element follows there, and one does elsewhere.
         """
         stated = self._data[position + 4 : position + 6]
-        short, long = self._number("H", position + 6), self._number("I", position + 8)
+        short, long = (
+            self._short(position + 6),
+            self._long(position + 8),
+        )
         own = (stated, 12, long) if stated in _LONG else (stated, 8, short)
         is_known = stated in _SHORT | _LONG
         if is_known and (own[2] == _UNDEFINED or self._follows(own, position, tag, end)):
@@ -122,7 +126,7 @@ class _Walk:
         for form in (
             (self._vr(tag, _SHORT, b"LT"), 8, short),
             (self._vr(tag, _LONG, b"UN"), 12, long),
-            (stated, 8, self._number("I", position + 4)),
+            (stated, 8, self._long(position + 4)),
         ):
             if self._follows(form, position, tag, end) and (not is_known or form[1:] != own[1:]):
                 yield form
@@ -146,9 +150,15 @@ class _Walk:
         return following > tag and (vr in _SHORT or vr in _LONG or vr == stated)
 
     def _tag(self, position: int) -> int:
-        return (self._number("H", position) << 16) | self._number("H", position + 2)
+        return (self._short(position) << 16) | self._short(position + 2)
 
-    def _number(self, kind: str, position: int) -> int:
-        if position + struct.calcsize(kind) > len(self._data):
+    def _short(self, position: int) -> int:
+        return self._number(self._two, position)
+
+    def _long(self, position: int) -> int:
+        return self._number(self._four, position)
+
+    def _number(self, kind: struct.Struct, position: int) -> int:
+        if position + kind.size > len(self._data):
             return 0
-        return int(struct.unpack_from(f"{self._order}{kind}", self._data, position)[0])
+        return int(kind.unpack_from(self._data, position)[0])

@@ -18,8 +18,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_node import __version__
 from dicom_node.errors import IdentityNotPreserved
-from dicom_node.imaging.header import read_attributes
-from dicom_node.imaging.received import as_it_came, stored_bytes
+from dicom_node.imaging.received import as_it_came, keep_received, stored_bytes
 from dicom_node.imaging.representation import keeps_its_vr
 from dicom_node.imaging.values import items, text, texts
 from dicom_node.results.cards import NetworkCard
@@ -304,7 +303,9 @@ def check_identity(source: Dataset, data: bytes) -> None:
 
     Compared as the bytes that came; a value that came in none, or was set since, as text.
     """
-    written = read_attributes(data)
+    # Our own bytes: none of what `read_attributes` mends of others', and of a long tree nothing.
+    written = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=[*IDENTITY])
+    keep_received(written)
     for keyword in IDENTITY:
         if not _is_same(source, written, keyword):
             raise IdentityNotPreserved(
