@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TypeVar
 
 from dicom_node.errors import NodeError, Unavailable
@@ -34,9 +35,14 @@ class _Wait:
 
 def place_of(error: BaseException) -> str:
     """Return kind and place of an error, without its words: those may quote a patient's data."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"
+    where = place(error.__traceback__)
+    return f"{type(error).__name__} in {where}" if where else type(error).__name__
+
+
+def place(trace: TracebackType | None) -> str:
+    """Return the function and line where a trace ends, "" without one."""
+    frames = traceback.extract_tb(trace)
+    return f"{frames[-1].name}, line {frames[-1].lineno}" if frames else ""
 
 
 class Patience:

@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from dicom_node import logs
 from dicom_node.errors import NodeError, RoleError, SettingsError
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.patience import Patience
+from dicom_node.patience import Patience, place
 from dicom_node.settings import Configuration, load_configuration
 
 ROLES = ("receive", "housekeep", "analyse", "deliver", "web")
@@ -55,18 +54,19 @@ def run_role(role: str, configuration: Configuration) -> int:
     try:
         run(configuration, stop)
     except NodeError as error:
-        log.event("role.error", reason=error.message, remedy=error.remedy)
-        _tell_health(role, configuration, error)
-        return EXIT_UNUSABLE if isinstance(error, RoleError | SettingsError) else 1
+        return _ended(role, configuration, error)
     log.event("role.stopped", pid=os.getpid())
     return 0
 
 
-def _tell_health(role: str, configuration: Configuration, error: NodeError) -> None:
+def _ended(role: str, configuration: Configuration, error: NodeError) -> int:
+    """Tell log and health why a role ends; return the exit status."""
+    logs.Log(role).event("role.error", reason=error.message, remedy=error.remedy)
     with suppress(NodeError):
         ledger = open_ledger(configuration.ledger_path, who=role)
         ledger.beat(role, "stopped", error.message)
         ledger.close()
+    return EXIT_UNUSABLE if isinstance(error, RoleError | SettingsError) else 1
 
 
 def opened(
@@ -105,9 +105,9 @@ def _say_crashes_without_data(log: logs.Log) -> None:
     warnings.simplefilter("ignore")
 
     def crashed(kind: type[BaseException], trace: TracebackType | None) -> None:
-        frames = traceback.extract_tb(trace)
-        where = f"{frames[-1].name}, line {frames[-1].lineno}" if frames else "unknown"
-        log.event("role.error", error=kind.__name__, reason=f"stopped in {where}")
+        log.event(
+            "role.error", error=kind.__name__, reason=f"stopped in {place(trace) or 'unknown'}"
+        )
 
     sys.excepthook = lambda kind, _error, trace: crashed(kind, trace)
     threading.excepthook = lambda what: crashed(what.exc_type, what.exc_traceback)
@@ -133,14 +133,19 @@ def main() -> int:
     logs.configure(stream=stream)
     _say_crashes_without_data(logs.Log(arguments.role))
     try:
-        # A certificate of the pages that was spoilt since keeps no other role from coming back.
+        # What the pages alone need keeps no other role from coming back.
         configuration = load_configuration(
-            arguments.config, data_dir=arguments.data_dir, pages=arguments.role == "web"
+            arguments.config, data_dir=arguments.data_dir, pages=False
         )
     except SettingsError as error:
         logs.Log(arguments.role).event("role.error", reason=error.message, remedy=error.remedy)
         return EXIT_UNUSABLE
     logs.configure(configuration.settings.node.log_level, stream=stream)
+    if arguments.role == "web":
+        try:
+            load_configuration(arguments.config, data_dir=arguments.data_dir)
+        except SettingsError as error:
+            return _ended(arguments.role, configuration, error)
     return run_role(arguments.role, configuration)
 
 

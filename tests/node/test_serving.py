@@ -62,6 +62,10 @@ def test_a_certificate_of_the_pages_that_is_none_keeps_nobody_from_sending(tmp_p
     (node.config / "junk.pem").write_text("no certificate", "utf-8")
     (node.config / "junk.pem").chmod(0o600)
 
+    def told_of_web() -> str:
+        with node.ledger() as ledger:
+            return next((str(beat.detail) for beat in ledger.beats() if beat.role == "web"), "")
+
     node.start("receive,web")
     try:
         peer = AE("ANYONE")
@@ -70,6 +74,7 @@ def test_a_certificate_of_the_pages_that_is_none_keeps_nobody_from_sending(tmp_p
         # Nobody is in its table; who is refused by name has been listened to.
         assert association.is_rejected
         wait_for(lambda: "web.certificate" in node.log, 60, "it is told what is wrong")
+        wait_for(lambda: "web.certificate" in told_of_web(), 60, "health tells it too")
         (node.config / "node.toml").write_text(text, "utf-8")
         wait_for(lambda: node.pid_of("web"), 60, "the pages come once it is mended")
     finally:
