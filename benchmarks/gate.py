@@ -18,7 +18,7 @@ from dicom_node.analysis.gate import refusal
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.bundles import open_bundle
 from dicom_node.settings.model import AnalysisSection
-from dicom_node.training.data import SPLITS, Case, of_split, read_cases, read_film
+from dicom_node.training.datasets.cases import SPLITS, Case, of_split, read_cases, read_film
 
 EVERY = 7
 

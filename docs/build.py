@@ -16,7 +16,7 @@ from typing import Any
 
 from dicom_node.events import CATALOGUE
 from dicom_node.settings.reference import node_table, remote_table
-from dicom_node.training.card import interval
+from dicom_node.training.evaluation.card import interval
 
 DOCS = Path(__file__).parent
 _PART = re.compile(r"(<!-- begin ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)

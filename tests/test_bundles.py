@@ -23,7 +23,7 @@ from dicom_node.bundles import (
 from dicom_node.cli.models import register
 from dicom_node.errors import BundleContractBroken, BundleDamaged, BundleMissing
 from dicom_node.settings.model import AnalysisSection
-from dicom_node.training.card import card_with_tables
+from dicom_node.training.evaluation.card import card_with_tables
 
 SHIPPED = [bundle.id for bundle in list_bundles(resources.model_bundles())]
 BY_DEFAULT = (AnalysisSection().suite[0], AnalysisSection().lungs)

@@ -18,14 +18,14 @@ from typer.testing import CliRunner
 from dicom_node.cli.main import app
 from dicom_node.errors import TrainingError
 from dicom_node.imaging.wrap import Identity, wrap_picture
-from dicom_node.training.data import read_cases
-from dicom_node.training.dataset import COLUMNS, Row, build, read_picture
-from dicom_node.training.dataset_copies import copies, print_of
-from dicom_node.training.dataset_nih import MAPPING
-from dicom_node.training.dataset_records import Record
-from dicom_node.training.dataset_sources import SOURCES, read_sources
-from dicom_node.training.dataset_splits import Group, joined, split_groups
-from dicom_node.training.dataset_words import age_of, finding_of, view_of
+from dicom_node.training.datasets.build import COLUMNS, Row, build, read_picture
+from dicom_node.training.datasets.cases import read_cases
+from dicom_node.training.datasets.copies import copies, print_of
+from dicom_node.training.datasets.nih import MAPPING
+from dicom_node.training.datasets.records import Record
+from dicom_node.training.datasets.sources import SOURCES, read_sources
+from dicom_node.training.datasets.splits import Group, joined, split_groups
+from dicom_node.training.datasets.words import age_of, finding_of, view_of
 
 Folders = dict[str, Path]
 Make = Callable[..., list[dict[str, str]]]
@@ -289,7 +289,7 @@ def test_real_films_of_different_patients_are_not_copies(real_data: Path) -> Non
 def test_copies_are_found_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     prints = [print_of(np.asarray(_film(seed % 7))) for seed in range(14)]
     whole = copies(prints)
-    monkeypatch.setattr("dicom_node.training.dataset_copies._BLOCK", 4)
+    monkeypatch.setattr("dicom_node.training.datasets.copies._BLOCK", 4)
     assert copies(prints) == whole == [(n, n + 7) for n in range(7)]
 
 

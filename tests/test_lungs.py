@@ -20,7 +20,7 @@ from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.phantom import phantom
 from dicom_node.imaging.prepare import InputContract, equalised, prepare
-from dicom_node.training.lesson_of_lungs import between_lungs
+from dicom_node.training.teaching.lessons.lungs import between_lungs
 
 
 def _two_lungs(rows: int = 512, columns: int = 512) -> Lungs:

@@ -13,19 +13,18 @@ import pytest
 from dicom_node import resources
 from dicom_node.errors import TrainingError
 from dicom_node.networks.covidnet_s import ZONES
-from dicom_node.training import severity
-from dicom_node.training.data import Case
-from dicom_node.training.initial import IMAGENET, load_initial, read_pytorch
-from dicom_node.training.lesson_of_severity import blended, one_hot
-from dicom_node.training.severity import (
+from dicom_node.training.datasets.cases import Case
+from dicom_node.training.teaching import repeated as repeated_module
+from dicom_node.training.teaching.initial import IMAGENET, load_initial, read_pytorch
+from dicom_node.training.teaching.lessons.severity import blended, one_hot
+from dicom_node.training.teaching.patient_splits import level_folds, monte_carlo_splits
+from dicom_node.training.teaching.repeated import (
     REPEATED_RECIPE,
     SPLITS_FILE,
-    level_folds,
-    monte_carlo_splits,
     repeat,
     stored_answers,
 )
-from dicom_node.training.severity_data import (
+from dicom_node.training.teaching.severity_data import (
     MIRRORED_ZONES,
     cells_of,
     extent_of,
@@ -177,7 +176,7 @@ def test_answers_of_another_recipe_or_trunk_are_not_quoted(repeated: Path) -> No
 def test_repeating_what_is_stored_makes_no_features_and_changes_nothing(
     repeated: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(severity, "make_examples", _no_examples)
+    monkeypatch.setattr(repeated_module, "make_examples", _no_examples)
     path = repeated / "covidnet-cxr-s" / SPLITS_FILE
     before = path.read_bytes()
     assert repeat("covidnet-cxr-s", real_data / "cxr", repeated) == path

@@ -17,14 +17,14 @@ from dicom_node import resources
 from dicom_node.bundles import verify
 from dicom_node.errors import TrainingError
 from dicom_node.training import metrics
-from dicom_node.training.augment import augmented
-from dicom_node.training.batches import draws
-from dicom_node.training.card import card_with_tables
-from dicom_node.training.data import Case, read_cases
-from dicom_node.training.lesson_of_classes import ClassLesson
-from dicom_node.training.lesson_of_lungs import LungLesson
-from dicom_node.training.lesson_of_suite import SuiteLesson
-from dicom_node.training.recipe import Augmentation, Phase, Recipe, read_recipe
+from dicom_node.training.datasets.cases import Case, read_cases
+from dicom_node.training.evaluation.card import card_with_tables
+from dicom_node.training.teaching.augment import augmented
+from dicom_node.training.teaching.batches import draws
+from dicom_node.training.teaching.lessons.classes import ClassLesson
+from dicom_node.training.teaching.lessons.lungs import LungLesson
+from dicom_node.training.teaching.lessons.suite import SuiteLesson
+from dicom_node.training.teaching.recipe import Augmentation, Phase, Recipe, read_recipe
 
 # Keras asks TensorFlow's variables for an array in a way that numpy 2 will give up.
 pytestmark = pytest.mark.filterwarnings(
@@ -209,7 +209,7 @@ def test_a_network_that_knows_nothing_has_the_log_loss_of_chance() -> None:
 def test_a_recipe_that_names_another_figure_to_choose_epochs_by_is_refused(
     bundle_id: str,
 ) -> None:
-    from dicom_node.training.loop import teach
+    from dicom_node.training.teaching.loop import teach
 
     recipe = read_recipe(resources.model_bundles() / bundle_id / "recipe.toml")
     lesson = {"detection": ClassLesson, "suite": SuiteLesson, "segmentation": LungLesson}[
@@ -239,7 +239,7 @@ class _Stopped(Exception):
 def test_a_stopped_training_goes_on_to_the_very_weights_it_would_have_had(
     data: Path, models: Path, tmp_path: Path
 ) -> None:
-    from dicom_node.training.loop import EpochReport, Watcher, train
+    from dicom_node.training.teaching.loop import EpochReport, Watcher, train
 
     def stop(report: EpochReport) -> None:
         raise _Stopped
@@ -262,7 +262,7 @@ def test_train_and_evaluate_make_a_whole_bundle_from_films(
 ) -> None:
     from dicom_node.bundles import open_bundle
     from dicom_node.cli import evaluate, train
-    from dicom_node.training.plots import NAMES
+    from dicom_node.training.evaluation.plots import NAMES
 
     app = typer.Typer()
     train.register(app)
@@ -290,7 +290,7 @@ def test_train_and_evaluate_make_a_whole_bundle_from_films(
 def test_the_card_quotes_what_the_shipped_weights_reach_on_the_test_split(
     bundle_id: str, real_data: Path
 ) -> None:
-    from dicom_node.training.evaluate import evaluate
+    from dicom_node.training.evaluation.evaluate import evaluate
 
     found = evaluate(bundle_id, real_data / "cxr", resources.model_bundles(), "test")
     folder = resources.model_bundles() / bundle_id

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from dicom_node.training import evaluate_classes, metrics
-from dicom_node.training.bootstrap import Bootstrap
-from dicom_node.training.data import Case
-from dicom_node.training.lesson_of_classes import OTHER
-from dicom_node.training.severity import conformal
+from dicom_node.training import metrics
+from dicom_node.training.datasets.cases import Case
+from dicom_node.training.evaluation import classes
+from dicom_node.training.evaluation.bootstrap import Bootstrap
+from dicom_node.training.teaching.lessons.classes import OTHER
+from dicom_node.training.teaching.suite_bundles import conformal
 
 SEEDS = range(6)
 
@@ -109,10 +110,8 @@ def test_films_of_one_source_are_compared_also_where_their_finding_is_no_class_o
         Case("e", Path("x"), "test", "p5", OTHER, "NIH ChestX-ray8", stated_finding="normal"),
     ]
     found = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5], [0.5, 0.5]])
-    told = evaluate_classes.Told(found, {}, found)
-    controls = evaluate_classes._controls(
-        cases, np.array([0, 0, 1, 0, 0]), told, (OTHER, "covid19")
-    )
+    told = classes.Told(found, {}, found)
+    controls = classes._controls(cases, np.array([0, 0, 1, 0, 0]), told, (OTHER, "covid19"))
     assert set(controls) == {"cohen"}
     assert controls["cohen"].films == 2
     assert controls["cohen"].balanced_accuracy.value == 1.0

@@ -14,8 +14,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from dicom_node.training.dataset import Built
-    from dicom_node.training.dataset_records import LeftOut
+    from dicom_node.training.datasets.build import Built
+    from dicom_node.training.datasets.records import LeftOut
 
 console = Console()
 
@@ -39,8 +39,8 @@ def build(
     seed: Annotated[int, typer.Option(help="Decides the splits.")] = 2020,
 ) -> None:
     """Make cases.csv and images/ from sources: copies merged, splits by patient."""
-    from dicom_node.training.dataset import build as run
-    from dicom_node.training.dataset_sources import read_sources
+    from dicom_node.training.datasets.build import build as run
+    from dicom_node.training.datasets.sources import read_sources
 
     found = read_sources(_folders(source))
     with Progress(console=console) as progress:
@@ -57,7 +57,7 @@ def build(
 
 def sources() -> None:
     """List the sources that are known: what their folders must hold, and their licences."""
-    from dicom_node.training.dataset_sources import SOURCES
+    from dicom_node.training.datasets.sources import SOURCES
 
     table = Table("key", show_lines=True)
     for column in ("source", "its folder holds", "licence"):

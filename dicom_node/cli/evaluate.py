@@ -42,9 +42,9 @@ def evaluate(
 ) -> None:
     """Measure a bundle: figures with intervals, beside controls for short cuts."""
     from dicom_node import resources
-    from dicom_node.training.card import tables
-    from dicom_node.training.evaluate import evaluate as measure
-    from dicom_node.training.evaluate import write_evaluation
+    from dicom_node.training.evaluation.card import tables
+    from dicom_node.training.evaluation.evaluate import evaluate as measure
+    from dicom_node.training.evaluation.evaluate import write_evaluation
 
     console, folder = Console(), models or resources.model_bundles()
     if repeat:
@@ -61,8 +61,8 @@ def evaluate(
 def _repeat(bundle_id: str, data: Path, folder: Path, splits: int, *, fresh: bool) -> None:
     """Run the repeated splits of this bundle, or of the one it begins with, with progress."""
     from dicom_node.bundles import open_bundle
-    from dicom_node.training.severity import REPEATED_RECIPE
-    from dicom_node.training.severity import repeat as run
+    from dicom_node.training.teaching.repeated import REPEATED_RECIPE
+    from dicom_node.training.teaching.repeated import repeat as run
 
     if not (folder / bundle_id / REPEATED_RECIPE).is_file():
         bundle_id = open_bundle(folder, bundle_id).manifest.trunk

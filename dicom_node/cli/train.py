@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 from rich.progress import Progress
 
 if TYPE_CHECKING:
-    from dicom_node.training.loop import EpochReport
+    from dicom_node.training.teaching.loop import EpochReport
 
 console = Console()
 
@@ -41,10 +41,10 @@ def train(
 ) -> None:
     """Train a network by its recipe and write its bundle."""
     from dicom_node import resources
-    from dicom_node.training.export import export
-    from dicom_node.training.loop import Watcher
-    from dicom_node.training.loop import train as run_training
-    from dicom_node.training.recipe import RECIPE_FILE, read_share
+    from dicom_node.training.teaching.export import export
+    from dicom_node.training.teaching.loop import Watcher
+    from dicom_node.training.teaching.loop import train as run_training
+    from dicom_node.training.teaching.recipe import RECIPE_FILE, read_share
 
     folder = models or resources.model_bundles()
     share = read_share(folder / bundle_id / RECIPE_FILE)
@@ -78,9 +78,9 @@ def ablate(
 ) -> None:
     """Train a network by its recipe with parts left out, and measure what each part is worth."""
     from dicom_node import resources
-    from dicom_node.training.ablation import ablate as run_ablation
-    from dicom_node.training.card import ablation_table
-    from dicom_node.training.loop import Watcher
+    from dicom_node.training.evaluation.ablation import ablate as run_ablation
+    from dicom_node.training.evaluation.card import ablation_table
+    from dicom_node.training.teaching.loop import Watcher
 
     def watcher(variant: str) -> Watcher:
         console.print(f"variant {variant}")

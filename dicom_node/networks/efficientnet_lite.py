@@ -3,7 +3,7 @@
 Tan, Le: "EfficientNet", ICML 2019; the Lite variants of the same authors have neither squeeze and
 excitation nor swish. Its block (expansion 1×1, depthwise, projection 1×1, residual) is that of
 COVID-Net without the second squeeze, and weights learned on ImageNet exist under Apache-2.0:
-like COVID-Net in its paper, this trunk begins with them (`dicom_node.training.initial`).
+like COVID-Net in its paper, this trunk begins with them (`dicom_node.training.teaching.initial`).
 
 Stages, for a film of 224 × 224::
 

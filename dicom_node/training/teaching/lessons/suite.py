@@ -19,13 +19,14 @@ from dicom_node.imaging.prepare import Float, prepare
 from dicom_node.networks.covidnet_lite import SHARED
 from dicom_node.networks.registry import build
 from dicom_node.training import metrics
-from dicom_node.training.augment import draw_placement, moved, retouched
-from dicom_node.training.batches import Batch, ahead, draws
-from dicom_node.training.data import Case, labels_of, of_split, read_film
-from dicom_node.training.found_lungs import lungs_of_cases
-from dicom_node.training.initial import load_initial
-from dicom_node.training.lesson_of_classes import cases_of
-from dicom_node.training.lesson_of_severity import (
+from dicom_node.training.datasets.cases import Case, labels_of, of_split, read_film
+from dicom_node.training.datasets.found_lungs import lungs_of_cases
+from dicom_node.training.teaching.augment import draw_placement, moved, retouched
+from dicom_node.training.teaching.batches import Batch, ahead, draws
+from dicom_node.training.teaching.initial import load_initial
+from dicom_node.training.teaching.lessons.classes import cases_of
+from dicom_node.training.teaching.lessons.lesson import Check
+from dicom_node.training.teaching.lessons.severity import (
     LOSS_WEIGHTS,
     SCORES,
     blended,
@@ -34,9 +35,8 @@ from dicom_node.training.lesson_of_severity import (
     severity_losses,
     severity_network,
 )
-from dicom_node.training.lessons import Check
-from dicom_node.training.recipe import Recipe
-from dicom_node.training.severity_data import (
+from dicom_node.training.teaching.recipe import Recipe
+from dicom_node.training.teaching.severity_data import (
     MIRRORED_ZONES,
     UNKNOWN,
     cells_of,

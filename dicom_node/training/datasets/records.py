@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.errors import TrainingError
-from dicom_node.training.dataset_words import ADULT, age_of, sex_of, view_of
+from dicom_node.training.datasets.words import ADULT, age_of, sex_of, view_of
 
 
 @dataclass(frozen=True, slots=True)

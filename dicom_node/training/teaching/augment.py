@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from dicom_node.imaging.prepare import Float, equalised
-from dicom_node.training.recipe import Augmentation
+from dicom_node.training.teaching.recipe import Augmentation
 
 
 def augmented(film: Float, how: Augmentation, chance: np.random.Generator) -> Float:

@@ -13,15 +13,15 @@ from dicom_node.networks import cost
 from dicom_node.networks.covidnet_vlad import VARIANTS
 from dicom_node.networks.registry import build
 from dicom_node.training import metrics
-from dicom_node.training.bootstrap import Bootstrap
-from dicom_node.training.card import ABLATION
-from dicom_node.training.data import labels_of, of_split
-from dicom_node.training.evaluation import rounded
-from dicom_node.training.found_lungs import lungs_of_cases
-from dicom_node.training.lesson_of_classes import cases_of
-from dicom_node.training.logits import logits_of
-from dicom_node.training.loop import BEST, Watcher, train_recipe
-from dicom_node.training.recipe import RECIPE_FILE, Recipe, read_recipe
+from dicom_node.training.datasets.cases import labels_of, of_split
+from dicom_node.training.datasets.found_lungs import lungs_of_cases
+from dicom_node.training.evaluation.bootstrap import Bootstrap
+from dicom_node.training.evaluation.card import ABLATION
+from dicom_node.training.evaluation.head import rounded
+from dicom_node.training.teaching.lessons.classes import cases_of
+from dicom_node.training.teaching.logits import logits_of
+from dicom_node.training.teaching.loop import BEST, Watcher, train_recipe
+from dicom_node.training.teaching.recipe import RECIPE_FILE, Recipe, read_recipe
 
 
 def ablate(

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.networks.registry import build
-from dicom_node.training.augment import draw_placement, moved, retouched
-from dicom_node.training.batches import Batch, ahead
-from dicom_node.training.data import Case, load_films, load_masks, of_split, read_cases
-from dicom_node.training.lessons import Check
+from dicom_node.training.datasets.cases import Case, load_films, load_masks, of_split, read_cases
 from dicom_node.training.metrics import dice
-from dicom_node.training.recipe import Recipe
+from dicom_node.training.teaching.augment import draw_placement, moved, retouched
+from dicom_node.training.teaching.batches import Batch, ahead
+from dicom_node.training.teaching.lessons.lesson import Check
+from dicom_node.training.teaching.recipe import Recipe
 
 EXCLUDING_HEART = "lung_fields_excluding_heart"
 Half = npt.NDArray[np.float16]

@@ -14,13 +14,13 @@ from dicom_node.analysis.calibration import probabilities
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.networks.registry import build
-from dicom_node.training.batches import Batch, batches, draws
-from dicom_node.training.data import Case, labels_of, load_films, of_split, read_cases
-from dicom_node.training.found_lungs import lungs_of_cases
-from dicom_node.training.initial import load_initial
-from dicom_node.training.lessons import Check
+from dicom_node.training.datasets.cases import Case, labels_of, load_films, of_split, read_cases
+from dicom_node.training.datasets.found_lungs import lungs_of_cases
 from dicom_node.training.metrics import area_under_curve, balanced_accuracy, balanced_log_loss
-from dicom_node.training.recipe import Recipe
+from dicom_node.training.teaching.batches import Batch, batches, draws
+from dicom_node.training.teaching.initial import load_initial
+from dicom_node.training.teaching.lessons.lesson import Check
+from dicom_node.training.teaching.recipe import Recipe
 
 OTHER = "other"
 

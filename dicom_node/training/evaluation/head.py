@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dicom_node.bundles import Bundle
-from dicom_node.training.data import Case
+from dicom_node.training.datasets.cases import Case
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from dicom_node.analysis.lungs import LungFinder
 from dicom_node.bundles import Bundle, load_network, open_bundle
 from dicom_node.findings import Region
 from dicom_node.imaging.prepare import Float, InputContract, prepare, resized
-from dicom_node.training.augment import Placement, draw_placement, moved, retouched
-from dicom_node.training.data import Case, read_film
-from dicom_node.training.recipe import Recipe
+from dicom_node.training.datasets.cases import Case, read_film
+from dicom_node.training.teaching.augment import Placement, draw_placement, moved, retouched
+from dicom_node.training.teaching.recipe import Recipe
 
 CELLS = 14
 LEVELS = 3

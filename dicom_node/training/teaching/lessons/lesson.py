@@ -1,16 +1,15 @@
 """What is taught: which films, which targets, which loss, and how an epoch is judged.
 
-`dicom_node.training.loop` runs a lesson; it knows nothing of classes, masks or scores.
+`dicom_node.training.teaching.loop` runs a lesson; it knows nothing of classes, masks or scores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
-from dicom_node.training.batches import Batch
-from dicom_node.training.recipe import Recipe
+from dicom_node.training.teaching.batches import Batch
+from dicom_node.training.teaching.recipe import Recipe
 
 Check = tuple[float, Mapping[str, float]]
 """What epochs are chosen by (lower is better), and figures by name."""
@@ -41,20 +40,3 @@ class Lesson(Protocol):
 
     def check(self, network: Any, size: int, /) -> Check:
         """Judge the network on the split ``val``, at that input size."""
-
-
-def lesson_of(recipe: Recipe, data: Path, models: Path) -> Lesson:
-    """Return the lesson of a recipe on the films of ``data``.
-
-    ``models``: where bundles lie that the lesson needs (the one that finds the lungs). Raises
-    `TrainingError`.
-    """
-    from dicom_node.training.lesson_of_classes import ClassLesson
-    from dicom_node.training.lesson_of_lungs import LungLesson
-    from dicom_node.training.lesson_of_suite import SuiteLesson
-
-    if recipe.task == "suite":
-        return SuiteLesson(recipe, data, models)
-    if recipe.task == "segmentation":
-        return LungLesson(recipe, data)
-    return ClassLesson(recipe, data, models)

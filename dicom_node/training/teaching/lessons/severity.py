@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.networks.registry import build
-from dicom_node.training.batches import Batch, ahead
-from dicom_node.training.data import Case
-from dicom_node.training.lessons import Check
-from dicom_node.training.recipe import Recipe
-from dicom_node.training.severity_data import LEVELS, Examples, extent_of, level_of
+from dicom_node.training.datasets.cases import Case
+from dicom_node.training.teaching.batches import Batch, ahead
+from dicom_node.training.teaching.lessons.lesson import Check
+from dicom_node.training.teaching.recipe import Recipe
+from dicom_node.training.teaching.severity_data import LEVELS, Examples, extent_of, level_of
 
 SCORES = ("geographic_extent", "opacity_extent")
 """The outputs that are scores of 0-8, named as the columns of the table that teach them."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.bundles import open_bundle
 from dicom_node.imaging.lungs import Lungs
-from dicom_node.training.data import Case, read_film
+from dicom_node.training.datasets.cases import Case, read_film
 
 
 def lungs_of_cases(

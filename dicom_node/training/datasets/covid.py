@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dicom_node.training.dataset_records import Facts, LeftOut, Record, Source, made, rows
-from dicom_node.training.dataset_words import finding_of
+from dicom_node.training.datasets.records import Facts, LeftOut, Record, Source, made, rows
+from dicom_node.training.datasets.words import finding_of
 
 RESEARCH_ONLY = "no licence file; README: research purposes only"
 _ENDINGS = (".jpg", ".png", ".jpeg")

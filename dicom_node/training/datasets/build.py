@@ -17,11 +17,11 @@ from PIL import Image, ImageOps
 
 from dicom_node.errors import ImageError, TrainingError
 from dicom_node.imaging.grayscale import film_of
-from dicom_node.training.dataset_copies import Picture, Print, Values, copies, print_of
-from dicom_node.training.dataset_own import PICTURES
-from dicom_node.training.dataset_records import Record
-from dicom_node.training.dataset_splits import Group, joined, split_groups
-from dicom_node.training.dataset_words import FINDINGS
+from dicom_node.training.datasets.copies import Picture, Print, Values, copies, print_of
+from dicom_node.training.datasets.own import PICTURES
+from dicom_node.training.datasets.records import Record
+from dicom_node.training.datasets.splits import Group, joined, split_groups
+from dicom_node.training.datasets.words import FINDINGS
 
 SHORTER_SIDE, QUALITY = 512, 92
 COLUMNS = (

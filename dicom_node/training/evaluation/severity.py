@@ -1,6 +1,6 @@
 """How well severity is graded: scores against readers, zones, and the airspace level.
 
-Of repeated splits (`dicom_node.training.severity.repeat`) the answers lie in the bundle of the
+Of repeated splits (`dicom_node.training.teaching.repeated`) the answers lie in the bundle of the
 airspace network, ``splits.jsonl``: every figure of them is computed here anew.
 """
 
@@ -23,10 +23,10 @@ from dicom_node.findings import level_of_zones
 from dicom_node.imaging.prepare import Float, prepare
 from dicom_node.networks.covidnet_s import ZONES
 from dicom_node.training import metrics
-from dicom_node.training.bootstrap import Bootstrap, Interval
-from dicom_node.training.data import Case, of_split, read_cases, read_film
-from dicom_node.training.evaluation import Head, head_of
-from dicom_node.training.severity import stored_answers
+from dicom_node.training.datasets.cases import Case, of_split, read_cases, read_film
+from dicom_node.training.evaluation.bootstrap import Bootstrap, Interval
+from dicom_node.training.evaluation.head import Head, head_of
+from dicom_node.training.teaching.repeated import stored_answers
 
 OPAQUE_FROM = 0.5
 """The score (0-3) from which a zone is one with opacities, as the shipped templates count."""

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.errors import TrainingError
-from dicom_node.training.lessons import Lesson, lesson_of
-from dicom_node.training.recipe import RECIPE_FILE, Recipe, read_recipe
+from dicom_node.training.teaching.lessons.by_recipe import lesson_of
+from dicom_node.training.teaching.lessons.lesson import Lesson
+from dicom_node.training.teaching.recipe import RECIPE_FILE, Recipe, read_recipe
 
 Arrays = list[npt.NDArray[Any]]
 BEST, STATE, HISTORY, RECIPE = "best.weights.h5", "state.npz", "history.jsonl", "recipe.json"

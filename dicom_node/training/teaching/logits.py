@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float, InputContract, prepare
-from dicom_node.training.data import Case, read_film
+from dicom_node.training.datasets.cases import Case, read_film
 
 Change = Callable[[Float, Lungs | None], Float]
 """A film and its lungs to another film of the same shape."""

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.imaging.prepare import Float
-from dicom_node.training.augment import augmented
-from dicom_node.training.data import Case
-from dicom_node.training.recipe import Recipe
+from dicom_node.training.datasets.cases import Case
+from dicom_node.training.teaching.augment import augmented
+from dicom_node.training.teaching.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,13 +104,13 @@ class Recipe(_Part):
     within a class, a source with n films is drawn in proportion to n to this power (1 = every
     film equally often, 0 = every source equally often). ``ema``: momentum of the running average
     of the weights, which is what is validated and shipped. ``initial``: weights to begin with
-    (`dicom_node.training.initial`), none = random. ``frozen``: layers whose names begin so are not
-    taught. ``options`` go to the builder of the network. ``positive``: with two classes, the
-    finding that is the second one; all other findings are the first. ``trunk`` and ``trunk_layer``:
-    the bundle and the layer whose features are this network's input; they are made once for
-    ``variants`` random changes of each film. ``severity_films``: graded films that are added to
-    every batch of a suite. ``choose_by``: what the best epoch is chosen by; each task knows one
-    way, and a recipe that names another is refused.
+    (`dicom_node.training.teaching.initial`), none = random. ``frozen``: layers whose names begin
+    so are not taught. ``options`` go to the builder of the network. ``positive``: with two
+    classes, the finding that is the second one; all other findings are the first. ``trunk`` and
+    ``trunk_layer``: the bundle and the layer whose features are this network's input; they are
+    made once for ``variants`` random changes of each film. ``severity_films``: graded films that
+    are added to every batch of a suite. ``choose_by``: what the best epoch is chosen by; each task
+    knows one way, and a recipe that names another is refused.
     """
 
     id: str

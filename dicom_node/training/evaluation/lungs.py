@@ -10,11 +10,11 @@ import numpy as np
 
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.bundles import Bundle
-from dicom_node.training.bootstrap import Bootstrap, Interval
-from dicom_node.training.data import Case, load_masks, of_split, read_cases, read_film
-from dicom_node.training.evaluation import Head, head_of
-from dicom_node.training.lesson_of_lungs import EXCLUDING_HEART
+from dicom_node.training.datasets.cases import Case, load_masks, of_split, read_cases, read_film
+from dicom_node.training.evaluation.bootstrap import Bootstrap, Interval
+from dicom_node.training.evaluation.head import Head, head_of
 from dicom_node.training.metrics import dice, intersection_over_union
+from dicom_node.training.teaching.lessons.lungs import EXCLUDING_HEART
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.errors import TrainingError
-from dicom_node.training.dataset_covid import ACTUALMED, COHEN, FIGURE1, HANNOVER
-from dicom_node.training.dataset_nih import NIH, RSNA
-from dicom_node.training.dataset_own import OWN
-from dicom_node.training.dataset_records import LeftOut, Record, Source
+from dicom_node.training.datasets.covid import ACTUALMED, COHEN, FIGURE1, HANNOVER
+from dicom_node.training.datasets.nih import NIH, RSNA
+from dicom_node.training.datasets.own import OWN
+from dicom_node.training.datasets.records import LeftOut, Record, Source
 
 SOURCES: Mapping[str, Source] = {
     source.key: source for source in (COHEN, FIGURE1, ACTUALMED, HANNOVER, NIH, RSNA, OWN)

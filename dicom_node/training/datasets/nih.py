@@ -14,7 +14,7 @@ import pydicom
 
 from dicom_node.errors import HeaderUnreadable
 from dicom_node.imaging.header import parsing
-from dicom_node.training.dataset_records import (
+from dicom_node.training.datasets.records import (
     Facts,
     LeftOut,
     Record,

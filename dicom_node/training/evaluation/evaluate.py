@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.bundles import EVALUATION, open_bundle
-from dicom_node.training.evaluate_classes import evaluate_classes
-from dicom_node.training.evaluate_lungs import evaluate_lungs
-from dicom_node.training.evaluate_severity import evaluate_airspace, evaluate_score
-from dicom_node.training.evaluation import to_json
+from dicom_node.training.evaluation.classes import evaluate_classes
+from dicom_node.training.evaluation.head import to_json
+from dicom_node.training.evaluation.lungs import evaluate_lungs
+from dicom_node.training.evaluation.severity import evaluate_airspace, evaluate_score
 
 _BY_TASK: dict[str, Any] = {
     "detection": evaluate_classes,
@@ -37,8 +37,8 @@ def write_evaluation(evaluation: dict[str, Any], models: Path) -> Path:
 
     Returns the path of ``evaluation.json``.
     """
-    from dicom_node.training.card import update_card
-    from dicom_node.training.plots import draw_figures
+    from dicom_node.training.evaluation.card import update_card
+    from dicom_node.training.evaluation.plots import draw_figures
 
     folder = models / str(evaluation["bundle"])
     path = folder / EVALUATION

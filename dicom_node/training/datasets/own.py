@@ -13,8 +13,8 @@ from dicom_node.errors import ImageError
 from dicom_node.imaging.header import parsing, read_header
 from dicom_node.intake.admit import Declined, admit
 from dicom_node.intake.rules import AdmissionRules, load_rules
-from dicom_node.training.dataset_records import Facts, LeftOut, Record, Source, made, rows
-from dicom_node.training.dataset_words import FINDINGS
+from dicom_node.training.datasets.records import Facts, LeftOut, Record, Source, made, rows
+from dicom_node.training.datasets.words import FINDINGS
 
 TABLE = "labels.csv"
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})

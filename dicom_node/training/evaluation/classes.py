@@ -19,13 +19,13 @@ from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float
 from dicom_node.resources import model_bundles
 from dicom_node.training import metrics
-from dicom_node.training.bootstrap import Bootstrap, Interval
-from dicom_node.training.data import Case, labels_of, of_split
-from dicom_node.training.evaluation import Head, head_of
-from dicom_node.training.found_lungs import lungs_of_cases
-from dicom_node.training.lesson_of_classes import OTHER, relabelled
-from dicom_node.training.logits import Change, logits_of
+from dicom_node.training.datasets.cases import Case, labels_of, of_split
+from dicom_node.training.datasets.found_lungs import lungs_of_cases
+from dicom_node.training.evaluation.bootstrap import Bootstrap, Interval
+from dicom_node.training.evaluation.head import Head, head_of
 from dicom_node.training.metrics import Labels, Probabilities
+from dicom_node.training.teaching.lessons.classes import OTHER, relabelled
+from dicom_node.training.teaching.logits import Change, logits_of
 
 Figure = Callable[[Labels, Probabilities], float]
 CONTROL_LUNGS = "lung-unet"

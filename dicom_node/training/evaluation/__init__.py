@@ -1,0 +1,1 @@
+"""Bundles and unseen films to figures, pictures and cards."""

@@ -1,0 +1,1 @@
+"""Recipes and labelled films to weights and bundles."""

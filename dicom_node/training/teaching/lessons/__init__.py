@@ -1,0 +1,1 @@
+"""What is taught: one module a lesson, `by_recipe` chooses."""
