@@ -11,7 +11,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -57,33 +57,46 @@ class Input(_Table):
 class Output(_Table):
     """One output of the network, by the name it has there.
 
-    ``class-logits`` become probabilities by softmax(logits / temperature), in the order of
-    ``classes``; ``mask-logits`` become probabilities of each place by the logistic function;
+    ``class-logits`` become probabilities by softmax, in the order of ``classes``; ``flag-logits``
+    by one logistic function each, of classes that do not exclude each other; ``mask-logits``
+    become probabilities of each place by the logistic function; all after `Calibration`.
     ``scores`` are values in ``range``, one a class (zone) or one in all. ``reported_as``: the
     score's name in the findings.
     """
 
     name: str
-    kind: Literal["class-logits", "mask-logits", "scores"]
+    kind: Literal["class-logits", "flag-logits", "mask-logits", "scores"]
     range: tuple[float, float]
     classes: tuple[str, ...] = ()
     reported_as: str = ""
 
 
 class Thresholds(_Table):
-    """Below ``abstain`` (highest probability, in [0, 1]) no class is named."""
+    """Below ``abstain`` (highest probability, in [0, 1]) no class is named.
+
+    ``least``: the probability from which a class of any output is believed, by its name.
+    """
 
     abstain: float = Field(default=0.0, ge=0.0, le=1.0)
+    least: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = {}
 
 
 class Calibration(_Table):
     """Temperature by which logits are divided; ``fitted_on`` names the split, or is empty.
 
+    ``temperatures``: of single outputs, by name, instead of ``temperature``; ``offsets``: added
+    to an output's logits after that, one a class (vector scaling: Guo et al., ICML 2017).
+
     ``half_width``: half the width of a score's 90 % interval, in its unit (split conformal:
     Lei et al., "Distribution-free predictive inference for regression", JASA 2018); 0 = none.
+    ``spread_factor``: by how much a network's own output ``spread`` is multiplied to become that
+    half width (normalised conformal prediction, same paper); 0 = none.
     """
 
     temperature: float = Field(default=1.0, gt=0.0)
+    temperatures: dict[str, Annotated[float, Field(gt=0.0)]] = {}
+    offsets: dict[str, tuple[float, ...]] = {}
+    spread_factor: float = Field(default=0.0, ge=0.0)
     half_width: float = Field(default=0.0, ge=0.0)
     fitted_on: str = ""
 
@@ -140,7 +153,7 @@ class Manifest(_Table):
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     title: str
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    task: Literal["detection", "segmentation", "airspace", "score"]
+    task: Literal["gate", "detection", "segmentation", "map", "airspace", "score"]
     network: str
     options: dict[str, int | str] = {}
     trunk: str = ""

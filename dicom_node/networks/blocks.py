@@ -80,3 +80,9 @@ def pepe(tensor: Any, *, filters: int, squeeze: int, name: str, strides: int = 1
     tensor = depthwise(tensor, name=f"{name}_depthwise", strides=strides)
     tensor = convolution(tensor, squeeze, name=f"{name}_reproject")
     return convolution(tensor, filters, name=f"{name}_extend", active=False)
+
+
+def separable(tensor: Any, filters: int, *, name: str, size: int = 3) -> Any:
+    """Return a depthwise and a 1×1 convolution, each with norm and ReLU, (…, filters)."""
+    tensor = depthwise(tensor, name=f"{name}_depthwise", size=size)
+    return convolution(tensor, filters, name=f"{name}_point")

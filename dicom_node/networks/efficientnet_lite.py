@@ -1,11 +1,11 @@
-"""EfficientNet-Lite0, the trunk of `covidnet_lite` and of the severity networks.
+"""EfficientNet-Lite 0, 1 and 2: the trunk of the networks that look at the lungs.
 
 Tan, Le: "EfficientNet", ICML 2019; the Lite variants of the same authors have neither squeeze and
 excitation nor swish. Its block (expansion 1×1, depthwise, projection 1×1, residual) is that of
 COVID-Net without the second squeeze, and weights learned on ImageNet exist under Apache-2.0:
 like COVID-Net in its paper, this trunk begins with them (`dicom_node.training.teaching.initial`).
 
-Stages, for a film of 224 × 224::
+Stages of Lite0, for a film of 224 × 224 (Lite1 and Lite2 have more blocks, Lite2 more filters)::
 
     stem        112×112×32    3×3, stride 2
     block0      112×112×16    1 block
@@ -19,7 +19,7 @@ Stages, for a film of 224 × 224::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -45,6 +45,15 @@ STAGES = (
     Stage(192, 4, 5, 2),
     Stage(320, 1, 3, 1),
 )
+_BLOCKS = (1, 3, 3, 4, 4, 5, 1)
+_WIDE = (16, 24, 48, 88, 120, 208, 352)
+VARIANTS = (
+    STAGES,
+    tuple(replace(s, blocks=n) for s, n in zip(STAGES, _BLOCKS, strict=True)),
+    tuple(replace(s, blocks=n, filters=f) for s, n, f in zip(STAGES, _BLOCKS, _WIDE, strict=True)),
+)
+"""Lite0, Lite1 and Lite2: depths 1.0, 1.1 and 1.2, the last 1.1 times as wide."""
+
 SHARED_STAGES = 4
 STEM_FILTERS = 32
 
@@ -55,10 +64,14 @@ def stem(tensor: Any) -> Any:
     return keras.layers.ReLU(6.0, name="stem_relu")(tensor)
 
 
-def stages(tensor: Any, first: int, last: int) -> Any:
-    """Return the output of stages ``first`` (from 0) up to, not including, ``last``."""
-    number = sum(stage.blocks for stage in STAGES[:first])
-    for stage in STAGES[first:last]:
+def stages(tensor: Any, first: int, last: int, variant: int = 0) -> Any:
+    """Return the output of stages ``first`` (from 0) up to, not including, ``last``.
+
+    ``variant``: 0, 1 or 2, of `VARIANTS`.
+    """
+    plan = VARIANTS[variant]
+    number = sum(stage.blocks for stage in plan[:first])
+    for stage in plan[first:last]:
         for index in range(stage.blocks):
             strides = stage.strides if index == 0 else 1
             tensor = _block(tensor, stage, strides, name=f"block{number}")

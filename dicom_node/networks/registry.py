@@ -11,6 +11,11 @@ from typing import Any
 from dicom_node.errors import BundleContractBroken
 
 KEYS = (
+    "chest-gate",
+    "covidnet-pyramid",
+    "opacity-map",
+    "opacity-zones",
+    "opacity-extent",
     "covidnet",
     "covidnet-lite",
     "covidnet-cxr-s",
@@ -25,13 +30,21 @@ KEYS = (
 def _builders() -> dict[str, Callable[..., Any]]:
     """Import Keras only when a network is wanted."""
     from dicom_node.networks.baselines import chexnet, resnet50
+    from dicom_node.networks.chest_gate import chest_gate
     from dicom_node.networks.covidnet import covidnet
     from dicom_node.networks.covidnet_lite import covidnet_lite
+    from dicom_node.networks.covidnet_pyramid import covidnet_pyramid
     from dicom_node.networks.covidnet_s import covidnet_cxr_s, covidnet_s
     from dicom_node.networks.covidnet_vlad import covidnet_vlad
     from dicom_node.networks.lung_unet import lung_unet
+    from dicom_node.networks.opacity import opacity_extent, opacity_map, opacity_zones
 
     return {
+        "chest-gate": chest_gate,
+        "covidnet-pyramid": covidnet_pyramid,
+        "opacity-map": opacity_map,
+        "opacity-zones": opacity_zones,
+        "opacity-extent": opacity_extent,
         "covidnet": covidnet,
         "covidnet-lite": covidnet_lite,
         "covidnet-cxr-s": covidnet_cxr_s,
