@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,12 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     bundle_id: Annotated[str, typer.Argument(metavar="ID", help="Model bundle, e.g. covidnet.")],
-    data: Annotated[Path, typer.Option(help="Folder with cases.csv and images/.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Folder with cases.csv and images/, or a folder of such; may be repeated."
+        ),
+    ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     models: Annotated[
         Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
@@ -58,7 +64,9 @@ def evaluate(
         console.print(Markdown(tables(document)))
 
 
-def _repeat(bundle_id: str, data: Path, folder: Path, splits: int, *, fresh: bool) -> None:
+def _repeat(
+    bundle_id: str, data: Sequence[Path], folder: Path, splits: int, *, fresh: bool
+) -> None:
     """Run the repeated splits of this bundle, or of the one it begins with, with progress."""
     from dicom_node.bundles import open_bundle
     from dicom_node.training.teaching.repeated import REPEATED_RECIPE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +27,12 @@ def register(app: typer.Typer) -> None:
 
 def train(
     bundle_id: Annotated[str, typer.Argument(metavar="ID", help="Model bundle, e.g. covidnet.")],
-    data: Annotated[Path, typer.Option(help="Folder with cases.csv and images/.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Folder with cases.csv and images/, or a folder of such; may be repeated."
+        ),
+    ],
     models: Annotated[
         Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
     ] = None,
@@ -62,13 +69,18 @@ def train(
         bundle = export(run, data, folder)
     console.print(f"{bundle.id} {bundle.manifest.version}: {bundle.manifest.weights.file}")
     console.print(
-        f"Now: dicom-node evaluate {bundle.id} --data {data} --split test --write", soft_wrap=True
+        f"Now: dicom-node evaluate {bundle.id} {_given(data)} --split test --write", soft_wrap=True
     )
 
 
 def ablate(
     bundle_id: Annotated[str, typer.Argument(metavar="ID", help="covidnet-vlad.")],
-    data: Annotated[Path, typer.Option(help="Folder with cases.csv and images/.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Folder with cases.csv and images/, or a folder of such; may be repeated."
+        ),
+    ],
     models: Annotated[
         Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
     ] = None,
@@ -89,6 +101,11 @@ def ablate(
     folder = models or resources.model_bundles()
     path = run_ablation(bundle_id, data, folder, runs, watcher=watcher)
     console.print(Markdown(ablation_table(json.loads(path.read_text(encoding="utf8")))))
+
+
+def _given(data: Sequence[Path]) -> str:
+    """Return the films as they are given to the next command."""
+    return " ".join(f"--data {shlex.quote(str(folder))}" for folder in data)
 
 
 def _print_epoch(output: Console, report: EpochReport) -> None:

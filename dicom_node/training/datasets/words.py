@@ -7,6 +7,9 @@ import re
 FINDINGS = ("covid19", "pneumonia", "other", "normal")
 """Our findings. Of copies or films of one patient that differ, the first of these counts."""
 
+APPEARANCES = ("negative", "typical", "indeterminate", "atypical")
+"""What a film looks like in RSNA's language for COVID-19: no pneumonia, or one that looks so."""
+
 ADULT = 18
 
 _UNTOLD = frozenset({"", "todo", "unknown", "nan", "inconclusive"})

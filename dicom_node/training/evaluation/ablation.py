@@ -13,7 +13,7 @@ from dicom_node.networks import cost
 from dicom_node.networks.covidnet_vlad import VARIANTS
 from dicom_node.networks.registry import build
 from dicom_node.training import metrics
-from dicom_node.training.datasets.cases import labels_of, of_split
+from dicom_node.training.datasets.cases import Data, labels_of, of_split
 from dicom_node.training.datasets.found_lungs import lungs_of_cases
 from dicom_node.training.evaluation.bootstrap import Bootstrap
 from dicom_node.training.evaluation.card import ABLATION
@@ -26,7 +26,7 @@ from dicom_node.training.teaching.recipe import RECIPE_FILE, Recipe, read_recipe
 
 def ablate(
     bundle_id: str,
-    data: Path,
+    data: Data,
     models: Path,
     runs: Path,
     *,
@@ -49,7 +49,7 @@ def ablate(
     return path
 
 
-def _measured(recipe: Recipe, run: Path, data: Path, models: Path) -> dict[str, Any]:
+def _measured(recipe: Recipe, run: Path, data: Data, models: Path) -> dict[str, Any]:
     """Return parameters, MACs and the figures of the second class on ``test``."""
     contract = recipe.input.contract(recipe.phases[-1].size)
     network = build(

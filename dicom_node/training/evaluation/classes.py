@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float
 from dicom_node.resources import model_bundles
 from dicom_node.training import metrics
-from dicom_node.training.datasets.cases import Case, labels_of, of_split
+from dicom_node.training.datasets.cases import Case, Data, labels_of, of_split
 from dicom_node.training.datasets.found_lungs import lungs_of_cases
 from dicom_node.training.evaluation.bootstrap import Bootstrap, Interval
 from dicom_node.training.evaluation.head import Head, head_of
@@ -119,7 +118,7 @@ class Told:
     features: npt.NDArray[np.float64]
 
 
-def evaluate_classes(bundle: Bundle, data: Path, split: str) -> ClassEvaluation:
+def evaluate_classes(bundle: Bundle, data: Data, split: str) -> ClassEvaluation:
     """Return the figures of a detection bundle on one split of ``data``.
 
     Raises `BundleError` leaves and `TrainingError`.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.bundles import EVALUATION, open_bundle
+from dicom_node.training.datasets.cases import Data
 from dicom_node.training.evaluation.classes import evaluate_classes
 from dicom_node.training.evaluation.head import to_json
 from dicom_node.training.evaluation.lungs import evaluate_lungs
@@ -23,7 +24,7 @@ _BY_TASK: dict[str, Any] = {
 }
 
 
-def evaluate(bundle_id: str, data: Path, models: Path, split: str = "test") -> dict[str, Any]:
+def evaluate(bundle_id: str, data: Data, models: Path, split: str = "test") -> dict[str, Any]:
     """Return the figures of ``models/<bundle_id>`` on one split of ``data``, as plain values.
 
     Raises `BundleError` leaves and `TrainingError`.

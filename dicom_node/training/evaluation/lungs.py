@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.bundles import Bundle
-from dicom_node.training.datasets.cases import Case, load_masks, of_split, read_cases, read_film
+from dicom_node.training.datasets.cases import (
+    Case,
+    Data,
+    load_masks,
+    of_split,
+    read_cases,
+    read_film,
+)
 from dicom_node.training.evaluation.bootstrap import Bootstrap, Interval
 from dicom_node.training.evaluation.head import Head, head_of
 from dicom_node.training.metrics import dice, intersection_over_union
@@ -40,7 +46,7 @@ class LungEvaluation:
     points: dict[str, list[float]]
 
 
-def evaluate_lungs(bundle: Bundle, data: Path, split: str) -> LungEvaluation:
+def evaluate_lungs(bundle: Bundle, data: Data, split: str) -> LungEvaluation:
     """Return Dice and IoU on one split, on the grid of the network, cleaned as it is served."""
     cases = [case for case in of_split(read_cases(data), split) if case.mask is not None]
     finder = LungFinder(bundle)

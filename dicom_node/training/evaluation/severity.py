@@ -23,7 +23,7 @@ from dicom_node.findings import level_of_zones
 from dicom_node.imaging.prepare import Float, prepare
 from dicom_node.networks.covidnet_s import ZONES
 from dicom_node.training import metrics
-from dicom_node.training.datasets.cases import Case, of_split, read_cases, read_film
+from dicom_node.training.datasets.cases import Case, Data, of_split, read_cases, read_film
 from dicom_node.training.evaluation.bootstrap import Bootstrap, Interval
 from dicom_node.training.evaluation.head import Head, head_of
 from dicom_node.training.teaching.repeated import stored_answers
@@ -93,7 +93,7 @@ class AirspaceEvaluation:
     points: tuple[tuple[float, float], ...]
 
 
-def evaluate_score(bundle: Bundle, data: Path, split: str) -> ScoreEvaluation:
+def evaluate_score(bundle: Bundle, data: Data, split: str) -> ScoreEvaluation:
     """Return the figures of a score on the films of one split that readers have scored."""
     name = bundle.manifest.outputs[0].reported_as
     everyone = [case for case in read_cases(data) if getattr(case, name) is not None]
@@ -143,7 +143,7 @@ def _repeated(bundle: Bundle, cases: Sequence[Case], name: str) -> Repeated | No
     )  # fmt: skip
 
 
-def evaluate_airspace(bundle: Bundle, data: Path, split: str) -> AirspaceEvaluation:
+def evaluate_airspace(bundle: Bundle, data: Data, split: str) -> AirspaceEvaluation:
     """Return the figures of level and zones on the films of one split with zone scores."""
     everyone = [case for case in read_cases(data) if case.zones is not None]
     cases = of_split(everyone, split)

@@ -10,7 +10,7 @@ from dicom_node.bundles import Bundle
 from dicom_node.errors import TrainingError
 from dicom_node.imaging.prepare import InputContract
 from dicom_node.networks import registry
-from dicom_node.training.datasets.cases import Case, labels_of, of_split, read_cases
+from dicom_node.training.datasets.cases import Case, Data, labels_of, of_split, read_cases
 from dicom_node.training.datasets.found_lungs import lungs_of_cases
 from dicom_node.training.teaching.bundle_files import (
     epochs_table,
@@ -26,7 +26,7 @@ from dicom_node.training.teaching.recipe import RECIPE_FILE, Recipe, Texts, read
 from dicom_node.training.teaching.suite_bundles import export_suite
 
 
-def export(run: Path, data: Path, models: Path) -> Bundle:
+def export(run: Path, data: Data, models: Path) -> Bundle:
     """Write the run's best epoch as the bundle ``models/<id>`` and return it.
 
     Temperature and threshold come from the split ``val``; ``test`` is not looked at. The card and
@@ -66,7 +66,7 @@ def _built(recipe: Recipe, contract: InputContract) -> Any:
     return registry.build(recipe.network, dropout=recipe.dropout, **shape, **recipe.options)
 
 
-def _drawn(data: Path) -> tuple[Case, ...]:
+def _drawn(data: Data) -> tuple[Case, ...]:
     return tuple(case for case in read_cases(data) if case.mask is not None)
 
 

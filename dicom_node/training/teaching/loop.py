@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.errors import TrainingError
+from dicom_node.training.datasets.cases import Data
 from dicom_node.training.teaching.lessons.by_recipe import lesson_of
 from dicom_node.training.teaching.lessons.lesson import Lesson
 from dicom_node.training.teaching.recipe import RECIPE_FILE, Recipe, read_recipe
@@ -88,7 +89,7 @@ class _State:
 
 def train(
     bundle_id: str,
-    data: Path,
+    data: Data,
     models: Path,
     runs: Path,
     *,
@@ -108,7 +109,7 @@ def train(
 
 def train_recipe(
     recipe: Recipe,
-    data: Path,
+    data: Data,
     models: Path,
     runs: Path,
     *,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dicom_node.bundles import open_bundle
-from dicom_node.training.datasets.cases import Case, read_cases
+from dicom_node.training.datasets.cases import Case, Data, read_cases
 from dicom_node.training.teaching.initial import load_initial
 from dicom_node.training.teaching.lessons.severity import SCORES, SeverityLesson, answers
 from dicom_node.training.teaching.loop import teach
@@ -24,7 +24,7 @@ SPLITS_FILE = "splits.jsonl"
 REPEATED_RECIPE = "repeated.toml"
 
 
-def severity_cases(data: Path, seed: int) -> tuple[Case, ...]:
+def severity_cases(data: Data, seed: int) -> tuple[Case, ...]:
     """Return graded films of all splits, and some normal films of train and val."""
     cases = read_cases(data)
     graded = [case for case in cases if is_labelled(case)]
@@ -39,7 +39,7 @@ def _beginner(recipe: Recipe, models: Path) -> Callable[[Any], None]:
 
 def repeat(
     bundle_id: str,
-    data: Path,
+    data: Data,
     models: Path,
     *,
     splits: int = 20,

@@ -6,9 +6,7 @@ random changes and kept: an epoch then costs a fifth.
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from dicom_node.analysis.lungs import LungFinder
 from dicom_node.bundles import Bundle, load_network, open_bundle
 from dicom_node.findings import Region
 from dicom_node.imaging.prepare import Float, InputContract, prepare, resized
-from dicom_node.training.datasets.cases import Case, read_film
+from dicom_node.training.datasets.cases import Box, Case, Data, read_boxes, read_film
 from dicom_node.training.teaching.augment import Placement, draw_placement, moved, retouched
 from dicom_node.training.teaching.recipe import Recipe
 
@@ -77,18 +75,6 @@ def level_of(case: Case) -> int:
     return 0 if case.finding == "normal" else -1
 
 
-def read_boxes(data: Path) -> Mapping[str, tuple[tuple[float, float, float, float], ...]]:
-    """Return the opacity boxes (x, y, width, height in pixels) by image id, if there are any."""
-    found: defaultdict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
-    table = data / "opacity_boxes.csv"
-    if table.is_file():
-        with table.open(newline="", encoding="utf8") as lines:
-            for row in csv.DictReader(lines):
-                x, y, width, height = (float(row[k]) for k in ("x", "y", "width", "height"))
-                found[row["image_id"]].append((x, y, width, height))
-    return {image_id: tuple(boxes) for image_id, boxes in found.items()}
-
-
 def shared_features(bundle: Bundle, layer: str) -> Callable[[Float], Float]:
     """Return a function: prepared films → the trunk's features at ``layer``."""
     import keras
@@ -100,7 +86,7 @@ def shared_features(bundle: Bundle, layer: str) -> Callable[[Float], Float]:
 
 def make_examples(
     cases: Sequence[Case],
-    data: Path,
+    data: Data,
     models: Path,
     recipe: Recipe,
     on_film: Callable[[int, int], None] | None = None,
@@ -163,7 +149,7 @@ def opaque_of(
     case: Case,
     shape: tuple[int, ...],
     region: Region,
-    boxes: Sequence[tuple[float, float, float, float]],
+    boxes: Sequence[Box],
     contract: InputContract,
 ) -> Float | None:
     """Return what was drawn as opaque (1) on the grid of the crop; nothing drawn: None."""

@@ -16,7 +16,7 @@ from dicom_node.bundles import Bundle
 from dicom_node.networks.covidnet_lite import SHARED
 from dicom_node.networks.covidnet_s import LUNG_SCORE_MAX, ZONE_SCORE_MAX, ZONES
 from dicom_node.networks.registry import build
-from dicom_node.training.datasets.cases import Case, labels_of, of_split
+from dicom_node.training.datasets.cases import Case, Data, labels_of, of_split
 from dicom_node.training.teaching.bundle_files import (
     epochs_table,
     input_table,
@@ -33,7 +33,7 @@ GRADING = "covidnet_cxr_s"
 
 
 def export_suite(
-    run: Path, recipe: Recipe, data: Path, models: Path, best: str
+    run: Path, recipe: Recipe, data: Data, models: Path, best: str
 ) -> tuple[Bundle, ...]:
     """Write the bundles that one run has taught: detection first, then those that share it."""
     network = suite_network(recipe)

@@ -14,7 +14,14 @@ from dicom_node.analysis.calibration import probabilities
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.networks.registry import build
-from dicom_node.training.datasets.cases import Case, labels_of, load_films, of_split, read_cases
+from dicom_node.training.datasets.cases import (
+    Case,
+    Data,
+    labels_of,
+    load_films,
+    of_split,
+    read_cases,
+)
 from dicom_node.training.datasets.found_lungs import lungs_of_cases
 from dicom_node.training.metrics import area_under_curve, balanced_accuracy, balanced_log_loss
 from dicom_node.training.teaching.batches import Batch, batches, draws
@@ -53,7 +60,7 @@ class ClassLesson:
 
     chosen_by = "balanced log loss"
 
-    def __init__(self, recipe: Recipe, data: Path, models: Path) -> None:
+    def __init__(self, recipe: Recipe, data: Data, models: Path) -> None:
         self.recipe, self._models = recipe, models
         cases = cases_of(recipe, data)
         lungs = lungs_of_cases(cases, recipe.input.lungs, models)
@@ -110,13 +117,13 @@ class ClassLesson:
         return figures["log loss"], figures
 
 
-def cases_of(recipe: Recipe, data: Path) -> tuple[Case, ...]:
+def cases_of(recipe: Recipe, data: Data) -> tuple[Case, ...]:
     """Return the films of the recipe's classes; with ``positive``, all others are ``other``."""
     return relabelled(data, recipe.class_names, recipe.classes)
 
 
 def relabelled(
-    data: Path, classes: Sequence[str], findings: Sequence[str] = FINDING_CLASSES
+    data: Data, classes: Sequence[str], findings: Sequence[str] = FINDING_CLASSES
 ) -> tuple[Case, ...]:
     """Return the films of these findings, each with its class for a network of ``classes``.
 

@@ -9,14 +9,20 @@ itself would tell normal films from diseased ones.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dicom_node.networks.registry import build
-from dicom_node.training.datasets.cases import Case, load_films, load_masks, of_split, read_cases
+from dicom_node.training.datasets.cases import (
+    Case,
+    Data,
+    load_films,
+    load_masks,
+    of_split,
+    read_cases,
+)
 from dicom_node.training.metrics import dice
 from dicom_node.training.teaching.augment import draw_placement, moved, retouched
 from dicom_node.training.teaching.batches import Batch, ahead
@@ -32,7 +38,7 @@ class LungLesson:
 
     chosen_by = "1 - Dice"
 
-    def __init__(self, recipe: Recipe, data: Path) -> None:
+    def __init__(self, recipe: Recipe, data: Data) -> None:
         self.recipe = recipe
         cases = [case for case in read_cases(data) if case.mask is not None]
         self._contract = recipe.input.contract(recipe.phases[-1].size)

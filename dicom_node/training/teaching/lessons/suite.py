@@ -19,7 +19,14 @@ from dicom_node.imaging.prepare import Float, prepare
 from dicom_node.networks.covidnet_lite import SHARED
 from dicom_node.networks.registry import build
 from dicom_node.training import metrics
-from dicom_node.training.datasets.cases import Case, labels_of, of_split, read_film
+from dicom_node.training.datasets.cases import (
+    Case,
+    Data,
+    labels_of,
+    of_split,
+    read_boxes,
+    read_film,
+)
 from dicom_node.training.datasets.found_lungs import lungs_of_cases
 from dicom_node.training.teaching.augment import draw_placement, moved, retouched
 from dicom_node.training.teaching.batches import Batch, ahead, draws
@@ -44,7 +51,6 @@ from dicom_node.training.teaching.severity_data import (
     is_labelled,
     level_of,
     opaque_of,
-    read_boxes,
     zones_of,
 )
 
@@ -59,7 +65,7 @@ class SuiteLesson:
 
     chosen_by = "log loss and extent errors"
 
-    def __init__(self, recipe: Recipe, data: Path, models: Path) -> None:
+    def __init__(self, recipe: Recipe, data: Data, models: Path) -> None:
         self.recipe = recipe
         cases = cases_of(recipe, data)
         lungs = lungs_of_cases(cases, recipe.input.lungs, models) or {}
