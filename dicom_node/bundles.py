@@ -80,6 +80,10 @@ class Thresholds(_Table):
     abstain: float = Field(default=0.0, ge=0.0, le=1.0)
     least: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = {}
 
+    def of(self, name: str) -> float:
+        """Return the probability below which a class that excludes others is not named."""
+        return self.least.get(name, self.abstain)
+
 
 class Calibration(_Table):
     """Temperature by which logits are divided; ``fitted_on`` names the split, or is empty.
@@ -99,6 +103,10 @@ class Calibration(_Table):
     spread_factor: float = Field(default=0.0, ge=0.0)
     half_width: float = Field(default=0.0, ge=0.0)
     fitted_on: str = ""
+
+    def of(self, output: str) -> tuple[float, tuple[float, ...]]:
+        """Return temperature and offsets of an output by name; no offsets: (0.0,)."""
+        return self.temperatures.get(output, self.temperature), self.offsets.get(output, (0.0,))
 
 
 class Weights(_Table):

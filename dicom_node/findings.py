@@ -11,13 +11,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 FINDING_CLASSES = ("normal", "pneumonia", "covid19")
 """The classes of the detection networks, in the order of their outputs."""
+
+APPEARANCES = ("typical", "indeterminate", "atypical", "negative")
+"""How a film looks to a reader who asks for COVID-19 pneumonia, in the order of reports.
+
+The words of the RSNA expert consensus (Simpson et al., Radiology: Cardiothoracic Imaging 2020), for
+films as Litmanovich et al. (Journal of Thoracic Imaging 2020) use them. Typical: multifocal
+bilateral, peripheral opacities, rounded or in the lower lungs. Indeterminate: opacities that are
+one-sided, central or in the upper lungs. Atypical: what speaks for something else, e.g. lobar
+consolidation, effusion, pneumothorax, oedema, a nodule. Negative: no opacities.
+"""
 
 SCORES = ("geographic_extent", "opacity_extent")
 """The severity scores of 0-8."""
@@ -70,12 +80,12 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
-class Detection:
-    """Class probabilities of a detection network.
+class ClassAnswer:
+    """Probabilities of classes that exclude each other.
 
     ``probabilities`` has one value in [0, 1] a class and sums to 1. ``calibrated`` is true only
     if the bundle holds a temperature fitted on validation data. ``abstained`` is true when the
-    highest probability is below ``threshold``: then no class is reported as found.
+    highest probability is below ``threshold``: then no class is named.
     """
 
     probabilities: Mapping[str, float]
@@ -83,19 +93,57 @@ class Detection:
     calibrated: bool
 
     @property
-    def finding_class(self) -> str:
+    def named(self) -> str:
         """The class with the highest probability; the first of them on a tie."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
     @property
     def probability(self) -> float:
-        """The probability of `finding_class`, in [0, 1]."""
-        return self.probabilities[self.finding_class]
+        """The probability of `named`, in [0, 1]."""
+        return self.probabilities[self.named]
 
     @property
     def abstained(self) -> bool:
         """Whether the network is too unsure to name a class."""
         return self.probability < self.threshold
+
+
+_Classes = TypeVar("_Classes", bound=ClassAnswer)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection(ClassAnswer):
+    """Class probabilities of a detection network, of `FINDING_CLASSES`."""
+
+    @property
+    def finding_class(self) -> str:
+        """The class with the highest probability; the first of them on a tie."""
+        return self.named
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance(ClassAnswer):
+    """How a film looks with respect to COVID-19 pneumonia, of `APPEARANCES`; no diagnosis.
+
+    Other disease may look typical, and COVID-19 atypical or negative.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class OpacityPresence:
+    """Whether there is any opacity of the lungs, whatever its cause.
+
+    ``probability`` in [0, 1]; ``calibrated`` as of `ClassAnswer`.
+    """
+
+    probability: float
+    threshold: float
+    calibrated: bool
+
+    @property
+    def present(self) -> bool:
+        """Whether the probability reaches the threshold."""
+        return self.probability >= self.threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +172,7 @@ OPAQUE_ZONE = 0.5
 _CLEAR_HIGH, _CLEAR_VALUE, _CLEAR_WIDE = 1.0, 0.5, 3.0
 _OPAQUE_LOW, _OPAQUE_VALUE, _OPAQUE_ALONE = 0.5, 3.0, 2.0
 _OF_OPACITIES = {"normal": False, "pneumonia": True, "covid19": True}
+_OF_APPEARANCES = {"typical": True, "indeterminate": True, "negative": False}
 
 
 def is_opaque(score: float) -> bool:
@@ -146,6 +195,14 @@ def level_of_zones(opaque: int) -> int:
 def opacities_by_class(found: Detection) -> bool | None:
     """Whether the class that a network names has opacities; None where it names none."""
     return None if found.abstained else _OF_OPACITIES.get(found.finding_class)
+
+
+def opacities_by_appearance(found: Appearance) -> bool | None:
+    """Whether an appearance has opacities; None where none is named, and of an atypical one.
+
+    An effusion or a pneumothorax alone is atypical, and neither is an opacity of the lungs.
+    """
+    return None if found.abstained else _OF_APPEARANCES.get(found.named)
 
 
 def opacities_by_score(score: Score) -> bool | None:
@@ -235,8 +292,9 @@ class FilmFindings:
     ``finding`` and ``evidence`` are those of the first detection network of the suite (without
     one, the evidence is the first network's). ``checks``: every network's evidence, by bundle;
     of a score, ``change_when_hidden`` is its fall in points. ``detections``: every detection
-    network's answer, by bundle, where there is more than one. ``quality``: which of `QUALITY` may
-    be wrong with the film. ``notes``: how it was read, see `NOTES`.
+    network's answer, by bundle, where there is more than one. ``opacity`` and ``appearance``: what
+    the network of the finding says beside it, where it has such outputs. ``quality``: which of
+    `QUALITY` may be wrong with the film. ``notes``: how it was read, see `NOTES`.
     """
 
     sop_instance_uid: str
@@ -251,6 +309,8 @@ class FilmFindings:
     suite: Mapping[str, NetworkVersion] = field(default_factory=dict)
     quality: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    opacity: OpacityPresence | None = None
+    appearance: Appearance | None = None
 
     @property
     def contradictions(self) -> tuple[tuple[str, str], ...]:
@@ -265,7 +325,11 @@ class FilmFindings:
             "reason": self.reason,
         }
         if self.finding is not None:
-            result["finding"] = _detection_to_json(self.finding)
+            result["finding"] = _classes_to_json(self.finding)
+        if self.opacity is not None:
+            result["opacity"] = asdict(self.opacity) | {"present": self.opacity.present}
+        if self.appearance is not None:
+            result["appearance"] = _classes_to_json(self.appearance)
         if self.scores:
             result["scores"] = {name: _score_to_json(score) for name, score in self.scores.items()}
         if self.airspace is not None:
@@ -280,7 +344,7 @@ class FilmFindings:
             result["checks"] = {name: asdict(found) for name, found in self.checks.items()}
         if self.detections:
             result["detections"] = {
-                name: _detection_to_json(found) for name, found in self.detections.items()
+                name: _classes_to_json(found) for name, found in self.detections.items()
             }
         if self.contradictions:
             result["contradictions"] = [list(pair) for pair in self.contradictions]
@@ -303,18 +367,21 @@ class FilmFindings:
     def from_json(cls, document: Mapping[str, Any]) -> FilmFindings:
         """Return the findings that `to_json` wrote. Raises KeyError on a foreign document."""
         finding, airspace = document.get("finding"), document.get("airspace")
-        evidence = document.get("evidence")
+        evidence, appearance = document.get("evidence"), document.get("appearance")
+        opacity = document.get("opacity")
         return cls(
             sop_instance_uid=document["sop_instance_uid"],
             outcome=Outcome(document["outcome"]),
             reason=document.get("reason"),
-            finding=finding and _detection_from_json(finding),
+            finding=finding and _from_json(Detection, finding),
+            opacity=opacity and _opacity_from_json(opacity),
+            appearance=appearance and _from_json(Appearance, appearance),
             scores={name: Score(**score) for name, score in document.get("scores", {}).items()},
             airspace=airspace and Airspace(**airspace),
             evidence=evidence and Evidence(**evidence),
             checks={name: Evidence(**found) for name, found in document.get("checks", {}).items()},
             detections={
-                name: _detection_from_json(found)
+                name: _from_json(Detection, found)
                 for name, found in document.get("detections", {}).items()
             },
             suite={
@@ -329,10 +396,13 @@ class FilmFindings:
 def contradictions(findings: FilmFindings) -> tuple[tuple[str, str], ...]:
     """Return which two answers on a film cannot both be true; none for most films.
 
-    Answers are named as in the JSON form: ``finding``, ``detections.<network>``,
-    ``airspace.level``, ``airspace.zones``, ``scores.<name>``. Two contradict each other where one
-    says that there are opacities and the other that there are none; level and zones also where
-    the number of zones with opacities gives another level.
+    Answers are named as in the JSON form: ``opacity``, ``finding``, ``appearance``,
+    ``detections.<network>``, ``airspace.level``, ``airspace.zones``, ``scores.<name>``. Two
+    contradict each other where one says that there are opacities and the other that there are
+    none; level and zones also where the number of zones with opacities gives another level; a
+    normal film and an atypical appearance also, since that one has something, though it may be no
+    opacity. A class and an appearance of opacities never do: other pneumonia may look typical, and
+    COVID-19 atypical.
     """
     said = opacities_by_answer(findings)
     names = [name for name, opaque in said.items() if opaque is not None]
@@ -342,12 +412,19 @@ def contradictions(findings: FilmFindings) -> tuple[tuple[str, str], ...]:
         for other in names[place + 1 :]
         if said[one] != said[other]
     ]
+    if said.get("finding") is False and _is_atypical(findings):
+        pairs.append(("finding", "appearance"))
     airspace, both = findings.airspace, ("airspace.level", "airspace.zones")
     if airspace is not None and both not in pairs:
         opaque = opaque_zones(airspace)
         if opaque is not None and level_of_zones(opaque) != airspace.level:
             pairs.append(both)
     return tuple(pairs)
+
+
+def _is_atypical(findings: FilmFindings) -> bool:
+    found = findings.appearance
+    return found is not None and not found.abstained and found.named == "atypical"
 
 
 def is_in_doubt(document: Mapping[str, Any]) -> bool:
@@ -361,8 +438,12 @@ def is_in_doubt(document: Mapping[str, Any]) -> bool:
 def opacities_by_answer(findings: FilmFindings) -> dict[str, bool | None]:
     """Return of every answer on a film whether it says that there are opacities."""
     said: dict[str, bool | None] = {}
+    if findings.opacity is not None:
+        said["opacity"] = findings.opacity.present
     if findings.finding is not None:
         said["finding"] = opacities_by_class(findings.finding)
+    if findings.appearance is not None:
+        said["appearance"] = opacities_by_appearance(findings.appearance)
     for name, found in findings.detections.items():
         if found != findings.finding:
             said[f"detections.{name}"] = opacities_by_class(found)
@@ -398,7 +479,8 @@ def has_findings(findings: FilmFindings) -> bool:
     """Whether any network found anything on a film, also where another contradicts it."""
     airspace = findings.airspace
     zones = airspace is not None and any(map(is_opaque, airspace.zones.values()))
-    return zones or any(opacities_by_answer(findings).values())
+    answered = any(opacities_by_answer(findings).values())
+    return zones or answered or _is_atypical(findings)
 
 
 def _score_to_json(score: Score) -> dict[str, Any]:
@@ -407,9 +489,9 @@ def _score_to_json(score: Score) -> dict[str, Any]:
     return document | {name: value for name, value in lungs.items() if value is not None}
 
 
-def _detection_to_json(found: Detection) -> dict[str, Any]:
+def _classes_to_json(found: ClassAnswer) -> dict[str, Any]:
     return {
-        "class": found.finding_class,
+        "class": found.named,
         "probabilities": dict(found.probabilities),
         "abstained": found.abstained,
         "threshold": found.threshold,
@@ -417,8 +499,12 @@ def _detection_to_json(found: Detection) -> dict[str, Any]:
     }
 
 
-def _detection_from_json(document: Mapping[str, Any]) -> Detection:
-    return Detection(document["probabilities"], document["threshold"], document["calibrated"])
+def _from_json(kind: type[_Classes], document: Mapping[str, Any]) -> _Classes:
+    return kind(document["probabilities"], document["threshold"], document["calibrated"])
+
+
+def _opacity_from_json(document: Mapping[str, Any]) -> OpacityPresence:
+    return OpacityPresence(document["probability"], document["threshold"], document["calibrated"])
 
 
 def pack_explanation(explanation: Explanation) -> bytes:

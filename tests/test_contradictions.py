@@ -8,14 +8,19 @@ from itertools import product
 import pytest
 
 from dicom_node.findings import (
+    APPEARANCES,
     ZONES,
     Airspace,
+    Appearance,
     Detection,
     Evidence,
     FilmFindings,
+    OpacityPresence,
     Outcome,
     Score,
     contradictions,
+    has_findings,
+    is_in_doubt,
     opacities_by_score,
 )
 
@@ -35,6 +40,15 @@ def detection(name: str) -> Detection:
 def airspace(level: int, opaque: int) -> Airspace:
     scores = (1.5 if place < opaque else 0.1 for place in range(len(ZONES)))
     return Airspace(level, 0.8, dict(zip(ZONES, scores, strict=True)))
+
+
+def appearance(name: str, threshold: float = 0.45) -> Appearance:
+    rest = dict.fromkeys(APPEARANCES, 0.1)
+    return Appearance(rest | {name: 0.7}, threshold, calibrated=True)
+
+
+def opacity(probability: float) -> OpacityPresence:
+    return OpacityPresence(probability, 0.5, calibrated=True)
 
 
 def film(name: str = "covid19", **parts: object) -> FilmFindings:
@@ -140,3 +154,90 @@ def test_findings_of_older_releases_have_no_chance_and_are_read() -> None:
 )  # fmt: skip
 def test_an_extent_may_say_neither(score: Score, opaque: bool | None) -> None:
     assert opacities_by_score(score) is opaque
+
+
+ABSENT, PRESENT = opacity(0.2), opacity(0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "pairs"),
+    [
+        ("covid19", {"opacity": ABSENT}, {("opacity", "finding")}),
+        ("pneumonia", {"opacity": ABSENT}, {("opacity", "finding")}),
+        ("normal", {"opacity": PRESENT}, {("opacity", "finding")}),
+        ("normal", {"appearance": appearance("typical")}, {("finding", "appearance")}),
+        ("normal", {"appearance": appearance("indeterminate")}, {("finding", "appearance")}),
+        ("normal", {"appearance": appearance("atypical")}, {("finding", "appearance")}),
+        ("covid19", {"appearance": appearance("negative")}, {("finding", "appearance")}),
+        ("undetermined", {"opacity": PRESENT, "appearance": appearance("negative")},
+         {("opacity", "appearance")}),
+        ("undetermined", {"opacity": ABSENT, "appearance": appearance("typical")},
+         {("opacity", "appearance")}),
+        ("undetermined", {"appearance": appearance("negative"), "airspace": airspace(1, 1)},
+         {("appearance", "airspace.level"), ("appearance", "airspace.zones")}),
+        ("undetermined", {"opacity": ABSENT, "airspace": airspace(2, 3)},
+         {("opacity", "airspace.level"), ("opacity", "airspace.zones")}),
+        ("undetermined", {"opacity": ABSENT, "scores": {"geographic_extent": OPAQUE}},
+         {("opacity", "scores.geographic_extent")}),
+    ],
+)  # fmt: skip
+def test_opacity_and_appearance_are_held_against_the_other_answers(
+    name: str, parts: dict[str, object], pairs: set[tuple[str, str]]
+) -> None:
+    found = film(name, **parts)
+    assert set(contradictions(found)) == pairs
+    assert is_in_doubt(found.to_json())
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("normal", {"opacity": ABSENT, "appearance": appearance("negative")}),
+        ("covid19", {"opacity": PRESENT, "appearance": appearance("typical")}),
+        # Other disease may look typical, and COVID-19 atypical: no class excludes these.
+        ("pneumonia", {"opacity": PRESENT, "appearance": appearance("typical")}),
+        ("covid19", {"opacity": PRESENT, "appearance": appearance("atypical")}),
+        # An effusion alone is atypical, and no opacity of the lungs.
+        ("undetermined", {"opacity": ABSENT, "appearance": appearance("atypical")}),
+        # An appearance that is not named says nothing.
+        ("normal", {"opacity": ABSENT, "appearance": appearance("typical", threshold=0.8)}),
+        ("covid19", {"opacity": PRESENT, "appearance": appearance("negative", threshold=0.8)}),
+    ],
+)
+def test_opacity_and_appearance_that_can_be_true_contradict_nothing(
+    name: str, parts: dict[str, object]
+) -> None:
+    found = film(name, **parts)
+    assert contradictions(found) == ()
+    assert not is_in_doubt(found.to_json())
+
+
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        ({}, False),
+        ({"opacity": ABSENT}, False),
+        ({"opacity": PRESENT}, True),
+        ({"appearance": appearance("negative")}, False),
+        ({"appearance": appearance("typical")}, True),
+        ({"appearance": appearance("atypical")}, True),
+        ({"appearance": appearance("typical", threshold=0.8)}, False),
+    ],
+)
+def test_a_film_has_findings_where_there_is_opacity_or_an_appearance_of_disease(
+    parts: dict[str, object], found: bool
+) -> None:
+    assert has_findings(film("undetermined", **parts)) is found
+
+
+def test_opacity_and_appearance_are_read_back_from_json() -> None:
+    found = film(opacity=opacity(0.93), appearance=appearance("typical"))
+    document = found.to_json()
+    assert document["opacity"] == {
+        "probability": 0.93, "threshold": 0.5, "calibrated": True, "present": True,
+    }  # fmt: skip
+    assert document["appearance"]["class"] == "typical"
+    assert document["appearance"]["abstained"] is False
+    assert FilmFindings.from_json(document) == found
+    del document["opacity"], document["appearance"]  # as an older release wrote it
+    assert FilmFindings.from_json(document) == film()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from dicom_node.analysis.calibration import probabilities
+from dicom_node.analysis.calibration import flags, probabilities
 from dicom_node.bundles import Bundle, Output
 from dicom_node.errors import BundleContractBroken
-from dicom_node.findings import Airspace, Detection, Score
+from dicom_node.findings import Airspace, Appearance, Detection, OpacityPresence, Score
 from dicom_node.imaging.prepare import Float
 
 LUNGS = ("right", "left")
 """The classes of an output with one value a lung."""
+
+APPEARANCE, OPACITY = "appearance", "opacity"
+"""Outputs of a detection network beside its finding."""
+
+_Answer = TypeVar("_Answer", Detection, Appearance)
+_EVEN = 0.5
+"""From where a flag is believed whose manifest has no threshold for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,8 @@ class Told:
     detection: Detection | None = None
     airspace: Airspace | None = None
     scores: Mapping[str, Score] = field(default_factory=dict)
+    opacity: OpacityPresence | None = None
+    appearance: Appearance | None = None
 
 
 def told(bundle: Bundle, values: Mapping[str, Float]) -> Told:
@@ -36,9 +46,7 @@ def told(bundle: Bundle, values: Mapping[str, Float]) -> Told:
     outputs = {output.kind: output for output in reversed(bundle.manifest.outputs)}
     task = bundle.manifest.task
     if task == "detection":
-        found = _classes(bundle, outputs["class-logits"], values)
-        detection = Detection(found, bundle.threshold, bundle.calibrated)
-        return Told(detection.finding_class, detection=detection)
+        return _of_detection(bundle, values)
     if task == "airspace":
         levels = list(_classes(bundle, outputs["class-logits"], values).values())
         zones = outputs["scores"]
@@ -70,8 +78,40 @@ def changed(before: Told, after: Told) -> float:
     )
 
 
+def _of_detection(bundle: Bundle, values: Mapping[str, Float]) -> Told:
+    """Return the finding, and what the network says beside it: opacity, appearance."""
+    by_name = {output.name: output for output in bundle.manifest.outputs}
+    finding = next(
+        output
+        for output in bundle.manifest.outputs
+        if output.kind == "class-logits" and output.name != APPEARANCE
+    )
+    detection = _answer(Detection, bundle, finding, values)
+    appearance, opacity = by_name.get(APPEARANCE), by_name.get(OPACITY)
+    return Told(
+        detection.finding_class,
+        detection=detection,
+        opacity=_opacity(bundle, opacity, values) if opacity else None,
+        appearance=_answer(Appearance, bundle, appearance, values) if appearance else None,
+    )
+
+
+def _answer(
+    kind: type[_Answer], bundle: Bundle, output: Output, values: Mapping[str, Float]
+) -> _Answer:
+    found = _classes(bundle, output, values)
+    named = max(found, key=lambda name: found[name])
+    return kind(found, bundle.manifest.thresholds.of(named), bundle.calibrated)
+
+
+def _opacity(bundle: Bundle, output: Output, values: Mapping[str, Float]) -> OpacityPresence:
+    found = flags(values[output.name].ravel(), *bundle.manifest.calibration.of(output.name))
+    least = bundle.manifest.thresholds.least.get(OPACITY, _EVEN)
+    return OpacityPresence(float(found[0]), least, bundle.calibrated)
+
+
 def _classes(bundle: Bundle, output: Output, values: Mapping[str, Float]) -> dict[str, float]:
-    found = probabilities(values[output.name], bundle.manifest.calibration.temperature)
+    found = probabilities(values[output.name], *bundle.manifest.calibration.of(output.name))
     return dict(zip(output.classes, map(float, found), strict=True))
 
 

@@ -8,13 +8,27 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
+from scipy.special import expit
 
 
-def probabilities(logits: npt.ArrayLike, temperature: float) -> npt.NDArray[np.float64]:
-    """Return softmax(logits / temperature) over the last axis, float64 in [0, 1], sum 1."""
-    values = np.asarray(logits, dtype=np.float64) / temperature
+def probabilities(
+    logits: npt.ArrayLike, temperature: float, offsets: npt.ArrayLike = 0.0
+) -> npt.NDArray[np.float64]:
+    """Return softmax(logits / temperature + offsets) over the last axis.
+
+    float64 in [0, 1], sum 1; ``offsets``: one a class, or one for all.
+    """
+    values = np.asarray(logits, dtype=np.float64) / temperature + np.asarray(offsets, np.float64)
     values = np.exp(values - values.max(axis=-1, keepdims=True))
     return np.asarray(values / values.sum(axis=-1, keepdims=True))
+
+
+def flags(
+    logits: npt.ArrayLike, temperature: float, offsets: npt.ArrayLike = 0.0
+) -> npt.NDArray[np.float64]:
+    """Return the logistic function of logits / temperature + offsets, float64 in [0, 1]."""
+    values = np.asarray(logits, dtype=np.float64) / temperature + np.asarray(offsets, np.float64)
+    return np.asarray(expit(values))
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.NDArray[np.int64]) -> float:

@@ -181,6 +181,8 @@ class Engine:
             uid,
             Outcome.ANALYSED,
             finding=detections.get(first),
+            opacity=ordered[first][0].opacity if first else None,
+            appearance=ordered[first][0].appearance if first else None,
             scores={name: s for seen, _, _ in ordered.values() for name, s in seen.scores.items()},
             airspace=airspace[0] if airspace else None,
             evidence=ordered[first][1] if first else None,
