@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from typer.testing import CliRunner
 
 from dicom_node.cli.main import app
 from dicom_node.errors import TrainingError
-from dicom_node.imaging.wrap import Identity, wrap_picture
 from dicom_node.training.datasets.build import COLUMNS, Row, build, read_picture
 from dicom_node.training.datasets.cases import read_cases
 from dicom_node.training.datasets.copies import copies, print_of
@@ -26,45 +24,15 @@ from dicom_node.training.datasets.records import Record
 from dicom_node.training.datasets.sources import SOURCES, read_sources
 from dicom_node.training.datasets.splits import Group, joined, split_groups
 from dicom_node.training.datasets.words import age_of, finding_of, view_of
+from tests.drawn_sources import dicom as _dicom
+from tests.drawn_sources import drawn as _film
+from tests.drawn_sources import recompressed as _recompressed
+from tests.drawn_sources import save as _save
+from tests.drawn_sources import table as _table
 
+KEYS = ("cohen", "figure1", "actualmed", "hannover", "nih", "rsna", "dicom")
 Folders = dict[str, Path]
 Make = Callable[..., list[dict[str, str]]]
-
-
-def _film(seed: int, size: tuple[int, int] = (300, 260)) -> Image.Image:
-    """A picture of its own: smooth noise."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (24, 20)).astype(np.uint8)
-    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
-
-
-def _recompressed(picture: Image.Image, size: tuple[int, int], quality: int) -> Image.Image:
-    stream = io.BytesIO()
-    picture.resize(size, Image.Resampling.LANCZOS).save(stream, "JPEG", quality=quality)
-    return Image.open(io.BytesIO(stream.getvalue()))
-
-
-def _table(path: Path, rows: Sequence[Mapping[str, str]], encoding: str = "utf8") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding=encoding) as stream:
-        writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
-
-
-def _dicom(path: Path, seed: int, patient: str = "P1", **attributes: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = path.with_name(f"{path.name}.source.png")
-    _film(seed, (180, 200)).save(picture)
-    dataset = wrap_picture(picture, identity=Identity(patient_id=patient))
-    picture.unlink()
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    dataset.save_as(path, enforce_file_format=True)
 
 
 def _cohen(root: Path) -> None:
@@ -148,7 +116,7 @@ def _rsna(root: Path) -> None:
 @pytest.fixture
 def folders(tmp_path: Path) -> Folders:
     """One small folder a source, as the sources distribute them."""
-    root = {key: tmp_path / key for key in SOURCES}
+    root = {key: tmp_path / key for key in KEYS}
     _cohen(root["cohen"])
     _figure1_and_actualmed(root["figure1"], root["actualmed"])
     # The first film of Cohen's again, half the size and compressed.

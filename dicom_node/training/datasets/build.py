@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from dicom_node.errors import ImageError, TrainingError
 from dicom_node.imaging.grayscale import film_of
+from dicom_node.training.datasets.cases import Box
 from dicom_node.training.datasets.copies import Picture, Print, Values, copies, print_of
 from dicom_node.training.datasets.own import PICTURES
 from dicom_node.training.datasets.records import Record
@@ -33,11 +34,18 @@ COLUMNS = (
     "zone_f_junior", "zones_with_opacity", "airspace_level", "has_lung_mask", "mask_file",
     "mask_source", "mask_convention", "lesion_file", "rsna_reader_class",
     "width", "height", "orig_width", "orig_height", "quality_note", "recommended",
+    "age_group", "appearance_class", "covid_list_elsewhere", "also_in", "patient_id_basis",
+    "pcr_test", "opacity_box_count", "opacity_box_lung_fraction", "zonefrac_a", "zonefrac_b",
+    "zonefrac_c", "zonefrac_d", "zonefrac_e", "zonefrac_f", "airspace_basis", "geometry_note",
+    "source_url",
 )  # fmt: skip
 """The columns of every table that training reads; what no source tells stays blank."""
 
 _PICTURE_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, ImageError)
 """What Pillow and our decoders raise for files that are no pictures."""
+
+BOX_COLUMNS = ("image_id", "x", "y", "width", "height")
+"""The columns of ``opacity_boxes.csv``: pixels of the film as it was written."""
 
 OnStep = Callable[[str, int, int], None]
 Row = Mapping[str, str]
@@ -70,7 +78,7 @@ class Built:
 def build(
     records: Iterable[Record], out: Path, *, seed: int = 2020, on_step: OnStep | None = None
 ) -> Built:
-    """Write ``cases.csv`` and ``images/`` into ``out`` and return what was built.
+    """Write ``cases.csv``, ``images/`` and any boxes into ``out``; return what was built.
 
     Films are 8-bit grey JPEG of quality 92, the shorter side at most 512 pixels, never enlarged.
     The same records and seed give the same table, in whatever order they come. Raises
@@ -93,7 +101,10 @@ def build(
     for film in (film for same in sets for film in same[1:]):
         (images / f"{film.image_id}.jpg").unlink()
     rows = _rows(sets, seed)
-    _write(rows, out / "cases.csv")
+    boxes = [box for same in sets for box in _box_rows(same)]
+    if boxes:
+        _write(boxes, BOX_COLUMNS, out / "opacity_boxes.csv")
+    _write(rows, COLUMNS, out / "cases.csv")
     return Built(rows, len(films) - len(sets), unreadable)
 
 
@@ -144,14 +155,22 @@ def _eight_bits(deep: Values) -> Picture:
 def _written(record: Record, picture: Picture, name: str, images: Path) -> Film:
     """Write one film, not larger than it is; its identifier follows from its name in its source."""
     image_id = f"cxr_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    original = (picture.shape[1], picture.shape[0])
-    scale = min(1.0, SHORTER_SIDE / min(original))
-    size = (max(1, round(original[0] * scale)), max(1, round(original[1] * scale)))
+    given = (picture.shape[1], picture.shape[0])
+    original = record.reading.true_size or given
+    columns, rows = _unsquashed(given, original)
+    scale = min(1.0, SHORTER_SIDE / min(columns, rows))
+    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     small = Image.fromarray(picture)
-    if size != original:
+    if size != given:
         small = small.resize(size, Image.Resampling.LANCZOS)
     small.save(images / f"{image_id}.jpg", quality=QUALITY)
     return Film(image_id, record, print_of(picture), original, size)
+
+
+def _unsquashed(given: tuple[int, int], original: tuple[int, int]) -> tuple[float, float]:
+    """Return columns and rows in the original's ratio: the side that lost more is stretched."""
+    ratio = original[0] / original[1]
+    return max(given[0], given[1] * ratio), max(given[1], given[0] / ratio)
 
 
 def _copy_sets(films: Sequence[Film]) -> list[list[Film]]:
@@ -182,24 +201,47 @@ def _groups(sets: Sequence[Sequence[Film]], groups: Sequence[str]) -> Iterable[G
     findings: defaultdict[str, list[str]] = defaultdict(list)
     for same, group in zip(sets, groups, strict=True):
         findings[group].append(_finding(same))
+    taught_only = {
+        group
+        for same, group in zip(sets, groups, strict=True)
+        if any(film.record.kind.taught_only for film in same)
+    }
     for group, found in findings.items():
-        yield Group(group, (group.split("_")[0], min(found, key=FINDINGS.index)), len(found))
+        stratum = (group.split("_")[0], min(found, key=FINDINGS.index))
+        yield Group(group, stratum, len(found), group in taught_only)
+
+
+def _counted(same: Sequence[Film]) -> list[Record]:
+    """Return the records whose findings count.
+
+    Where radiologists read what a film looks like, a list of infected patients tells nothing else
+    of it: it does not contradict them.
+    """
+    records = [film.record for film in same]
+    if any(record.reading.appearance for record in records):
+        return [record for record in records if not record.reading.lists_covid]
+    return records
 
 
 def _finding(same: Sequence[Film]) -> str:
-    return min((film.record.finding for film in same), key=FINDINGS.index)
+    return min((record.finding for record in _counted(same)), key=FINDINGS.index)
 
 
 def _row(same: Sequence[Film], group: str, split: str) -> Row:
     """Return the row of a film and its copies: what the kept one does not tell, a copy may."""
-    kept, records = same[0], [film.record for film in same]
+    kept, records, read = same[0], [film.record for film in same], _counted(same)
     finding = _finding(same)
-    said = next(record for record in records if record.finding == finding)
-    agree = all(record.finding == finding for record in records)
+    said = next(record for record in read if record.finding == finding)
+    agree = all(record.finding == finding for record in read)
+    child = any(record.kind.children for record in records)
+    listed = [record for record in records[1:] if record.reading.lists_covid]
+    boxes = _boxes_of(same)
+    notes = [record.reading.note for record in records] + ["" if agree else "sources_disagree"]
+    age = _first(record.age for record in records)
     known = {
         "image_id": kept.image_id, "file": f"images/{kept.image_id}.jpg", "split": split,
         "patient_id": group, "finding": finding, "finding_detail": said.finding_detail,
-        "label_basis": _all(record.label_basis for record in records) if agree
+        "label_basis": _all(record.label_basis for record in read) if agree
         else said.label_basis,
         "origin": kept.record.origin, "source_repo": kept.record.repository,
         "source_path": kept.record.name,
@@ -207,15 +249,46 @@ def _row(same: Sequence[Film], group: str, split: str) -> Row:
         "source_patient_id": kept.record.patient,
         "licence_note": _all((record.licence_note for record in records), "; "),
         "view": _first((record.view for record in records), "unknown"),
-        "age": _first(record.age for record in records),
+        "age": age,
         "sex": _first(record.sex for record in records),
         "has_lung_mask": "0",
         "rsna_reader_class": _first(record.reader_class for record in records),
         "width": str(kept.size[0]), "height": str(kept.size[1]),
         "orig_width": str(kept.original[0]), "orig_height": str(kept.original[1]),
-        "quality_note": "" if agree else "sources_disagree", "recommended": "1" if agree else "0",
+        "quality_note": _all(notes, ";"), "recommended": "1" if agree and not child else "0",
+        "age_group": "child" if child else "adult" if age else "unknown",
+        "appearance_class": _first(record.reading.appearance for record in records),
+        "covid_list_elsewhere": "1" if any(r.reading.lists_covid for r in records) else "",
+        "also_in": _all((f"{r.origin} {Path(r.name).stem}" for r in listed), ";"),
+        "patient_id_basis": kept.record.kind.patients,
+        "pcr_test": _first(record.reading.pcr for record in records),
+        "opacity_box_count": "" if boxes is None else str(len(boxes)),
+        "geometry_note": "aspect_restored" if kept.record.reading.true_size else "",
+        "source_url": _first(record.reading.url for record in records),
     }  # fmt: skip
     return {column: known.get(column, "") for column in COLUMNS}
+
+
+def _boxes_of(same: Sequence[Film]) -> tuple[Box, ...] | None:
+    """Return the opacities drawn on a film, or on a copy of it, in pixels of the kept one.
+
+    None where nobody drew any. Copies show the same field.
+    """
+    size = same[0].size
+    for film in same:
+        if film.record.reading.boxes is not None:
+            across, down = size[0] / film.original[0], size[1] / film.original[1]
+            return tuple(
+                (x * across, y * down, width * across, height * down)
+                for x, y, width, height in film.record.reading.boxes
+            )
+    return None
+
+
+def _box_rows(same: Sequence[Film]) -> Iterable[Row]:
+    for box in _boxes_of(same) or ():
+        values = (same[0].image_id, *(f"{value:.1f}" for value in box))
+        yield dict(zip(BOX_COLUMNS, values, strict=True))
 
 
 def _all(texts: Iterable[str], mark: str = "+") -> str:
@@ -226,11 +299,11 @@ def _first(texts: Iterable[str], unknown: str = "") -> str:
     return next((text for text in texts if text not in {"", unknown}), unknown)
 
 
-def _write(rows: Sequence[Row], path: Path) -> None:
+def _write(rows: Sequence[Row], columns: Sequence[str], path: Path) -> None:
     """Write the table whole or not at all."""
     part = path.with_suffix(".part")
     with part.open("w", newline="", encoding="utf8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
+        writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(sorted(rows, key=lambda row: row["image_id"]))
     part.replace(path)

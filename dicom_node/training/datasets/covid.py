@@ -1,4 +1,4 @@
-"""Readers of the four COVID-19 collections: a table beside a folder of pictures."""
+"""Readers of the five COVID-19 collections: a table beside a folder of pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dicom_node.training.datasets.records import Facts, LeftOut, Record, Source, made, rows
+from dicom_node.training.datasets.records import (
+    Facts,
+    LeftOut,
+    Reading,
+    Record,
+    Source,
+    made,
+    rows,
+)
 from dicom_node.training.datasets.words import finding_of
 
 RESEARCH_ONLY = "no licence file; README: research purposes only"
@@ -54,6 +62,23 @@ def _hannover(folder: Path, source: Source) -> Iterator[Record | LeftOut]:
         ))  # fmt: skip
 
 
+def _cxnet(folder: Path, source: Source) -> Iterator[Record | LeftOut]:
+    """Pictures of the web. Films without a patient may be those of another collection: left out."""
+    need = ("filename", "patient_id", "label")
+    for row in rows(folder, source, "metadata.csv", need):
+        patient = row["patient_id"].strip()
+        if not patient:
+            yield LeftOut(source.origin, "no patient told")
+            continue
+        path = folder / "chest_xray_images/covid19" / row["filename"].strip()
+        yield made(source, folder, path, Facts(
+            finding_of(row["label"]), row["label"], f"cxnet_{patient}", row.get("view", ""),
+            row.get("age", ""), row.get("sex", ""),
+            reading=Reading(lists_covid=finding_of(row["label"]) == "covid19",
+                            pcr=row.get("pcr_test", "").strip(), url=row.get("url", "").strip()),
+        ))  # fmt: skip
+
+
 COHEN = Source(
     "cohen", "covid-chestxray-dataset (Cohen et al.)", "ieee8023/covid-chestxray-dataset",
     "metadata.csv and images/", "per image, in metadata.csv", _cohen,
@@ -70,4 +95,10 @@ ACTUALMED = Source(
 HANNOVER = Source(
     "hannover", "Hannover MHH COVID-19 image repository", "ml-workgroup/covid-19-image-repository",
     "data.csv and png/", "CC BY 3.0 (Winther et al., doi 10.6084/m9.figshare.12275009)", _hannover,
+)  # fmt: skip
+CXNET = Source(
+    "cxnet", "COVID-CXNet collection", "armiro/COVID-CXNet",
+    "metadata.csv and chest_xray_images/covid19/",
+    "CC BY 4.0 stated for the collection (doi 10.6084/m9.figshare.12580328); rights per picture "
+    "unchecked", _cxnet,
 )  # fmt: skip

@@ -10,10 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pydicom
-
-from dicom_node.errors import HeaderUnreadable
-from dicom_node.imaging.header import parsing
+from dicom_node.training.datasets.headers import header_facts
 from dicom_node.training.datasets.records import (
     Facts,
     LeftOut,
@@ -74,24 +71,12 @@ def _rsna(folder: Path, source: Source) -> Iterator[Record | LeftOut]:
         original = nih_film.get(film, "")
         path = folder / "stage_2_train_images" / f"{film}.dcm"
         finding = "pneumonia" if film in opaque else "normal" if words == "Normal" else ""
-        facts = _header_facts(path) if finding and path.is_file() else {}
+        facts = header_facts(path) if finding and path.is_file() else {}
         yield made(source, folder, path if path.is_file() else films.get(original), Facts(
             finding, words, nih_patient(original.split("_")[0]) if original else f"rsna_{film}",
-            **facts, label_basis="rsna_radiologist", reader_class=words,
+            facts.get("view", ""), facts.get("age", ""), facts.get("sex", ""),
+            label_basis="rsna_radiologist", reader_class=words,
         ))  # fmt: skip
-
-
-def _header_facts(path: Path) -> dict[str, str]:
-    """Return view, age and sex by the header; nothing where it cannot be read."""
-    keywords = {"view": "ViewPosition", "age": "PatientAge", "sex": "PatientSex"}
-    try:
-        with parsing():
-            header = pydicom.dcmread(
-                path, force=True, stop_before_pixels=True, specific_tags=[*keywords.values()]
-            )
-            return {name: str(header.get(key) or "") for name, key in keywords.items()}
-    except HeaderUnreadable:
-        return {}
 
 
 def _mapping(folder: Path, source: Source) -> Mapping[str, str]:

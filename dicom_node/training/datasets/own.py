@@ -17,7 +17,7 @@ from dicom_node.training.datasets.records import Facts, LeftOut, Record, Source,
 from dicom_node.training.datasets.words import FINDINGS
 
 TABLE = "labels.csv"
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp"})
 
 
 def _own(folder: Path, source: Source) -> Iterator[Record | LeftOut]:

@@ -9,14 +9,49 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.errors import TrainingError
+from dicom_node.training.datasets.cases import Box
 from dicom_node.training.datasets.words import ADULT, age_of, sex_of, view_of
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One labelled frontal film of an adult. ``patient`` is unique among all sources.
+class Kind:
+    """How the films of a source may be used.
 
-    ``name``: the file within the source's folder. Texts that are not told are empty.
+    ``children``: all are children's, which no network of adults learns from unless asked.
+    ``taught_only``: they may show patients of another source without saying so, so that none may be
+    validated or tested on. ``patients``: where their names come from.
+    """
+
+    children: bool = False
+    taught_only: bool = False
+    patients: str = "source metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What only some sources tell of a film.
+
+    ``appearance``: one of `words.APPEARANCES`. ``boxes``: opacities as drawn, in pixels of the
+    original; none found is not the same as nobody looked. ``true_size``: columns and rows of the
+    original, where the file is a copy of it that was squashed. ``lists_covid``: the source is a
+    list of patients with COVID-19, whatever a film shows. ``note``: of its quality.
+    """
+
+    appearance: str = ""
+    boxes: tuple[Box, ...] | None = None
+    true_size: tuple[int, int] | None = None
+    lists_covid: bool = False
+    pcr: str = ""
+    url: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One labelled frontal film. ``patient`` is unique among all sources.
+
+    ``name``: the file within the source's folder. Texts that are not told are empty. Films of
+    children come only from sources of children.
     """
 
     path: Path
@@ -32,6 +67,8 @@ class Record:
     sex: str
     licence_note: str
     reader_class: str = ""
+    reading: Reading = Reading()
+    kind: Kind = Kind()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +89,7 @@ class Source:
     layout: str
     licence: str
     read: Callable[[Path, Source], Iterator[Record | LeftOut]]
+    kind: Kind = Kind()
 
     def refusal(self, what: str) -> TrainingError:
         """Return the error that this source's folder cannot be read, with what it must hold."""
@@ -75,12 +113,13 @@ class Facts:
     label_basis: str = "source_metadata"
     licence_note: str = ""
     reader_class: str = ""
+    reading: Reading = Reading()
 
 
 def made(source: Source, folder: Path, path: Path | None, facts: Facts) -> Record | LeftOut:
     """Return the record of a film, or why there is none: no diagnosis, not frontal, a child."""
     view, age = view_of(facts.view), age_of(facts.age)
-    reason = _fault(path, facts, view, age)
+    reason = _fault(path, facts, view, "" if source.kind.children else age)
     if reason or path is None:
         return LeftOut(source.origin, reason)
     return Record(
@@ -97,6 +136,8 @@ def made(source: Source, folder: Path, path: Path | None, facts: Facts) -> Recor
         sex=sex_of(facts.sex),
         licence_note=facts.licence_note or source.licence,
         reader_class=facts.reader_class,
+        reading=facts.reading,
+        kind=source.kind,
     )
 
 

@@ -8,13 +8,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.errors import TrainingError
-from dicom_node.training.datasets.covid import ACTUALMED, COHEN, FIGURE1, HANNOVER
+from dicom_node.training.datasets.covid import ACTUALMED, COHEN, CXNET, FIGURE1, HANNOVER
+from dicom_node.training.datasets.folders import (
+    KERMANY,
+    RADIOGRAPHY,
+    RSNA_NORMALS,
+    TB,
+    TB_PAKISTAN,
+)
 from dicom_node.training.datasets.nih import NIH, RSNA
 from dicom_node.training.datasets.own import OWN
 from dicom_node.training.datasets.records import LeftOut, Record, Source
+from dicom_node.training.datasets.siim import SIIM
 
 SOURCES: Mapping[str, Source] = {
-    source.key: source for source in (COHEN, FIGURE1, ACTUALMED, HANNOVER, NIH, RSNA, OWN)
+    source.key: source
+    for source in (
+        COHEN,
+        FIGURE1,
+        ACTUALMED,
+        HANNOVER,
+        CXNET,
+        SIIM,
+        RADIOGRAPHY,
+        NIH,
+        RSNA,
+        RSNA_NORMALS,
+        TB,
+        TB_PAKISTAN,
+        KERMANY,
+        OWN,
+    )
 }
 
 

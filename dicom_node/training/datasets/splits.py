@@ -13,11 +13,15 @@ PARTS = (("train", 0.7), ("val", 0.8), ("test", 1.0))
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A patient group: its name, the stratum it is balanced in, its number of films."""
+    """A patient group: its name, the stratum it is balanced in, its number of films.
+
+    ``taught_only``: it may be in no split but ``train``.
+    """
 
     name: str
     stratum: tuple[str, ...]
     films: int
+    taught_only: bool = False
 
 
 def split_groups(groups: Iterable[Group], seed: int) -> dict[str, str]:
@@ -25,12 +29,18 @@ def split_groups(groups: Iterable[Group], seed: int) -> dict[str, str]:
 
     A hash of seed and name puts the groups of a stratum in order, and a group goes where its middle
     film falls. So nothing depends on the order of the groups; other strata (those of a new source)
-    change nothing; and a group more or less moves only groups beside the two borders.
+    change nothing; and a group more or less moves only groups beside the two borders. Groups that
+    may only be taught are in ``train``, outside these shares.
     """
     strata: defaultdict[tuple[str, ...], list[Group]] = defaultdict(list)
+    taught: dict[str, str] = {}
     for group in groups:
-        strata[group.stratum].append(group)
-    return {name: split for stratum in strata.values() for name, split in _dealt(stratum, seed)}
+        if group.taught_only:
+            taught[group.name] = "train"
+        else:
+            strata[group.stratum].append(group)
+    dealt = {name: split for stratum in strata.values() for name, split in _dealt(stratum, seed)}
+    return dealt | taught
 
 
 def _dealt(stratum: list[Group], seed: int) -> Iterable[tuple[str, str]]:
