@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -223,6 +224,11 @@ class Bundle:
         return bool(self.manifest.calibration.fitted_on)
 
     @property
+    def has_weights(self) -> bool:
+        """Whether the weights file is there; what is in it is not looked at."""
+        return (self.folder / self.manifest.weights.file).is_file()
+
+    @property
     def network_version(self) -> NetworkVersion:
         """Version and weights digest, as results quote them."""
         return NetworkVersion(self.manifest.version, self.manifest.weights.digest)
@@ -261,6 +267,22 @@ def open_bundle(folder: Path, bundle_id: str) -> Bundle:
     return Bundle(path.parent, manifest)
 
 
+def with_neighbours(folder: Path, names: Iterable[str]) -> frozenset[str]:
+    """Return these bundles, the trunks that they stand on and those that find lungs for them.
+
+    Raises as `open_bundle`.
+    """
+    found: set[str] = set()
+    waiting = [name for name in names if name]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            manifest = open_bundle(folder, name).manifest
+            waiting += filter(None, (manifest.trunk, manifest.input.lungs))
+    return frozenset(found)
+
+
 def digest_of(path: Path) -> str:
     """Return the file's digest as ``sha256:…``."""
     with path.open("rb") as stream:
@@ -272,7 +294,11 @@ def check_weights(bundle: Bundle) -> Path:
     weights = bundle.manifest.weights
     path = bundle.folder / weights.file
     if not path.is_file():
-        raise BundleDamaged(f"Bundle {bundle.id}: {weights.file} is missing.")
+        raise BundleDamaged(
+            f"Bundle {bundle.id}: {weights.file} is missing.",
+            remedy=f"Put models/{bundle.id}/{weights.file} of the repository beside the manifest: "
+            "the wheel holds the weights of the default suite only.",
+        )
     if (found := digest_of(path)) != weights.digest:
         raise BundleDamaged(
             f"Bundle {bundle.id}: {weights.file} has the digest {found[:15]}…, "

@@ -35,3 +35,8 @@ def report_templates() -> Path:
 def model_bundles() -> Path:
     """Return the folder with the shipped model bundles."""
     return _folder("models")
+
+
+def is_of_a_wheel(folder: Path) -> bool:
+    """Whether these bundles came in a wheel: it holds the weights of the default suite only."""
+    return folder.resolve() == _PACKAGE / "_bundled" / "models"

@@ -13,11 +13,19 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from collections.abc import Iterable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from typer.testing import CliRunner
+
+from dicom_node import resources
+from dicom_node.bundles import list_bundles, open_bundle, with_neighbours
+from dicom_node.cli.main import app
+from dicom_node.errors import TrainingError
+from dicom_node.settings.model import AnalysisSection
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -37,14 +45,35 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+TRAINING = ROOT / "dicom_node" / "training"
+
+
+def names(lines: Iterable[str]) -> set[str]:
+    return {canonical(re.split(r"[^\w.-]", line)[0]) for line in lines}
+
+
 def required() -> set[str]:
-    return {canonical(re.split(r"[^\w.-]", line)[0]) for line in PROJECT["project"]["dependencies"]}
+    return names(PROJECT["project"]["dependencies"])
 
 
-def imported() -> set[str]:
-    """Return the top-level modules that the package imports."""
+def for_training() -> set[str]:
+    """Return what the extra ``train`` brings beside what every install has."""
+    return names(PROJECT["project"]["optional-dependencies"]["train"])
+
+
+def sources() -> list[Path]:
+    return sorted((ROOT / "dicom_node").rglob("*.py"))
+
+
+def served() -> list[Path]:
+    """Return the modules that run where nothing is taught."""
+    return [path for path in sources() if not path.is_relative_to(TRAINING)]
+
+
+def imported(paths: Iterable[Path]) -> set[str]:
+    """Return the top-level modules that these import."""
     found: set[str] = set()
-    for path in (ROOT / "dicom_node").rglob("*.py"):
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {name.name.partition(".")[0] for name in node.names}
@@ -53,22 +82,47 @@ def imported() -> set[str]:
     return found - {"dicom_node"}
 
 
-def test_each_declared_dependency_is_used_and_each_used_one_declared() -> None:
+def used(paths: Iterable[Path]) -> set[str]:
+    """Return the distributions that these modules import."""
     owners = packages_distributions()
-    used = {
+    found = {
         canonical(owners[module][0])
-        for module in imported() - sys.stdlib_module_names
+        for module in imported(paths) - sys.stdlib_module_names
         if module in owners
     }
-    used.discard("pydantic-core")  # pydantic's other half, pinned by it
-    assert required() - used - set(NOT_IMPORTED) == set(), "declared and not used"
-    assert used - required() == set(), "used and not declared"
+    return found - {"pydantic-core"}  # pydantic's other half, pinned by it
+
+
+def test_each_declared_dependency_is_used_and_each_used_one_declared() -> None:
+    assert required() - used(sources()) - set(NOT_IMPORTED) == set(), "declared and not used"
+    assert used(sources()) - required() - for_training() == set(), "used and not declared"
+
+
+def test_what_only_training_needs_is_no_part_of_serving() -> None:
+    extra = for_training()
+    assert extra & required() == set()
+    assert "scikit-learn" in used(sources()) & extra
+    assert used(served()) & extra == set()
+    assert "pickle" not in imported(served())
+    assert "pickle" in imported(sources())
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "ablate"])
+def test_commands_of_training_say_what_to_install(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(TrainingError) as refused:
+        CliRunner().invoke(
+            app, [command, "covidnet-vlad", "--data", str(tmp_path)], catch_exceptions=False
+        )
+    assert "dicom-node[train]" in refused.value.remedy
 
 
 def test_the_lock_pins_every_dependency_with_hashes_and_names_no_place() -> None:
     pinned = re.findall(r"^([\w.-]+)==\S+ \\\n    --hash=sha256:", LOCK, re.MULTILINE)
     groups = PROJECT["dependency-groups"]["dev"]
-    wanted = required() | {canonical(re.split(r"[^\w.-]", line)[0]) for line in groups}
+    wanted = required() | for_training() | names(groups)
     assert wanted - {canonical(name) for name in pinned} == set(), "run `make lock`"
     assert len(pinned) == len(re.findall(r"^[\w.-]+==", LOCK, re.MULTILINE))
     assert re.findall(r"https?:|file://|^-|find-links|index-url|trusted-host", LOCK, re.M) == []
@@ -131,15 +185,33 @@ def shipped(folder: str) -> set[str]:
     }
 
 
+def with_weights() -> set[str]:
+    """Return the bundles whose weights go into the wheel."""
+    patterns = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["artifacts"]
+    return {pattern.split("/")[1] for pattern in patterns}
+
+
+def test_the_wheel_has_the_weights_of_every_network_of_the_default_suite_and_its_trunks() -> None:
+    folder = resources.model_bundles()
+    assert with_neighbours(folder, AnalysisSection().bundles) - with_weights() == set()
+
+
+def comparison_weights() -> set[str]:
+    return {
+        f"models/{bundle.id}/{bundle.manifest.weights.file}"
+        for bundle in list_bundles(ROOT / "models")
+        if bundle.id not in with_weights()
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_wheel_and_sdist_hold_every_file_of_configuration_templates_and_models(
-    wheel: Path,
-) -> None:
-    expected = set().union(*map(shipped, BUNDLED))
-    assert expected
+def test_wheel_and_sdist_hold_every_file_but_weights_of_comparison_networks(wheel: Path) -> None:
+    expected, left_out = set().union(*map(shipped, BUNDLED)), comparison_weights()
+    assert left_out < expected
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"dicom_node/_bundled/{name}" for name in expected} - names == set()
+    bundled = {f"dicom_node/_bundled/{name}" for name in expected - left_out}
+    assert bundled == {name for name in names if "/_bundled/" in name}
     with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     assert expected - inside == set()
@@ -187,3 +259,33 @@ def test_the_installed_wheel_works_alone(installed: Path, command: list[str]) ->
     assert place.stdout.strip().startswith(str(installed)), place
     done = run(installed, str(installed / "bin" / "dicom-node"), *command)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_installed_wheel_says_which_weights_it_does_not_hold(installed: Path) -> None:
+    program = str(installed / "bin" / "dicom-node")
+    listed = run(installed, program, "models", "list").stdout
+    absent = {name.split("/")[1] for name in comparison_weights()}
+    (sentence,) = (line for line in listed.splitlines() if "in the repository" in line)
+    assert {word.strip(",:") for word in sentence.split(": ")[0].split()} == absent
+    verified = run(installed, program, "models", "verify", "covidnet-vlad", "lung-unet")
+    assert verified.returncode == 0, verified
+    assert "covidnet-vlad: a comparison network" in verified.stdout
+    assert "lung-unet: well" in verified.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_installed_wheel_without_weights_of_its_suite_is_damaged(installed: Path) -> None:
+    program = str(installed / "bin" / "dicom-node")
+    place = run(installed, "-c", "from dicom_node import resources as r; print(r.model_bundles())")
+    folder = Path(place.stdout.strip())
+    weights = folder / "lung-unet" / open_bundle(folder, "lung-unet").manifest.weights.file
+    away = weights.rename(weights.with_suffix(".away"))
+    try:
+        verified = run(installed, program, "models", "verify", "lung-unet")
+    finally:
+        away.rename(weights)
+    assert verified.returncode == 1
+    assert "is missing" in verified.stdout

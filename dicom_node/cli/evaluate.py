@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
 
+from dicom_node.cli.options import need_training
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
@@ -47,6 +49,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a bundle: figures with intervals, beside controls for short cuts."""
+    need_training()
     from dicom_node import resources
     from dicom_node.training.evaluation.card import tables
     from dicom_node.training.evaluation.evaluate import evaluate as measure

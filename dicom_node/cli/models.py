@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Column, Table
 
-from dicom_node.bundles import CARD, Bundle, list_bundles, open_bundle
+from dicom_node.bundles import CARD, Bundle, list_bundles, open_bundle, with_neighbours
 from dicom_node.cli.options import pass_down, wide_console
 from dicom_node.errors import BundleError, NodeError
 
@@ -21,6 +21,10 @@ Models = Annotated[
     typer.Option("--models", help="Folder of the bundles; default: the installed ones."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+
+_NOT_INSTALLED = (
+    "a comparison network: its weights are in the repository (models/) and not installed"
+)
 
 console = Console()
 
@@ -48,6 +52,7 @@ def list_(models: Models = None, as_json: Json = False) -> None:
     alone; in a suite a trunk is paid once.
     """
     found = _bundles(models, None)
+    elsewhere = _elsewhere(found)
     if as_json:
         typer.echo(json.dumps([_row(bundle) for bundle in found], indent=1))
         return
@@ -65,9 +70,12 @@ def list_(models: Models = None, as_json: Json = False) -> None:
             _short(own.macs), _short(whole.macs) if whole else "",
             _short(whole.macs_at_paper) if whole else "",
             f"{_short(paper.macs)}{f' at {paper.size}' if paper.size else ''}" if paper else "",
-            own.digest.removeprefix("sha256:")[:8],
+            "not installed" if bundle.id in elsewhere
+            else own.digest.removeprefix("sha256:")[:8],
         )  # fmt: skip
     wide_console().print(table)
+    if elsewhere:
+        console.print(f"{', '.join(sorted(elsewhere))}: {_NOT_INSTALLED}", soft_wrap=True)
 
 
 def verify(
@@ -77,24 +85,35 @@ def verify(
     models: Models = None,
     as_json: Json = False,
 ) -> None:
-    """Check digests, shapes and the self-test of these bundles, or of all. Exit 1 if any fails."""
-    from dicom_node.bundles import verify as check
+    """Check digests, shapes and the self-test of these bundles, or of all. Exit 1 if any fails.
 
-    results: list[dict[str, Any]] = []
-    for bundle in _bundles(models, bundle_ids):
-        try:
-            check(bundle)
-            results.append({"id": bundle.id, "well": True, "fault": None})
-        except NodeError as error:
-            results.append({"id": bundle.id, "well": False, "fault": f"{error} {error.remedy}"})
+    A wheel holds no weights of comparison networks: these are named and not checked.
+    """
+    found = _bundles(models, bundle_ids)
+    elsewhere = _elsewhere(found)
+    results = [_checked(bundle, installed=bundle.id not in elsewhere) for bundle in found]
     if as_json:
         typer.echo(json.dumps(results, indent=1))
     else:
         for result in results:
-            words = "[green]well[/green]" if result["well"] else f"[red]{result['fault']}[/red]"
-            console.print(f"{result['id']}: {words}", soft_wrap=True)
-    if not results or not all(result["well"] for result in results):
+            colour = {True: "green", False: "red", None: "yellow"}[result["well"]]
+            words = result["fault"] or "well"
+            console.print(f"{result['id']}: [{colour}]{words}[/{colour}]", soft_wrap=True)
+    if any(result["well"] is False for result in results):
         raise typer.Exit(1)
+
+
+def _checked(bundle: Bundle, *, installed: bool) -> dict[str, Any]:
+    """Return whether a bundle is well and, if not, why; nothing is known of what is not here."""
+    from dicom_node.bundles import verify as check
+
+    if not installed:
+        return {"id": bundle.id, "well": None, "fault": _NOT_INSTALLED}
+    try:
+        check(bundle)
+    except NodeError as error:
+        return {"id": bundle.id, "well": False, "fault": f"{error} {error.remedy}"}
+    return {"id": bundle.id, "well": True, "fault": None}
 
 
 def card(
@@ -127,6 +146,25 @@ def _bundles(models: Path | None, bundle_ids: Sequence[str] | None) -> tuple[Bun
     return tuple(open_bundle(folder, bundle_id) for bundle_id in bundle_ids)
 
 
+def _elsewhere(found: Sequence[Bundle]) -> frozenset[str]:
+    """Return the comparison networks whose weights a wheel has left in the repository.
+
+    A network of the default suite without its weights is none of them: that one is damaged.
+    """
+    from dicom_node import resources
+    from dicom_node.settings.model import AnalysisSection
+
+    folder = resources.model_bundles()
+    if not resources.is_of_a_wheel(folder):
+        return frozenset()
+    served = with_neighbours(folder, AnalysisSection().bundles)
+    return frozenset(
+        bundle.id
+        for bundle in found
+        if bundle.folder.parent == folder and bundle.id not in served and not bundle.has_weights
+    )
+
+
 def _row(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
@@ -144,6 +182,7 @@ def _row(bundle: Bundle) -> dict[str, Any]:
         "trunk": manifest.trunk,
         "paper": manifest.paper.model_dump() if manifest.paper else None,
         "weights": manifest.weights.digest,
+        "weights_here": bundle.has_weights,
         "intended_use": manifest.intended_use,
     }
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from dicom_node.errors import TrainingError
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -112,3 +115,12 @@ def person() -> str:
     import getpass
 
     return f"person:{getpass.getuser()}"
+
+
+def need_training() -> None:
+    """Raise `TrainingError` where what only training needs is not installed."""
+    if find_spec("sklearn") is None:
+        raise TrainingError(
+            "What training and evaluation need is not installed.",
+            remedy="Install the extra: pip install 'dicom-node[train]'.",
+        )

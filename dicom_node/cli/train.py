@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
 
+from dicom_node.cli.options import need_training
+
 if TYPE_CHECKING:
     from dicom_node.training.teaching.loop import EpochReport
 
@@ -47,6 +49,7 @@ def train(
     ] = True,
 ) -> None:
     """Train a network by its recipe and write its bundle."""
+    need_training()
     from dicom_node import resources
     from dicom_node.training.teaching.export import export
     from dicom_node.training.teaching.loop import Watcher
@@ -89,6 +92,7 @@ def ablate(
     ),
 ) -> None:
     """Train a network by its recipe with parts left out, and measure what each part is worth."""
+    need_training()
     from dicom_node import resources
     from dicom_node.training.evaluation.ablation import ablate as run_ablation
     from dicom_node.training.evaluation.card import ablation_table

@@ -174,9 +174,7 @@ def _received(spool: Spool, digest: Digest) -> bytes | None:
 
 def self_test(configuration: Configuration, log: Log) -> None:
     """Let each bundle prove itself, in a process of its own: this one never loads a network."""
-    analysis = configuration.settings.analysis
-    wanted = (*analysis.suite, *([analysis.lungs] if analysis.lungs else []))
-    answers = verified(configuration, wanted)
+    answers = verified(configuration, configuration.settings.analysis.bundles)
     for answer in answers:
         well = answer["well"]
         name = "self_test.passed" if well else "self_test.failed"

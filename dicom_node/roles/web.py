@@ -57,7 +57,7 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
 def _house(configuration: Configuration, ledger: SqliteLedger, log: Log) -> House:
     settings = configuration.settings
     spool = Spool(configuration.spool_path, reserve_bytes=settings.node.min_free_bytes)
-    in_use = {*settings.analysis.suite, settings.analysis.lungs}
+    in_use = set(settings.analysis.bundles)
     shelf = tuple(
         ModelOnShelf(
             id=bundle.id, title=bundle.manifest.title, version=bundle.manifest.version,

@@ -165,6 +165,11 @@ class AnalysisSection(Section):
         default=300.0, gt=0, description="a worker silent for so long has lost its film"
     )
 
+    @property
+    def bundles(self) -> tuple[str, ...]:
+        """All bundles that are named, in the order of the settings; their trunks come along."""
+        return (*self.suite, *((self.lungs,) if self.lungs else ()))
+
 
 class ResultsSection(Section):
     """When and in which words the node answers."""
