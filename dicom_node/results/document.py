@@ -36,8 +36,11 @@ from dicom_node.results.picture import draw_film
 from dicom_node.results.regions import places_of
 from dicom_node.results.templates import Template
 from dicom_node.results.wording import (
+    appearance_sentence,
     course,
+    every_appearance,
     interval,
+    opacity_sentence,
     ordered,
     probability,
     remarks,
@@ -176,14 +179,20 @@ def _day(value: str) -> str:
 
 
 def _probabilities(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
-    detection, template = film.findings.finding, context.template
+    """Yield opacity or not, the classes and the appearance, as far as the network tells them."""
+    findings, template, panel = film.findings, context.template, context.template.panel
+    detection, opacity, appearance = findings.finding, findings.opacity, findings.appearance
     assert detection is not None
-    yield _table(
-        [
-            (template.classes[name].wording, f"{probability(detection, name, template)} %")
-            for name in ordered(detection, template)
-        ]
-    )
+    rows = [
+        (template.classes[name].wording, f"{probability(detection, name, template)} %")
+        for name in ordered(detection, template)
+    ]
+    if opacity is not None:
+        rows.insert(0, (panel.opacity, opacity_sentence(opacity, template)))
+    if appearance is not None:
+        said = appearance_sentence(appearance, template)
+        rows.append((panel.appearance, f"{said}. {every_appearance(appearance, template)}"))
+    yield _table(rows)
 
 
 def _severity(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:

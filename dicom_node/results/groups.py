@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from dicom_node.findings import Detection, Evidence, has_findings
+from dicom_node.results.beside import groups_beside
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.regions import Places, Polygon, begun_at, simplified
 from dicom_node.results.severity import BOTH_LUNGS, severity_groups
@@ -29,7 +30,7 @@ _SHORT = 55
 
 
 def groups_of(film: AnalysedFilm, places: Places, context: Context, where: str) -> Iterator[Group]:
-    """Yield the groups of one film: the impression, where the network looked, what was graded.
+    """Yield the groups of one film: impression, opacity, appearance, where it looked, severity.
 
     ``where`` follows every tracking identifier: ", film 2", or "" where there is only one film.
     Groups about the same place begin their line at different corners: viewers write the words of a
@@ -57,6 +58,7 @@ def _groups(film: AnalysedFilm, places: Places, context: Context, where: str) ->
         yield _mention(film, places, context, where)
         return
     yield _impression(film, places, context, where)
+    yield from groups_beside(film, places, context, where)
     if film.findings.evidence is not None:
         yield _looked(film, places, context, where)
     for network, detection in film.findings.detections.items():

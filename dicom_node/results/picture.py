@@ -32,9 +32,12 @@ from dicom_node.results.regions import (
 from dicom_node.results.wording import (
     Wording,
     answer_of,
+    appearance_sentence,
     course,
+    every_appearance,
     evidence_of_network,
     interval,
+    opacity_sentence,
     ordered,
     probability,
     remarks,
@@ -48,7 +51,7 @@ _PANEL_WIDTH, _MARGIN, _BANNER_HEIGHT = 536, 30, 56
 _PANEL_TOP = 96
 """Above it the panel is empty: viewers write patient and series into the corners of a picture."""
 
-_SCALES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
+_SCALES = (1.2, 1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
 _BANNER: panel.Colour = (112, 20, 24)
 _CONTOUR: panel.Colour = (255, 196, 0)
 _HALO: panel.Colour = (0, 0, 0)
@@ -56,6 +59,9 @@ _LINE_WIDTH, _HALO_WIDTH, _FINER = 2.5, 5.5, 4
 _HEAT_FROM, _HEAT_ALPHA, _LEGEND_GREY = 0.2, 0.4, 110
 _FADING = 0.04
 """The part of the side of what a network saw over which its colour fades at the edge."""
+
+_SHORT_HEADLINE = 60
+"""Characters of a headline that is written in the largest type."""
 
 _COLOUR_MAP, _COLOURS_FROM, _COLOURS_TO = "inferno", 0.30, 0.84
 
@@ -245,13 +251,15 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
     if film.findings.contradictions:
         column.text(wording.headline, 21, panel.BAR_FOUND, bold=True)
     else:
-        column.text(wording.headline, 27, panel.BRIGHT, bold=True)
+        size = 27 if len(wording.headline) <= _SHORT_HEADLINE else 21
+        column.text(wording.headline, size, panel.BRIGHT, bold=True)
     column.gap(4)
     column.text(template.impression.knows, 14, panel.QUIET)
     if film.view != "PA":
         column.text(view(film, template), 14, panel.BAR_FOUND)
     if not detection.abstained:
         column.text(template.classes[detection.finding_class].comment, 15, panel.PLAIN)
+    _opacity(column, film, context)
     column.heading(words.probabilities if detection.calibrated else words.scores)
     for name in ordered(detection, template):
         found = name == detection.finding_class and not detection.abstained
@@ -266,6 +274,7 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
         )
     column.text(words.threshold.format(threshold=template.percent(detection.threshold)), 14)
     column.text(wording.calibration, 14, panel.QUIET)
+    _appearance(column, film, context)
     _severity(column, film, context)
     _course(column, context)
     for said in remarks(film.findings, template):
@@ -276,6 +285,35 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
         _legend(column, context)
     column.text(wording.explanation, 15)
     _provenance(column, film, context, context.detector(film))
+
+
+def _opacity(column: Panel, film: AnalysedFilm, context: Context) -> None:
+    """Draw whether there is opacity as a bar, with its threshold, where the network tells it."""
+    found, template = film.findings.opacity, context.template
+    if found is None:
+        return
+    column.heading(template.panel.opacity)
+    shown = template.percent(found.probability, found.threshold)
+    column.bar(
+        (template.opacity.tracking, f"{shown} %"),
+        found.probability,
+        found.threshold,
+        panel.BAR_FOUND if found.present else panel.BAR,
+    )
+    column.text(opacity_sentence(found, template), 14)
+
+
+def _appearance(column: Panel, film: AnalysedFilm, context: Context) -> None:
+    """Write the appearance and the numbers of all four, where the network tells it."""
+    found, template = film.findings.appearance, context.template
+    if found is None:
+        return
+    column.heading(template.panel.appearance)
+    if found.abstained:
+        column.text(appearance_sentence(found, template), 15, panel.BRIGHT)
+    column.text(every_appearance(found, template), 15)
+    if not found.abstained:
+        column.text(template.appearance.classes[found.named].comment, 14, panel.QUIET)
 
 
 def _severity(column: Panel, film: AnalysedFilm, context: Context) -> None:

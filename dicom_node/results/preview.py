@@ -10,12 +10,14 @@ import pydicom
 from dicom_node.findings import (
     ZONES,
     Airspace,
+    Appearance,
     Detection,
     Evidence,
     Explanation,
     FilmFindings,
     LungMask,
     NetworkVersion,
+    OpacityPresence,
     Outcome,
     Region,
     SaliencyMap,
@@ -71,6 +73,12 @@ def _findings(sop_instance_uid: str) -> FilmFindings:
         Outcome.ANALYSED,
         finding=Detection(
             {"normal": 0.04, "pneumonia": 0.13, "covid19": 0.83}, 0.5, calibrated=True
+        ),
+        opacity=OpacityPresence(0.93, 0.5, calibrated=True),
+        appearance=Appearance(
+            {"negative": 0.03, "typical": 0.74, "indeterminate": 0.19, "atypical": 0.04},
+            0.45,
+            calibrated=True,
         ),
         scores={
             "geographic_extent": Score(4.2, 3.1, 5.4, 2.3, 1.9),

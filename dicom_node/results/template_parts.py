@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydicom.sr.codedict import codes
 
-from dicom_node.findings import QUALITY, SCORES, VIEWS, ZONES
+from dicom_node.findings import APPEARANCES, QUALITY, SCORES, VIEWS, ZONES
 
 LONG_STRING = 64
 """Characters in a Long String (PS3.5 section 6.2): code meanings and Series Descriptions."""
@@ -237,6 +237,64 @@ class FindingClass(Part):
     comment: Annotated[Words, words()]
 
 
+class OpacityText(GroupText):
+    """How it is said and coded whether the lungs show any opacity.
+
+    ``present`` and ``absent``: the answer's code; ``yes`` and ``no``: its word in the sentence.
+    ``normal``: the sentence of a normal film without opacity. ``certainty``: the number's name
+    where there is opacity and the network is calibrated; ``probability``: where there is none;
+    ``score``: where it is not calibrated.
+    """
+
+    sentence: Annotated[Words, words("answer", "probability", "threshold")]
+    sentence_uncalibrated: Annotated[Words, words("answer", "probability", "threshold")]
+    yes: Plain
+    no: Plain
+    normal: Annotated[Words, words("probability")]
+    concept: Code
+    present: Code
+    absent: Code
+    finding: Code
+    certainty: Code
+    probability: Code
+    score: Code
+    comment: Annotated[Words, words()]
+
+
+class AppearanceClass(Part):
+    """How one appearance is named and coded. ``answer``: its code; the number's name as of a class.
+
+    ``comment``: what it means, and that it is no diagnosis.
+    """
+
+    wording: Plain
+    answer: Code
+    probability: Code
+    score: Code
+    comment: Annotated[Words, words()]
+
+
+class AppearanceText(Part):
+    """How the COVID-19 appearance is said and coded: a description, never a diagnosis.
+
+    ``finding``: of a film that is named anything but negative. ``all``: the probabilities of all
+    four, each as in ``each``; ``none``: where no appearance is named.
+    """
+
+    tracking: Annotated[str, Field(max_length=LONG_STRING - 12), words("appearance")]
+    sentence: Annotated[Words, words("appearance", "probability")]
+    sentence_uncalibrated: Annotated[Words, words("appearance", "probability")]
+    none: Annotated[Words, words("threshold")]
+    unnamed: Plain
+    each: Annotated[Words, words("appearance", "probability")]
+    all: Annotated[Words, words("each")]
+    concept: Code
+    undetermined: Code
+    finding: Code
+    comment: Annotated[Words, words()]
+    classes: Annotated[dict[str, AppearanceClass], exactly("appearances", APPEARANCES)]
+
+
 class EvidenceText(Part):
     """How the explanation is described.
 
@@ -413,6 +471,8 @@ class PanelText(Part):
     probabilities: Plain
     scores: Plain
     threshold: Annotated[str, words("threshold")]
+    opacity: Plain
+    appearance: Plain
     severity: Plain
     explanation: Plain
     legend_low: Plain

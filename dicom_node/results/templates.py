@@ -17,6 +17,7 @@ from dicom_node.findings import FINDING_CLASSES
 from dicom_node.resources import report_templates
 from dicom_node.results.template_parts import (
     LONG_STRING,
+    AppearanceText,
     Code,
     ContradictionText,
     Course,
@@ -28,6 +29,7 @@ from dicom_node.results.template_parts import (
     Measurements,
     NotAnalysed,
     NotesText,
+    OpacityText,
     PanelText,
     ParametersText,
     Part,
@@ -69,6 +71,8 @@ class _Document(Part):
     measurements: Measurements
     texts: Texts
     classes: Annotated[dict[str, FindingClass], exactly("classes", FINDING_CLASSES)]
+    opacity: OpacityText
+    appearance: AppearanceText
     evidence: EvidenceText
     severity: Severity
     status: Status

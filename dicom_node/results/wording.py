@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dicom_node.findings import (
+    APPEARANCES,
     OPAQUE_ZONE,
     SCORES,
+    Appearance,
     Detection,
     Evidence,
     FilmFindings,
+    OpacityPresence,
     Outcome,
     Score,
     graded,
@@ -54,27 +57,96 @@ def wording_of(film: AnalysedFilm, context: Context, *, has_contour: bool) -> Wo
 
 
 def conclusion(findings: FilmFindings, template: Template) -> str:
-    """Return the finding of a film in words: in doubt where other answers contradict it.
+    """Return what was found on a film in words: opacity first, then class, then appearance.
 
-    With low confidence where the network that named it looked elsewhere.
+    In doubt where answers contradict each other, with low confidence where the network that named
+    the class looked elsewhere.
     """
     assert findings.finding is not None
-    said = contradiction(findings, template) or headline(findings.finding, template)
+    said = contradiction(findings, template) or ". ".join(_each_answer(findings, template))
     why = _elsewhere(findings.evidence or Evidence(), template)
     if not why or findings.finding.abstained:
         return said
     return template.impression.doubtful.format(headline=said, why=why)
 
 
-def contradiction(findings: FilmFindings, template: Template) -> str:
-    """Return what is said of answers that cannot both be true, the finding first; "" if none.
+_FIRST = ("opacity", "finding", "appearance")
+"""What the network of the finding answers, in the order in which it is said."""
 
-    A finding that contradicts none of them is no part of it, and said behind.
+
+def _each_answer(findings: FilmFindings, template: Template) -> Iterator[str]:
+    """Yield what the network of the finding says on a film whose answers can all be true."""
+    opacity, found, appearance = findings.opacity, findings.finding, findings.appearance
+    assert found is not None
+    if _is_plainly_normal(findings):
+        shown = template.percent(found.probability)
+        yield template.opacity.normal.format(probability=shown)
+    else:
+        if opacity is not None:
+            yield opacity_sentence(opacity, template)
+        yield headline(found, template)
+    if appearance is not None and not (
+        appearance.abstained or (_is_plainly_normal(findings) and appearance.named == "negative")
+    ):
+        yield appearance_sentence(appearance, template)
+
+
+def _is_plainly_normal(findings: FilmFindings) -> bool:
+    """Whether no opacity was found and the film was read as normal, by a calibrated network."""
+    opacity, found = findings.opacity, findings.finding
+    if opacity is None or opacity.present or found is None or found.abstained:
+        return False
+    return found.calibrated and found.finding_class == "normal"
+
+
+def opacity_sentence(found: OpacityPresence, template: Template) -> str:
+    """Return whether there is opacity, with the number and what it is held against."""
+    words = template.opacity
+    sentence = words.sentence if found.calibrated else words.sentence_uncalibrated
+    return sentence.format(
+        answer=words.yes if found.present else words.no,
+        probability=template.percent(found.probability, found.threshold),
+        threshold=template.percent(found.threshold),
+    )
+
+
+def appearance_sentence(found: Appearance, template: Template) -> str:
+    """Return the appearance with its number, and that it is no diagnosis; or that none is named."""
+    words = template.appearance
+    if found.abstained:
+        return words.none.format(threshold=template.percent(found.threshold))
+    sentence = words.sentence if found.calibrated else words.sentence_uncalibrated
+    return sentence.format(
+        appearance=words.classes[found.named].wording,
+        probability=template.percent(found.probability, found.threshold),
+    )
+
+
+def every_appearance(found: Appearance, template: Template) -> str:
+    """Return the probabilities of all appearances, in the order of reports."""
+    words = template.appearance
+    each = (
+        words.each.format(
+            appearance=words.classes[name].wording,
+            probability=template.percent(found.probabilities[name], found.threshold),
+        )
+        for name in APPEARANCES
+        if name in found.probabilities
+    )
+    return words.all.format(each=", ".join(each))
+
+
+def contradiction(findings: FilmFindings, template: Template) -> str:
+    """Return what is said of answers that cannot both be true; "" if none.
+
+    Answers that contradict none are no part of it, and said behind: opacity, finding, appearance.
     """
     pairs = findings.contradictions
     if not pairs:
         return ""
-    said, first = opacities_by_answer(findings), pairs[0][0]
+    # An appearance that may or may not have opacities is contradicted only by a normal film.
+    said = {name: opaque is not False for name, opaque in opacities_by_answer(findings).items()}
+    first = pairs[0][0]
     named = dict.fromkeys(name for pair in pairs for name in pair)
     other = [name for name in named if said[name] != said[first]] or [pairs[0][1]]
     one = [name for name in named if name not in other]
@@ -82,14 +154,18 @@ def contradiction(findings: FilmFindings, template: Template) -> str:
         one="; ".join(_answer(name, findings, template) for name in one),
         other="; ".join(_answer(name, findings, template) for name in other),
     )
-    apart = "finding" not in named and findings.finding is not None
-    return f"{against}. {_answer('finding', findings, template)}" if apart else against
+    rest = (_answer(name, findings, template) for name in _FIRST if name not in named)
+    return ". ".join([against, *filter(None, rest)])
 
 
 def _answer(name: str, findings: FilmFindings, template: Template) -> str:
-    """Return one answer in words, by its name in `findings.contradictions`."""
+    """Return one answer in words, by its name in `findings.contradictions`; "" without it."""
     kind, _, which = name.partition(".")
     words, airspace = template.contradiction, findings.airspace
+    if kind == "opacity":
+        return opacity_sentence(findings.opacity, template) if findings.opacity else ""
+    if kind == "appearance":
+        return appearance_sentence(findings.appearance, template) if findings.appearance else ""
     if kind == "scores":
         score = interval(findings.scores[which], template)
         return words.score.format(score=template.severity.scores[which].wording, value=score)

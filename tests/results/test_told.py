@@ -59,7 +59,7 @@ def film_with(
         ),
         scores={name: Score(extent, max(extent - 2.4, 0), extent + 2.4, extent / 2, extent / 2)
                 for name in ("geographic_extent", "opacity_extent")},
-        airspace=Airspace(level, 0.8, zones), quality=(),
+        airspace=Airspace(level, 0.8, zones), quality=(), opacity=None, appearance=None,
     )  # fmt: skip
     return replace(film, findings=replace(findings, **changes))  # type: ignore[arg-type]
 
