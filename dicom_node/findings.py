@@ -166,11 +166,30 @@ class Airspace:
     zones: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class MappedOpacity:
+    """How much of the lungs is mapped opaque: of both, of the right, of the left, in [0, 1].
+
+    ``threshold``: the probability from which a place of the map counts as opaque. What is left out
+    of the picture, specks and what lies outside the lungs, does not count. A part is absent where
+    no such lung was found.
+    """
+
+    threshold: float
+    lungs: float | None = None
+    right: float | None = None
+    left: float | None = None
+
+
 OPAQUE_ZONE = 0.5
 """A zone's score (0-3) from which it counts as one with opacities; see `is_opaque`."""
 
 _CLEAR_HIGH, _CLEAR_VALUE, _CLEAR_WIDE = 1.0, 0.5, 3.0
 _OPAQUE_LOW, _OPAQUE_VALUE, _OPAQUE_ALONE = 0.5, 3.0, 2.0
+CLEAR_PART, OPAQUE_PART = 0.01, 0.05
+"""The mapped part of the lungs below which a map says that there are no opacities, and from which
+on it says that there are. A hundredth is what is drawn at all; between them it says neither."""
+
 _OF_OPACITIES = {"normal": False, "pneumonia": True, "covid19": True}
 _OF_APPEARANCES = {"typical": True, "indeterminate": True, "negative": False}
 
@@ -219,15 +238,26 @@ def opacities_by_score(score: Score) -> bool | None:
     return True if low >= _OPAQUE_LOW or score.value >= _OPAQUE_VALUE else None
 
 
+def opacities_by_map(mapped: MappedOpacity) -> bool | None:
+    """Whether a map says that there are opacities; None where it may be either.
+
+    See `CLEAR_PART` and `OPAQUE_PART`. A map without lungs says nothing.
+    """
+    if mapped.lungs is None or CLEAR_PART <= mapped.lungs < OPAQUE_PART:
+        return None
+    return mapped.lungs >= OPAQUE_PART
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """How far the explanation can be trusted.
 
     ``saliency_in_lungs``: the part of the heat inside the lungs, in [0, 1], absent where no lung
-    segmentation ran. ``change_when_hidden``: by how much the probability of the finding falls when
-    the salient area is hidden, in [-1, 1]. ``chance``: the lungs' part of the area that the
-    network saw, in [0, 1]: what heat spread evenly would have inside them. ``peak_in_lungs``:
-    whether the hottest place is inside them. Findings of older releases have neither.
+    segmentation ran, and of a network that an opacity map explains, which has no other place.
+    ``change_when_hidden``: by how much the probability of the finding falls when the salient area
+    is hidden, in [-1, 1]. ``chance``: the lungs' part of the area that the network saw, in [0, 1]:
+    what heat spread evenly would have inside them. ``peak_in_lungs``: whether the hottest place is
+    inside them. Findings of older releases have neither.
     """
 
     saliency_in_lungs: float | None = None
@@ -258,12 +288,31 @@ class SaliencyMap:
     ``heat``: float32 in [0, 1], shape (grid rows, grid columns), 1 = most salient. The grid covers
     exactly ``region`` of the stored matrix: cell (i, j) is the rectangle
     ``region.top + i*height/grid_rows ...``. ``target`` is the class that was explained.
+    ``mapped_by``: the network of the `OpacityMap` that is this heat, of networks that begin with
+    such a map; empty: the heat is Grad-CAM of the network itself.
     """
 
     network: str
     target: str
     heat: npt.NDArray[np.float32]
     region: Region
+    mapped_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpacityMap:
+    """Where the lungs are opaque, as the bundle ``network`` maps it.
+
+    ``probability``: float32 in [0, 1], shape (rows, columns); the grid covers exactly ``region`` of
+    the stored matrix. It is 0 outside the lungs, as far as its cells can tell; where no lungs were
+    found it is as the network gave it. ``threshold``: from where a place counts as opaque, in
+    (0, 1).
+    """
+
+    network: str
+    probability: npt.NDArray[np.float32]
+    region: Region
+    threshold: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -279,10 +328,20 @@ class LungMask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """Where the networks looked on one film, one map a network, and where its lungs are."""
+    """What explains the answers on one film.
+
+    ``opacity``: where its lungs are opaque, the first thing to show. ``maps``: where the networks
+    looked, one a network. ``lungs``: where its lungs are.
+    """
 
     maps: tuple[SaliencyMap, ...] = ()
     lungs: LungMask | None = None
+    opacity: OpacityMap | None = None
+
+    @property
+    def looked(self) -> tuple[SaliencyMap, ...]:
+        """The maps that are Grad-CAM, and not the opacity map again."""
+        return tuple(item for item in self.maps if not item.mapped_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +353,8 @@ class FilmFindings:
     of a score, ``change_when_hidden`` is its fall in points. ``detections``: every detection
     network's answer, by bundle, where there is more than one. ``opacity`` and ``appearance``: what
     the network of the finding says beside it, where it has such outputs. ``quality``: which of
-    `QUALITY` may be wrong with the film. ``notes``: how it was read, see `NOTES`.
+    `QUALITY` may be wrong with the film. ``notes``: how it was read, see `NOTES`. ``opacity_map``:
+    how much of the lungs is mapped opaque, where a network maps it.
     """
 
     sop_instance_uid: str
@@ -311,6 +371,7 @@ class FilmFindings:
     notes: tuple[str, ...] = ()
     opacity: OpacityPresence | None = None
     appearance: Appearance | None = None
+    opacity_map: MappedOpacity | None = None
 
     @property
     def contradictions(self) -> tuple[tuple[str, str], ...]:
@@ -338,6 +399,8 @@ class FilmFindings:
                 "probability": self.airspace.probability,
                 "zones": dict(self.airspace.zones),
             }
+        if self.opacity_map is not None:
+            result["opacity_map"] = asdict(self.opacity_map)
         if self.evidence is not None:
             result["evidence"] = asdict(self.evidence)
         if self.checks:
@@ -369,6 +432,7 @@ class FilmFindings:
         finding, airspace = document.get("finding"), document.get("airspace")
         evidence, appearance = document.get("evidence"), document.get("appearance")
         opacity = document.get("opacity")
+        mapped = document.get("opacity_map")
         return cls(
             sop_instance_uid=document["sop_instance_uid"],
             outcome=Outcome(document["outcome"]),
@@ -378,6 +442,7 @@ class FilmFindings:
             appearance=appearance and _from_json(Appearance, appearance),
             scores={name: Score(**score) for name, score in document.get("scores", {}).items()},
             airspace=airspace and Airspace(**airspace),
+            opacity_map=mapped and MappedOpacity(**mapped),
             evidence=evidence and Evidence(**evidence),
             checks={name: Evidence(**found) for name, found in document.get("checks", {}).items()},
             detections={
@@ -397,12 +462,12 @@ def contradictions(findings: FilmFindings) -> tuple[tuple[str, str], ...]:
     """Return which two answers on a film cannot both be true; none for most films.
 
     Answers are named as in the JSON form: ``opacity``, ``finding``, ``appearance``,
-    ``detections.<network>``, ``airspace.level``, ``airspace.zones``, ``scores.<name>``. Two
-    contradict each other where one says that there are opacities and the other that there are
-    none; level and zones also where the number of zones with opacities gives another level; a
-    normal film and an atypical appearance also, since that one has something, though it may be no
-    opacity. A class and an appearance of opacities never do: other pneumonia may look typical, and
-    COVID-19 atypical.
+    ``detections.<network>``, ``airspace.level``, ``airspace.zones``, ``scores.<name>``,
+    ``opacity_map``. Two contradict each other where one says that there are opacities and the other
+    that there are none; level and zones also where the number of zones with opacities gives another
+    level; a normal film and an atypical appearance also, since that one has something, though it
+    may be no opacity. A class and an appearance of opacities never do: other pneumonia may look
+    typical, and COVID-19 atypical.
     """
     said = opacities_by_answer(findings)
     names = [name for name, opaque in said.items() if opaque is not None]
@@ -453,6 +518,8 @@ def opacities_by_answer(findings: FilmFindings) -> dict[str, bool | None]:
         said["airspace.zones"] = None if opaque is None else opaque > 0
     for name, score in findings.scores.items():
         said[f"scores.{name}"] = opacities_by_score(score)
+    if findings.opacity_map is not None:
+        said["opacity_map"] = opacities_by_map(findings.opacity_map)
     return said
 
 
@@ -513,29 +580,47 @@ def pack_explanation(explanation: Explanation) -> bytes:
         {
             "network": item.network,
             "target": item.target,
-            "region": [item.region.top, item.region.left, item.region.bottom, item.region.right],
+            "region": _edges(item.region),
+            **({"mapped_by": item.mapped_by} if item.mapped_by else {}),
         }
         for item in explanation.maps
     ]
-    arrays = {f"heat{i}": item.heat.astype(np.float32) for i, item in enumerate(explanation.maps)}
+    arrays: dict[str, Any] = {
+        f"heat{i}": item.heat.astype(np.float32) for i, item in enumerate(explanation.maps)
+    }
     if explanation.lungs is not None:
-        arrays["lungs"] = explanation.lungs.mask  # type: ignore[assignment]
+        arrays["lungs"] = explanation.lungs.mask
         arrays["lungs_by"] = np.array(explanation.lungs.network)
+    if (opacity := explanation.opacity) is not None:
+        arrays["opacity"] = opacity.probability.astype(np.float32)
+        arrays["opacity_by"] = np.array(opacity.network)
+        arrays["opacity_on"] = np.array([*_edges(opacity.region), opacity.threshold])
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, facts=np.array(json.dumps(facts)), **arrays)
     return buffer.getvalue()
 
 
 def unpack_explanation(data: bytes) -> Explanation:
-    """Return what `pack_explanation` wrote; archives of older releases hold no lungs."""
+    """Return what `pack_explanation` wrote; archives of older releases hold no lungs or no map."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         facts = json.loads(str(archive["facts"]))
         maps = tuple(
             SaliencyMap(
-                fact["network"], fact["target"], archive[f"heat{number}"], Region(*fact["region"])
+                fact["network"], fact["target"], archive[f"heat{number}"], Region(*fact["region"]),
+                fact.get("mapped_by", ""),
             )
             for number, fact in enumerate(facts)
-        )
-        if "lungs" not in archive:
-            return Explanation(maps)
-        return Explanation(maps, LungMask(str(archive["lungs_by"]), archive["lungs"]))
+        )  # fmt: skip
+        lungs = opacity = None
+        if "lungs" in archive:
+            lungs = LungMask(str(archive["lungs_by"]), archive["lungs"])
+        if "opacity" in archive:
+            *edges, threshold = map(float, archive["opacity_on"])
+            opacity = OpacityMap(
+                str(archive["opacity_by"]), archive["opacity"], Region(*edges), threshold
+            )
+    return Explanation(maps, lungs, opacity)
+
+
+def _edges(region: Region) -> list[float]:
+    return [region.top, region.left, region.bottom, region.right]

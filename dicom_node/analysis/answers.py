@@ -18,6 +18,9 @@ LUNGS = ("right", "left")
 APPEARANCE, OPACITY = "appearance", "opacity"
 """Outputs of a detection network beside its finding."""
 
+SPREAD = "spread"
+"""The output of a score's network with the error that it expects of itself, in points."""
+
 _Answer = TypeVar("_Answer", Detection, Appearance)
 _EVEN = 0.5
 """From where a flag is believed whose manifest has no threshold for it."""
@@ -118,11 +121,19 @@ def _classes(bundle: Bundle, output: Output, values: Mapping[str, Float]) -> dic
 def _score(bundle: Bundle, output: Output, values: Mapping[str, Float]) -> Score:
     low, high = output.range
     value = min(high, max(low, float(values[output.name][0])))
-    half = bundle.manifest.calibration.half_width
+    half = _half_width(bundle, values)
     lungs = _lungs(bundle, values)
     if not half:
         return Score(value, **lungs)
     return Score(value, max(low, value - half), min(high, value + half), **lungs)
+
+
+def _half_width(bundle: Bundle, values: Mapping[str, Float]) -> float:
+    """Return half the width of a score's interval: the film's own where the network tells it."""
+    calibration = bundle.manifest.calibration
+    if calibration.spread_factor and any(o.name == SPREAD for o in bundle.manifest.outputs):
+        return float(values[SPREAD].ravel()[0]) * calibration.spread_factor
+    return calibration.half_width
 
 
 def _lungs(bundle: Bundle, values: Mapping[str, Float]) -> dict[str, float]:

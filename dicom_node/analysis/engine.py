@@ -2,7 +2,7 @@
 
 One engine a process, one inference at a time. Of every film the lungs are found first; the gate
 says whether it can be analysed at all; then each family of networks (`dicom_node.analysis.family`)
-answers, is explained, and is asked again with what it looked at hidden.
+answers, is explained, and is asked again with what speaks for its answers hidden.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 from dicom_node.analysis.answers import Told, changed, told
 from dicom_node.analysis.devices import Device, make_deterministic, use_device
 from dicom_node.analysis.evidence import hide_salient, without_structure
+from dicom_node.analysis.family import MAP, Family
 from dicom_node.analysis.family import Answer as NetworkAnswer
-from dicom_node.analysis.family import Family
 from dicom_node.analysis.gate import refusal
 from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.opacity import opacity_map
 from dicom_node.analysis.quality import quality
 from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.bundles import Bundle, open_bundle, self_test_film
@@ -31,20 +32,33 @@ from dicom_node.findings import (
     FilmFindings,
     LungMask,
     NetworkVersion,
+    OpacityMap,
     Outcome,
     Region,
     SaliencyMap,
 )
 from dicom_node.imaging.lungs import Lungs
+from dicom_node.imaging.opaque import GRID, drawn, mapped
 from dicom_node.imaging.prepare import Float, InputContract, prepare
 
 Answer = tuple[FilmFindings, Explanation]
 _Looked = tuple[Told, Evidence, SaliencyMap]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What a family told of one film, by network, and its opacity map if it has one."""
+
+    networks: Mapping[str, _Looked]
+    opacity: OpacityMap | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """A loaded family with the contract of its films; ``wanted``: the ids in the suite."""
+    """A loaded family with the contract of its films.
+
+    ``wanted``: the ids in the suite that name a finding.
+    """
 
     family: Family
     contract: InputContract
@@ -142,8 +156,8 @@ class Engine:
             for (_, uid), reason in zip(films, refusals, strict=True)
         ]
         for place, index in enumerate(taken):
-            looked = {name: seen for branch in found for name, seen in branch[place].items()}
-            answers[index] = self._answer(films[index], looked, lungs[index])
+            seen = [branch[place] for branch in found]
+            answers[index] = self._answer(films[index], seen, lungs[index])
         return answers
 
     def _load(self) -> _Loaded:
@@ -157,7 +171,10 @@ class Engine:
                 tuple(
                     _Branch(
                         Family(bundles), bundles[0].contract,
-                        tuple(bundle.id for bundle in bundles if bundle.id in suite),
+                        tuple(
+                            bundle.id for bundle in bundles
+                            if bundle.id in suite and bundle.manifest.task != MAP
+                        ),
                     )
                     for bundles in self._families
                 ),
@@ -167,11 +184,14 @@ class Engine:
         return self._loaded
 
     def _answer(
-        self, seen_film: tuple[Float, str], looked: Mapping[str, _Looked], lungs: Lungs | None
+        self, seen_film: tuple[Float, str], told_by: Sequence[_Seen], lungs: Lungs | None
     ) -> Answer:
         """Return the findings of one film from what each network of the suite told."""
         film, uid = seen_film
-        ordered = {b.id: looked[b.id] for b in self._bundles}
+        looked = {name: each for seen in told_by for name, each in seen.networks.items()}
+        ordered = {b.id: looked[b.id] for b in self._bundles if b.id in looked}
+        opacity = next((seen.opacity for seen in told_by if seen.opacity is not None), None)
+        found = self._lung_mask(lungs)
         detections = {
             name: seen.detection for name, (seen, _, _) in ordered.items() if seen.detection
         }
@@ -190,54 +210,97 @@ class Engine:
             detections=detections if len(detections) > 1 else {},
             suite=self.suite_version,
             quality=quality(film, lungs) if lungs else (),
+            opacity_map=mapped(opacity, found, _whole(film)) if opacity else None,
         )
         maps = {name: heat for name, (_, _, heat) in ordered.items()}
-        found = LungMask(self._lungs.id, lungs.mask) if self._lungs and lungs else None
         return findings, Explanation(
-            tuple([maps.pop(first), *maps.values()] if first else []), found
+            tuple([maps.pop(first), *maps.values()] if first else []), found, opacity
         )
+
+    def _lung_mask(self, lungs: Lungs | None) -> LungMask | None:
+        return LungMask(self._lungs.id, lungs.mask) if self._lungs and lungs else None
 
     def _look(
         self,
         branch: _Branch,
         films: Sequence[tuple[Float, str]],
         lungs: Sequence[Lungs | None],
-    ) -> list[dict[str, _Looked]]:
-        """Run one family on the films, then again with what each network looked at hidden.
+    ) -> list[_Seen]:
+        """Run one family on the films, then again with what speaks for its answers hidden.
 
         Every network has its own heat hidden, so that its evidence does not depend on which others
-        run. Networks that are explained on the same features share the second call: the film is in
-        it once for each of them.
+        run; those that a map explains share one film, without what is mapped opaque. Networks of a
+        group share the second call: the film is in it once for each thing that is hidden.
         """
         prepared = [
             prepare(film, branch.contract, found)
             for (film, _), found in zip(films, lungs, strict=True)
         ]
-        grids = np.stack([grid for grid, _ in prepared])
+        family, grids = branch.family, np.stack([grid for grid, _ in prepared])
         blurred = np.stack([without_structure(grid) for grid in grids])
-        before = self._ask(branch.family, grids, branch.wanted, explain=True)
+        before = self._ask(family, grids, (*branch.wanted, *family.maps), explain=True)
+        maps = [
+            self._mapped(family, before, index, region, lungs[index], films[index])
+            for index, (_, region) in enumerate(prepared)
+        ]
+        hot = [
+            {name: self._opaque(opacity, lungs[index], films[index][0])
+             for name, opacity in maps[index].items()}
+            for index in range(len(films))
+        ]  # fmt: skip
         after: dict[str, NetworkAnswer] = {}
-        for group in branch.family.groups:
+        for group in family.groups:
             if asked := [name for name in group if name in branch.wanted]:
+                hides = list(dict.fromkeys(family.map_of(name) or name for name in asked))
                 hidden = [
-                    hide_salient(grid, smooth, before[name].heat[index])
+                    hide_salient(grid, smooth, hot[index].get(name, before[name].heat[index]))
                     for index, (grid, smooth) in enumerate(zip(grids, blurred, strict=True))
-                    for name in asked
+                    for name in hides
                 ]
                 found = self._ask(
-                    branch.family, np.stack(hidden), asked, explain=False, variants=len(asked)
+                    family, np.stack(hidden), asked, explain=False, variants=len(hides)
                 )
-                for place, name in enumerate(asked):
-                    after[name] = _every(found[name], place, len(asked))
+                for name in asked:
+                    place = hides.index(family.map_of(name) or name)
+                    after[name] = _every(found[name], place, len(hides))
         bundles = {bundle.id: bundle for bundle in self._bundles}
         return [
-            {
-                name: _seen(bundles[name], before[name], after[name], index,
-                            region, lungs[index], films[index][1])
-                for name in branch.wanted
-            }
+            _Seen(
+                {
+                    name: _seen(bundles[name], before[name], after[name], index,
+                                (region, maps[index].get(family.map_of(name))),
+                                lungs[index], films[index][1])
+                    for name in branch.wanted
+                },
+                next(iter(maps[index].values()), None),
+            )
             for index, (_, region) in enumerate(prepared)
         ]  # fmt: skip
+
+    def _mapped(
+        self,
+        family: Family,
+        answers: Mapping[str, NetworkAnswer],
+        index: int,
+        region: Region,
+        lungs: Lungs | None,
+        film: tuple[Float, str],
+    ) -> dict[str, OpacityMap]:
+        """Return the opacity maps of one film of a family, by network."""
+        bundles = {bundle.id: bundle for each in self._families for bundle in each}
+        grey, uid = film
+        found = {}
+        for name in family.maps:
+            values = {key: value[index] for key, value in answers[name].values.items()}
+            _check_output(values, None, uid)
+            mask = self._lung_mask(lungs)
+            found[name] = opacity_map(bundles[name], values, region, mask, grey.shape)
+        return found
+
+    def _opaque(self, opacity: OpacityMap, lungs: Lungs | None, film: Float) -> Float:
+        """Return what is mapped opaque, as it is drawn, on a grid of what the network saw."""
+        mask = self._lung_mask(lungs)
+        return drawn(opacity, mask, _whole(film), opacity.region, GRID)
 
     def _ask(
         self,
@@ -307,19 +370,27 @@ def _seen(
     before: NetworkAnswer,
     after: NetworkAnswer,
     index: int,
-    region: Region,
+    explained: tuple[Region, OpacityMap | None],
     lungs: Lungs | None,
     uid: str,
 ) -> _Looked:
-    """Return what one network told about one film, its evidence and where it looked."""
-    heat = before.heat[index]
+    """Return what one network told about one film, its evidence and where it looked.
+
+    ``explained``: what it saw of the film, and the map that explains it if one does.
+    """
+    region, opacity = explained
     values = {name: value[index] for name, value in before.values.items()}
     hidden = {name: value[index] for name, value in after.values.items()}
+    heat = before.heat[index] if opacity is None else opacity.probability
     _check_output(values, heat, uid)
     seen = told(bundle, values)
+    change = changed(seen, told(bundle, hidden))
+    if opacity is not None:
+        # Inside the lungs by construction: how it lies to them is no evidence.
+        saliency = SaliencyMap(bundle.id, seen.target, heat, region, opacity.network)
+        return seen, Evidence(change_when_hidden=change), saliency
     saliency = SaliencyMap(bundle.id, seen.target, heat, region)
-    evidence = evidence_in_lungs(saliency, lungs, changed(seen, told(bundle, hidden)))
-    return seen, evidence, saliency
+    return seen, evidence_in_lungs(saliency, lungs, change), saliency
 
 
 def _first(answer: NetworkAnswer, films: int) -> NetworkAnswer:
@@ -348,8 +419,16 @@ def _check_film(film: Float, uid: str) -> None:
         raise OutputNotFinite(f"Film {uid} holds values that are no numbers or not in [0, 1].")
 
 
-def _check_output(values: Mapping[str, Float], heat: Float, uid: str) -> None:
-    if not all(np.isfinite(value).all() for value in (*values.values(), heat)):
+def _whole(film: Float) -> Region:
+    return Region(0.0, 0.0, float(film.shape[0]), float(film.shape[1]))
+
+
+def _check_output(values: Mapping[str, Float], heat: Float | None, uid: str) -> None:
+    if not all(np.isfinite(value).all() for value in values.values()):
+        raise OutputNotFinite(f"A network's answer to film {uid} is not a number.")
+    if heat is None:
+        return
+    if not np.isfinite(heat).all():
         raise OutputNotFinite(f"A network's answer to film {uid} is not a number.")
     if heat.min() < 0.0 or heat.max() > 1.0:
         raise OutputNotFinite(f"A network's answer to film {uid} is out of its range.")

@@ -31,6 +31,21 @@ def heat_on_film(saliency_map: SaliencyMap, rows: int, columns: int) -> Float:
     return np.asarray(np.clip(down @ heat.astype(np.float32) @ across.T, 0, 1), np.float32)
 
 
+def on_grid(
+    values: npt.NDArray[np.float32 | np.bool_], of: Region, cell: Region, shape: tuple[int, int]
+) -> Float:
+    """Return values whose grid covers ``of`` on a grid of ``shape`` that covers ``cell``.
+
+    Both are rectangles of the film. float32 in [0, 1]; interpolated as `heat_on_film` does.
+    """
+    down, across = shape[0] / (cell.bottom - cell.top), shape[1] / (cell.right - cell.left)
+    placed = Region(
+        (of.top - cell.top) * down, (of.left - cell.left) * across,
+        (of.bottom - cell.top) * down, (of.right - cell.left) * across,
+    )  # fmt: skip
+    return heat_on_film(SaliencyMap("", "", values.astype(np.float32), placed), *shape)
+
+
 def _spread(cells: int, begin: float, end: float, pixels: int) -> Float:
     """Return the linear interpolation of one axis as a matrix, (pixels, cells)."""
     centres = np.arange(pixels) + 0.5

@@ -117,11 +117,16 @@ def _moved(
     turned: Callable[[Plane], Plane],
     place: Callable[[Region], Region],
 ) -> Explanation:
-    lungs = explanation.lungs
+    lungs, opacity = explanation.lungs, explanation.opacity
     maps = (
         replace(one, heat=turned(one.heat), region=place(one.region)) for one in explanation.maps
     )
-    return Explanation(tuple(maps), replace(lungs, mask=turned(lungs.mask)) if lungs else None)
+    if lungs is not None:
+        lungs = replace(lungs, mask=turned(lungs.mask))
+    if opacity is not None:
+        probability, region = turned(opacity.probability), place(opacity.region)
+        opacity = replace(opacity, probability=probability, region=region)
+    return Explanation(tuple(maps), lungs, opacity)
 
 
 def _principal(direction: str) -> str:

@@ -168,6 +168,7 @@ class ContradictionText(Part):
     zones: Annotated[Words, words("zones", "opaque_from")]
     score: Annotated[Words, words("score", "value")]
     interval: Annotated[Words, words("value", "low", "high")]
+    map: Annotated[Words, words("part")]
     concept: Code
     in_doubt: Code
 
@@ -315,6 +316,29 @@ class EvidenceText(Part):
     not_drawn: Annotated[Words, words()]
 
 
+class MapText(Part):
+    """How the opacity map is named, coded and described.
+
+    ``wording``: of the map; ``right`` and ``left``: of each lung. ``part`` and the two after it:
+    how much is mapped opaque; ``threshold``: the probability from which a place is. ``sentence``:
+    what contour and colour mean; ``nothing``: where nothing is mapped; ``anywhere``: where no lungs
+    were found.
+    """
+
+    wording: Short
+    right: Short
+    left: Short
+    part: Code
+    part_right: Code
+    part_left: Code
+    threshold: Code
+    sentence: Annotated[Words, words("threshold")]
+    nothing: Annotated[Words, words("threshold")]
+    anywhere: Annotated[Words, words()]
+    parts: Annotated[Words, words("lungs", "right", "left")]
+    absent: Annotated[Words, words()]
+
+
 class Graded(Part):
     """How one kind of severity is named, coded and commented.
 
@@ -370,7 +394,10 @@ class ZoneText(Part):
 
 
 class Severity(Part):
-    """How severity is reported. ``decimals``: of the scores shown; ``levels``: 0, 1, 2."""
+    """How severity is reported. ``decimals``: of the scores shown; ``levels``: 0, 1, 2.
+
+    ``mapped`` and ``mapped_weak``: the evidence of networks that an opacity map explains.
+    """
 
     finding: Code
     decimals: int = Field(ge=0, le=3)
@@ -381,6 +408,8 @@ class Severity(Part):
     levels: tuple[Code, Code, Code]
     evidence: Annotated[Words, words("checked", "change")]
     evidence_weak: Annotated[Words, words("checked")]
+    mapped: Annotated[Words, words("checked", "change")]
+    mapped_weak: Annotated[Words, words("checked")]
     lung: LungText
     zone: ZoneText
 
@@ -478,6 +507,9 @@ class PanelText(Part):
     legend_low: Plain
     legend_contour: Plain
     legend_high: Plain
+    mapped: Plain
+    legend_unsure: Plain
+    legend_sure: Plain
     course: Plain
     zones: Plain
     right: Plain

@@ -26,6 +26,7 @@ from dicom_node.results.template_parts import (
     Impression,
     Label,
     LookedText,
+    MapText,
     Measurements,
     NotAnalysed,
     NotesText,
@@ -74,6 +75,7 @@ class _Document(Part):
     opacity: OpacityText
     appearance: AppearanceText
     evidence: EvidenceText
+    opacity_map: MapText
     severity: Severity
     status: Status
     quality: QualityText

@@ -174,6 +174,8 @@ def _answer(name: str, findings: FilmFindings, template: Template) -> str:
     if airspace is not None and which == "zones":
         opaque_from = template.score(OPAQUE_ZONE)
         return words.zones.format(zones=opaque_zones(airspace), opaque_from=opaque_from)
+    if name == "opacity_map" and findings.opacity_map is not None:
+        return words.map.format(part=template.percent(findings.opacity_map.lungs or 0.0))
     found = findings.detections[which] if which else findings.finding
     return headline(found, template) if found else ""
 

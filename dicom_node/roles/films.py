@@ -183,7 +183,8 @@ class Analyst:
         if findings.outcome is Outcome.DECLINED:
             self._decline(instance, findings.reason or "")
             return
-        stored = self.spool.write(pack_explanation(explanation)) if explanation.maps else None
+        explained = explanation.maps or explanation.opacity is not None
+        stored = self.spool.write(pack_explanation(explanation)) if explained else None
         try:
             self.ledger.analysed(
                 instance.id, self.worker, findings.to_json_text(), stored.digest if stored else None
