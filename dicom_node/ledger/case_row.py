@@ -75,11 +75,16 @@ def _worst(findings: Sequence[Mapping[str, Any]]) -> dict[str, object]:
 def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
     """Return the figures of one film's findings (their JSON form) side by side; None if absent."""
     detection, scores = found.get("finding") or {}, found.get("scores") or {}
-    evidence = found.get("evidence") or {}
+    evidence, opacity = found.get("evidence") or {}, found.get("opacity") or {}
+    appearance = found.get("appearance") or {}
     return {
         "finding": detection.get("class"),
         "probability": detection.get("probabilities", {}).get(detection.get("class")),
         "abstained": int(bool(detection.get("abstained"))),
+        "opacity": int(opacity["present"]) if opacity else None,
+        "opacity_probability": opacity.get("probability"),
+        "appearance": "undetermined" if appearance.get("abstained") else appearance.get("class"),
+        "appearance_probability": appearance.get("probabilities", {}).get(appearance.get("class")),
         "geographic_extent": scores.get("geographic_extent", {}).get("value"),
         "opacity_extent": scores.get("opacity_extent", {}).get("value"),
         "airspace_level": (found.get("airspace") or {}).get("level"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from dicom_node.findings import APPEARANCES
 from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.connection import Connection
 from dicom_node.ledger.part import Part
@@ -21,7 +22,14 @@ _COLUMNS: Mapping[str, str] = {
     "study_date": "study_date",
 }
 IN_DOUBT, UNDETERMINED = "in-doubt", "undetermined"
-_FINDINGS: Mapping[str, str] = {IN_DOUBT: "cases.in_doubt", UNDETERMINED: "cases.abstained"}
+OPACITY, NO_OPACITY = "opacity", "no-opacity"
+_FINDINGS: Mapping[str, str] = {
+    IN_DOUBT: "cases.in_doubt",
+    UNDETERMINED: "cases.abstained",
+    OPACITY: "cases.opacity = 1",
+    NO_OPACITY: "cases.opacity = 0",
+    **{name: f"cases.appearance = '{name}'" for name in APPEARANCES},
+}
 _EQUAL = (
     "outcome", "delivery", "sender", "state", "reading", "patient_id",
     "accession_number",
@@ -40,7 +48,8 @@ class Case:
 
     ``chance``: what ``in_lungs`` would be by chance. ``in_doubt``: answers on a film contradict
     each other. ``reading``: of the present report; ``earlier_reader``: who marked only an earlier
-    one as read.
+    one as read. ``opacity`` and ``appearance``: None where the network does not tell them; an
+    appearance that is not named is "undetermined".
     """
 
     study_id: StudyId
@@ -62,6 +71,10 @@ class Case:
     finding: str | None
     probability: float | None
     abstained: bool
+    opacity: bool | None
+    opacity_probability: float | None
+    appearance: str | None
+    appearance_probability: float | None
     geographic_extent: float | None
     opacity_extent: float | None
     airspace_level: int | None
@@ -80,8 +93,9 @@ class Case:
 class CaseQuery:
     """Which cases, in which order. Empty texts ask for nothing.
 
-    ``finding``: a class, `IN_DOUBT` or `UNDETERMINED`. The node's own trials of the whole way are
-    listed only where they are asked for by words, patient, study or sender.
+    ``finding``: a class, `IN_DOUBT`, `UNDETERMINED`, `OPACITY`, `NO_OPACITY`, or an appearance.
+    The node's own trials of the whole way are listed only where they are asked for by words,
+    patient, study or sender.
     ``words``: beginnings of words of name, ID, accession number, description, or a whole Study
     Instance UID. ``after``: the last row seen, as `CasePage.after` gave it. ``since`` and
     ``until``: study dates, eight digits. ``reading``: draft, read, or "unread" for all but read.
@@ -395,7 +409,7 @@ def _describe(connection: Connection, study_id: StudyId, texts: Mapping[str, str
 
 def _case(row: Mapping[str, Any]) -> Case:
     values = {each.name: row[each.name] for each in fields(Case)}
-    for name in ("abstained", "in_doubt", "peak_in_lungs"):
+    for name in ("abstained", "in_doubt", "peak_in_lungs", "opacity"):
         values[name] = None if values[name] is None else bool(values[name])
     return Case(**values)
 

@@ -134,6 +134,18 @@ def m009_when_sent(db: Database) -> None:
     db.execute("create index deliveries_by_day on deliveries (coalesce(sent_at, created_at))")
 
 
+@migrations()
+def m010_opacity_and_appearance(db: Database) -> None:
+    """Tell in the case list of opacity or not and of the COVID-19 appearance.
+
+    No network of an earlier release told them: there is nothing to fill in.
+    """
+    db.execute("alter table cases add column opacity integer")
+    db.execute("alter table cases add column opacity_probability real")
+    db.execute("alter table cases add column appearance text")
+    db.execute("alter table cases add column appearance_probability real")
+
+
 def is_current(db: Database, steps: Migrations = migrations) -> bool:
     """Return whether nothing is left to do. Only reads. Raises `SchemaTooNew`."""
     known = {migration.name for migration in steps._migrations}

@@ -53,6 +53,8 @@ class CaseAnswer(BaseModel):
     """A case of the list. Extents 0-8; probability, in_lungs and chance 0-1.
 
     ``chance``: what in_lungs would be by chance. ``in_doubt``: answers contradict each other.
+    ``opacity``: whether there is any, by its threshold; ``appearance``: typical, indeterminate,
+    atypical, negative or undetermined, no diagnosis; each None where the network does not tell it.
     """
 
     study_id: int
@@ -70,6 +72,10 @@ class CaseAnswer(BaseModel):
     finding: str | None
     probability: float | None
     abstained: bool
+    opacity: bool | None
+    opacity_probability: float | None
+    appearance: str | None
+    appearance_probability: float | None
     geographic_extent: float | None
     opacity_extent: float | None
     airspace_level: int | None

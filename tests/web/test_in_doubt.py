@@ -22,6 +22,8 @@ def receive(site: Site, number: int, probabilities: dict[str, float] | None = No
     (instance,) = ledger.instances(ledger.case(case).study_id)  # type: ignore[arg-type]
     findings = json.loads(str(instance.findings_json))
     findings["sop_instance_uid"] = instance.sop_instance_uid
+    # What is in doubt here is the class against the zones alone.
+    del findings["opacity"], findings["appearance"]
     if probabilities is not None:
         findings["finding"]["probabilities"] = probabilities
     told = FilmFindings.from_json(findings).to_json_text()

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import ImageError, SpoolError
-from dicom_node.findings import Evidence, FilmFindings
+from dicom_node.findings import APPEARANCES, Evidence, FilmFindings
 from dicom_node.ledger.again import FINISHED, ask_again
 from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
 from dicom_node.moments import shown
@@ -21,7 +21,12 @@ from dicom_node.records import BY_HAND, DeliveryState, Instance, InstanceState, 
 from dicom_node.results.stored import History, newest
 from dicom_node.results.template_parts import EvidenceText
 from dicom_node.results.templates import Template
-from dicom_node.results.wording import contradiction, looked_elsewhere
+from dicom_node.results.wording import (
+    appearance_sentence,
+    contradiction,
+    looked_elsewhere,
+    opacity_sentence,
+)
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
@@ -100,6 +105,7 @@ def case_list(
         return page(request, "_case_rows.html", **values)
     return page(
         request, "cases.html", senders=house.ledger.senders(), outcomes=_OUTCOMES,
+        appearances=APPEARANCES,
         deliveries=_DELIVERIES, state=house.doors.state(), **values,
     )  # fmt: skip
 
@@ -121,6 +127,7 @@ def show(request: Request, study_id: RowId, person: Annotated[Person, Depends(re
         "case.html",
         case=case,
         doubts=doubts,
+        beside=[said for item in films for said in _beside(item, house.template())],
         is_elsewhere=is_elsewhere(case, house.template().evidence),
         views=house.template().view.names,
         classes=classes_of(house),
@@ -218,9 +225,26 @@ def classes_of(house: House) -> dict[str, str]:
 
 def _doubt(film: Instance, template: Template) -> str:
     """Return which answers on a film contradict each other, in words; "" if none do."""
-    if film.findings_json is None:
-        return ""
-    return contradiction(FilmFindings.from_json(json.loads(film.findings_json)), template)
+    found = _findings(film)
+    return "" if found is None else contradiction(found, template)
+
+
+def _beside(film: Instance, template: Template) -> list[dict[str, str]]:
+    """Return what a film's network says beside its class: opacity or not, appearance."""
+    found = _findings(film)
+    said = []
+    if found is not None and found.opacity is not None:
+        sentence = opacity_sentence(found.opacity, template)
+        said.append({"name": template.panel.opacity, "sentence": sentence})
+    if found is not None and found.appearance is not None:
+        sentence = appearance_sentence(found.appearance, template)
+        said.append({"name": template.panel.appearance, "sentence": sentence})
+    return said
+
+
+def _findings(film: Instance) -> FilmFindings | None:
+    told = film.findings_json
+    return None if told is None else FilmFindings.from_json(json.loads(told))
 
 
 def is_elsewhere(case: Case, words: EvidenceText) -> bool:

@@ -36,7 +36,7 @@ _COLUMNS = (
     "at", "reader", "study_instance_uid", "sop_instance_uid", "verdict", "finding",
     "geographic_extent", "opacity_extent", "airspace_level", "comment", "network_finding",
     "network_probability", "network_geographic_extent", "network_opacity_extent",
-    "network_airspace_level",
+    "network_airspace_level", "network_opacity", "network_appearance",
 )  # fmt: skip
 _SAID = ("finding", "geographic_extent", "opacity_extent", "airspace_level")
 _VERDICTS = ("agrees", "disagrees", "unsure")
