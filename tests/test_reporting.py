@@ -257,7 +257,7 @@ def test_the_report_tells_the_course_of_the_patient(node: Node) -> None:
     node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401", AcquisitionTime="0900")
     study = node.report(pacs())
     text = " ".join(report_text(node.read(node.outbox(study)["PACS"][0])).split())
-    assert "Earlier films: 2019-03-01 09:00: Resembles COVID-19 films (83 %)" in text
+    assert "Earlier films: 2019-03-01 09:00: Opacity: yes (93 %; threshold 50 %). Resembles" in text
 
 
 @pytest.mark.parametrize(
