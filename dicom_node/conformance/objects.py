@@ -55,8 +55,10 @@ _SEQUENCES = {
     "CurrentRequestedProcedureEvidenceSequence": "the films, or the results that are taken back",
     "SourceImageSequence": "the film, purpose (121322, DCM)",
     "ReferencedSeriesSequence": "the film's series and the film",
-    "GraphicAnnotationSequence": "polylines in PIXEL units: what stood out, lungs, zones; a text",
-    "SegmentSequence": "a segment a lung, or one for the heat; algorithm, tracking UID",
+    "GraphicAnnotationSequence": "polylines in PIXEL units: what is mapped opaque (without a map:"
+    " what stood out), lungs, zones; a text",
+    "SegmentSequence": "a segment a lung and one for mapped opacity, or one for the heat;"
+    " algorithm, tracking UID",
     "DisplayedAreaSelectionSequence": "the whole film, SCALE TO FIT",
 }
 _SEQUENCE, _TIME = "SQ", ("DA", "TM", "DT")

@@ -34,6 +34,8 @@ from dicom_node.results.wording import view
 __all__ = ["Layout", "Picture", "capture", "draw", "overlay", "save_picture"]
 
 SERIES_OFFSET = 2
+_GRAD_CAM = ("130403", "DCM", "Gradient-weighted class activation")
+_SEGMENTED = ("113076", "DCM", "Segmentation")
 _ALWAYS_LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit)
 _JPEG_METHOD = "ISO_10918_1"
 
@@ -41,8 +43,13 @@ _JPEG_METHOD = "ISO_10918_1"
 def capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dataset:
     """Return the one-page summary of a film as a Secondary Capture data set, RGB, 8 bit."""
     document = _capture(film, context, uid, number)
-    shown = "Grad-CAM" if film.saliency else "Findings"
-    _derivation(film, context, document, (shown, context.detector(film)))
+    opacity = film.explanation.opacity
+    if opacity is not None:
+        shown, code, card = "Opacity map", _SEGMENTED, context.card(film, opacity.network)
+    else:
+        shown, code, card = "Grad-CAM", _GRAD_CAM, context.detector(film)
+    by = (shown, code, card) if opacity or film.saliency else ("Findings", None, card)
+    _derivation(film, context, document, by)
     _pixels(draw(film, context), document)
     return document
 
@@ -52,7 +59,7 @@ def overlay(
 ) -> Dataset:
     """Return the film with where one network looked as a Secondary Capture, RGB, 8 bit."""
     document = _capture(film, context, uid, number)
-    _derivation(film, context, document, ("Grad-CAM", context.card(film, heat.network)))
+    _derivation(film, context, document, ("Grad-CAM", _GRAD_CAM, context.card(film, heat.network)))
     _pixels(draw_overlay(film, context, heat), document)
     return document
 
@@ -109,9 +116,12 @@ def _film_attributes(source: Dataset, document: Dataset) -> None:
 
 
 def _derivation(
-    film: AnalysedFilm, context: Context, document: Dataset, by: tuple[str, NetworkCard]
+    film: AnalysedFilm,
+    context: Context,
+    document: Dataset,
+    by: tuple[str, tuple[str, str, str] | None, NetworkCard],
 ) -> None:
-    source, (shown, card) = film.dataset, by
+    source, (shown, code, card) = film.dataset, by
     reference = reference_to(source.SOPClassUID, source.SOPInstanceUID)
     reference.PurposeOfReferenceCodeSequence = [
         code_item("121322", "DCM", "Source image for image processing operation")
@@ -121,10 +131,8 @@ def _derivation(
         f"{shown} of {card.title} {card.version}, weights {card.weights}."
         f" {context.template.research_sentence} {view(film, context.template)}"
     )[:1024]
-    if film.saliency:
-        document.DerivationCodeSequence = [
-            code_item("130403", "DCM", "Gradient-weighted class activation")
-        ]
+    if code is not None:
+        document.DerivationCodeSequence = [code_item(*code)]
 
 
 def _compression(source: Dataset, document: Dataset) -> None:

@@ -31,11 +31,13 @@ from reportlab.platypus import Image as Picture
 from dicom_node.findings import ZONES
 from dicom_node.imaging.identity import identity_of
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
+from dicom_node.results.mapped import map_sentences
 from dicom_node.results.modules import code_item, copy_identity, set_equipment, set_times
-from dicom_node.results.picture import draw_film
-from dicom_node.results.regions import places_of
+from dicom_node.results.picture import draw_film, draw_weighed
+from dicom_node.results.regions import Places, places_of
 from dicom_node.results.templates import Template
 from dicom_node.results.wording import (
+    Wording,
     appearance_sentence,
     course,
     every_appearance,
@@ -129,7 +131,8 @@ def _fonts() -> None:
 
 def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     template, panel = context.template, context.template.panel
-    wording = wording_of(film, context, has_contour=bool(places_of(film).salient))
+    places = places_of(film)
+    wording = wording_of(film, context, has_contour=bool(places.salient))
     yield _text(panel.heading, 10, colour=_GREY)
     yield _table(list(_who(film, template)))
     # What contradicts what takes several lines.
@@ -142,9 +145,13 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
         yield _text(f"{panel.course}: {line}", 9)
     for said in remarks(film.findings, template):
         yield _text(said, 9, bold=True)
-    yield _text(wording.explanation, 9)
-    yield Spacer(1, 3 * mm)
-    yield _picture(film)
+    if film.explanation.opacity is None:
+        yield _text(wording.explanation, 9)
+        yield Spacer(1, 3 * mm)
+        yield _picture(draw_film(film), _PICTURE_WIDTH)
+    else:
+        yield Spacer(1, 2 * mm)
+        yield _two_pictures(film, context, places, wording)
     yield Spacer(1, 3 * mm)
     limits = context.detector(film).intended_use
     networks = "; ".join(_cards(film, context))
@@ -224,14 +231,32 @@ def _cards(film: AnalysedFilm, context: Context) -> Iterator[str]:
         yield words.network.format(network=card.title, version=card.version, digest=digest)
 
 
-def _picture(film: AnalysedFilm) -> Flowable:
-    picture = draw_film(film)
+def _two_pictures(
+    film: AnalysedFilm, context: Context, places: Places, wording: Wording
+) -> Flowable:
+    """Return the opacity map and what weighed for the class side by side, each with its words."""
+    mapped = " ".join(map_sentences(film, places, context.template))
+    panel, width = context.template.panel, _PICTURE_WIDTH / 2
+    columns = [
+        [_text(panel.mapped, 9, bold=True), _picture(draw_film(film), width), _text(mapped, 8)],
+        [
+            _text(panel.explanation, 9, bold=True),
+            _picture(draw_weighed(film), width),
+            _text(wording.explanation, 8),
+        ],
+    ]
+    table = Table([columns], colWidths=[85 * mm, 85 * mm], hAlign="LEFT")
+    table.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (0, -1), 0)])
+    return table
+
+
+def _picture(picture: Image.Image, width: float) -> Flowable:
     height = round(_PICTURE_PIXELS * picture.height / picture.width)
     buffer = io.BytesIO()
     smaller = picture.resize((_PICTURE_PIXELS, height), Image.Resampling.LANCZOS)
     smaller.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     buffer.seek(0)
-    scale = min(_PICTURE_WIDTH / picture.width, _PICTURE_HEIGHT / picture.height)
+    scale = min(width / picture.width, _PICTURE_HEIGHT / picture.height)
     return Picture(buffer, width=scale * picture.width, height=scale * picture.height)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from dicom_node.findings import Detection, Evidence, has_findings
 from dicom_node.results.beside import groups_beside
 from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.mapped import map_groups
 from dicom_node.results.regions import Places, Polygon, begun_at, simplified
 from dicom_node.results.severity import BOTH_LUNGS, severity_groups
 from dicom_node.results.template_parts import Code
@@ -59,6 +60,7 @@ def _groups(film: AnalysedFilm, places: Places, context: Context, where: str) ->
         return
     yield _impression(film, places, context, where)
     yield from groups_beside(film, places, context, where)
+    yield from map_groups(film, places, context, where)
     if film.findings.evidence is not None:
         yield _looked(film, places, context, where)
     for network, detection in film.findings.detections.items():

@@ -16,17 +16,22 @@ from PIL import Image, ImageDraw
 
 from dicom_node.findings import ZONES, Airspace, Explanation, Region, SaliencyMap
 from dicom_node.imaging.header import header_of
+from dicom_node.imaging.opaque import LEVEL
 from dicom_node.imaging.orientation import as_hung, hanging
 from dicom_node.results import panel
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
+from dicom_node.results.mapped import map_sentences
 from dicom_node.results.panel import Panel
 from dicom_node.results.regions import (
     CONTOUR_LEVEL,
+    Places,
     Polygon,
     contours_of,
     heat_on_picture,
     is_drawn,
+    opaque_contours,
+    opaque_on,
     places_of,
 )
 from dicom_node.results.wording import (
@@ -54,6 +59,12 @@ _PANEL_TOP = 96
 _SCALES = (1.2, 1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
 _BANNER: panel.Colour = (112, 20, 24)
 _CONTOUR: panel.Colour = (255, 196, 0)
+_OPAQUE: panel.Colour = (64, 224, 208)
+"""Contour and colour of the opacity map: another hue than that of what weighed for a class."""
+
+_OPAQUE_ALPHA = (0.10, 0.35)
+"""How much of the map's colour is laid over the film, at its threshold and where it is sure."""
+
 _HALO: panel.Colour = (0, 0, 0)
 _LINE_WIDTH, _HALO_WIDTH, _FINER = 2.5, 5.5, 4
 _HEAT_FROM, _HEAT_ALPHA, _LEGEND_GREY = 0.2, 0.4, 110
@@ -123,13 +134,24 @@ def draw(film: AnalysedFilm, context: Context) -> Picture:
     layout = Layout(*film.film.shape)
     image.paste(picture, (layout.left, layout.top))
     wording = wording_of(film, context, has_contour=bool(places.salient))
-    image.paste(_panel(film, wording, context), (FILM_WIDTH, 0))
+    image.paste(_panel(film, (places, wording), context), (FILM_WIDTH, 0))
     _banner(image, context.template.research_sentence)
     return np.asarray(image)
 
 
 def draw_film(film: AnalysedFilm) -> Image.Image:
-    """Return the film with what was found on it, upright, without words."""
+    """Return the film with what was found on it, upright, without words.
+
+    That is where its lungs are mapped opaque; without a map, what weighed for the class.
+    """
+    if film.explanation.opacity is None:
+        return draw_weighed(film)
+    film = _upright(film)
+    return _film_mapped(film, Layout(*film.film.shape))
+
+
+def draw_weighed(film: AnalysedFilm) -> Image.Image:
+    """Return the film with what weighed for the class (Grad-CAM), upright, without words."""
     film = _upright(film)
     heat = film.saliency[0] if film.saliency else None
     return _film_with(film, heat, Layout(*film.film.shape))
@@ -180,18 +202,49 @@ def _explain_network(
     _provenance(column, film, context, card)
 
 
-def _film_with(film: AnalysedFilm, heat_of: SaliencyMap | None, layout: Layout) -> Image.Image:
+def _grey(film: AnalysedFilm, layout: Layout) -> Image.Image:
     grey = Image.fromarray((np.clip(film.film, 0, 1) * 255 + 0.5).astype(np.uint8))
-    picture = grey.resize(layout.film_size, Image.Resampling.LANCZOS).convert("RGB")
+    return grey.resize(layout.film_size, Image.Resampling.LANCZOS).convert("RGB")
+
+
+def _film_mapped(film: AnalysedFilm, layout: Layout) -> Image.Image:
+    """Return the film with the opacity map: colour inside its contours alone."""
+    picture, (width, height) = _grey(film, layout), layout.film_size
+    opaque = opaque_on(film, (height, width))
+    if opaque is None or not (opaque > LEVEL).any():
+        return picture
+    picture = _tinted(picture, opaque)
+    lines = [line * (layout.across, layout.down) for line in opaque_contours(film)]
+    return _lined(picture, lines, _OPAQUE)
+
+
+def _tinted(picture: Image.Image, opaque: npt.NDArray[np.float32]) -> Image.Image:
+    """Return the picture with the map's colour where it is above `LEVEL`, the surer the stronger.
+
+    ``opaque``: as of `opaque_on`, shape (height, width).
+    """
+    least, most = _OPAQUE_ALPHA
+    sure = (opaque - LEVEL) / (1 - LEVEL)
+    alpha = np.where(sure > 0, least + (most - least) * sure, 0)[..., None]
+    mixed = np.asarray(picture) * (1 - alpha) + np.array(_OPAQUE) * alpha
+    return Image.fromarray((mixed + 0.5).astype(np.uint8))
+
+
+def _lined(picture: Image.Image, lines: Sequence[Polygon], colour: panel.Colour) -> Image.Image:
+    for ink, thickness in ((_HALO, _HALO_WIDTH), (colour, _LINE_WIDTH)):
+        picture.paste(ink, mask=_strokes(lines, picture.size, thickness))
+    return picture
+
+
+def _film_with(film: AnalysedFilm, heat_of: SaliencyMap | None, layout: Layout) -> Image.Image:
+    picture = _grey(film, layout)
     if heat_of is None or not is_drawn(film, heat_of):
         return picture
     width, height = layout.film_size
     heat = heat_on_picture(heat_of, (layout.rows, layout.columns), (height, width))
     picture = _heated(picture, heat * _fading(heat_of.region, layout))
     lines = [line * (layout.across, layout.down) for line in contours_of(film, heat_of)]
-    for colour, thickness in ((_HALO, _HALO_WIDTH), (_CONTOUR, _LINE_WIDTH)):
-        picture.paste(colour, mask=_strokes(lines, layout.film_size, thickness))
-    return picture
+    return _lined(picture, lines, _CONTOUR)
 
 
 def _fading(region: Region, layout: Layout) -> npt.NDArray[np.float32]:
@@ -230,20 +283,22 @@ def _strokes(lines: Sequence[Polygon], size: tuple[int, int], thickness: float) 
     return finer.reduce(_FINER)
 
 
-def _panel(film: AnalysedFilm, wording: Wording, context: Context) -> Image.Image:
+def _panel(film: AnalysedFilm, said: tuple[Places, Wording], context: Context) -> Image.Image:
     """Return the text beside the film, in the largest type that fits."""
     image = Image.new("RGB", (_PANEL_WIDTH, FILM_HEIGHT), panel.BACKGROUND)
     for scale in _SCALES:
         image.paste(panel.BACKGROUND, (0, 0, *image.size))
         column = Panel(image, _MARGIN, image.width - _MARGIN, _PANEL_TOP, scale)
-        _explain(column, film, wording, context)
+        _explain(column, film, said, context)
         if column.y <= image.height - _MARGIN:
             break
     return image
 
 
-def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Context) -> None:
-    template, words = context.template, context.template.panel
+def _explain(
+    column: Panel, film: AnalysedFilm, said_of: tuple[Places, Wording], context: Context
+) -> None:
+    template, words, (places, wording) = context.template, context.template.panel, said_of
     detection = film.findings.finding
     assert detection is not None
     column.text(words.heading, 17, panel.QUIET)
@@ -280,11 +335,23 @@ def _explain(column: Panel, film: AnalysedFilm, wording: Wording, context: Conte
     for said in remarks(film.findings, template):
         column.gap(6)
         column.text(said, 15, panel.BAR_FOUND)
-    column.heading(words.explanation)
-    if film.saliency and is_drawn(film, film.saliency[0]):
-        _legend(column, context)
-    column.text(wording.explanation, 15)
+    if film.explanation.opacity is not None:
+        _mapped(column, film, places, context)
+    else:
+        column.heading(words.explanation)
+        if film.saliency and is_drawn(film, film.saliency[0]):
+            _legend(column, context)
+        column.text(wording.explanation, 15)
     _provenance(column, film, context, context.detector(film))
+
+
+def _mapped(column: Panel, film: AnalysedFilm, places: Places, context: Context) -> None:
+    """Write what the map beside shows: its colours, what they mean, how much of each lung."""
+    column.heading(context.template.panel.mapped)
+    if places.opaque:
+        _map_legend(column, context)
+    for sentence in map_sentences(film, places, context.template):
+        column.text(sentence, 15)
 
 
 def _opacity(column: Panel, film: AnalysedFilm, context: Context) -> None:
@@ -370,6 +437,18 @@ def _legend(column: Panel, context: Context) -> None:
     ImageDraw.Draw(bar).rectangle((at - 1, 0, at + 1, height), fill=_CONTOUR)
     column.paste(bar)
     column.row((words.legend_low, words.legend_contour, words.legend_high), 13)
+    column.gap(4)
+
+
+def _map_legend(column: Panel, context: Context) -> None:
+    """Draw the map's colours from its contour on, as they look on a middle grey."""
+    words, width, height = context.template.panel, column.right - column.left, column.sized(16)
+    sure = np.linspace(LEVEL, 1, width, dtype=np.float32)[None].repeat(height, 0)
+    bar = _tinted(Image.new("RGB", (width, height), (_LEGEND_GREY,) * 3), sure)
+    ImageDraw.Draw(bar).rectangle((0, 0, 4, height), fill=_HALO)
+    ImageDraw.Draw(bar).rectangle((0, 0, 2, height), fill=_OPAQUE)
+    column.paste(bar)
+    column.row((f"{words.legend_contour}: {words.legend_unsure}", "", words.legend_sure), 13)
     column.gap(4)
 
 

@@ -18,6 +18,7 @@ from dicom_node.imaging.grayscale import is_inverted
 from dicom_node.imaging.lut import lookup
 from dicom_node.imaging.values import items, numbers, text, unreadable
 from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.mapped import map_sentences
 from dicom_node.results.modules import copy_identity, reference_to, set_equipment, set_times
 from dicom_node.results.regions import Places, Polygon, places_of, simplified
 from dicom_node.results.wording import interval, view, wording_of
@@ -32,8 +33,8 @@ _RESCALE = {"RescaleIntercept": 0, "RescaleSlope": 1, "RescaleType": "US"}
 def presentation(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dataset:
     """Return the presentation state of one analysed film.
 
-    What stood out for the finding, both lungs and the zones as polylines in pixels of the stored
-    matrix; the headline and the scores as text.
+    What is mapped opaque (without a map: what stood out for the finding), both lungs and the zones
+    as polylines in pixels of the stored matrix; the headline and the scores as text.
     """
     source, document = film.dataset, Dataset()
     copy_identity(source, document)
@@ -119,9 +120,13 @@ def _drawn(film: AnalysedFilm, context: Context, document: Dataset) -> None:
 
 
 def _lines(film: AnalysedFilm, places: Places) -> Iterator[Polygon]:
-    """Yield what stood out, the lungs, and the zones that have opacities."""
+    """Yield what is mapped opaque, the lungs, and the zones that have opacities.
+
+    Without a map what weighed for the class: the lines of both would look alike.
+    """
     airspace = film.findings.airspace
-    yield from (simplified(line) for line in places.salient)
+    first = places.salient if film.explanation.opacity is None else places.opaque
+    yield from (simplified(line) for line in first)
     yield from places.lungs.values()
     if airspace is not None:
         yield from (line for name, line in places.zones.items() if is_opaque(airspace.zones[name]))
@@ -157,5 +162,6 @@ def _said(film: AnalysedFilm, places: Places, context: Context) -> Sequence[str]
         for name, score in film.findings.scores.items()
     ]
     headline = wording_of(film, context, has_contour=bool(places.salient)).headline
-    lines = [headline, ", ".join(scores), view(film, template), template.research_sentence]
+    mapped = " ".join(map_sentences(film, places, template))
+    lines = [headline, mapped, ", ".join(scores), view(film, template), template.research_sentence]
     return [line for line in lines if line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -17,12 +18,14 @@ from dicom_node.findings import (
     FilmFindings,
     LungMask,
     NetworkVersion,
+    OpacityMap,
     OpacityPresence,
     Outcome,
     Region,
     SaliencyMap,
     Score,
 )
+from dicom_node.imaging.opaque import mapped
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
@@ -38,22 +41,23 @@ _TARGETS = {
     "covidnet-s-opacity": "opacity_extent",
     "covidnet-cxr-s": "airspace",
 }
+_MAP = "opacity-map"
+_WHOLE = Region(0, 0, _SIZE, _SIZE)
 _ZONES = (0.2, 1.4, 2.1, 0.1, 0.8, 1.9)
 
 
 def preview_text(template: Template) -> str:
     """Return the report on a phantom with invented numbers, in the words of ``template``."""
-    report, *_ = write_results([preview_film()], preview_context(template))
+    report, *_ = write_results([preview_film_with_map()], preview_context(template))
     return report_text(pydicom.dcmread(io.BytesIO(report.data)))
 
 
 def preview_film() -> AnalysedFilm:
-    """Return a phantom on which every kind of finding was invented."""
+    """Return a phantom on which every kind of finding was invented, by a suite without a map."""
     dataset = phantom_dataset(rows=_SIZE, columns=_SIZE)
     heat = np.zeros((14, 14), np.float32)
     heat[8:11, 3:6] = 1
-    whole = Region(0, 0, _SIZE, _SIZE)
-    maps = tuple(SaliencyMap(name, target, heat, whole) for name, target in _TARGETS.items())
+    maps = tuple(SaliencyMap(name, target, heat, _WHOLE) for name, target in _TARGETS.items())
     mask = np.zeros((32, 32), bool)
     mask[5:26, 5:14] = mask[5:26, 18:27] = True
     return AnalysedFilm(
@@ -63,6 +67,25 @@ def preview_film() -> AnalysedFilm:
         explanation=Explanation(maps, LungMask("lung-unet", mask)),
         digest="0" * 64,
     )
+
+
+def preview_film_with_map() -> AnalysedFilm:
+    """Return the same with an invented opacity map, which explains the grades."""
+    film = preview_film()
+    probability = np.zeros((28, 28), np.float32)
+    probability[14:22, 5:12] = probability[17:22, 16:22] = 0.9
+    opacity = OpacityMap(_MAP, probability, _WHOLE, 0.5)
+    looked, *graded = film.saliency
+    explained = (replace(heat, heat=probability, mapped_by=_MAP) for heat in graded)
+    checks = {heat.network: Evidence(change_when_hidden=2.6) for heat in graded}
+    findings = replace(
+        film.findings,
+        opacity_map=mapped(opacity, film.lungs, _WHOLE),
+        checks={**film.findings.checks, **checks},
+        suite={**film.findings.suite, _MAP: NetworkVersion("0.0.0", _WEIGHTS)},
+    )
+    explanation = Explanation((looked, *explained), film.lungs, opacity)
+    return replace(film, findings=findings, explanation=explanation)
 
 
 def _findings(sop_instance_uid: str) -> FilmFindings:
@@ -101,7 +124,7 @@ def preview_context(template: Template) -> Context:
         series_number_base=9000,
         networks={
             name: NetworkCard(name, f"{name} (preview)", "0.0.0", _WEIGHTS, "Preview.")
-            for name in (*_TARGETS, "lung-unet")
+            for name in (*_TARGETS, _MAP, "lung-unet")
         },
         revision=1,
         predecessors=(),

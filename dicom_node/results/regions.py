@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,10 @@ from dicom_node.findings import (
     found_by_grade,
     opacities_by_class,
 )
-from dicom_node.imaging.geometry import contours
+from dicom_node.imaging.geometry import contours, on_grid
 from dicom_node.imaging.geometry import heat_on_film as heat_of
 from dicom_node.imaging.header import header_of
+from dicom_node.imaging.opaque import GRID, LEVEL, drawn, without_specks
 from dicom_node.imaging.orientation import Hanging, hanging
 from dicom_node.imaging.values import integer
 from dicom_node.results.films import AnalysedFilm
@@ -35,9 +37,6 @@ LEAST_CHANGE = 0.05
 """The fall of a class's probability from which on what was hidden is drawn."""
 
 _FINEST = 768
-_SPECK = 0.01
-"""The part of the lungs below which an area is a speck."""
-
 _TOLERANCE, _MOST_CORNERS = 0.5, 400
 
 Heat = npt.NDArray[np.float32]
@@ -50,15 +49,19 @@ Polygon = npt.NDArray[np.float64]
 class Places:
     """Places on one film.
 
-    ``seen``: the rectangle that the network saw. ``salient``: contours, largest area first.
-    ``lungs``: the outline of each lung found, by side. ``zones``: of each zone, by its name in the
-    findings, the lung in it; where no lungs were found, the part of the rectangle.
+    ``seen``: the rectangle that the network saw. ``salient``: contours of what weighed for the
+    class, largest area first. ``lungs``: the outline of each lung found, by side. ``zones``: of
+    each zone, by its name in the findings, the lung in it; where no lungs were found, the part of
+    the rectangle. ``opaque``: contours of what is mapped opaque, largest area first;
+    ``opaque_in``: the same of each lung, by side, as one line; only of lungs where anything is.
     """
 
     seen: Polygon
     salient: tuple[Polygon, ...]
     lungs: Mapping[str, Polygon] = field(default_factory=dict)
     zones: Mapping[str, Polygon] = field(default_factory=dict)
+    opaque: tuple[Polygon, ...] = ()
+    opaque_in: Mapping[str, Polygon] = field(default_factory=dict)
 
     @property
     def both_lungs(self) -> Polygon | None:
@@ -81,15 +84,83 @@ def places_of(film: AnalysedFilm) -> Places:
         return Places(_rectangle(Region(0, 0, rows, columns)), ())
     region = film.saliency[0].region
     salient = contours_of(film, film.saliency[0])
-    return Places(_rectangle(region), salient, _lungs(film, region), zones_of(film))
+    lungs, zones = _lungs(film, region), zones_of(film)
+    opaque, by_side = opaque_contours(film), _opaque_in(film)
+    return Places(_rectangle(region), salient, lungs, zones, opaque, by_side)
+
+
+def opaque_area(film: AnalysedFilm) -> Heat | None:
+    """Return what is mapped opaque, on the `GRID` over what the map covers: see `drawn`.
+
+    None where nothing was mapped at all.
+    """
+    opacity = film.explanation.opacity
+    if opacity is None:
+        return None
+    return drawn(opacity, film.lungs, _whole(film), opacity.region, GRID)
+
+
+def opaque_on(film: AnalysedFilm, shape: tuple[int, int]) -> Heat | None:
+    """Return `opaque_area` on a grid of ``shape`` that covers the whole film."""
+    opacity, area = film.explanation.opacity, opaque_area(film)
+    if opacity is None or area is None:
+        return None
+    return on_grid(area, opacity.region, _whole(film), shape)
+
+
+def opaque_contours(film: AnalysedFilm) -> tuple[Polygon, ...]:
+    """Return lines around what is mapped opaque, and around holes in it, largest area first."""
+    area = opaque_area(film)
+    return () if area is None else _lines_around(area, film)
+
+
+def _lines_around(area: Heat, film: AnalysedFilm) -> tuple[Polygon, ...]:
+    assert film.explanation.opacity is not None
+    region = film.explanation.opacity.region
+    lines = (_on_film(line, region, area.shape) for line in contours(area, LEVEL))
+    return tuple(sorted(lines, key=_area, reverse=True))
+
+
+def _opaque_in(film: AnalysedFilm) -> Mapping[str, Polygon]:
+    """Return what is mapped opaque in each lung as one line: its areas, joined where nearest."""
+    area, opacity = opaque_area(film), film.explanation.opacity
+    if area is None or opacity is None or not _has_lungs(film):
+        return {}
+    half, seen = right_of(opacity.region, film), opacity.region
+    down, across = GRID[0] / (seen.bottom - seen.top), GRID[1] / (seen.right - seen.left)
+    right = np.zeros(GRID, bool)
+    right[
+        round((half.top - seen.top) * down) : round((half.bottom - seen.top) * down),
+        round((half.left - seen.left) * across) : round((half.right - seen.left) * across),
+    ] = True
+    found = {}
+    for side, mask in (("right", right), ("left", ~right)):
+        lines = _lines_around(np.where(mask, area, np.float32(0)), film)
+        # Holes run the other way round than areas do.
+        areas = [line for line in lines if _turn(line) == _turn(lines[0])]
+        if areas:
+            found[side] = reduce(_joined, map(simplified, areas))
+    return found
+
+
+def _whole(film: AnalysedFilm) -> Region:
+    rows, columns = film.film.shape  # of the film as it is drawn: upright in a capture
+    return Region(0.0, 0.0, float(rows), float(columns))
+
+
+def _has_lungs(film: AnalysedFilm) -> bool:
+    return film.lungs is not None and bool(film.lungs.mask.any())
 
 
 def is_drawn(film: AnalysedFilm, saliency: SaliencyMap) -> bool:
     """Whether what a network looked at is drawn: only where it found something.
 
     Never for "normal" or where no class was named, nor for a grade that may be none; and only where
-    hiding it lowers the answer: of a class by `LEAST_CHANGE`, of a grade at all.
+    hiding it lowers the answer: of a class by `LEAST_CHANGE`, of a grade at all. What an opacity
+    map explains is drawn as that map, once.
     """
+    if saliency.mapped_by:
+        return False
     findings, network = film.findings, saliency.network
     first = network == film.saliency[0].network and saliency.target in FINDING_CLASSES
     evidence = (findings.evidence if first else None) or findings.checks.get(network, Evidence())
@@ -115,7 +186,7 @@ def contours_of(film: AnalysedFilm, saliency: SaliencyMap) -> tuple[Polygon, ...
     heat = _kept(film, replace(saliency, region=Region(0, 0, rows, columns)), region, rows, columns)
     if film.lungs is None:
         heat = _within(heat)
-    lines = (_on_film(line, region) for line in contours(heat, CONTOUR_LEVEL))
+    lines = (_on_film(line, region, heat.shape) for line in contours(heat, CONTOUR_LEVEL))
     return tuple(sorted(lines, key=_area, reverse=True))
 
 
@@ -139,18 +210,7 @@ def _kept(film: AnalysedFilm, saliency: SaliencyMap, cell: Region, rows: int, co
         lungs = _lungs_on(film, cell, rows, columns)
         # The smaller of both: at one half its line is that of the heat, or of the lungs.
         heat, area = np.minimum(heat, lungs), float((lungs > CONTOUR_LEVEL).sum())
-    heat[_specks(heat > CONTOUR_LEVEL, area)] = 0
-    holes = _specks(heat <= CONTOUR_LEVEL, area)
-    heat[holes] = np.maximum(heat[holes], np.nextafter(np.float32(CONTOUR_LEVEL), np.float32(1)))
-    return np.asarray(heat, np.float32)
-
-
-def _specks(places: Mask, area: float) -> Mask:
-    """Return of some places those in pieces smaller than a hundredth of ``area``."""
-    pieces, count = label(places)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    sizes[0] = places.size
-    return np.asarray((sizes < _SPECK * area)[pieces])
+    return without_specks(heat, area)
 
 
 def _within(heat: Heat) -> Heat:
@@ -222,22 +282,14 @@ def _lung_in(film: AnalysedFilm, cell: Region) -> Polygon | None:
     if film.lungs is None:
         return None
     grid = _lungs_on(film, cell, *_fine(cell))
-    lines = [_on_film(line, cell) for line in contours(grid, CONTOUR_LEVEL)]
+    lines = [_on_film(line, cell, grid.shape) for line in contours(grid, CONTOUR_LEVEL)]
     return simplified(max(lines, key=_area)) if lines else None
 
 
 def _lungs_on(film: AnalysedFilm, cell: Region, height: int, width: int) -> Heat:
     """Return how far each place of a grid that covers ``cell`` of the film is lung, in [0, 1]."""
     assert film.lungs is not None
-    rows, columns = film.film.shape  # of the film as it is drawn: upright in a capture
-    down, across = height / (cell.bottom - cell.top), width / (cell.right - cell.left)
-    # The film in the cell's own pixels: all of it, so that the mask lies where it belongs.
-    whole = Region(
-        -cell.top * down, -cell.left * across,
-        (rows - cell.top) * down, (columns - cell.left) * across,
-    )  # fmt: skip
-    mask = film.lungs.mask.astype(np.float32)
-    return heat_of(SaliencyMap(film.lungs.network, "", mask, whole), height, width)
+    return on_grid(film.lungs.mask, _whole(film), cell, (height, width))
 
 
 def _joined(one: Polygon, other: Polygon) -> Polygon:
@@ -286,8 +338,8 @@ def _fine(region: Region) -> tuple[int, int]:
     return min(max(round(height), 2), _FINEST), min(max(round(width), 2), _FINEST)
 
 
-def _on_film(line: npt.NDArray[np.float32], region: Region) -> Polygon:
-    rows, columns = _fine(region)
+def _on_film(line: npt.NDArray[np.float32], region: Region, grid: tuple[int, ...]) -> Polygon:
+    rows, columns = grid
     across = (region.right - region.left) / columns
     down = (region.bottom - region.top) / rows
     placed = line.astype(np.float64) * (across, down) + (region.left, region.top)
@@ -300,8 +352,17 @@ def _rectangle(region: Region) -> Polygon:
 
 
 def _area(line: Polygon) -> float:
+    return abs(_signed_area(line))
+
+
+def _turn(line: Polygon) -> bool:
+    """Return which way round a closed line runs."""
+    return _signed_area(line) > 0
+
+
+def _signed_area(line: Polygon) -> float:
     x, y = line[:, 0], line[:, 1]
-    return abs(float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))) / 2
+    return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
 
 
 def _douglas_peucker(line: Polygon, tolerance: float) -> Polygon:

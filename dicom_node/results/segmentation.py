@@ -1,4 +1,4 @@
-"""Segmentations of a film: its lungs (binary), and where the network looked (fractional).
+"""Segmentations of a film: lungs and mapped opacity (binary), what weighed (fractional).
 
 PS3.3 A.51. Each has the film's own matrix, so that whoever lays it over the film needs no geometry
 (projection radiographs have no frame of reference). Results leave uncompressed: only the heat of
@@ -19,6 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from dicom_node import __version__
 from dicom_node.findings import Region, SaliencyMap
 from dicom_node.imaging.geometry import heat_on_film
+from dicom_node.imaging.opaque import LEVEL
 from dicom_node.imaging.values import numbers, value
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
@@ -31,7 +32,7 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
-from dicom_node.results.regions import heat_drawn, right_of
+from dicom_node.results.regions import heat_drawn, opaque_on, right_of
 from dicom_node.results.wording import view
 from dicom_node.uids import derived_uid
 
@@ -39,10 +40,13 @@ SERIES_OFFSET, SALIENCY_SERIES_OFFSET = 4, 8
 """A series each: viewers show one segmentation of a series."""
 
 _LUNGS = "AI CXR lungs - RESEARCH USE ONLY"
+_LUNGS_AND_OPACITY = "AI CXR lungs, opacity - RESEARCH USE ONLY"
 _SALIENCY = "AI CXR saliency - RESEARCH USE ONLY"
 _FAMILY = CodedConcept("123110", "DCM", "Artificial Intelligence")
 _ANATOMY = CodedConcept("91723000", "SCT", "Anatomical structure")
 _LUNG = CodedConcept("39607008", "SCT", "Lung")
+_ABNORMAL = CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure")
+_OPACITY = CodedConcept("112001", "DCM", "Opacity")
 # Where a network looked is no opacity, least of all for "normal": neutral (CID 7150, CID 217).
 _RELATIONAL = CodedConcept("309825002", "SCT", "Spatial and Relational Concept")
 _EXPLANATION = CodedConcept("130403", "DCM", "Gradient-weighted class activation")
@@ -63,18 +67,41 @@ _COPIED = (
 def lung_segmentation(
     film: AnalysedFilm, context: Context, uid: str, number: int
 ) -> Dataset | None:
-    """Return the lungs of a film, a segment each side; None where none were found."""
-    if film.lungs is None or not film.lungs.mask.any():
+    """Return the lungs of a film, a segment each side, and what is mapped opaque as one more.
+
+    None where neither was found.
+    """
+    masks, described = _found(film, context)
+    if not masks:
         return None
-    card = context.card(film, film.lungs.network)
-    masks = {side: mask for side, mask in _sides(film).items() if mask.any()}
-    described = [
-        _segment(place, f"{_SIDES[side].meaning} lung", (_ANATOMY, _LUNG), card,
-                 ("lung", side, film), _SIDES[side])
-        for place, side in enumerate(masks, 1)
-    ]  # fmt: skip
-    pixels = np.stack(list(masks.values()), axis=-1)[None]
-    return _document(film, context, (uid, number, _LUNGS), (pixels, described, "BINARY"))
+    description = _LUNGS if film.explanation.opacity is None else _LUNGS_AND_OPACITY
+    pixels = np.stack(masks, axis=-1)[None]
+    return _document(film, context, (uid, number, description), (pixels, described, "BINARY"))
+
+
+def _found(
+    film: AnalysedFilm, context: Context
+) -> tuple[list[Any], list[hd.seg.SegmentDescription]]:
+    """Return masks on the film's matrix, and what each of them is."""
+    masks, described = [], []
+    if film.lungs is not None and film.lungs.mask.any():
+        card = context.card(film, film.lungs.network)
+        for side, mask in ((side, mask) for side, mask in _sides(film).items() if mask.any()):
+            masks.append(mask)
+            described.append(
+                _segment(len(masks), f"{_SIDES[side].meaning} lung", (_ANATOMY, _LUNG), card,
+                         ("lung", side, film), _SIDES[side])
+            )  # fmt: skip
+    opacity, rows, columns = film.explanation.opacity, film.dataset.Rows, film.dataset.Columns
+    opaque = opaque_on(film, (int(rows), int(columns)))
+    if opacity is not None and opaque is not None and (mask := opaque > LEVEL).any():
+        card = context.card(film, opacity.network)
+        masks.append(mask)
+        which = ("opacity", card.id, film)
+        described.append(
+            _segment(len(masks), _OPACITY.meaning, (_ABNORMAL, _OPACITY), card, which, None)
+        )
+    return masks, described
 
 
 def saliency_segmentation(

@@ -103,7 +103,7 @@ def _texts(
 ) -> tuple[tuple[Code, str], ...]:
     """Return what the numbers mean, and what is known of where the network looked."""
     texts, network = context.template.texts, context.grader(film, target).id
-    explained = explanation_of_grade(film.findings, network, target, context.template)
+    explained = explanation_of_grade(film, network, target, context.template)
     said = ((texts.comment, comment), (texts.explanation, explained))
     return said if explained else said[:1]
 
@@ -166,6 +166,14 @@ def _zones(
                 numbers=tuple(numbers[zone] for zone in rest),
                 network=network,
             )
+
+
+def side_of(side: str) -> Site:
+    """Return the coded place of one lung, ``right`` or ``left``."""
+    laterality, said = _SIDES[side]
+    return Site(
+        BOTH_LUNGS.place, Code.model_construct(value=laterality, scheme="SCT", meaning=said)
+    )
 
 
 def site_of(zone: str) -> Site:

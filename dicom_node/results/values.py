@@ -46,10 +46,10 @@ class Site:
 class Group:
     """One measurement group.
 
-    ``key``: "impression", "opacity", "appearance", "looked", "detection …", a score, "airspace", a
-    zone, "parameters", or "not analysed". ``finding``: only what was found. ``evaluations``:
-    concept name and coded answer. ``texts``: concept name and sentence. ``network``: which bundle
-    answered.
+    ``key``: "impression", "opacity map" and that of a lung, "opacity", "appearance", "looked",
+    "detection …", a score, "airspace", a zone, "parameters", or "not analysed". ``finding``: only
+    what was found. ``evaluations``: concept name and coded answer. ``texts``: concept name and
+    sentence. ``network``: which bundle answered.
     ``others``: how many of the numbers, the last ones, are of what was not found.
     ``parameters``: what the algorithms ran with, and what reads the film's findings back. Without
     a ``place`` it is about the film as a whole.

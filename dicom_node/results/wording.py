@@ -230,21 +230,22 @@ def _of_detection(evidence: Evidence, target: str, template: Template, *, has_co
     return " ".join([said, *_where_it_lies(evidence, template)])
 
 
-def explanation_of_grade(findings: FilmFindings, network: str, target: str, template: Template) -> (
-    str
-):  # fmt: skip
+def explanation_of_grade(film: AnalysedFilm, network: str, target: str, template: Template) -> str:
     """Return how far the explanation of a severity network can be trusted.
 
     "" where it was not checked, and where the network found nothing that it could explain.
     """
-    evidence = findings.checks.get(network)
+    findings, evidence = film.findings, film.findings.checks.get(network)
     if evidence is None or evidence.change_when_hidden is None or not graded(findings, target):
         return ""
     words = template.severity
     checked = (words.airspace if target == "airspace" else words.scores[target]).checked
     change = evidence.change_when_hidden
     weak = round(change, words.decimals) <= 0
-    sentence = words.evidence_weak if weak else words.evidence
+    if any(heat.mapped_by for heat in film.saliency if heat.network == network):
+        sentence = words.mapped_weak if weak else words.mapped
+    else:
+        sentence = words.evidence_weak if weak else words.evidence
     said = sentence.format(checked=checked, change=template.score(change))
     return " ".join([said, *_where_it_lies(evidence, template)])
 
@@ -322,7 +323,7 @@ def evidence_of_network(
     target = next(heat.target for heat in film.saliency if heat.network == network)
     if target in template.classes:
         return (_of_detection(evidence, target, template, has_contour=has_contour),)
-    said = explanation_of_grade(film.findings, network, target, template)
+    said = explanation_of_grade(film, network, target, template)
     return (said or template.evidence.not_drawn,)
 
 

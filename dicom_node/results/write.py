@@ -273,7 +273,8 @@ def _captures(film: AnalysedFilm, context: Context, number: int) -> _Maker:
 
 
 def _overlays(film: AnalysedFilm, context: Context, number: int) -> _Maker:
-    for place, heat in enumerate(film.saliency, 1):
+    # What an opacity map explains is in the capture.
+    for place, heat in enumerate(film.explanation.looked, 1):
         yield partial(overlay, film, context, heat, _UNNAMED, number * _OVERLAYS + place)
 
 

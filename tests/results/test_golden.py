@@ -20,7 +20,7 @@ from PIL import Image
 from dicom_node.records import ObjectKind
 from dicom_node.resources import report_templates
 from dicom_node.results.films import AnalysedFilm
-from dicom_node.results.preview import preview_context, preview_film
+from dicom_node.results.preview import preview_context, preview_film_with_map
 from dicom_node.results.templates import load_template
 from dicom_node.results.write import write_results
 
@@ -49,7 +49,7 @@ def picture(film: AnalysedFilm, language: str, kind: ObjectKind) -> Image.Image:
 
 def film_of_a_phantom() -> AnalysedFilm:
     """Return the preview's film with the phantom visible under the invented findings."""
-    film = preview_film()
+    film = preview_film_with_map()
     stored = film.dataset.pixel_array.astype(np.float32)
     return replace(film, film=stored / stored.max())
 

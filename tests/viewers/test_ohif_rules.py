@@ -15,7 +15,7 @@ import pytest
 from pydicom import Dataset
 
 from dicom_node.resources import report_templates
-from dicom_node.results.preview import preview_context, preview_film
+from dicom_node.results.preview import preview_context, preview_film, preview_film_with_map
 from dicom_node.results.report import SOP_CLASSES
 from dicom_node.results.templates import load_template
 from dicom_node.results.write import write_results
@@ -24,11 +24,11 @@ MOST_NUMBERS = 5
 
 
 def reports() -> Iterator[Dataset]:
-    """Yield the report in each class that OHIF draws, with and without lungs and heat."""
+    """Yield the report in each class that OHIF draws, with and without lungs, heat and a map."""
     folder = report_templates()
     context = preview_context(load_template(folder / "chest-radiograph-measurement-report.toml"))
-    film = preview_film()
-    for one in (film, replace(film, explanation=replace(film.explanation, lungs=None))):
+    film, mapped = preview_film(), preview_film_with_map()
+    for one in (film, replace(film, explanation=replace(film.explanation, lungs=None)), mapped):
         for item in write_results([one], context)[: len(SOP_CLASSES)]:
             yield pydicom.dcmread(io.BytesIO(item.data))
 

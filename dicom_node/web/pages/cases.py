@@ -18,6 +18,7 @@ from dicom_node.ledger.again import FINISHED, ask_again
 from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
 from dicom_node.moments import shown
 from dicom_node.records import BY_HAND, DeliveryState, Instance, InstanceState, RoleHealth, StudyId
+from dicom_node.results.mapped import mapped_parts
 from dicom_node.results.stored import History, newest
 from dicom_node.results.template_parts import EvidenceText
 from dicom_node.results.templates import Template
@@ -128,6 +129,7 @@ def show(request: Request, study_id: RowId, person: Annotated[Person, Depends(re
         case=case,
         doubts=doubts,
         beside=[said for item in films for said in _beside(item, house.template())],
+        mapped=[said for item in films if (said := _mapped(item, house.template()))],
         is_elsewhere=is_elsewhere(case, house.template().evidence),
         views=house.template().view.names,
         classes=classes_of(house),
@@ -245,6 +247,12 @@ def _beside(film: Instance, template: Template) -> list[dict[str, str]]:
 def _findings(film: Instance) -> FilmFindings | None:
     told = film.findings_json
     return None if told is None else FilmFindings.from_json(json.loads(told))
+
+
+def _mapped(film: Instance, template: Template) -> str:
+    """Return how much of the lungs of a film is mapped opaque, in words; "" where none is told."""
+    found = _findings(film)
+    return "" if found is None else mapped_parts(found.opacity_map, template)
 
 
 def is_elsewhere(case: Case, words: EvidenceText) -> bool:

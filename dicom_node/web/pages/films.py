@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.values import integer, number
 from dicom_node.records import Instance, InstanceId, InstanceState
 from dicom_node.results.films import AnalysedFilm
-from dicom_node.results.regions import Polygon, contours_of, is_drawn, places_of
+from dicom_node.results.regions import Places, Polygon, contours_of, is_drawn, places_of
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.security import Person, house_of, reader
@@ -154,16 +155,18 @@ def _drawn(film: AnalysedFilm) -> dict[str, Any]:
     zones = findings.airspace.zones if findings.airspace else {}
     return {
         "maps": [
-            {
+            *_opacity(film, places),
+            *({
                 "network": item.network,
                 "target": item.target,
+                "kind": "looked",
+                "label": f"what weighed, {item.network}",
                 "grid": np.round(item.heat, 3).tolist(),
                 "region": [item.region.top, item.region.left, item.region.bottom,
                            item.region.right],
                 "contours": [_line(line) for line in contours_of(film, item)],
                 "drawn": is_drawn(film, item),
-            }
-            for item in film.saliency
+            } for item in film.explanation.looked),
         ],
         "lungs": {side: _line(line) for side, line in places.lungs.items()},
         "zones": [
@@ -172,6 +175,25 @@ def _drawn(film: AnalysedFilm) -> dict[str, Any]:
             for name, line in places.zones.items()
         ],
     }  # fmt: skip
+
+
+def _opacity(film: AnalysedFilm, places: Places) -> Iterator[dict[str, Any]]:
+    """Yield the opacity map, the first explanation, as of `_drawn`, with its threshold."""
+    opacity = film.explanation.opacity
+    if opacity is None:
+        return
+    region = opacity.region
+    yield {
+        "network": opacity.network,
+        "target": "opacity",
+        "kind": "opacity",
+        "label": "opacity map",
+        "threshold": opacity.threshold,
+        "grid": np.round(opacity.probability, 3).tolist(),
+        "region": [region.top, region.left, region.bottom, region.right],
+        "contours": [_line(line) for line in places.opaque],
+        "drawn": bool(places.opaque),
+    }
 
 
 def _line(line: Polygon) -> list[list[float]]:

@@ -41,7 +41,7 @@ class Viewer {
     this.picture = document.createElement("canvas");
     this.picture.width = this.film.columns;
     this.picture.height = this.film.rows;
-    this.heats = this.film.maps.map((map) => heatPicture(map.grid));
+    this.heats = this.film.maps.map((map) => heatPicture(map.grid, map.kind === "opacity" ? opaqueTable(map.threshold) : HEAT));
     this.reset();
     this.listen();
     new ResizeObserver(() => { if (this.fitted) this.fit(); else this.draw(); }).observe(this.element);
@@ -128,11 +128,15 @@ class Viewer {
       const opacity = this.opacity.get(map.network) ?? 0;
       if (!opacity) return;
       const [top, left, bottom, right] = map.region;
+      const mapped = map.kind === "opacity";
+      context.save();
+      // Of the opacity map only what its contours surround has colour.
+      if (mapped) context.clip(within(map.contours), "evenodd");
       context.globalAlpha = opacity;
       context.imageSmoothingEnabled = true;
       context.drawImage(this.heats[i], 0.5, 0.5, this.heats[i].width - 1, this.heats[i].height - 1, left, top, right - left, bottom - top);
-      context.globalAlpha = 1;
-      if (this.shown.contours) for (const line of map.contours) this.line(context, line, "#ffc400", 2);
+      context.restore();
+      if (this.shown.contours) for (const line of map.contours) this.line(context, line, mapped ? "#40e0d0" : "#ffc400", 2);
     });
   }
 
@@ -198,7 +202,23 @@ class Viewer {
   }
 }
 
-function heatPicture(grid) {
+// One colour, the surer the stronger, from the threshold on; twice as strong as shown at half.
+function opaqueTable(threshold) {
+  const table = new Uint8ClampedArray(256 * 4);
+  for (let i = 0; i < 256; i++) {
+    const sure = Math.max(0, (i / 255 - threshold) / (1 - threshold));
+    table.set([64, 224, 208, 255 * (0.3 + 0.7 * sure)], i * 4);
+  }
+  return table;
+}
+
+function within(lines) {
+  const path = new Path2D();
+  for (const line of lines) { line.forEach(([x, y], i) => { if (i) path.lineTo(x, y); else path.moveTo(x, y); }); path.closePath(); }
+  return path;
+}
+
+function heatPicture(grid, table) {
   const canvas = document.createElement("canvas"), rows = grid.length, columns = grid[0].length;
   // One cell more on each side, so that scaling does not fade at the edge.
   canvas.width = columns + 1;
@@ -208,7 +228,7 @@ function heatPicture(grid) {
   for (let r = 0; r <= rows; r++) for (let c = 0; c <= columns; c++) {
     // The value at a corner of cells is the mean of the cells that meet there.
     const mean = (at(r - 1, c - 1) + at(r - 1, c) + at(r, c - 1) + at(r, c)) / 4;
-    image.data.set(HEAT.subarray(4 * Math.round(255 * mean), 4 * Math.round(255 * mean) + 4), 4 * (r * (columns + 1) + c));
+    image.data.set(table.subarray(4 * Math.round(255 * mean), 4 * Math.round(255 * mean) + 4), 4 * (r * (columns + 1) + c));
   }
   context.putImageData(image, 0, 0);
   return canvas;
@@ -234,7 +254,7 @@ function sliders() {
     const range = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, value: i || !drawn ? 0 : 45 });
     range.dataset.network = network;
     range.addEventListener("input", () => all((viewer) => { viewer.opacity.set(network, range.value / 100); viewer.draw(); }));
-    label.append(network, range);
+    label.append(maps.find((map) => map.network === network).label, range);
     place?.append(label);
     // At first only on the films where something was found; whoever moves the slider sees all.
     all((viewer) => {
