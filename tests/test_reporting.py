@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from dicom_node.records import (
     Study,
 )
 from dicom_node.resources import report_templates
+from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.narrative import report_text
 from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.stored import StoredFilms, newest
@@ -49,18 +50,19 @@ TEMPLATE = load_template(report_templates() / "chest-radiograph-measurement-repo
 
 @dataclass
 class Node:
-    """A node of which only the writing of reports runs."""
+    """A node of which only the writing of reports runs; ``invented``: a film as it is analysed."""
 
     ledger: SqliteLedger
     spool: Spool
     reporter: Reporter
+    invented: Callable[[], AnalysedFilm] = preview_film
 
     def receive(
         self, number: int, outcome: InstanceState, reason: str = "", sender: str = "PACS",
         **changes: str,
     ) -> Dataset:  # fmt: skip
         """Receive film ``number`` and bring it to ``outcome``; ``changes``: attributes of it."""
-        film = preview_film()
+        film = self.invented()
         film.dataset.SOPInstanceUID = f"1.2.3.{number}"
         film.dataset.StudyInstanceUID = changes.pop("StudyInstanceUID", f"1.2.4.{number}")
         for keyword, value in {"PatientID": "4711", **changes}.items():

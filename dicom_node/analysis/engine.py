@@ -47,10 +47,14 @@ _Looked = tuple[Told, Evidence, SaliencyMap]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What a family told of one film, by network, and its opacity map if it has one."""
+    """What a family told of one film, by network, and its opacity map if it has one.
+
+    ``area``: what is mapped opaque, see `drawn`.
+    """
 
     networks: Mapping[str, _Looked]
     opacity: OpacityMap | None
+    area: Float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,8 @@ class Engine:
         film, uid = seen_film
         looked = {name: each for seen in told_by for name, each in seen.networks.items()}
         ordered = {b.id: looked[b.id] for b in self._bundles if b.id in looked}
-        opacity = next((seen.opacity for seen in told_by if seen.opacity is not None), None)
+        by_map = next((seen for seen in told_by if seen.opacity is not None), None)
+        opacity, area = (by_map.opacity, by_map.area) if by_map else (None, None)
         found = self._lung_mask(lungs)
         detections = {
             name: seen.detection for name, (seen, _, _) in ordered.items() if seen.detection
@@ -210,7 +215,7 @@ class Engine:
             detections=detections if len(detections) > 1 else {},
             suite=self.suite_version,
             quality=quality(film, lungs) if lungs else (),
-            opacity_map=mapped(opacity, found, _whole(film)) if opacity else None,
+            opacity_map=mapped(opacity, found, _whole(film), area) if opacity else None,
         )
         maps = {name: heat for name, (_, _, heat) in ordered.items()}
         return findings, Explanation(
@@ -273,6 +278,7 @@ class Engine:
                     for name in branch.wanted
                 },
                 next(iter(maps[index].values()), None),
+                next(iter(hot[index].values()), None),
             )
             for index, (_, region) in enumerate(prepared)
         ]  # fmt: skip

@@ -6,6 +6,8 @@ Coordinates on the film run from the top-left corner of its first pixel, whose c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import contourpy
 import numpy as np
 import numpy.typing as npt
@@ -39,25 +41,49 @@ def on_grid(
     Both are rectangles of the film. float32 in [0, 1]; interpolated as `heat_on_film` does.
     """
     down, across = shape[0] / (cell.bottom - cell.top), shape[1] / (cell.right - cell.left)
-    placed = Region(
-        (of.top - cell.top) * down, (of.left - cell.left) * across,
-        (of.bottom - cell.top) * down, (of.right - cell.left) * across,
-    )  # fmt: skip
-    return heat_on_film(SaliencyMap("", "", values.astype(np.float32), placed), *shape)
+    rows, columns = values.shape
+    y = _between(rows, (of.top - cell.top) * down, (of.bottom - cell.top) * down, shape[0])
+    x = _between(columns, (of.left - cell.left) * across, (of.right - cell.left) * across, shape[1])
+    plane = values.astype(np.float32)
+    # Two neighbours a place, one axis after the other: on grids of this size a product of matrices
+    # costs ten times as much, most of it in waking threads.
+    tall = plane[y.lower] * y.before[:, None] + plane[y.upper] * y.after[:, None]
+    found = tall[:, x.lower] * x.before + tall[:, x.upper] * x.after
+    return np.asarray(np.clip(found, 0, 1), np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Between:
+    """Of every pixel of an axis the cells on both sides, and the part that each has in it."""
+
+    lower: npt.NDArray[np.intp]
+    upper: npt.NDArray[np.intp]
+    before: Float
+    after: Float
+
+
+def _between(cells: int, begin: float, end: float, pixels: int) -> _Between:
+    """Return the linear interpolation of one axis; pixels outside take no part of any cell."""
+    centres = np.arange(pixels) + 0.5
+    inside = (centres >= begin) & (centres <= end)
+    at = np.clip((centres - begin) / (end - begin) * cells - 0.5, 0, cells - 1)
+    lower = np.minimum(at.astype(np.intp), max(cells - 2, 0))
+    part = at - lower
+    return _Between(
+        lower,
+        np.minimum(lower + 1, cells - 1),
+        np.asarray(np.where(inside, 1 - part, 0), np.float32),
+        np.asarray(np.where(inside, part, 0), np.float32),
+    )
 
 
 def _spread(cells: int, begin: float, end: float, pixels: int) -> Float:
     """Return the linear interpolation of one axis as a matrix, (pixels, cells)."""
-    centres = np.arange(pixels) + 0.5
-    inside = (centres >= begin) & (centres <= end)
-    at = np.clip((centres - begin) / (end - begin) * cells - 0.5, 0, cells - 1)
-    lower = np.minimum(at.astype(int), max(cells - 2, 0))
-    part = at - lower
+    place = _between(cells, begin, end, pixels)
     matrix = np.zeros((pixels, cells), dtype=np.float32)
     every = np.arange(pixels)
-    matrix[every, lower] = 1 - part
-    matrix[every, np.minimum(lower + 1, cells - 1)] += part
-    matrix[~inside] = 0
+    matrix[every, place.lower] = place.before
+    matrix[every, place.upper] += place.after
     return matrix
 
 

@@ -75,15 +75,18 @@ def without_specks(heat: Float, area: float) -> Float:
     return np.asarray(heat, np.float32)
 
 
-def mapped(opacity: OpacityMap, lungs: LungMask | None, film: Region) -> MappedOpacity:
+def mapped(
+    opacity: OpacityMap, lungs: LungMask | None, film: Region, area: Float | None = None
+) -> MappedOpacity:
     """Return how much of the lungs of a film, as it is hung, is mapped opaque.
 
     The middle of what the network saw divides the lungs, the patient's right at the left.
+    ``area``: what `drawn` returns on the `GRID` over the map's region, if it is known already.
     """
     if lungs is None or not lungs.mask.any():
         return MappedOpacity(opacity.threshold)
     lung = on_grid(lungs.mask, film, opacity.region, GRID) > LEVEL
-    opaque = drawn(opacity, lungs, film, opacity.region, GRID) > LEVEL
+    opaque = (drawn(opacity, lungs, film, opacity.region, GRID) if area is None else area) > LEVEL
     middle = GRID[1] // 2
     parts = [_part(opaque[:, s], lung[:, s]) for s in (slice(0, middle), slice(middle, None))]
     return MappedOpacity(opacity.threshold, _part(opaque, lung), *parts)

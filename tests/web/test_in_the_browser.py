@@ -19,6 +19,7 @@ from PIL import Image
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.wrap import Identity
 from dicom_node.ledger import open_ledger
+from dicom_node.results.preview import preview_film_with_map
 from dicom_node.roles.health import port_of
 from tests.conftest import debian
 from tests.node.peers import RunningNode, Storescp, free_port, make_node, storescu, wait_for
@@ -184,6 +185,28 @@ def test_the_overlay_follows_its_slider(page: Page) -> None:
     page.get_by_label("zones").check()
     page.get_by_label("lungs").check()
     wait_for(lambda: coloured(page, "case-heat") > 0.02, 30, "the heat is drawn")
+
+
+def test_the_opacity_map_lies_over_the_film_at_first_and_what_weighed_when_it_is_asked_for(
+    site: Site, served: Callable[[], str], browser: Browser
+) -> None:
+    site.node.invented = preview_film_with_map
+    case = site.receive()
+    page = browser.new_page()
+    page.goto(served())
+    page.get_by_label("Name").fill("reader")
+    page.get_by_label("Password").fill(SITE_PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.goto(f"{served()}/cases/{case}")
+    mapped, weighed = page.get_by_label("opacity map"), page.get_by_label("what weighed")
+    wait_for(lambda: mapped.count() == 1, 30, "the maps have sliders")
+    assert (mapped.input_value(), weighed.input_value()) == ("45", "0")
+    wait_for(lambda: coloured(page, "case-map") > 0.05, 30, "the map is drawn")
+    mapped.fill("0")
+    wait_for(lambda: coloured(page, "case-no-map") < 0.005, 30, "the map is gone")
+    weighed.fill("100")
+    wait_for(lambda: coloured(page, "case-weighed") > 0.02, 30, "what weighed is drawn")
+    page.close()
 
 
 def coloured(page: Page, name: str) -> float:

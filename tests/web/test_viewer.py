@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +18,7 @@ from dicom_node.imaging.grayscale import film_of
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.wrap import Encoding, Identity
 from dicom_node.records import Arrival, Origin
+from dicom_node.results.preview import preview_film_with_map
 from dicom_node.web import charts
 from dicom_node.web.arrivals import file_bytes_of
 from tests.web.conftest import Site
@@ -116,3 +118,33 @@ def test_charts_drawn_at_the_same_time_leave_no_style_behind() -> None:
         drawn = list(pool.map(lambda _: charts.draw("films", [row]), range(24)))
     assert set(drawn) == {alone}
     assert dict(mpl.rcParams) == before
+
+
+def test_the_viewer_gets_the_opacity_map_first_and_what_weighed_for_the_class_behind_it(
+    site: Site,
+) -> None:
+    site.node.invented = preview_film_with_map
+    case = site.receive()
+    client = site.client("reader")
+    (film,) = re.findall(r'data-film="(\d+)"', client.get(f"/cases/{case}").text)
+    first, *others = client.get(f"/films/{film}/film.json").json()["maps"]
+    assert (first["kind"], first["label"], first["threshold"]) == ("opacity", "opacity map", 0.5)
+    assert np.array(first["grid"]).shape == (28, 28)
+    assert len(first["contours"]) == 2
+    assert first["drawn"] is True
+    # What the map explains is drawn once.
+    assert [(each["kind"], each["network"]) for each in others] == [("looked", "covidnet-lite")]
+
+
+def test_the_page_tells_how_much_of_each_lung_is_mapped(site: Site) -> None:
+    site.node.invented = preview_film_with_map
+    found = preview_film_with_map().findings.opacity_map
+    assert found is not None
+    assert found.right is not None
+    text = site.client("reader").get(f"/cases/{site.receive()}").text
+    assert "Mapped opaque:" in text
+    assert f"right {round(100 * found.right)} %" in text
+
+
+def test_a_case_without_a_map_has_no_word_of_it(site: Site) -> None:
+    assert "apped opaque" not in site.client("reader").get(f"/cases/{site.receive()}").text
