@@ -24,8 +24,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 BASELINES = ("chexnet", "resnet50")
-ON_FEATURES = ("covidnet-cxr-s", "covidnet-s")
-CHANNELS = {"lung-unet": 1}
+ON_FEATURES = (
+    "covidnet-cxr-s", "covidnet-s", "opacity-map", "opacity-zones", "opacity-extent",
+)  # fmt: skip
+CHANNELS = {"chest-gate": 1, "lung-unet": 1}
 
 
 def _films(count: int = 2, size: int = 96) -> Any:

@@ -138,7 +138,8 @@ def opacity_zones(
     """Return the untrained network: mapped features → ``zones``, ``airspace``, `ZONE_FEATURES`.
 
     ``zones``: scores (batch, 6) in [0, 3], in the order of `ZONES`; ``airspace``: logits of the
-    levels, (batch, classes); ``zone_features``: (batch, 6, 195).
+    levels, (batch, classes); ``opaque``: the logits by which each zone is opaque, (batch, 6);
+    ``zone_features``: (batch, 6, 195).
     """
     mapped = keras.Input((rows, columns, channels), name=MAPPED)
     zones = ZonePooling(dtype="float32", name=ZONE_FEATURES)(mapped)
@@ -156,7 +157,7 @@ def opacity_zones(
         classes, kernel_initializer="zeros", dtype="float32", name="level_shift"
     )(film)
     airspace = keras.layers.Add(dtype="float32", name="airspace")([levels, shift])
-    outputs = {"airspace": airspace, "zones": scores, ZONE_FEATURES: zones}
+    outputs = {"airspace": airspace, "zones": scores, "opaque": opaque, ZONE_FEATURES: zones}
     return keras.Model(mapped, outputs, name="opacity_zones")
 
 

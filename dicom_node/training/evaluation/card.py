@@ -221,9 +221,23 @@ def _mistakes(evaluation: Mapping[str, Any]) -> str:
     return f"{head}\n\n{_table(('film', 'source', 'true', 'named', 'probability'), rows)}"
 
 
+def _suite(found: Mapping[str, Any]) -> str:
+    """Return the figures of a suite as a whole, as `benchmarks/other_hospitals.py` gives them."""
+    rows = [
+        f"| {row['figure']} | {interval(row)} | {row['films']} |" for row in found["figures"]
+    ]  # fmt: skip
+    head = (
+        f"Split `{found['split']}`, every {found['every']}. film of large sources: "
+        f"{found['films']} films through the engine, suite {', '.join(found['suite'])}. "
+        "In brackets: 95 % bootstrap interval over patients."
+    )
+    return "\n".join([head, "", "| figure | value | films |", "|---|---|---|", *rows])
+
+
 _BY_TASK: Mapping[str, tuple[Callable[[Mapping[str, Any]], str], ...]] = {
     "detection": (_overall, _by_class, _confusion, _abstention, _by_source, _groups, _mistakes),
     "score": (_score,),
     "airspace": (_airspace,),
     "segmentation": (_lungs,),
+    "suite": (_suite,),
 }

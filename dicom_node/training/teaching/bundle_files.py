@@ -126,5 +126,8 @@ def _tables_of(key: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _toml_value(value: Any) -> str:
-    """Return a string, number or list of these; JSON's form of them is TOML's as well."""
+    """Return a string, number, list or table of these, on one line."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)} = {_toml_value(item)}" for key, item in value.items())
+        return f"{{ {', '.join(pairs)} }}"
     return json.dumps(value, ensure_ascii=False)

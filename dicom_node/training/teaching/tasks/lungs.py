@@ -1,0 +1,65 @@
+"""Outlining the lungs, also where opacity hides them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from dicom_node.networks import registry
+from dicom_node.training.teaching.changes import Extent, Movement, Retouch
+from dicom_node.training.teaching.tasks import losses
+
+
+class LungsTask(keras.Model):  # type: ignore[misc]
+    """Whole films and outlines in, cross-entropy plus 1 − Dice out.
+
+    Input: ``film`` uint8 (batch, side, side, 1), ``mask`` uint8 (batch, side/2, side/2, 1) of 255,
+    ``asked`` uint8 the same: what counts (between the lungs a convention may leave it open),
+    ``window`` (batch, 4).
+    """
+
+    def __init__(self, extent: Extent, *, size: int, dropout: float, seed: int) -> None:
+        super().__init__(name="lungs_task", dtype="float32")
+        self.size = size
+        self.movement, self.retouch = Movement(extent, seed), Retouch(extent, seed + 1)
+        self.network = registry.build(
+            "lung-unet", rows=size, columns=size, channels=1, dropout=dropout
+        )
+
+    def build(self, _shapes: Any) -> None:
+        """Nothing is left to build: the networks were built with the task."""
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Return the logits with outline and what is asked for, moved as the films were."""
+        inputs = losses.on_device(inputs)
+        film = ops.cast(inputs["film"], "float32") / 255.0
+        place, _ = self.movement.place(inputs["window"], training=training)
+        film = self.movement.moved(film, place, self.size)
+        cells = ops.concatenate(
+            [ops.cast(inputs[name], "float32") / 255.0 for name in ("mask", "asked")], axis=-1
+        )
+        cells = self.movement.moved(cells, place, self.size)
+        # What comes in from outside the film is no lung, and counts.
+        inside = self.movement.moved(
+            ops.ones_like(inputs["film"], dtype="float32"), place, self.size
+        )
+        asked = ops.where(inside > 0.5, cells[..., 1:], 1.0)
+        if training:
+            film = self.retouch(film, cells[..., :1])
+        return {
+            "logits": self.network(film, training=training),
+            "mask": cells[..., :1],
+            "asked": ops.cast(asked > 0.5, "float32"),
+        }
+
+    def compute_loss(self, _x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:
+        """Return the mean loss of the films, each with its weight."""
+        y = losses.on_device(y)
+        logits, mask, asked = (ops.cast(y_pred[k], "float32") for k in ("logits", "mask", "asked"))
+        entropy = ops.sum(losses.yes_or_no(logits, mask) * asked, axis=(1, 2, 3))
+        entropy = entropy / (ops.sum(asked, axis=(1, 2, 3)) + 1.0)
+        apart = losses.overlap(ops.sigmoid(logits), mask, asked)
+        return losses.mean_of_known(entropy + apart, y["weight"])
