@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dicom_node import resources
-from dicom_node.analysis.gate import refusal
 from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.sight import Sight
 from dicom_node.bundles import open_bundle
 from dicom_node.settings.model import AnalysisSection
 from dicom_node.training.datasets.cases import SPLITS, Case, of_split, read_cases, read_film
@@ -23,13 +23,13 @@ from dicom_node.training.datasets.cases import SPLITS, Case, of_split, read_case
 EVERY = 7
 
 
-def declined(finder: LungFinder, cases: Sequence[Case], *, inverted: bool = False) -> list[Case]:
+def declined(sight: Sight, cases: Sequence[Case], *, inverted: bool = False) -> list[Case]:
     """Return the films that the gate declines, as they are or inverted."""
     refused = []
     for case in cases:
         film = read_film(case.path)
         film = 1 - film if inverted else film
-        if refusal(film, finder.find(film)):
+        if sight.look(film).reason:
             refused.append(case)
     return refused
 
@@ -45,12 +45,13 @@ def main() -> None:
         print(f"No cases.csv in {data}: nothing to look at.")
         return
     finder = LungFinder(open_bundle(resources.model_bundles(), AnalysisSection().lungs))
+    sight = Sight(None, finder)
     cases = read_cases(data)
     rows = [(f"chest radiographs, `{split}`", of_split(cases, split), False) for split in SPLITS]
     rows.append(("the same, inverted (every seventh)", cases[::EVERY], True))
     print("| films | number | declined |\n|---|---|---|")
     for name, films, inverted in rows:
-        refused = declined(finder, films, inverted=inverted)
+        refused = declined(sight, films, inverted=inverted)
         sources = "" if inverted else ", ".join(sorted(Counter(case.source for case in refused)))
         print(f"| {name} | {len(films):,} | {len(refused)}{sources and f' ({sources})'} |")
 

@@ -51,10 +51,28 @@ NOTES = (
     "turned",
     "mirrored",
     "orientation",
+    "found_inverted",
+    "found_quarter_right",
+    "found_upside_down",
+    "found_quarter_left",
+    "found_mirrored",
+    "child",
+    "no_lungs",
 )
 """How a film was read that is not quite as the standard has it. A note is one of these keys; where
 it says of what, a colon and the keywords of attributes follow: ``unread:WindowCenter,Laterality``.
+``found_…`` is what the pixels say of how the film lies, see `TURNS`.
 """
+
+TURNS = ("upright", "quarter_right", "upside_down", "quarter_left")
+"""How a film is turned, clockwise: not, by 90°, by 180°, by 270°."""
+
+_FOUND = "found_"
+
+
+def note_of(found: str) -> str:
+    """Return the note on what the pixels say of how a film lies, e.g. of ``quarter_right``."""
+    return f"{_FOUND}{found}"
 
 
 class Outcome(StrEnum):
@@ -377,6 +395,14 @@ class FilmFindings:
     def contradictions(self) -> tuple[tuple[str, str], ...]:
         """See `contradictions`."""
         return contradictions(self)
+
+    @property
+    def turned(self) -> str:
+        """How the film lies turned by its pixels, of `TURNS`, as it is hung by its header.
+
+        It was turned back before any network looked at it; what is shown lies on the stored film.
+        """
+        return next((turn for turn in TURNS if note_of(turn) in self.notes), TURNS[0])
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract's JSON object, without ``file`` (the caller knows that)."""

@@ -1,4 +1,4 @@
-"""Lungs: crop and mask are exact geometry, the gate looks at what it says."""
+"""Lungs: crop and mask are exact geometry, and their outlines tell what is no chest film."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_node import resources
-from dicom_node.analysis.gate import impression, refusal
 from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.outlines import outlines
+from dicom_node.analysis.sight import Sight
 from dicom_node.bundles import open_bundle
 from dicom_node.findings import Region
 from dicom_node.imaging.grayscale import film_of
@@ -122,25 +123,28 @@ def test_what_lies_between_the_lungs_is_between_their_outer_edges() -> None:
 
 
 @pytest.fixture(scope="module")
-def finder() -> LungFinder:
-    """The shipped lung segmentation."""
-    return LungFinder(open_bundle(resources.model_bundles(), "lung-unet"))
+def sight() -> Sight:
+    """The shipped lung segmentation, without a gate."""
+    return Sight(None, LungFinder(open_bundle(resources.model_bundles(), "lung-unet")))
 
 
 @pytest.mark.parametrize("shape", [(700, 700), (1300, 1000), (900, 1200)])
 def test_the_lungs_of_a_phantom_are_found_and_let_through(
-    finder: LungFinder, shape: tuple[int, int]
+    sight: Sight, shape: tuple[int, int]
 ) -> None:
     drawn = phantom(4, rows=shape[0], columns=shape[1])
-    lungs = finder.find(drawn.film)
-    assert refusal(drawn.film, lungs) is None
+    seen = sight.look(drawn.film)
+    assert seen.reason is None
+    assert seen.film is drawn.film
+    lungs = seen.lungs
+    assert lungs is not None
     assert 0.15 < lungs.part < 0.6
     assert (lungs.rows, lungs.columns) == shape
 
 
-def test_a_uniform_film_is_refused_as_such(finder: LungFinder) -> None:
+def test_a_uniform_film_is_refused_as_such(sight: Sight) -> None:
     film = np.full((500, 500), 0.7, np.float32)
-    assert refusal(film, finder.find(film)) == ("The film is uniform: there is nothing to analyse.")
+    assert sight.look(film).reason == "The film is uniform: there is nothing to analyse."
 
 
 def _noise(film: Any) -> Any:
@@ -158,12 +162,11 @@ def _without_upper_bits(film: Any) -> Any:
 @pytest.mark.parametrize("spoil", [_noise, _under_noise, _without_upper_bits])
 @pytest.mark.parametrize("shape", [(700, 700), (1800, 1500)])
 def test_noise_and_contour_maps_are_refused_whatever_lungs_are_found_in_them(
-    finder: LungFinder, shape: tuple[int, int], spoil: Callable[[Any], Any]
+    sight: Sight, shape: tuple[int, int], spoil: Callable[[Any], Any]
 ) -> None:
     drawn = phantom(4, rows=shape[0], columns=shape[1])
-    lungs = finder.find(drawn.film)
-    assert refusal(drawn.film, lungs) is None
-    assert "jump" in str(refusal(spoil(drawn.film).astype(np.float32), lungs))
+    assert sight.look(drawn.film).reason is None
+    assert "jump" in str(sight.look(spoil(drawn.film).astype(np.float32)).reason)
 
 
 NOT_CHEST = (
@@ -189,27 +192,25 @@ def _film(real_data: Any, name: str) -> Any:
 @pytest.mark.data
 @pytest.mark.parametrize("name", NOT_CHEST)
 def test_a_real_film_of_something_else_is_refused_by_its_pixels(
-    finder: LungFinder, real_data: Any, name: str
+    sight: Sight, real_data: Any, name: str
 ) -> None:
-    film = _film(real_data, name)
-    assert refusal(film, finder.find(film)) is not None
+    assert sight.look(_film(real_data, name)).reason is not None
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", CHEST)
 def test_a_real_chest_film_is_let_through_and_its_negative_is_not(
-    finder: LungFinder, real_data: Any, name: str
+    sight: Sight, real_data: Any, name: str
 ) -> None:
     film = _film(real_data, name)
-    assert refusal(film, finder.find(film)) is None
-    assert refusal(1 - film, finder.find(1 - film)) is not None
+    assert sight.look(film).reason is None
+    assert sight.look(1 - film).reason is not None
 
 
-def test_the_gate_measures_doubt_for_each_place_that_is_lung() -> None:
+def test_the_outlines_measure_doubt_for_each_place_that_is_lung() -> None:
     probability = np.zeros((256, 256), dtype=np.float32)
     probability[64:192, 32:96] = probability[64:192, 160:224] = 1.0
     probability[:32, :] = 0.5
-    seen = impression(np.zeros((256, 256), np.float32), lungs_from(probability, 256, 256))
+    seen = outlines(lungs_from(probability, 256, 256))
     assert seen.doubt == pytest.approx(32 * 256 / (2 * 128 * 64))
     assert seen.second == 1.0
-    assert seen.spread == 0.0

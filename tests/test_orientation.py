@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from dicom_node.findings import Explanation, LungMask, Region, SaliencyMap
+from dicom_node.findings import TURNS, Explanation, LungMask, Region, SaliencyMap
 from dicom_node.imaging.geometry import heat_on_film
-from dicom_node.imaging.orientation import Hanging, as_hung, as_stored, hanging
+from dicom_node.imaging.orientation import Hanging, as_hung, as_stored, hanging, turned_back
 
 HUNG = np.arange(6, dtype=np.float32).reshape(2, 3)
 """A film as it is hung: patient's left at the right, feet below."""
@@ -105,3 +105,16 @@ def test_a_rectangle_goes_there_and_back() -> None:
     for flags in itertools.product((False, True), repeat=3):
         hung = Hanging(*flags)
         assert hung.store_region(hung.hang_region(region, (30, 20)), (30, 20)) == region
+
+
+def test_one_hanging_after_another_is_one_hanging() -> None:
+    ways = [Hanging(*flags) for flags in itertools.product((False, True), repeat=3)]
+    for first, second in itertools.product(ways, repeat=2):
+        both = first.then(second)
+        assert (both.hang(HUNG) == second.hang(first.hang(HUNG))).all()
+    assert not Hanging(stated=False).then(Hanging()).stated
+
+
+@pytest.mark.parametrize(("turn", "times"), [(turn, k) for k, turn in enumerate(TURNS)])
+def test_a_film_turned_clockwise_is_turned_back(turn: str, times: int) -> None:
+    assert (turned_back(turn).hang(np.rot90(HUNG, -times)) == HUNG).all()

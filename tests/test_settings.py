@@ -338,6 +338,13 @@ def test_a_bundle_or_template_that_is_not_there_is_named_when_asked(write: Write
     assert template.startswith("node.toml:4: results.template: there is no template 'poem'")
 
 
+def test_a_gate_that_is_not_there_is_named_when_asked(write: Write) -> None:
+    folder = write('[analysis]\ngate = "chest-gaze"')
+    with pytest.raises(SettingsError) as caught:
+        load_configuration(folder, thorough=True)
+    assert "analysis.gate: there is no bundle 'chest-gaze'" in caught.value.faults[0]
+
+
 def test_a_suite_without_a_network_that_names_findings_is_a_fault(write: Write) -> None:
     folder = write('[analysis]\nsuite = ["covidnet-cxr-s"]')
     with pytest.raises(SettingsError) as caught:

@@ -1,8 +1,9 @@
 """The engine: films in, findings and saliency maps out, the same for the same pixels.
 
-One engine a process, one inference at a time. Of every film the lungs are found first; the gate
-says whether it can be analysed at all; then each family of networks (`dicom_node.analysis.family`)
-answers, is explained, and is asked again with what speaks for its answers hidden.
+One engine a process, one inference at a time. The gate says whether a film can be analysed at all,
+it is set right and its lungs are found (`dicom_node.analysis.sight`); then each family of networks
+(`dicom_node.analysis.family`) answers, is explained, and is asked again with what speaks for its
+answers hidden.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from dicom_node.analysis.devices import Device, make_deterministic, use_device
 from dicom_node.analysis.evidence import hide_salient, without_structure
 from dicom_node.analysis.family import MAP, Family
 from dicom_node.analysis.family import Answer as NetworkAnswer
-from dicom_node.analysis.gate import refusal
+from dicom_node.analysis.gate import Gate, check_gate
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.analysis.opacity import opacity_map
 from dicom_node.analysis.quality import quality
 from dicom_node.analysis.saliency import evidence_in_lungs
+from dicom_node.analysis.sight import Sight
 from dicom_node.bundles import Bundle, open_bundle, self_test_film
 from dicom_node.errors import BundleContractBroken, OutputNotFinite
 from dicom_node.findings import (
@@ -43,6 +45,9 @@ from dicom_node.imaging.prepare import Float, InputContract, prepare
 
 Answer = tuple[FilmFindings, Explanation]
 _Looked = tuple[Told, Evidence, SaliencyMap]
+
+_BESIDE_THE_SUITE = {"segmentation": "lungs", "gate": "gate"}
+"""Tasks of bundles that look before the suite, with the setting that names them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +78,7 @@ class _Branch:
 class _Loaded:
     """The suite in memory; ``lanes``: films a call."""
 
-    lungs: LungFinder | None
+    sight: Sight
     branches: tuple[_Branch, ...]
     lanes: int
     device: str
@@ -83,12 +88,13 @@ class Engine:
     """The networks of a suite: manifests read at once, weights loaded when first wanted.
 
     ``bundles_folder`` holds the model bundles, ``suite`` names those to run, the first detection
-    network gives the finding. ``lungs`` names the bundle that finds them; with it, films that
-    cannot be a frontal chest radiograph are declined, and the evidence tells how much of what a
-    network looked at was lung. ``device``: auto, gpu or cpu. ``batch``: how many films a GPU takes
-    at once. So that a film's findings never depend on which films came with it, every call has
-    the same shape: ``batch`` films on a GPU (filled up with zeros), one on the CPU, where more at
-    once is no faster. Raises `BundleMissing` or `BundleContractBroken`.
+    network gives the finding. ``gate`` names the bundle that declines what is no frontal chest
+    radiograph and sets films right that lie inverted or turned; ``lungs`` the one that finds the
+    lungs, so that the evidence tells how much of what a network looked at was lung. Without a gate
+    films on which no two lungs are found are declined. ``device``: auto, gpu or cpu. ``batch``: how
+    many films a GPU takes at once. So that a film's findings never depend on which films came with
+    it, every call has the same shape: ``batch`` films on a GPU (filled up with zeros), one on the
+    CPU, where more at once is no faster. Raises `BundleMissing` or `BundleContractBroken`.
     """
 
     def __init__(
@@ -98,12 +104,14 @@ class Engine:
         device: Device = "auto",
         batch: int = 8,
         *,
+        gate: str = "",
         lungs: str = "",
         memory_growth: bool = True,
     ) -> None:
         self._bundles = tuple(_answering(bundles_folder, bundle_id) for bundle_id in suite)
         self._families = _families(self._bundles, bundles_folder)
         self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs)
+        self._gate = _gate_bundle(bundles_folder, gate)
         self._wanted: Device = device
         self._batch = max(1, batch)
         self._memory_growth = memory_growth
@@ -112,9 +120,9 @@ class Engine:
 
     @property
     def suite_version(self) -> Mapping[str, NetworkVersion]:
-        """Bundle id → version and weights digest, of all that run, trunks and lungs too."""
+        """Bundle id → version and weights digest, of all that run: trunks, lungs and gate too."""
         trunks = [bundle for family in self._families for bundle in family]
-        ran = (*self._bundles, *trunks, *([self._lungs] if self._lungs else []))
+        ran = (*self._bundles, *trunks, *filter(None, (self._lungs, self._gate)))
         return {bundle.id: bundle.network_version for bundle in ran}
 
     @property
@@ -125,9 +133,16 @@ class Engine:
     def warm(self) -> None:
         """Load and run every network once, so that the first film does not wait for that.
 
-        Raises `DeviceUnavailable`, `BundleDamaged` or `BundleContractBroken`.
+        Also those that would not see the self-test film, were it declined. Raises
+        `DeviceUnavailable`, `BundleDamaged` or `BundleContractBroken`.
         """
-        self.analyse(self_test_film(), "")
+        film = self_test_film()
+        with self._one_at_a_time:
+            loaded = self._load()
+            loaded.sight.look(film)
+            lungs = loaded.sight.lungs.find(film) if loaded.sight.lungs else None
+            for branch in loaded.branches:
+                self._look(branch, [(film, "")], [lungs])
 
     def analyse(self, film: Float, sop_instance_uid: str) -> Answer:
         """Return what was found on one film, a saliency map a network, and its lungs.
@@ -143,25 +158,22 @@ class Engine:
             _check_film(film, uid)
         with self._one_at_a_time:
             loaded = self._load()
-            lungs = [loaded.lungs.find(film) if loaded.lungs else None for film, _ in films]
-            refusals = [
-                refusal(film, found) if found else None
-                for (film, _), found in zip(films, lungs, strict=True)
-            ]
-            taken = [i for i, reason in enumerate(refusals) if reason is None]
-            chosen = [films[i] for i in taken]
-            found = [self._look(branch, chosen, [lungs[i] for i in taken])
+            seen = [loaded.sight.look(film) for film, _ in films]
+            taken = [i for i, one in enumerate(seen) if one.reason is None]
+            chosen = [(seen[i].film, films[i][1]) for i in taken]
+            found = [self._look(branch, chosen, [seen[i].lungs for i in taken])
                      for branch in loaded.branches] if taken else []  # fmt: skip
         answers: list[Answer] = [
             (
-                FilmFindings(uid, Outcome.DECLINED, reason=reason, suite=self.suite_version),
+                FilmFindings(uid, Outcome.DECLINED, reason=one.reason, suite=self.suite_version),
                 Explanation(),
             )
-            for (_, uid), reason in zip(films, refusals, strict=True)
+            for (_, uid), one in zip(films, seen, strict=True)
         ]
         for place, index in enumerate(taken):
-            seen = [branch[place] for branch in found]
-            answers[index] = self._answer(films[index], seen, lungs[index])
+            told_by = [branch[place] for branch in found]
+            answer = self._answer(chosen[place], told_by, seen[index].lungs)
+            answers[index] = seen[index].as_it_came(*answer)
         return answers
 
     def _load(self) -> _Loaded:
@@ -171,7 +183,10 @@ class Engine:
             make_deterministic()
             suite = [bundle.id for bundle in self._bundles]
             self._loaded = _Loaded(
-                LungFinder(self._lungs) if self._lungs else None,
+                Sight(
+                    Gate(self._gate) if self._gate else None,
+                    LungFinder(self._lungs) if self._lungs else None,
+                ),
                 tuple(
                     _Branch(
                         Family(bundles), bundles[0].contract,
@@ -223,7 +238,9 @@ class Engine:
         )
 
     def _lung_mask(self, lungs: Lungs | None) -> LungMask | None:
-        return LungMask(self._lungs.id, lungs.mask) if self._lungs and lungs else None
+        """Return the lungs as results show them; None where there are none."""
+        known = self._lungs and lungs and lungs.found
+        return LungMask(self._lungs.id, lungs.mask) if known else None
 
     def _look(
         self,
@@ -334,10 +351,11 @@ class Engine:
 def _answering(folder: Path, bundle_id: str) -> Bundle:
     """Open a bundle of the suite; raises `BundleContractBroken` for one that finds nothing."""
     bundle = open_bundle(folder, bundle_id)
-    if bundle.manifest.task == "segmentation":
+    key = _BESIDE_THE_SUITE.get(bundle.manifest.task)
+    if key is not None:
         raise BundleContractBroken(
-            f"Bundle {bundle_id} finds the lungs and names no finding.",
-            remedy="Take it out of analysis.suite and name it in analysis.lungs.",
+            f"Bundle {bundle_id} is for {bundle.manifest.task} and names no finding.",
+            remedy=f"Take it out of analysis.suite and name it in analysis.{key}.",
         )
     return bundle
 
@@ -369,6 +387,15 @@ def _lung_bundle(bundles: Sequence[Bundle], folder: Path, wanted: str) -> Bundle
             remedy="Choose networks that use the same one, and name it in analysis.lungs.",
         )
     return open_bundle(folder, named.pop()) if named else None
+
+
+def _gate_bundle(folder: Path, wanted: str) -> Bundle | None:
+    """Return the bundle of the gate, if one is wanted; raises if it is none."""
+    if not wanted:
+        return None
+    bundle = open_bundle(folder, wanted)
+    check_gate(bundle)
+    return bundle
 
 
 def _seen(

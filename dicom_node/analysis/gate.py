@@ -1,95 +1,175 @@
-"""The input gate: is this a frontal chest radiograph at all, told from its pixels.
+"""The input gate: is this a frontal chest radiograph at all, and how does it lie, by its pixels.
 
-The header was believed when the film was admitted; headers are wrong every day. The gate looks
-at what the lung segmentation found: on a frontal chest radiograph two lungs with sharp outlines;
-on a hand, a hip, an inverted film or a photograph, patches it is unsure of. One-class: the limits
-come from the chest radiographs of the split ``train`` alone (docs/input-gate.md), no film of
-anything else was needed to set them.
+The header was believed when the film was admitted; headers are wrong every day. What shows nothing
+is told by rule (`without_picture`); everything else by a network of the task ``gate``
+(`dicom_node.networks.chest_gate`), from the whole film, before any other network looks at it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import label
 
-from dicom_node.imaging.lungs import Lungs
-from dicom_node.imaging.prepare import Float
+from dicom_node.analysis.calibration import flags, probabilities
+from dicom_node.bundles import Bundle, Output, load_network
+from dicom_node.errors import BundleContractBroken, OutputNotFinite
+from dicom_node.findings import TURNS, note_of
+from dicom_node.imaging.prepare import Float, prepare
 
 LEAST_SPREAD = 0.02
-LEAST_PART = 0.10
-LEAST_SECOND = 0.35
-MOST_DOUBT = 0.6
+"""Standard deviation of the grey levels, of [0, 1], below which a film is uniform."""
+
 MOST_JUMPS = 0.015
-_UNSURE = (0.1, 0.9)
+"""How many of a film's neighbours may differ by more than half of all grey levels."""
+
+FRONTAL = "frontal_chest"
+KINDS = {
+    FRONTAL: "a frontal chest radiograph",
+    "lateral_chest": "a lateral chest radiograph",
+    "other_radiograph": "a radiograph of another body part",
+    "no_radiograph": "a picture that is no radiograph",
+}
+"""What a gate tells apart, in words for people."""
+
+FLAGS = ("inverted", "mirrored", "child")
+_OUTPUTS = {
+    "kind": ("class-logits", tuple(KINDS)),
+    "turned": ("class-logits", TURNS),
+    "flags": ("flag-logits", FLAGS),
+}
+_EVEN = 0.5
+"""The least probability of what the manifest states none for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Impression:
-    """What the gate looks at.
+class Lie:
+    """What a gate says of a film.
 
-    ``spread``: standard deviation of the film's grey levels, of [0, 1]. ``part``: of the film
-    that is lung. ``second``: area of the smaller lung over that of the larger one; 0 if there is
-    only one. ``doubt``: places that are neither clearly lung nor clearly not, for each place that
-    is lung. ``jumps``: of the film's neighbours, how many differ by more than half of all grey
-    levels, at about 512 pixels a side.
+    ``reason``: why it is not analysed, a sentence for people; None if it is. ``turned``: how it
+    lies turned clockwise, of `TURNS`. ``inverted``, ``mirrored``, ``child``: whether it is.
     """
 
-    spread: float
-    part: float
-    second: float
-    doubt: float
-    jumps: float
+    reason: str | None = None
+    turned: str = TURNS[0]
+    inverted: bool = False
+    mirrored: bool = False
+    child: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be told of it, of `findings.NOTES`."""
+        said = {
+            note_of("inverted"): self.inverted,
+            note_of(self.turned): self.turned != TURNS[0],
+            note_of("mirrored"): self.mirrored,
+            "child": self.child,
+        }
+        return tuple(note for note, holds in said.items() if holds)
 
 
-def impression(film: Float, lungs: Lungs) -> Impression:
-    """Return what the gate looks at; ``film`` float32 in [0, 1], (rows, columns)."""
+def without_picture(film: Float) -> str | None:
+    """Return why nothing can be seen on a film, as a sentence for people; None if something can.
+
+    ``film``: float32 in [0, 1], (rows, columns). Neighbours are compared at about 512 pixels a
+    side.
+    """
     small = np.asarray(Image.fromarray(film).resize((256, 256), Image.Resampling.BOX))
-    areas, count = label(lungs.mask)
-    sizes = sorted(np.bincount(areas.ravel(), minlength=count + 1)[1:], reverse=True)
-    low, high = _UNSURE
-    unsure = int(((lungs.probability > low) & (lungs.probability < high)).sum())
-    return Impression(
-        spread=float(small.std()),
-        part=lungs.part,
-        second=float(sizes[1] / sizes[0]) if count > 1 else 0.0,
-        doubt=unsure / max(1, int(lungs.mask.sum())),
-        jumps=_jumps(film),
-    )
+    if float(small.std()) < LEAST_SPREAD:
+        return "The film is uniform: there is nothing to analyse."
+    if jumps(film) > MOST_JUMPS:
+        return (
+            "Not analysable: neighbouring pixels jump across all grey levels, as in noise or where "
+            "bits of the film are missing."
+        )
+    return None
 
 
-def _jumps(film: Float) -> float:
+def jumps(film: Float) -> float:
+    """Return the part of a film's neighbours that differ by more than half of all grey levels."""
     step = max(1, min(film.shape) // 512)
     looked = film[::step, ::step]
     return max(float((np.abs(np.diff(looked, axis=axis)) > 0.5).mean()) for axis in (0, 1))
 
 
-def refusal(film: Float, lungs: Lungs) -> str | None:
-    """Return why the film is not analysed, as a sentence for people; None if it is.
+class Gate:
+    """A loaded gate. Raises `BundleContractBroken` for another bundle, or as `load_network`."""
 
-    Two lungs that have grown together into one area count as one only if their outline is in
-    doubt too: masks that touch in the middle are no fault of the film.
-    """
-    seen = impression(film, lungs)
-    if seen.spread < LEAST_SPREAD:
-        return "The film is uniform: there is nothing to analyse."
-    if seen.jumps > MOST_JUMPS:
-        return (
-            "Not analysable: neighbouring pixels jump across all grey levels, as in noise or where "
-            "bits of the film are missing."
+    def __init__(self, bundle: Bundle) -> None:
+        import tensorflow as tf
+
+        check_gate(bundle)
+        self.bundle = bundle
+        self.network = network = load_network(bundle, tested=True)
+
+        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+        def answer(films: Any) -> Any:
+            return network(films, training=False)
+
+        self._answer = answer
+
+    def look(self, film: Float) -> Lie:
+        """Return what the gate says of a film, float32 in [0, 1], (rows, columns), bright = dense.
+
+        Raises `OutputNotFinite`.
+        """
+        grid, _ = prepare(film, self.bundle.contract)
+        found = {name: np.asarray(value)[0] for name, value in self._answer(grid[None]).items()}
+        if not all(np.isfinite(value).all() for value in found.values()):
+            raise OutputNotFinite("The gate's answer to a film is not a number.")
+        return lie_of(self.bundle, found)
+
+
+def lie_of(bundle: Bundle, logits: Mapping[str, Float]) -> Lie:
+    """Return what the outputs of a gate say of one film, by its calibration and thresholds."""
+    outputs = {output.name: output for output in bundle.manifest.outputs}
+    least = bundle.manifest.thresholds.least
+
+    def told(name: str, probability: float) -> bool:
+        return probability >= least.get(name, _EVEN)
+
+    kinds = _probabilities(bundle, outputs["kind"], logits)
+    if not told(FRONTAL, kinds[FRONTAL]):
+        return Lie(_refusal(kinds))
+    turns = _probabilities(bundle, outputs["turned"], logits)
+    turned = max(turns, key=lambda name: turns[name])
+    lies = _probabilities(bundle, outputs["flags"], logits)
+    return Lie(
+        turned=turned if told(turned, turns[turned]) else TURNS[0],
+        **{name: told(name, lies[name]) for name in FLAGS},
+    )
+
+
+def check_gate(bundle: Bundle) -> None:
+    """Raise `BundleContractBroken` for a bundle that is no gate, or says something else."""
+    outputs = {one.name: (one.kind, one.classes) for one in bundle.manifest.outputs}
+    if bundle.manifest.task != "gate" or outputs != _OUTPUTS or bundle.contract.needs_lungs:
+        raise BundleContractBroken(
+            f"Bundle {bundle.id} is no gate that looks at the whole film.",
+            remedy="Name another bundle in analysis.gate, or none.",
         )
-    if seen.part < LEAST_PART:
-        return "Not a frontal chest radiograph: no lungs were found in the pixels."
-    if seen.doubt > MOST_DOUBT:
+
+
+def _probabilities(bundle: Bundle, output: Output, logits: Mapping[str, Float]) -> dict[str, float]:
+    believed = flags if output.kind == "flag-logits" else probabilities
+    found = believed(logits[output.name], *bundle.manifest.calibration.of(output.name))
+    return dict(zip(output.classes, map(float, found), strict=True))
+
+
+def _refusal(kinds: Mapping[str, float]) -> str:
+    """Return why a film that is not surely a frontal chest radiograph is not analysed."""
+    taken_for, next_to = sorted(kinds, key=lambda name: -kinds[name])[:2]
+    sure = _percent(kinds[taken_for])
+    if taken_for == FRONTAL:
         return (
-            "Not analysable: no clear outline of two lungs was found. The film may be of another "
-            "body part, inverted, or badly exposed."
+            f"Not surely a frontal chest radiograph by its pixels ({sure}): it may be"
+            f" {KINDS[next_to]} ({_percent(kinds[next_to])})."
         )
-    if 0 < seen.second < LEAST_SECOND:
-        return (
-            "Not analysable: one lung is hardly seen. The film may be cropped, rotated or of "
-            "another body part."
-        )
-    return None
+    return f"Not a frontal chest radiograph by its pixels: taken for {KINDS[taken_for]} ({sure})."
+
+
+def _percent(probability: float) -> str:
+    return "more than 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"

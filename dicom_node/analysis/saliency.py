@@ -52,7 +52,7 @@ def evidence_in_lungs(
     picture = Image.fromarray(saliency.heat.astype(np.float32))
     heat = np.asarray(picture.resize((_GRID[1], _GRID[0]), Image.Resampling.BILINEAR))
     total = float(heat.sum())
-    if lungs is None or total <= 0:
+    if lungs is None or not lungs.found or total <= 0:
         return Evidence(change_when_hidden=change_when_hidden)
     inside = lungs.mask_on(saliency.region, _GRID, widen=0)
     return Evidence(

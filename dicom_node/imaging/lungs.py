@@ -32,6 +32,11 @@ class Lungs:
     columns: int
 
     @property
+    def found(self) -> bool:
+        """Whether there are any."""
+        return bool(self.mask.any())
+
+    @property
     def part(self) -> float:
         """The part of the film that is lung, in [0, 1]."""
         return float(self.mask.mean())

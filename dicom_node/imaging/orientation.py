@@ -48,6 +48,18 @@ class Hanging:
             return ("orientation",)
         return ("turned",) if self.is_turned else ("mirrored",) if self.mirrored else ()
 
+    def then(self, other: Hanging) -> Hanging:
+        """Return what hangs a film as this does, and what that gives as ``other`` does."""
+        down, across = self.upside_down, self.mirrored
+        if other.transposed:
+            down, across = across, down
+        return Hanging(
+            transposed=self.transposed != other.transposed,
+            upside_down=down != other.upside_down,
+            mirrored=across != other.mirrored,
+            stated=self.stated and other.stated,
+        )
+
     def hang(self, stored: Plane) -> Plane:
         """Return a stored plane (rows, columns) as it is hung; the plane itself if it is so."""
         return self._flipped(stored.T if self.transposed else stored)
@@ -80,6 +92,19 @@ class Hanging:
         if self.mirrored:
             left, right = columns - right, columns - left
         return Region(top, left, bottom, right)
+
+
+def turned_back(turn: str) -> Hanging:
+    """Return what turns a film back that lies turned clockwise as ``turn`` says, of `TURNS`."""
+    return _TURNED_BACK[turn]
+
+
+_TURNED_BACK = {
+    "upright": Hanging(),
+    "quarter_right": Hanging(transposed=True, upside_down=True),
+    "upside_down": Hanging(upside_down=True, mirrored=True),
+    "quarter_left": Hanging(transposed=True, mirrored=True),
+}
 
 
 def hanging(patient_orientation: Sequence[str]) -> Hanging:

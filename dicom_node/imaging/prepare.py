@@ -56,8 +56,9 @@ def prepare(
     whole rows and columns; what remains is stretched to the grid without keeping the
     aspect ratio, by a triangle filter as wide as the reduction, so that no detail is aliased.
     Grid cell (i, j) therefore is the rectangle ``region.top + i * (region.bottom − region.top) /
-    contract.rows …`` of the film: the inverse is exact and affine. Raises ValueError on an array
-    that is not two-dimensional, and where the contract needs ``lungs`` and there are none.
+    contract.rows …`` of the film: the inverse is exact and affine. Lungs that were looked for and
+    not found are all of the film. Raises ValueError on an array that is not two-dimensional, and
+    where the contract needs ``lungs`` and there are none.
     """
     contract = contract or InputContract()
     if film.ndim != 2:
@@ -65,7 +66,7 @@ def prepare(
     region = _region_of(film, contract, lungs)
     shape = (contract.rows, contract.columns)
     values = resized(film, region, shape)
-    if contract.outside == "hidden" and lungs is not None:
+    if contract.outside == "hidden" and lungs is not None and lungs.found:
         inside = lungs.mask_on(region, shape)
         if contract.intensity == "equalised":
             values = equalised(values, inside)

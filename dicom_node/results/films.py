@@ -20,6 +20,7 @@ from dicom_node.findings import (
     opacities_by_class,
 )
 from dicom_node.imaging.header import Code, header_of
+from dicom_node.imaging.orientation import Hanging, hanging, turned_back
 from dicom_node.imaging.values import text
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.templates import Template
@@ -49,6 +50,12 @@ class AnalysedFilm:
         header = header_of(self.dataset)
         said = (self.admitted_view, header.view_position, *map(_view_of, header.view_codes))
         return next((each for each in map(str.upper, said) if each in VIEWS), "unknown")
+
+    @property
+    def hanging(self) -> Hanging:
+        """What hangs the stored film upright: by its header, then by what the pixels say."""
+        said = hanging(header_of(self.dataset).patient_orientation)
+        return said.then(turned_back(self.findings.turned))
 
     @property
     def is_named(self) -> bool:

@@ -24,9 +24,8 @@ from dicom_node.findings import (
 )
 from dicom_node.imaging.geometry import contours, on_grid
 from dicom_node.imaging.geometry import heat_on_film as heat_of
-from dicom_node.imaging.header import header_of
 from dicom_node.imaging.opaque import GRID, LEVEL, drawn, without_specks
-from dicom_node.imaging.orientation import Hanging, hanging
+from dicom_node.imaging.orientation import Hanging
 from dicom_node.imaging.values import integer
 from dicom_node.results.films import AnalysedFilm
 
@@ -248,8 +247,7 @@ def right_of(seen: Region, film: AnalysedFilm) -> Region:
 
 def _stored(film: AnalysedFilm) -> tuple[tuple[int, int], Hanging]:
     """Return rows and columns of the stored film, and how it is hung."""
-    rows, columns = int(film.dataset.Rows), int(film.dataset.Columns)
-    return (rows, columns), hanging(header_of(film.dataset).patient_orientation)
+    return (int(film.dataset.Rows), int(film.dataset.Columns)), film.hanging
 
 
 def _part(seen: Region, side: str, height: tuple[float, float], film: AnalysedFilm) -> Region:

@@ -455,6 +455,27 @@ class NotesText(Part):
     orientation: Words = (
         "Patient Orientation is not that of a frontal film; the film was analysed as stored."
     )
+    found_inverted: Words = (
+        "By its pixels the film is inverted, against its header; it was analysed with black and "
+        "white exchanged, and is shown as stored."
+    )
+    found_quarter_right: Words = (
+        "By its pixels the film lies turned clockwise by 90 degrees; it was analysed upright, and "
+        "is shown as stored."
+    )
+    found_upside_down: Words = (
+        "By its pixels the film lies upside down; it was analysed upright, and is shown as stored."
+    )
+    found_quarter_left: Words = (
+        "By its pixels the film lies turned counterclockwise by 90 degrees; it was analysed "
+        "upright, and is shown as stored."
+    )
+    found_mirrored: Words = (
+        "By its pixels the film may be mirrored, or the heart lies on the right: right and left of "
+        "the answers may be exchanged. Nothing was corrected."
+    )
+    child: Words = "By its pixels the film is of a child; the networks learned from adults."
+    no_lungs: Words = "No lungs were found on the film; the networks looked at all of it."
 
     def sentence(self, note: str) -> str:
         """Return the sentence of one of the film's notes; "" for one of a later release."""

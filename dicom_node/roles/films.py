@@ -46,7 +46,7 @@ class Film:
         """Return the engine's answer as that on the stored film, with the notes."""
         findings, explanation = found
         return (
-            replace(findings, notes=self.notes),
+            replace(findings, notes=(*self.notes, *findings.notes)),
             as_stored(explanation, self.hanging, self.stored),
         )
 

@@ -21,6 +21,7 @@ def engine_of(settings: Settings) -> Engine:
         analysis.device,
         analysis.batch,
         lungs=analysis.lungs,
+        gate=analysis.gate,
         memory_growth=analysis.gpu_memory_growth,
     )
 

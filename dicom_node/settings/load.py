@@ -309,8 +309,8 @@ def _missing_resources(settings: Settings, places: Places) -> Iterator[Fault]:
         (("analysis", "suite", position), name)
         for position, name in enumerate(settings.analysis.suite)
     ]
-    if settings.analysis.lungs:
-        named.append((("analysis", "lungs"), settings.analysis.lungs))
+    beside = (("lungs", settings.analysis.lungs), ("gate", settings.analysis.gate))
+    named += [(("analysis", key), name) for key, name in beside if name]
     for place, name in named:
         if name not in known:
             what = f"there is no bundle {name!r} in {models}"

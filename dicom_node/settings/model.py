@@ -146,10 +146,15 @@ class AnalysisSection(Section):
         ),
         description="bundles to run, from models/; the first detection network gives the finding",
     )
+    gate: str = Field(
+        default="",
+        description="bundle that looks at a film first: declines what is no frontal chest "
+        "radiograph, sets right what lies inverted or turned; empty: lung outlines decline",
+    )
     lungs: str = Field(
         default="lung-unet",
-        description="bundle that finds the lungs: declines other films, checks explanations; "
-        "empty: none, unless a network needs the lungs",
+        description="bundle that finds the lungs: shows networks where to look, checks "
+        "explanations; empty: none, unless a network needs the lungs",
     )
     models_dir: OtherPath = Field(
         default=None, description="other folder with bundles; empty: shipped"
@@ -168,7 +173,7 @@ class AnalysisSection(Section):
     @property
     def bundles(self) -> tuple[str, ...]:
         """All bundles that are named, in the order of the settings; their trunks come along."""
-        return (*self.suite, *((self.lungs,) if self.lungs else ()))
+        return (*self.suite, *filter(None, (self.lungs, self.gate)))
 
 
 class ResultsSection(Section):
