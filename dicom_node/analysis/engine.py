@@ -239,8 +239,9 @@ class Engine:
 
     def _lung_mask(self, lungs: Lungs | None) -> LungMask | None:
         """Return the lungs as results show them; None where there are none."""
-        known = self._lungs and lungs and lungs.found
-        return LungMask(self._lungs.id, lungs.mask) if known else None
+        if self._lungs is None or lungs is None or not lungs.found:
+            return None
+        return LungMask(self._lungs.id, lungs.mask)
 
     def _look(
         self,

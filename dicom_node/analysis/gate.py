@@ -139,7 +139,9 @@ def lie_of(bundle: Bundle, logits: Mapping[str, Float]) -> Lie:
     lies = _probabilities(bundle, outputs["flags"], logits)
     return Lie(
         turned=turned if told(turned, turns[turned]) else TURNS[0],
-        **{name: told(name, lies[name]) for name in FLAGS},
+        inverted=told("inverted", lies["inverted"]),
+        mirrored=told("mirrored", lies["mirrored"]),
+        child=told("child", lies["child"]),
     )
 
 
