@@ -38,7 +38,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr("dicom_node.analysis.family.load_network", mapping.network_of)
     monkeypatch.setattr("dicom_node.analysis.lungs.load_network", mapping.network_of)
     # Lungs of rectangles, on films of a few greys.
-    monkeypatch.setattr("dicom_node.analysis.engine.refusal", lambda *_: None)
+    monkeypatch.setattr("dicom_node.analysis.sight.without_outlines", lambda *_: None)
     return Engine(mapping.write_manifests(tmp_path / "models"), mapping.SUITE, "cpu")
 
 
