@@ -38,7 +38,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr("dicom_node.analysis.family.load_network", mapping.network_of)
     monkeypatch.setattr("dicom_node.analysis.lungs.load_network", mapping.network_of)
     # Lungs of rectangles, on films of a few greys.
-    monkeypatch.setattr("dicom_node.analysis.sight.without_outlines", lambda *_: None)
+    for rule in ("without_picture", "without_outlines"):
+        monkeypatch.setattr(f"dicom_node.analysis.sight.{rule}", lambda *_: None)
     return Engine(mapping.write_manifests(tmp_path / "models"), mapping.SUITE, "cpu")
 
 
