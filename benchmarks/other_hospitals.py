@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,9 +26,9 @@ from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Case, of_split, read_cases, read_film
 from dicom_node.training.evaluation.bootstrap import Bootstrap
 from dicom_node.training.evaluation.card import card_with_tables
+from dicom_node.training.teaching.packs import OPAQUE_PART
 
 SIIM, UNSEEN = "SIIM", "Pakistan"
-OPAQUE_PART = 0.15
 Answered = list[tuple[Case, FilmFindings]]
 
 
@@ -56,16 +56,18 @@ def _named(answered: Answered) -> np.ndarray:
     ])  # fmt: skip
 
 
-def _figure(name: str, answered: Answered, values: np.ndarray) -> dict[str, object]:
-    """Return the mean of ``values`` with its interval."""
+def _row(name: str, answered: Answered, figure: Callable[..., float], *arrays: np.ndarray) -> dict:
+    """Return a figure of these films with its interval."""
     again = Bootstrap([case.patient for case, _ in answered])
-    return {"figure": name, "films": len(answered), **asdict(again(np.mean, values))}
+    return {"figure": name, "films": len(answered), **asdict(again(figure, *arrays))}
+
+
+def _mean(name: str, answered: Answered, values: np.ndarray) -> dict:
+    return _row(name, answered, np.mean, values)
 
 
 def _area(name: str, answered: Answered, positive: np.ndarray, scores: np.ndarray) -> dict:
-    again = Bootstrap([case.patient for case, _ in answered])
-    found = again(metrics.area_under_curve, positive, scores)
-    return {"figure": name, "films": len(answered), **asdict(found)}
+    return _row(name, answered, metrics.area_under_curve, positive, scores)
 
 
 def of_classes(answered: Answered) -> list[dict]:
@@ -75,11 +77,9 @@ def of_classes(answered: Answered) -> list[dict]:
     ours = [(c, f) for c, f in known if not c.source.startswith(UNSEEN)]
     labels = np.array([FINDING_CLASSES.index(c.finding) for c, _ in ours])
     found = np.array([[f.finding.probabilities[k] for k in FINDING_CLASSES] for _, f in ours])
-    again = Bootstrap([c.patient for c, _ in ours])
-    balanced = again(metrics.balanced_accuracy, labels, found)
     says = "three classes, balanced accuracy (the likeliest class)"
-    rows.append({"figure": says, "films": len(ours), **asdict(balanced)})
-    rows.append(_figure("undetermined", ours, (_named(ours) == "").astype(float)))
+    rows.append(_row(says, ours, metrics.balanced_accuracy, labels, found))
+    rows.append(_mean("undetermined", ours, (_named(ours) == "").astype(float)))
     nih = [
         (c, f) for c, f in known
         if c.source.startswith(("NIH", "RSNA"))
@@ -97,7 +97,7 @@ def of_classes(answered: Answered) -> list[dict]:
         of = [(c, f) for c, f in known if c.source.startswith(source) and c.finding == finding]
         if of:
             rows += [
-                _figure(f"{says}: called {name or 'undetermined'}", of, (_named(of) == name) * 1.0)
+                _mean(f"{says}: called {name or 'undetermined'}", of, (_named(of) == name) * 1.0)
                 for name in (*FINDING_CLASSES, "")
             ]
     return rows
@@ -128,6 +128,10 @@ def of_opacity(answered: Answered) -> list[dict]:
     return rows
 
 
+def _area_of_all(positive: np.ndarray, scores: np.ndarray) -> float:
+    return metrics.area_under_curve(positive.ravel(), scores.ravel())
+
+
 def of_severity(answered: Answered) -> list[dict]:
     """Return zones and levels of the SIIM films, and the extents of films that were scored."""
     graded = [(c, f) for c, f in answered if f.airspace and c.appearance_class]
@@ -138,21 +142,13 @@ def of_severity(answered: Answered) -> list[dict]:
     if zoned:
         opaque = np.array([[z > OPAQUE_PART for z in c.zone_fractions] for c, _ in zoned])
         score = np.array([[f.airspace.zones[name] for name in ZONES] for _, f in zoned])
-        again = Bootstrap([c.patient for c, _ in zoned])
-        found = again(
-            lambda said, given: metrics.area_under_curve(said.ravel(), given.ravel()), opaque, score
-        )
-        rows.append(
-            {"figure": "SIIM, zones with opacity, AUC", "films": len(zoned), **asdict(found)}
-        )
+        rows.append(_row("SIIM, zones with opacity, AUC", zoned, _area_of_all, opaque, score))
     levelled = [(c, f) for c, f in graded if c.airspace_level is not None]
     if levelled:
         truth = np.array([c.airspace_level for c, _ in levelled])
         given = np.eye(3)[[f.airspace.level for _, f in levelled]]
-        again = Bootstrap([c.patient for c, _ in levelled])
-        found = again(metrics.balanced_accuracy, truth, given)
-        rows.append({"figure": "SIIM, airspace level, balanced accuracy", "films": len(levelled),
-                     **asdict(found)})  # fmt: skip
+        says = "SIIM, airspace level, balanced accuracy"
+        rows.append(_row(says, levelled, metrics.balanced_accuracy, truth, given))
     for name in ("geographic_extent", "opacity_extent"):
         scored = [
             (c, f) for c, f in answered if getattr(c, name) is not None and name in f.scores
@@ -160,7 +156,7 @@ def of_severity(answered: Answered) -> list[dict]:
         if scored:
             truth = np.array([getattr(c, name) for c, _ in scored])
             given = np.array([f.scores[name].value for _, f in scored])
-            rows.append(_figure(f"{name.replace('_', ' ')}, mean absolute error", scored,
+            rows.append(_mean(f"{name.replace('_', ' ')}, mean absolute error", scored,
                                 np.abs(truth - given)))  # fmt: skip
     return rows
 
@@ -184,7 +180,7 @@ def main() -> None:
             print(f"{number} of {len(cases)} films", flush=True)
     kept = [(c, f) for c, f in answered if f.outcome is Outcome.ANALYSED]
     declined = np.array([f.outcome is Outcome.DECLINED for _, f in answered], dtype=float)
-    figures = [_figure("declined by the input gate", answered, declined)]
+    figures = [_mean("declined by the input gate", answered, declined)]
     figures += of_classes(kept) + of_opacity(kept) + of_severity(kept)
     for row in figures:
         low, high = row["low"], row["high"]

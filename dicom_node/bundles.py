@@ -72,6 +72,10 @@ class Output(_Table):
     reported_as: str = ""
 
 
+_EVEN = 0.5
+"""From where a class that excludes no other is believed whose threshold no manifest states."""
+
+
 class Thresholds(_Table):
     """Below ``abstain`` (highest probability, in [0, 1]) no class is named.
 
@@ -84,6 +88,10 @@ class Thresholds(_Table):
     def of(self, name: str) -> float:
         """Return the probability below which a class that excludes others is not named."""
         return self.least.get(name, self.abstain)
+
+    def of_flag(self, name: str) -> float:
+        """Return the probability from which a class that excludes no other is believed."""
+        return self.least.get(name, _EVEN)
 
 
 class Calibration(_Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dicom_node import resources
+from dicom_node.bundles import open_bundle
 from dicom_node.imaging.lungs import lungs_from
 from dicom_node.training.datasets.cases import Case
 from dicom_node.training.teaching.packs import BOXES, NEGATIVE, labels_of, write_pack
@@ -17,6 +20,7 @@ from dicom_node.training.teaching.packs import BOXES, NEGATIVE, labels_of, write
 keras = pytest.importorskip("keras")
 
 from dicom_node.training.teaching.changes import Extent, Movement, Retouch  # noqa: E402
+from dicom_node.training.teaching.course import Course  # noqa: E402
 from dicom_node.training.teaching.feed import draw_weights  # noqa: E402
 from dicom_node.training.teaching.tasks import losses  # noqa: E402
 from dicom_node.training.teaching.tasks.chest import ChestTask  # noqa: E402
@@ -24,6 +28,16 @@ from dicom_node.training.teaching.tasks.gate import GateTask  # noqa: E402
 
 CASE = Case("film", Path("film.png"), "train", "P1", "normal", "SIIM-FISABIO-RSNA COVID-19")
 NOWHERE = Extent(flip=False, translation=0, rotation=0, zoom=0, aspect=0)
+
+
+def test_the_course_of_the_shipped_pyramid_says_what_made_its_weights() -> None:
+    folder = resources.model_bundles() / "covidnet-pyramid"
+    course = Course.model_validate(tomllib.loads((folder / "course.toml").read_text("utf8")))
+    manifest = open_bundle(folder.parent, folder.name).manifest
+    assert (course.id, course.version, course.size) == (
+        manifest.id, manifest.version, manifest.input.rows,
+    )  # fmt: skip
+    assert course.epochs == manifest.training.epochs
 
 
 def test_an_indeterminate_appearance_teaches_that_the_film_is_not_normal_and_nothing_more() -> None:

@@ -22,8 +22,6 @@ SPREAD = "spread"
 """The output of a score's network with the error that it expects of itself, in points."""
 
 _Answer = TypeVar("_Answer", Detection, Appearance)
-_EVEN = 0.5
-"""From where a flag is believed whose manifest has no threshold for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +107,7 @@ def _answer(
 
 def _opacity(bundle: Bundle, output: Output, values: Mapping[str, Float]) -> OpacityPresence:
     found = flags(values[output.name].ravel(), *bundle.manifest.calibration.of(output.name))
-    least = bundle.manifest.thresholds.least.get(OPACITY, _EVEN)
+    least = bundle.manifest.thresholds.of_flag(OPACITY)
     return OpacityPresence(float(found[0]), least, bundle.calibrated)
 
 

@@ -139,10 +139,12 @@ class Engine:
         film = self_test_film()
         with self._one_at_a_time:
             loaded = self._load()
-            loaded.sight.look(film)
-            lungs = loaded.sight.lungs.find(film) if loaded.sight.lungs else None
+            seen = loaded.sight.look(film)
+            lungs = seen.lungs
+            if lungs is None and loaded.sight.lungs:
+                lungs = loaded.sight.lungs.find(seen.film)
             for branch in loaded.branches:
-                self._look(branch, [(film, "")], [lungs])
+                self._look(branch, [(seen.film, "")], [lungs])
 
     def analyse(self, film: Float, sop_instance_uid: str) -> Answer:
         """Return what was found on one film, a saliency map a network, and its lungs.

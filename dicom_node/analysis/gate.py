@@ -41,8 +41,6 @@ _OUTPUTS = {
     "turned": ("class-logits", TURNS),
     "flags": ("flag-logits", FLAGS),
 }
-_EVEN = 0.5
-"""The least probability of what the manifest states none for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +124,10 @@ class Gate:
 def lie_of(bundle: Bundle, logits: Mapping[str, Float]) -> Lie:
     """Return what the outputs of a gate say of one film, by its calibration and thresholds."""
     outputs = {output.name: output for output in bundle.manifest.outputs}
-    least = bundle.manifest.thresholds.least
+    thresholds = bundle.manifest.thresholds
 
     def told(name: str, probability: float) -> bool:
-        return probability >= least.get(name, _EVEN)
+        return probability >= thresholds.of_flag(name)
 
     kinds = _probabilities(bundle, outputs["kind"], logits)
     if not told(FRONTAL, kinds[FRONTAL]):

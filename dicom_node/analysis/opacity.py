@@ -10,8 +10,8 @@ from dicom_node.findings import LungMask, OpacityMap, Region
 from dicom_node.imaging.opaque import inside_lungs
 from dicom_node.imaging.prepare import Float
 
-_EVEN, _LEAST, _MOST = 0.5, 0.01, 0.99
-"""The threshold of a manifest that names none, and between which ends one can be drawn."""
+_LEAST, _MOST = 0.01, 0.99
+"""Between which ends a threshold can be drawn."""
 
 
 def opacity_map(
@@ -27,5 +27,5 @@ def opacity_map(
     found = flags(values[output.name][..., 0], *bundle.manifest.calibration.of(output.name))
     whole = Region(0.0, 0.0, float(film[0]), float(film[1]))
     inside = inside_lungs(found.astype("float32"), region, lungs, whole)
-    least = bundle.manifest.thresholds.least.get(output.name, _EVEN)
+    least = bundle.manifest.thresholds.of_flag(output.name)
     return OpacityMap(bundle.id, inside, region, min(max(least, _LEAST), _MOST))

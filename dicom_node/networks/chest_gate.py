@@ -17,12 +17,11 @@ from typing import Any
 
 import keras
 
+from dicom_node.findings import TURNS
 from dicom_node.networks import efficientnet_lite
 from dicom_node.networks.blocks import FilmStandardisation, convolution
 
-KINDS = ("frontal_chest", "lateral_chest", "other_radiograph", "no_radiograph")
-TURNS = ("upright", "quarter_right", "upside_down", "quarter_left")
-FLAGS = ("inverted", "mirrored", "child")
+_FLAGS = 3
 
 
 def chest_gate(
@@ -30,7 +29,7 @@ def chest_gate(
     rows: int | None = 144,
     columns: int | None = 144,
     channels: int = 1,
-    classes: int = len(KINDS),
+    classes: int = 4,
     dropout: float = 0.2,
 ) -> keras.Model:
     """Return the untrained network: (batch, rows, columns, channels) in [0, 1] → named logits.
@@ -46,6 +45,6 @@ def chest_gate(
     tensor = keras.layers.Dropout(dropout, seed=20, name="dropout")(tensor)
     outputs: dict[str, Any] = {
         name: keras.layers.Dense(count, dtype="float32", name=name)(tensor)
-        for name, count in (("kind", classes), ("turned", len(TURNS)), ("flags", len(FLAGS)))
+        for name, count in (("kind", classes), ("turned", len(TURNS)), ("flags", _FLAGS))
     }
     return keras.Model(films, outputs, name="chest_gate")

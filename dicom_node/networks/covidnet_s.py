@@ -104,12 +104,20 @@ def covidnet_s(
     same weights for the right lung and the left.
     """
     zones = keras.Input((rows, columns), name="zone_features")
-    lungs = keras.layers.Reshape((2, 3, columns), name="lungs")(zones)
+    _, scores, total = extent_of_lungs(zones, dropout)
+    return keras.Model(zones, {"extent": total, "lungs": scores}, name="covidnet_s")
+
+
+def extent_of_lungs(zones: Any, dropout: float) -> tuple[Any, Any, Any]:
+    """Return what zones' features (batch, 6, columns) say of each lung, its score, and the sum.
+
+    Features (batch, 2, 96); scores (batch, 2, 1) in [0, 4]; their sum (batch, 1) in [0, 8].
+    """
+    lungs = keras.layers.Reshape((2, 3, zones.shape[-1]), name="lungs")(zones)
     hidden = keras.layers.Dropout(dropout, seed=20, name="dropout")(lungs)
     hidden = keras.layers.Dense(32, activation="relu", name="dense")(hidden)
     hidden = keras.layers.Reshape((2, 96), name="lung_row")(hidden)
     parts = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="lung_part")(hidden)
     scores = keras.layers.Rescaling(LUNG_SCORE_MAX, dtype="float32", name="lung_scores")(parts)
     mean = keras.layers.GlobalAveragePooling1D(dtype="float32", name="lung_mean")(scores)
-    total = keras.layers.Rescaling(2.0, dtype="float32", name="extent")(mean)
-    return keras.Model(zones, {"extent": total, "lungs": scores}, name="covidnet_s")
+    return hidden, scores, keras.layers.Rescaling(2.0, dtype="float32", name="extent")(mean)

@@ -24,7 +24,7 @@ import keras
 
 from dicom_node.networks.blocks import separable
 from dicom_node.networks.covidnet_pyramid import PYRAMID_FILTERS
-from dicom_node.networks.covidnet_s import LUNG_SCORE_MAX, ZONES, ZoneMeans
+from dicom_node.networks.covidnet_s import ZONES, ZoneMeans, extent_of_lungs
 
 MAPPED, ZONE_FEATURES = "mapped", "zone_features"
 MAP_FILTERS = 64
@@ -174,14 +174,7 @@ def opacity_extent(
     left; ``spread`` (batch, 1), above 0: the expected absolute error.
     """
     zones = keras.Input((rows, columns), name=ZONE_FEATURES)
-    lungs = keras.layers.Reshape((2, 3, columns), name="by_lung")(zones)
-    hidden = keras.layers.Dropout(dropout, seed=20, name="dropout")(lungs)
-    hidden = keras.layers.Dense(32, activation="relu", name="dense")(hidden)
-    hidden = keras.layers.Reshape((2, 96), name="lung_row")(hidden)
-    parts = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="lung_part")(hidden)
-    scores = keras.layers.Rescaling(LUNG_SCORE_MAX, dtype="float32", name="lung_scores")(parts)
-    mean = keras.layers.GlobalAveragePooling1D(dtype="float32", name="lung_mean")(scores)
-    total = keras.layers.Rescaling(2.0, dtype="float32", name="extent")(mean)
+    hidden, scores, total = extent_of_lungs(zones, dropout)
     film = keras.layers.GlobalAveragePooling1D(name="lung_features")(hidden)
     spread = keras.layers.Dense(
         1, activation="softplus", kernel_initializer="zeros", dtype="float32", name="spread"

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dicom_node.analysis import gate
 from dicom_node.errors import TrainingError
 from dicom_node.training.datasets.cases import SPLITS, Case
 
-KINDS = ("frontal_chest", "lateral_chest", "other_radiograph", "no_radiograph")
+KINDS = tuple(gate.KINDS)
 TABLE = "labels.csv"
 
 _GROUP = re.compile(r"\bgroup (.+)$")

@@ -227,7 +227,7 @@ def _suite(found: Mapping[str, Any]) -> str:
         f"| {row['figure']} | {interval(row)} | {row['films']} |" for row in found["figures"]
     ]  # fmt: skip
     head = (
-        f"Split `{found['split']}`, every {found['every']}. film of large sources: "
+        f"Split `{found['split']}`, one film in {found['every']} of large sources: "
         f"{found['films']} films through the engine, suite {', '.join(found['suite'])}. "
         "In brackets: 95 % bootstrap interval over patients."
     )

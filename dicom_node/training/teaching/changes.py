@@ -65,10 +65,7 @@ class Chance(keras.layers.Layer):  # type: ignore[misc]
 class Movement(Chance):
     """Cuts a window out of each film and moves it: shift, turn, zoom, mirror.
 
-    ``size``: of the films that come out, pixels a side. Call: films (batch, side, side, channels)
-    and windows (batch, 4), the top, left, bottom and right of what is nominally shown, in parts of
-    the film; returns the films (batch, size, size, channels) and ``place``, which moves other
-    pictures of the same film alike.
+    `place` draws where, `moved` moves films, and alike whatever else is known of them.
     """
 
     def __init__(self, extent: Extent, seed: int, **kwargs: Any) -> None:
@@ -78,6 +75,7 @@ class Movement(Chance):
     def place(self, windows: Any, *, training: bool) -> tuple[Any, Any]:
         """Return (batch, 6) affine coefficients in parts of the film, and who is mirrored.
 
+        ``windows``: (batch, 4), top, left, bottom and right of what is nominally shown, likewise.
         ``x' = a x + b y + c``, ``y' = d x + e y + f`` from [0, 1]² of what comes out to [0, 1]² of
         what goes in; mirrored: (batch,) of 0 and 1.
         """
@@ -109,23 +107,18 @@ class Movement(Chance):
         What comes from outside is 0.
         """
         side = pictures.shape[1]
-        scale = side / size
-        a, b, c, d, e, f = (place[:, k] for k in range(6))
+        a, b, c, d, e, f = (place[:, k, None, None] for k in range(6))
         # From pixel centres of what comes out to pixel centres of what goes in.
-        c = side * (c + (a + b) / (2 * size)) - 0.5
-        f = side * (f + (d + e) / (2 * size)) - 0.5
-        zero = ops.zeros_like(a)
-        matrix = ops.stack([a * scale, b * scale, c, d * scale, e * scale, f, zero, zero], axis=-1)
-        return _resampled(pictures, matrix, size)
+        grid = (ops.arange(size, dtype="float32") + 0.5) / size
+        x_out, y_out = grid[None, None, :], grid[None, :, None]
+        x = side * (a * x_out + b * y_out + c) - 0.5
+        y = side * (d * x_out + e * y_out + f) - 0.5
+        return _resampled(pictures, x, y)
 
 
-def _resampled(pictures: Any, matrix: Any, size: int) -> Any:
-    """Return pictures at the places that the matrix names, by linear interpolation; outside 0."""
-    side, channels = pictures.shape[1], pictures.shape[3]
-    grid = ops.arange(size, dtype="float32")
-    x_out, y_out = grid[None, None, :], grid[None, :, None]
-    a, b, c, d, e, f = (matrix[:, k, None, None] for k in range(6))
-    x, y = a * x_out + b * y_out + c, d * x_out + e * y_out + f
+def _resampled(pictures: Any, x: Any, y: Any) -> Any:
+    """Return pictures at columns x and rows y, (batch, size, size), by linear interpolation."""
+    side, channels, size = pictures.shape[1], pictures.shape[3], x.shape[2]
     x0, y0 = ops.floor(x), ops.floor(y)
     flat = ops.reshape(pictures, (-1, side * side, channels))
     total = 0.0
@@ -185,9 +178,7 @@ class Retouch(Chance):
 
     def _white_out(self, films: Any, lungs: Any, count: Any) -> Any:
         """Cover a part of the lungs by smooth opacity, as disease does, in some films."""
-        side = films.shape[1]
-        grid = (ops.arange(side, dtype="float32") + 0.5) / side
-        x, y = grid[None, None, :, None], grid[None, :, None, None]
+        x, y = _places(films.shape[1])
         covered = ops.zeros_like(films)
         for _ in range(3):
             centre_x, centre_y = self.uniform((count, 1, 1, 1)), self.uniform((count, 1, 1, 1))
@@ -209,7 +200,7 @@ class Retouch(Chance):
         return films + (sharp - soft) * (films - fine) + clahe * (fine - wide)
 
     def _toned(self, films: Any, count: Any) -> Any:
-        """Change window and gamma, and sometimes flatten towards a sigmoid curve."""
+        """Change window and gamma."""
         how = self.extent
         low = self.uniform((count, 1, 1, 1), -how.window / 2, how.window)
         high = 1.0 - self.uniform((count, 1, 1, 1), -how.window / 2, how.window)
@@ -227,9 +218,7 @@ class Retouch(Chance):
 
     def _framed(self, films: Any, count: Any) -> Any:
         """Cover borders and corners of some films with one grey."""
-        side = films.shape[1]
-        grid = (ops.arange(side, dtype="float32") + 0.5) / side
-        x, y = grid[None, None, :, None], grid[None, :, None, None]
+        x, y = _places(films.shape[1])
         grey = self.uniform((count, 1, 1, 1))
         frame = self.happens(count, self.extent.frame)
         edges = [self.uniform((count, 1, 1, 1), 0.0, 0.12) * frame for _ in range(4)]
@@ -243,6 +232,12 @@ class Retouch(Chance):
                 down = y > 1.0 - high if below else y < high
                 films = ops.where(across & down, self.uniform((count, 1, 1, 1)), films)
         return films
+
+
+def _places(side: int) -> tuple[Any, Any]:
+    """Return column and row of each pixel's centre in parts of the side, to lie over films."""
+    grid = (ops.arange(side, dtype="float32") + 0.5) / side
+    return grid[None, None, :, None], grid[None, :, None, None]
 
 
 def _blurred(films: Any, size: int) -> Any:

@@ -1,8 +1,7 @@
-"""How the networks of the second edition are taught, as data: ``recipe.toml``, typed."""
+"""How the networks of the second edition are taught, as data: ``course.toml``, typed."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,8 +47,3 @@ class Course(BaseModel):
     def steps(self) -> int:
         """Batches an epoch."""
         return max(1, self.films_per_epoch // self.batch)
-
-    @property
-    def digest(self) -> str:
-        """Digest of all that decides the weights, sha256:…."""
-        return f"sha256:{hashlib.sha256(self.model_dump_json(indent=1).encode()).hexdigest()}"

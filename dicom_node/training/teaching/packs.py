@@ -19,8 +19,9 @@ from PIL import Image
 
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float, resized
-from dicom_node.training.datasets.cases import Case, read_film
+from dicom_node.training.datasets.cases import Box, Case, read_film
 from dicom_node.training.datasets.words import APPEARANCES
+from dicom_node.training.teaching.severity_data import drawn_on
 from dicom_node.training.teaching.tasks.chest import BOXES, LESIONS, NEGATIVE
 
 SIZE, CELLS, MARGIN, NOMINAL_MARGIN = 240, 60, 0.12, 0.04
@@ -28,7 +29,7 @@ OPAQUE, UNKNOWN = 200, 255
 OPAQUE_PART = 0.15
 """The part of a lung's third inside boxes from which it counts as a zone with opacity."""
 
-Boxes = Mapping[str, Sequence[tuple[float, float, float, float]]]
+Boxes = Mapping[str, Sequence[Box]]
 _READ_AS_NORMAL = ("NIH", "RSNA", "OpenIST")
 _ALLOWED = {"negative": (1, 0, 0), "typical": (0, 0, 1)}
 
@@ -114,15 +115,10 @@ def _opacity(case: Case, *, boxed: bool) -> float:
 
 def drawn_opacities(case: Case, shape: tuple[int, ...], boxes: Boxes) -> tuple[Float | None, int]:
     """Return the opacities as drawn, 1 inside, on the film's grid, and how they are known."""
-    drawn = np.zeros(shape, dtype=np.float32)
-    if case.lesions is not None:
-        with Image.open(case.lesions) as picture:
-            return (np.asarray(picture.convert("L")) > 0).astype(np.float32), LESIONS
-    if of_film := boxes.get(case.image_id, ()):
-        for x, y, width, height in of_film:
-            drawn[round(y) : round(y + height), round(x) : round(x + width)] = 1.0
-        return drawn, BOXES
-    return (drawn, NEGATIVE) if is_negative(case) else (None, 0)
+    drawn = drawn_on(case, shape, boxes.get(case.image_id, ()))
+    if drawn is not None:
+        return drawn, BOXES if case.lesions is None else LESIONS
+    return (np.zeros(shape, np.float32), NEGATIVE) if is_negative(case) else (None, 0)
 
 
 def write_pack(

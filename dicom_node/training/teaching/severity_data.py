@@ -153,13 +153,22 @@ def opaque_of(
     contract: InputContract,
 ) -> Float | None:
     """Return what was drawn as opaque (1) on the grid of the crop; nothing drawn: None."""
-    drawn = np.zeros(shape, dtype=np.float32)
+    drawn = drawn_on(case, shape, boxes)
+    if drawn is None:
+        if case.finding != "normal":
+            return None
+        drawn = np.zeros(shape, dtype=np.float32)
+    return resized(drawn, region, (contract.rows, contract.columns))
+
+
+def drawn_on(case: Case, shape: tuple[int, ...], boxes: Sequence[Box]) -> Float | None:
+    """Return the outlined, else the boxed opacities on the film's grid, 1 inside; none: None."""
     if case.lesions is not None:
         with Image.open(case.lesions) as picture:
-            drawn = (np.asarray(picture.convert("L")) > 0).astype(np.float32)
-    elif boxes:
-        for x, y, width, height in boxes:
-            drawn[round(y) : round(y + height), round(x) : round(x + width)] = 1.0
-    elif case.finding != "normal":
+            return (np.asarray(picture.convert("L")) > 0).astype(np.float32)
+    if not boxes:
         return None
-    return resized(drawn, region, (contract.rows, contract.columns))
+    drawn = np.zeros(shape, dtype=np.float32)
+    for x, y, width, height in boxes:
+        drawn[round(y) : round(y + height), round(x) : round(x + width)] = 1.0
+    return drawn

@@ -122,14 +122,16 @@ def show(request: Request, study_id: RowId, person: Annotated[Person, Depends(re
     history = house.stored.history_of(case.study_id, films)
     labels = [label_of(house.stored, film) for film in films]
     deliveries = house.ledger.deliveries(study_id=case.study_id)
-    doubts = [said for item in films if (said := _doubt(item, house.template()))]
+    found = [each for item in films if (each := _findings(item))]
+    template = house.template()
+    doubts = [said for each in found if (said := contradiction(each, template))]
     return page(
         request,
         "case.html",
         case=case,
         doubts=doubts,
-        beside=[said for item in films for said in _beside(item, house.template())],
-        mapped=[said for item in films if (said := _mapped(item, house.template()))],
+        beside=[said for each in found for said in _beside(each, template)],
+        mapped=[said for each in found if (said := mapped_parts(each.opacity_map, template))],
         is_elsewhere=is_elsewhere(case, house.template().evidence),
         views=house.template().view.names,
         classes=classes_of(house),
@@ -225,20 +227,13 @@ def classes_of(house: House) -> dict[str, str]:
     return {name: each.wording for name, each in house.template().classes.items()}
 
 
-def _doubt(film: Instance, template: Template) -> str:
-    """Return which answers on a film contradict each other, in words; "" if none do."""
-    found = _findings(film)
-    return "" if found is None else contradiction(found, template)
-
-
-def _beside(film: Instance, template: Template) -> list[dict[str, str]]:
+def _beside(found: FilmFindings, template: Template) -> list[dict[str, str]]:
     """Return what a film's network says beside its class: opacity or not, appearance."""
-    found = _findings(film)
     said = []
-    if found is not None and found.opacity is not None:
+    if found.opacity is not None:
         sentence = opacity_sentence(found.opacity, template)
         said.append({"name": template.panel.opacity, "sentence": sentence})
-    if found is not None and found.appearance is not None:
+    if found.appearance is not None:
         sentence = appearance_sentence(found.appearance, template)
         said.append({"name": template.panel.appearance, "sentence": sentence})
     return said
@@ -247,12 +242,6 @@ def _beside(film: Instance, template: Template) -> list[dict[str, str]]:
 def _findings(film: Instance) -> FilmFindings | None:
     told = film.findings_json
     return None if told is None else FilmFindings.from_json(json.loads(told))
-
-
-def _mapped(film: Instance, template: Template) -> str:
-    """Return how much of the lungs of a film is mapped opaque, in words; "" where none is told."""
-    found = _findings(film)
-    return "" if found is None else mapped_parts(found.opacity_map, template)
 
 
 def is_elsewhere(case: Case, words: EvidenceText) -> bool:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from dicom_node.networks import registry
-from dicom_node.training.teaching.changes import Extent, Movement, Retouch
+from dicom_node.training.teaching.changes import Extent
+from dicom_node.training.teaching.severity_data import MIRRORED_ZONES
 from dicom_node.training.teaching.tasks import losses
+from dicom_node.training.teaching.tasks.films import FilmTask, unit
 
-MIRRORED_ZONES = (3, 4, 5, 0, 1, 2)
 SCORES = ("geographic", "opacity")
-CELLS = 28
 LESIONS, BOXES, NEGATIVE = 2, 1, 3
 """How the opacities of a film are known: outlined, boxed, or read as none."""
 
@@ -30,7 +29,7 @@ _LEVEL_WEIGHTS = (1.0, 1.5, 0.8)
 _DRAWN_WEIGHTS = {LESIONS: 3.0, BOXES: 1.0, NEGATIVE: 0.6}
 
 
-class ChestTask(keras.Model):  # type: ignore[misc]
+class ChestTask(FilmTask):
     """Films and what is known of them in, the weighted losses out.
 
     ``variant``: which EfficientNet-Lite; ``size``: of the films, pixels a side, a multiple of 32.
@@ -48,9 +47,8 @@ class ChestTask(keras.Model):  # type: ignore[misc]
         smoothing: float,
         seed: int,
     ) -> None:
-        super().__init__(name="chest_task", dtype="float32")
-        self.size, self.smoothing = size, smoothing
-        self.movement, self.retouch = Movement(extent, seed), Retouch(extent, seed + 1)
+        super().__init__(extent, size=size, seed=seed, name="chest_task")
+        self.smoothing = smoothing
         cells = size // 8
         self.root = registry.build(
             "covidnet-pyramid", rows=size, columns=size, variant=variant, dropout=dropout
@@ -59,21 +57,13 @@ class ChestTask(keras.Model):  # type: ignore[misc]
         self.zones = registry.build("opacity-zones", rows=cells, columns=cells, dropout=dropout)
         self.extents = [registry.build("opacity-extent", dropout=dropout) for _ in SCORES]
 
-    def build(self, _shapes: Any) -> None:
-        """Nothing is left to build: the networks were built with the task."""
-        self.built = True
-
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Return all outputs by name, and lungs and opacities moved as the films were."""
         inputs = losses.on_device(inputs)
-        film = ops.cast(inputs["film"], "float32") / 255.0
-        place, mirrored = self.movement.place(inputs["window"], training=training)
-        film = self.movement.moved(film, place, self.size)
+        film, place, mirrored = self.placed(inputs, training=training)
         opaque = ops.cast(inputs["opaque"], "float32")
         known = ops.cast(opaque < 254.0, "float32")
-        cells = ops.concatenate(
-            [ops.cast(inputs["lungs"], "float32") / 255.0, known * opaque / 200.0, known], axis=-1
-        )
+        cells = ops.concatenate([unit(inputs["lungs"]), known * opaque / 200.0, known], axis=-1)
         cells = self.movement.moved(cells, place, self.size // 4)
         lungs = ops.image.resize(cells[..., :1], (self.size, self.size), interpolation="bilinear")
         if training:

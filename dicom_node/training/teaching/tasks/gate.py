@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from dicom_node.networks import registry
-from dicom_node.training.teaching.changes import Chance, Extent, Movement, Retouch
+from dicom_node.training.teaching.changes import Chance, Extent
 from dicom_node.training.teaching.tasks import losses
+from dicom_node.training.teaching.tasks.films import FilmTask, unit
 
 TURNED, INVERTED, MIRRORED = 0.35, 0.2, 0.3
 """How often a picture is turned (by 90°, 180° or 270°), inverted, mirrored."""
@@ -17,7 +17,7 @@ TURNED, INVERTED, MIRRORED = 0.35, 0.2, 0.3
 _KIND_WEIGHTS = (1.0, 2.0, 1.0, 1.0)
 
 
-class GateTask(keras.Model):  # type: ignore[misc]
+class GateTask(FilmTask):
     """Whole pictures in, three cross-entropies out.
 
     Input: ``film`` uint8 (batch, side, side, 1), ``lungs`` uint8 of 255, the same shape at half
@@ -26,26 +26,17 @@ class GateTask(keras.Model):  # type: ignore[misc]
     """
 
     def __init__(self, extent: Extent, *, size: int, dropout: float, seed: int) -> None:
-        super().__init__(name="gate_task", dtype="float32")
-        self.size = size
+        super().__init__(extent, size=size, seed=seed, name="gate_task")
         self.chance = Chance(seed + 2, name="turning")
-        self.movement, self.retouch = Movement(extent, seed), Retouch(extent, seed + 1)
         self.network = registry.build(
             "chest-gate", rows=size, columns=size, channels=1, dropout=dropout
         )
 
-    def build(self, _shapes: Any) -> None:
-        """Nothing is left to build: the networks were built with the task."""
-        self.built = True
-
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Return the outputs by name, and how each picture was turned, inverted and mirrored."""
         inputs = losses.on_device(inputs)
-        film = ops.cast(inputs["film"], "float32") / 255.0
-        place, _ = self.movement.place(inputs["window"], training=training)
-        film = self.movement.moved(film, place, self.size)
-        lungs = ops.cast(inputs["lungs"], "float32") / 255.0
-        lungs = self.movement.moved(lungs, place, self.size)
+        film, place, _ = self.placed(inputs, training=training)
+        lungs = self.movement.moved(unit(inputs["lungs"]), place, self.size)
         count = ops.shape(film)[0]
         done = ops.zeros((count, 3))
         if training:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from dicom_node.networks import registry
-from dicom_node.training.teaching.changes import Extent, Movement, Retouch
+from dicom_node.training.teaching.changes import Extent
 from dicom_node.training.teaching.tasks import losses
+from dicom_node.training.teaching.tasks.films import FilmTask, unit
 
 
-class LungsTask(keras.Model):  # type: ignore[misc]
+class LungsTask(FilmTask):
     """Whole films and outlines in, cross-entropy plus 1 − Dice out.
 
     Input: ``film`` uint8 (batch, side, side, 1), ``mask`` uint8 (batch, side/2, side/2, 1) of 255,
@@ -21,26 +21,16 @@ class LungsTask(keras.Model):  # type: ignore[misc]
     """
 
     def __init__(self, extent: Extent, *, size: int, dropout: float, seed: int) -> None:
-        super().__init__(name="lungs_task", dtype="float32")
-        self.size = size
-        self.movement, self.retouch = Movement(extent, seed), Retouch(extent, seed + 1)
+        super().__init__(extent, size=size, seed=seed, name="lungs_task")
         self.network = registry.build(
             "lung-unet", rows=size, columns=size, channels=1, dropout=dropout
         )
 
-    def build(self, _shapes: Any) -> None:
-        """Nothing is left to build: the networks were built with the task."""
-        self.built = True
-
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Return the logits with outline and what is asked for, moved as the films were."""
         inputs = losses.on_device(inputs)
-        film = ops.cast(inputs["film"], "float32") / 255.0
-        place, _ = self.movement.place(inputs["window"], training=training)
-        film = self.movement.moved(film, place, self.size)
-        cells = ops.concatenate(
-            [ops.cast(inputs[name], "float32") / 255.0 for name in ("mask", "asked")], axis=-1
-        )
+        film, place, _ = self.placed(inputs, training=training)
+        cells = ops.concatenate([unit(inputs[name]) for name in ("mask", "asked")], axis=-1)
         cells = self.movement.moved(cells, place, self.size)
         # What comes in from outside the film is no lung, and counts.
         inside = self.movement.moved(
