@@ -21,7 +21,8 @@ from dicom_node.findings import TURNS
 from dicom_node.networks import efficientnet_lite
 from dicom_node.networks.blocks import FilmStandardisation, convolution
 
-_FLAGS = 3
+KINDS = ("frontal_chest", "lateral_chest", "other_radiograph", "no_radiograph")
+FLAGS = ("inverted", "mirrored", "child")
 
 
 def chest_gate(
@@ -29,7 +30,7 @@ def chest_gate(
     rows: int | None = 144,
     columns: int | None = 144,
     channels: int = 1,
-    classes: int = 4,
+    classes: int = len(KINDS),
     dropout: float = 0.2,
 ) -> keras.Model:
     """Return the untrained network: (batch, rows, columns, channels) in [0, 1] → named logits.
@@ -45,6 +46,6 @@ def chest_gate(
     tensor = keras.layers.Dropout(dropout, seed=20, name="dropout")(tensor)
     outputs: dict[str, Any] = {
         name: keras.layers.Dense(count, dtype="float32", name=name)(tensor)
-        for name, count in (("kind", classes), ("turned", len(TURNS)), ("flags", _FLAGS))
+        for name, count in (("kind", classes), ("turned", len(TURNS)), ("flags", len(FLAGS)))
     }
     return keras.Model(films, outputs, name="chest_gate")
