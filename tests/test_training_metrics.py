@@ -12,8 +12,8 @@ from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Case
 from dicom_node.training.evaluation import classes
 from dicom_node.training.evaluation.bootstrap import Bootstrap
+from dicom_node.training.teaching.calibrate import conformal
 from dicom_node.training.teaching.lessons.classes import OTHER
-from dicom_node.training.teaching.suite_bundles import conformal
 
 SEEDS = range(6)
 

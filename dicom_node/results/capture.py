@@ -13,7 +13,7 @@ from pydicom import Dataset
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, SecondaryCaptureImageStorage
 
 from dicom_node import __version__
-from dicom_node.findings import SaliencyMap
+from dicom_node.findings import TURNS, SaliencyMap
 from dicom_node.imaging.header import header_of
 from dicom_node.imaging.orientation import hanging
 from dicom_node.results.cards import NetworkCard
@@ -79,7 +79,7 @@ def _capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dat
     document.Modality = "OT"
     document.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     document.SeriesDescription = context.template.overlay_description
-    _film_attributes(source, document)
+    _film_attributes(film, document)
     _compression(source, document)
     return document
 
@@ -99,15 +99,19 @@ def _device(document: Dataset) -> None:
     document.TimeOfSecondaryCapture = document.ContentTime
 
 
-def _film_attributes(source: Dataset, document: Dataset) -> None:
+def _film_attributes(film: AnalysedFilm, document: Dataset) -> None:
     """Set body part and orientation. No Laterality: it excludes the unpaired body part CHEST.
 
     No pixel spacing: a ruler laid over film and panel would lie. Burned In Annotation speaks of
-    the patient's identity, of which the panel has none: it is as the film's, or absent.
+    the patient's identity, of which the panel has none: it is as the film's, or absent. Where the
+    pixels lie otherwise than the header says, the orientation is stated as unknown.
     """
+    source = film.dataset
     document.BodyPartExamined = "CHEST"
     turned = hanging(header_of(source).patient_orientation).is_turned
     document.PatientOrientation = ["L", "F"] if turned else orientation_of(source)
+    if film.findings.turned != TURNS[0]:
+        document.PatientOrientation = ""
     if source.get("ViewPosition"):
         document.ViewPosition = source.ViewPosition
     document.RecognizableVisualFeatures = "NO"

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from dicom_node.findings import ZONES, Airspace, Explanation, Region, SaliencyMap
 from dicom_node.imaging.header import header_of
 from dicom_node.imaging.opaque import LEVEL
-from dicom_node.imaging.orientation import as_hung, hanging
+from dicom_node.imaging.orientation import Hanging, as_hung, hanging, turned_back
 from dicom_node.results import panel
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
@@ -165,6 +165,16 @@ def _upright(film: AnalysedFilm) -> AnalysedFilm:
     rows, columns = film.film.shape
     explanation = as_hung(film.explanation, hung, (rows, columns))
     return replace(film, film=hung.hang(film.film), explanation=explanation)
+
+
+def _lies(film: AnalysedFilm) -> Hanging:
+    """Return what would hang the film upright as it is drawn, see `_upright`.
+
+    What its pixels alone say is not turned back when it is drawn: it is shown as stored.
+    """
+    said = hanging(header_of(film.dataset).patient_orientation)
+    drawn = Hanging() if said.is_turned else said
+    return drawn.then(turned_back(film.findings.turned))
 
 
 def draw_overlay(film: AnalysedFilm, context: Context, heat: SaliencyMap) -> Picture:
@@ -400,14 +410,16 @@ def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Conte
     """Draw the six zones with their scores, each side where it is on the film beside."""
     words = context.template.panel
     sides = [("right", words.right), ("left", words.left)]
-    hung = hanging(header_of(film.dataset).patient_orientation)
-    if hung.mirrored and not hung.is_turned:
-        sides.reverse()
+    heights = ["upper", "middle", "lower"]
+    shown = _lies(film)
+    if not shown.transposed:
+        sides = sides[::-1] if shown.mirrored else sides
+        heights = heights[::-1] if shown.upside_down else heights
     if set(airspace.zones) != set(ZONES):
         return
     column.gap(6)
     column.row((sides[0][1], words.zones, sides[1][1]), 13)
-    for height in ("upper", "middle", "lower"):
+    for height in heights:
         column.cells(
             [
                 (context.template.score(value), value / ZONE_MAX)

@@ -317,7 +317,7 @@ def _missing_resources(settings: Settings, places: Places) -> Iterator[Fault]:
             yield places.fault(place, what, suggestion(name, known))
     if not _names_a_finding(models, settings.analysis.suite):
         what = "reports need a detection network of normal, pneumonia and covid19 before any other"
-        yield places.fault(("analysis", "suite"), what, "put covidnet-lite first")
+        yield places.fault(("analysis", "suite"), what, "put covidnet-pyramid first")
     templates = settings.results.templates_dir or resources.report_templates()
     known = sorted(path.stem for path in templates.glob("*.toml"))
     if settings.results.template not in known:

@@ -139,15 +139,16 @@ class AnalysisSection(Section):
     )
     suite: tuple[str, ...] = Field(
         default=(
-            "covidnet-lite",
-            "covidnet-s-geographic",
-            "covidnet-s-opacity",
-            "covidnet-cxr-s",
+            "covidnet-pyramid",
+            "opacity-map",
+            "opacity-zones",
+            "opacity-extent-geographic",
+            "opacity-extent-opacity",
         ),
         description="bundles to run, from models/; the first detection network gives the finding",
     )
     gate: str = Field(
-        default="",
+        default="chest-gate",
         description="bundle that looks at a film first: declines what is no frontal chest "
         "radiograph, sets right what lies inverted or turned; empty: lung outlines decline",
     )

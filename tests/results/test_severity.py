@@ -174,6 +174,35 @@ def test_a_mirrored_film_has_its_right_lung_where_the_patient_has_it(
     assert min(columns) > 80
 
 
+@pytest.mark.parametrize(
+    ("orientation", "note", "first"),
+    [
+        (["L", "F"], "", ("right", "upper")),
+        (["R", "F"], "", ("left", "upper")),
+        (["L", "F"], "found_upside_down", ("left", "lower")),
+        # It is drawn upright by its header, and by its pixels it was so before.
+        (["R", "H"], "found_upside_down", ("left", "lower")),
+    ],
+)
+def test_the_panel_has_each_zone_where_it_is_on_the_film_beside(
+    film: AnalysedFilm, known: Context, monkeypatch: pytest.MonkeyPatch,
+    orientation: list[str], note: str, first: tuple[str, str],
+) -> None:  # fmt: skip
+    drawn: list[list[tuple[str, float]]] = []
+    monkeypatch.setattr(
+        "dicom_node.results.picture.Panel.cells",
+        lambda _panel, cells: drawn.append([tuple(cell) for cell in cells]),
+    )
+    film.dataset.PatientOrientation = orientation
+    if note:
+        film = replace(film, findings=replace(film.findings, notes=(note,)))
+    capture = parsed(write_results([film], known, {ObjectKind.CAPTURE})[0])
+    side, height = first
+    assert drawn[0][0][1] == pytest.approx(ZONES[f"{side}_{height}"] / 3)
+    stated = [str(value) for value in capture.PatientOrientation or ()]
+    assert stated == ([] if note else orientation)
+
+
 def test_the_impression_codes_how_the_suite_did_and_what_is_wrong_with_the_film(
     document: Dataset,
 ) -> None:

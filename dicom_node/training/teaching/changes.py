@@ -107,7 +107,9 @@ class Movement(Chance):
         What comes from outside is 0.
         """
         side = pictures.shape[1]
-        a, b, c, d, e, f = (place[:, k, None, None] for k in range(6))
+        # Not place[:, k, None, None]: TensorFlow's graph optimiser takes such a slice of what was
+        # stacked before as the column itself, and drops the two axes.
+        a, b, c, d, e, f = (ops.reshape(place[:, k], (-1, 1, 1)) for k in range(6))
         # From pixel centres of what comes out to pixel centres of what goes in.
         grid = (ops.arange(size, dtype="float32") + 0.5) / size
         x_out, y_out = grid[None, None, :], grid[None, :, None]

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dicom_node.training.teaching.changes import Extent
+from dicom_node.training.teaching.recipe import read_part
 
+COURSE_FILE = "course.toml"
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class TaughtWith(BaseModel):
+    """A course that says only: taught together with another bundle, by that one's course."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    taught_with: str
 
 
 class Course(BaseModel):
@@ -18,6 +31,11 @@ class Course(BaseModel):
     is drawn in proportion to n to this power; ``favoured``: by how much more often films of some
     kinds are drawn. ``ema``: momentum of the averaged weights, a step. ``initial``: weights to
     begin with. ``variant``: which EfficientNet-Lite. ``without``: sources left out.
+    ``kept_at``: the layer of the trunk whose output is computed once for ``versions`` changed
+    versions of each film (every other one, from the first on, as ``mild`` says, the rest as
+    ``changes``), kept, and taught from; empty: films are changed anew each time, and the whole
+    trunk is taught. ``frozen``: the last layer that is not taught. ``norms``: whether batch norms
+    go on learning the statistics of batches.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,9 +59,40 @@ class Course(BaseModel):
     group_exponent: Fraction = 0.5
     favoured: dict[str, float] = {}
     without: tuple[str, ...] = ()
+    kept_at: str = ""
+    versions: int = Field(default=1, ge=1, le=64)
+    frozen: str = ""
+    norms: Literal["taught", "kept"] = "taught"
     changes: Extent = Extent()
+    mild: Extent | None = None
+
+    @model_validator(mode="after")
+    def _something_is_kept(self) -> Self:
+        if self.frozen and not self.kept_at:
+            raise ValueError(
+                "'frozen' needs 'kept_at': films are then not taught from their pixels"
+            )
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Names the run: eight hex digits of all that decides the weights."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
 
     @property
     def steps(self) -> int:
         """Batches an epoch."""
         return max(1, self.films_per_epoch // self.batch)
+
+
+def read_course(path: Path) -> Course | None:
+    """Return the course beside a bundle, that of ``taught_with`` if it names one; no file: None.
+
+    Raises `TrainingError` naming file, key and fault.
+    """
+    if not path.is_file():
+        return None
+    if "taught_with" in path.read_text(encoding="utf8"):
+        share = read_part(path, TaughtWith)
+        return read_course(path.parent.parent / share.taught_with / COURSE_FILE)
+    return read_part(path, Course)

@@ -38,6 +38,8 @@ def fit(task: Any, feed: Any, course: Course, run: Path, callbacks: tuple[Any, .
     ``run``: its folder, with ``backup`` (Keras' own) and ``history.csv``, one line an epoch.
     """
     run.mkdir(parents=True, exist_ok=True)
+    # Backups want a built model; the networks of a task were built with it.
+    task.build(None)
     task.fit(
         feed,
         epochs=course.epochs,

@@ -47,6 +47,24 @@ class Labels:
     extents: tuple[float, float]
 
 
+def group_of(case: Case) -> str:
+    """Return the group that a film is drawn from: its source, and how it was read by whom."""
+    return "|".join((case.source, case.finding, case.appearance_class, case.label_basis))
+
+
+def is_kind(kind: str, case: Case, drawn: float) -> bool:
+    """Whether a film is of the kind that a course favours.
+
+    ``kind``: a finding, a source, ``graded extents`` or ``outlined opacities``; ``drawn``: how its
+    opacities are known.
+    """
+    if kind == "graded extents":
+        return case.geographic_extent is not None
+    if kind == "outlined opacities":
+        return drawn == LESIONS
+    return case.finding == kind or case.source.startswith(kind)
+
+
 def is_negative(case: Case) -> bool:
     """Whether the film was read as one without opacities."""
     if case.appearance_class:
@@ -172,11 +190,34 @@ def _packed(
     values = {
         name: np.asarray(getattr(labels, name), dtype=np.float32) for name in Labels.__slots__
     }
+    if drawn is not None and case.zones is None and not case.appearance_class and whole.any():
+        values["zones"] = _opaque_zones(drawn, whole, lungs)
     extra = {"drawn": np.float32(kind), "fraction": np.float32(fraction)}
     return _bytes(resized(film, region, (SIZE, SIZE)), 255), {
         "lungs": _bytes(np.asarray(inside), 255), "opacity_map": opaque,
         "window": np.array(window, dtype=np.float32), **values, **extra,
     }  # fmt: skip
+
+
+def _opaque_zones(drawn: Float, inside: npt.NDArray[np.bool_], lungs: Lungs) -> Float:
+    """Return which zones hold opacities as drawn, (6,) of 0 and 1, in the order of `ZONES`.
+
+    Thirds of the height and halves of the width of what the lungs fill.
+    """
+    box = lungs.box
+    rows = np.linspace(box.top, box.bottom, 4)
+    columns = (box.left, (box.left + box.right) / 2, box.right)
+    parts = []
+    for side in range(2):
+        for third in range(3):
+            part = (
+                slice(round(rows[third]), round(rows[third + 1])),
+                slice(round(columns[side]), round(columns[side + 1])),
+            )
+            counted = inside[part]
+            opaque = (drawn[part] * counted).sum() / max(1, counted.sum())
+            parts.append(float(opaque > OPAQUE_PART))
+    return np.array(parts, dtype=np.float32)
 
 
 def _bytes(values: Float, most: int) -> npt.NDArray[np.uint8]:

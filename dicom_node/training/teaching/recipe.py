@@ -193,17 +193,18 @@ class Share(_Part):
 
 def read_recipe(path: Path) -> Recipe:
     """Return the recipe; raises `TrainingError` naming file, key and fault."""
-    return _read(path, Recipe)
+    return read_part(path, Recipe)
 
 
 def read_share(path: Path) -> Share | None:
     """Return the recipe of a bundle that is taught with another one; None if it has its own."""
     if not path.is_file() or "taught_with" not in tomllib.loads(path.read_text(encoding="utf8")):
         return None
-    return _read(path, Share)
+    return read_part(path, Share)
 
 
-def _read(path: Path, kind: type[_AnyPart]) -> _AnyPart:
+def read_part(path: Path, kind: type[_AnyPart]) -> _AnyPart:
+    """Return the file as that kind; raises `TrainingError` naming file, key and fault."""
     try:
         return kind.model_validate(tomllib.loads(path.read_text(encoding="utf8")))
     except FileNotFoundError as missing:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dicom_node.analysis.answers import LUNGS
 from dicom_node.analysis.calibration import abstention_threshold, fit_temperature, probabilities
@@ -24,6 +23,7 @@ from dicom_node.training.teaching.bundle_files import (
     training_table,
     write_bundle,
 )
+from dicom_node.training.teaching.calibrate import conformal
 from dicom_node.training.teaching.lessons.classes import cases_of
 from dicom_node.training.teaching.lessons.suite import SuiteLesson, predicted, suite_network
 from dicom_node.training.teaching.recipe import RECIPE_FILE, Recipe, Share, read_share
@@ -136,15 +136,6 @@ def _scoring(
         "calibration": {"half_width": conformal(np.array(errors)), "fitted_on": "val"},
     }  # fmt: skip
     return _Part(share.id, own, document, share.bundle.data)
-
-
-def conformal(errors: npt.NDArray[np.float64], miss: float = 0.1) -> float:
-    """Return the half width that covers 1 - ``miss`` of new films (split conformal), rounded up.
-
-    The ⌈(n + 1)(1 − miss)⌉-th smallest of n absolute errors on films that taught nothing.
-    """
-    rank = min(len(errors), int(np.ceil((len(errors) + 1) * (1 - miss))))
-    return float(np.ceil(np.sort(errors)[rank - 1] * 100) / 100)
 
 
 def _head(bundle_id: str, version: str, texts: Any, task: str, network: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ is stored as a bundle of its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from keras import ops
@@ -57,9 +58,22 @@ class ChestTask(FilmTask):
         self.zones = registry.build("opacity-zones", rows=cells, columns=cells, dropout=dropout)
         self.extents = [registry.build("opacity-extent", dropout=dropout) for _ in SCORES]
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Return all outputs by name, and lungs and opacities moved as the films were."""
-        inputs = losses.on_device(inputs)
+    @property
+    def networks(self) -> Mapping[str, Any]:
+        """The detection network, the map, the zones, the two extents."""
+        return {
+            "covidnet-pyramid": self.root, "opacity-map": self.map, "opacity-zones": self.zones,
+            **{f"opacity-extent-{name}": network
+               for name, network in zip(SCORES, self.extents, strict=True)},
+        }  # fmt: skip
+
+    @property
+    def trunk(self) -> Any:
+        """The detection network."""
+        return self.root
+
+    def shown(self, inputs: Mapping[str, Any], *, training: bool) -> tuple[Any, dict[str, Any]]:
+        """Return the films, and ``cells``: lungs, opacities, where they are known, moved alike."""
         film, place, mirrored = self.placed(inputs, training=training)
         opaque = ops.cast(inputs["opaque"], "float32")
         known = ops.cast(opaque < 254.0, "float32")
@@ -69,14 +83,18 @@ class ChestTask(FilmTask):
         if training:
             film = self.retouch(film, lungs)
         cells = ops.average_pool(cells, 2, 2, padding="valid")
-        found = dict(self.root(ops.repeat(film, 3, axis=-1), training=training))
+        return ops.repeat(film, 3, axis=-1), {"mirrored": mirrored, "cells": cells}
+
+    def rest(self, told: Mapping[str, Any], *, training: bool) -> dict[str, Any]:
+        """Return the trunk's answers with those of the map, the zones and the two extents."""
+        found = dict(told)
         found |= dict(self.map(found.pop("pyramid"), training=training))
         found |= dict(self.zones(found.pop("mapped"), training=training))
         features = found.pop("zone_features")
         for name, network in zip(SCORES, self.extents, strict=True):
             answer = network(features, training=training)
             found |= {f"{name}_{key}": answer[key] for key in ("extent", "lungs", "spread")}
-        return found | {"mirrored": mirrored, "cells": cells}
+        return found
 
     def compute_loss(self, _x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:
         """Return the weighted sum of the losses of all that is known."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from dicom_node.training.teaching.changes import Extent, Movement, Retouch
+from dicom_node.training.teaching.tasks import losses
 
 
 class FilmTask(keras.Model):  # type: ignore[misc]
@@ -20,6 +22,31 @@ class FilmTask(keras.Model):  # type: ignore[misc]
         super().__init__(name=name, dtype="float32")
         self.size = size
         self.movement, self.retouch = Movement(extent, seed), Retouch(extent, seed + 1)
+
+    @property
+    def networks(self) -> Mapping[str, Any]:
+        """The networks that are taught, by the bundle that each is stored as; the trunk first."""
+        raise NotImplementedError
+
+    @property
+    def trunk(self) -> Any:
+        """The network that sees the film; all others begin with what it says."""
+        raise NotImplementedError
+
+    def shown(self, inputs: Mapping[str, Any], *, training: bool) -> tuple[Any, dict[str, Any]]:
+        """Return the films as the trunk sees them, (batch, size, size, channels), and what is known
+        of how each was changed, by name, (batch, …).
+        """
+        raise NotImplementedError
+
+    def rest(self, told: Mapping[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
+        """Return all outputs by name, from what the trunk told."""
+        return dict(told)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Return all outputs by name, and how each film was changed."""
+        films, known = self.shown(losses.on_device(inputs), training=training)
+        return self.rest(self.trunk(films, training=training), training=training) | known
 
     def build(self, _shapes: Any) -> None:
         """Nothing is left to build: the networks were built with the task."""

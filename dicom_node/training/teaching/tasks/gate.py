@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from keras import ops
@@ -32,17 +33,26 @@ class GateTask(FilmTask):
             "chest-gate", rows=size, columns=size, channels=1, dropout=dropout
         )
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Return the outputs by name, and how each picture was turned, inverted and mirrored."""
-        inputs = losses.on_device(inputs)
+    @property
+    def networks(self) -> Mapping[str, Any]:
+        """The gate's network."""
+        return {"chest-gate": self.network}
+
+    @property
+    def trunk(self) -> Any:
+        """The gate's network: there is no other."""
+        return self.network
+
+    def shown(self, inputs: Mapping[str, Any], *, training: bool) -> tuple[Any, dict[str, Any]]:
+        """Return the films, and ``done``: how each was turned, inverted and mirrored."""
         film, place, _ = self.placed(inputs, training=training)
-        lungs = self.movement.moved(unit(inputs["lungs"]), place, self.size)
         count = ops.shape(film)[0]
         done = ops.zeros((count, 3))
         if training:
+            lungs = self.movement.moved(unit(inputs["lungs"]), place, self.size)
             film = self.retouch(film, lungs)
             film, done = self._turned(film, count)
-        return {**self.network(film, training=training), "done": done}
+        return film, {"done": done}
 
     def _turned(self, film: Any, count: Any) -> tuple[Any, Any]:
         """Return the films so changed, and (batch, 3): quarter turns, inverted, mirrored."""

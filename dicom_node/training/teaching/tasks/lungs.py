@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from keras import ops
@@ -26,9 +27,18 @@ class LungsTask(FilmTask):
             "lung-unet", rows=size, columns=size, channels=1, dropout=dropout
         )
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Return the logits with outline and what is asked for, moved as the films were."""
-        inputs = losses.on_device(inputs)
+    @property
+    def networks(self) -> Mapping[str, Any]:
+        """The lungs' network."""
+        return {"lung-unet": self.network}
+
+    @property
+    def trunk(self) -> Any:
+        """The lungs' network: there is no other."""
+        return self.network
+
+    def shown(self, inputs: Mapping[str, Any], *, training: bool) -> tuple[Any, dict[str, Any]]:
+        """Return the films, with outline and what is asked for, moved as the films were."""
         film, place, _ = self.placed(inputs, training=training)
         cells = ops.concatenate([unit(inputs[name]) for name in ("mask", "asked")], axis=-1)
         cells = self.movement.moved(cells, place, self.size)
@@ -39,11 +49,11 @@ class LungsTask(FilmTask):
         asked = ops.where(inside > 0.5, cells[..., 1:], 1.0)
         if training:
             film = self.retouch(film, cells[..., :1])
-        return {
-            "logits": self.network(film, training=training),
-            "mask": cells[..., :1],
-            "asked": ops.cast(asked > 0.5, "float32"),
-        }
+        return film, {"mask": cells[..., :1], "asked": ops.cast(asked > 0.5, "float32")}
+
+    def rest(self, told: Any, *, training: bool) -> dict[str, Any]:  # noqa: ARG002
+        """Return the logits of the outline by name."""
+        return {"logits": told}
 
     def compute_loss(self, _x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:
         """Return the mean loss of the films, each with its weight."""
