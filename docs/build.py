@@ -133,6 +133,18 @@ def severity_table() -> str:
     return _rows(("network", "test", "repeated splits or folds"), rows)
 
 
+def second_table() -> str:
+    """Return the figures of the networks of a course, without those of single groups of films."""
+    rows = [
+        (f"`{name}`", row["figure"], _shown(row), str(row["films"]))
+        for name, found in _evaluations().items()
+        if found.get("task") == "suite"
+        for row in found["figures"]
+        if not row["figure"].endswith("named rightly")
+    ]
+    return _rows(("network", "figure", "split `test`", "films"), rows)
+
+
 def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -144,6 +156,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "events": events,
     "licences": licences,
     "detection": detection_table,
+    "second": second_table,
     "severity": severity_table,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -44,6 +44,12 @@ def evaluate(
         bool, typer.Option("--fresh", help="With --repeat: throw the stored splits away first.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    every: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Networks of a course only: look at one film in so many of large sources."
+        ),
+    ] = 6,
     write: Annotated[
         bool, typer.Option("--write", help="Write evaluation.json, figures and the card's tables.")
     ] = False,
@@ -52,10 +58,20 @@ def evaluate(
     need_training()
     from dicom_node import resources
     from dicom_node.training.evaluation.card import tables
+    from dicom_node.training.evaluation.evaluate import course_of, write_evaluation
     from dicom_node.training.evaluation.evaluate import evaluate as measure
-    from dicom_node.training.evaluation.evaluate import write_evaluation
 
     console, folder = Console(), models or resources.model_bundles()
+    if suite := course_of(bundle_id, folder):
+        documents = _suite(suite, data, folder, split, every)
+        for found in documents.values() if write else ():
+            write_evaluation(found, folder)
+        if as_json:
+            typer.echo(json.dumps(documents, indent=1))
+            return
+        for name, found in documents.items():
+            console.print(Markdown(f"## {name}\n\n{tables(found)}"))
+        return
     if repeat:
         _repeat(bundle_id, data, folder, repeat, fresh=fresh)
     document = measure(bundle_id, data, folder, split)
@@ -65,6 +81,23 @@ def evaluate(
         typer.echo(json.dumps(document, indent=1))
     else:
         console.print(Markdown(tables(document)))
+
+
+def _suite(
+    suite: Sequence[str], data: Sequence[Path], folder: Path, split: str, every: int
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of all bundles of a course, as the engine answers, with progress."""
+    from dicom_node.settings.model import AnalysisSection
+    from dicom_node.training.evaluation.hospitals import evaluate_suite
+
+    gate = AnalysisSection().gate
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("films are analysed", total=None)
+        return evaluate_suite(
+            suite, data, folder, split=split, every=every,
+            gate=gate if (folder / gate).is_dir() else "",
+            on_film=lambda done, of: progress.update(task, completed=done, total=of),
+        )  # fmt: skip
 
 
 def _repeat(

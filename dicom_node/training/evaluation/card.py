@@ -222,7 +222,7 @@ def _mistakes(evaluation: Mapping[str, Any]) -> str:
 
 
 def _suite(found: Mapping[str, Any]) -> str:
-    """Return the figures of a suite as a whole, as `benchmarks/other_hospitals.py` gives them."""
+    """Return the figures of one bundle of a course, measured with the others of its suite."""
     rows = [
         f"| {row['figure']} | {interval(row)} | {row['films']} |" for row in found["figures"]
     ]  # fmt: skip
@@ -234,10 +234,21 @@ def _suite(found: Mapping[str, Any]) -> str:
     return "\n".join([head, "", "| figure | value | films |", "|---|---|---|", *rows])
 
 
+def _gate(found: Mapping[str, Any]) -> str:
+    """Return what a gate declines and how the films lie by what it says."""
+    rows = [
+        (row["films"], f"{row['number']:,}", f"{row['declined']:,}", f"{row['lies_as_said']:,}")
+        for row in found["rows"]
+    ]
+    head = f"Split `{found['split']}`, of chest radiographs one film in {found['every']}."
+    return f"{head}\n\n{_table(('films', 'number', 'declined', 'lies as said'), rows)}"
+
+
 _BY_TASK: Mapping[str, tuple[Callable[[Mapping[str, Any]], str], ...]] = {
     "detection": (_overall, _by_class, _confusion, _abstention, _by_source, _groups, _mistakes),
     "score": (_score,),
     "airspace": (_airspace,),
     "segmentation": (_lungs,),
     "suite": (_suite,),
+    "gate": (_gate,),
 }

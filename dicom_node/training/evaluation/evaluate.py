@@ -12,9 +12,17 @@ from typing import Any
 from dicom_node.bundles import EVALUATION, open_bundle
 from dicom_node.training.datasets.cases import Data
 from dicom_node.training.evaluation.classes import evaluate_classes
+from dicom_node.training.evaluation.gates import evaluate_gate
 from dicom_node.training.evaluation.head import to_json
 from dicom_node.training.evaluation.lungs import evaluate_lungs
 from dicom_node.training.evaluation.severity import evaluate_airspace, evaluate_score
+from dicom_node.training.teaching.course import COURSE_FILE, read_course
+
+SUITE = (
+    "covidnet-pyramid", "opacity-map", "opacity-zones", "opacity-extent-geographic",
+    "opacity-extent-opacity",
+)  # fmt: skip
+"""What the course of the pyramid teaches, the detection network first."""
 
 _BY_TASK: dict[str, Any] = {
     "detection": evaluate_classes,
@@ -30,7 +38,15 @@ def evaluate(bundle_id: str, data: Data, models: Path, split: str = "test") -> d
     Raises `BundleError` leaves and `TrainingError`.
     """
     bundle = open_bundle(models, bundle_id)
+    if bundle.manifest.task == "gate":
+        return evaluate_gate(bundle, data, split)
     return to_json(_BY_TASK[bundle.manifest.task](bundle, data, split))
+
+
+def course_of(bundle_id: str, models: Path) -> tuple[str, ...]:
+    """Return the bundles that are taught, and measured, together with this one; none: ()."""
+    course = read_course(models / bundle_id / COURSE_FILE)
+    return SUITE if course is not None and course.task == "chest" else ()
 
 
 def write_evaluation(evaluation: dict[str, Any], models: Path) -> Path:

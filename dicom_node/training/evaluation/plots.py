@@ -21,7 +21,7 @@ def draw_figures(evaluation: Document, folder: Path) -> tuple[Path, ...]:
     """Write the figures that the evaluation's task has; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, draw in _BY_TASK[evaluation["task"]].items():
+    for name, draw in _BY_TASK.get(evaluation["task"], {}).items():
         figure = Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
