@@ -12,7 +12,6 @@ import typer
 from dicom_node.cli.options import ConfigOption
 
 if TYPE_CHECKING:
-    from dicom_node.findings import FilmFindings
     from dicom_node.records import ObjectKind
     from dicom_node.results.write import Refused
     from dicom_node.roles.by_hand import Answer, ByHand
@@ -109,27 +108,7 @@ def _write(by_hand: ByHand, answer: Answer, out: Path, kinds: Collection[ObjectK
 
 
 def _sentence(answer: Answer) -> str:
+    from dicom_node.cli.one_line import sentence
+
     findings = answer.findings
-    if findings.finding is None:
-        return f"{answer.file}: {findings.outcome}: {findings.reason}"
-    detection = findings.finding
-    named = f"{detection.finding_class} ({detection.probability:.0%})"
-    said = "undetermined" if detection.abstained else named
-    doubt = ", in doubt: answers contradict each other" * bool(findings.contradictions)
-    return f"{answer.file}: {'; '.join([*_opacity(findings), said, *_looks(findings)])}{doubt}"
-
-
-def _opacity(findings: FilmFindings) -> Iterator[str]:
-    """Yield whether there is opacity, where the network tells it."""
-    if (found := findings.opacity) is not None:
-        yield (
-            f"opacity: {'yes' if found.present else 'no'}"
-            f" ({found.probability:.4g}; threshold {found.threshold:.4g})"
-        )
-
-
-def _looks(findings: FilmFindings) -> Iterator[str]:
-    """Yield the appearance, where one is named."""
-    found = findings.appearance
-    if found is not None and not found.abstained:
-        yield f"COVID-19 appearance: {found.named} ({found.probability:.0%}), not a diagnosis"
+    return f"{answer.file}: {sentence(findings) or f'{findings.outcome}: {findings.reason}'}"

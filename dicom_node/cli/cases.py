@@ -135,18 +135,13 @@ def _counted(names: Any) -> str:
     return ", ".join(f"{number} {name}" for name, number in Counter(names).items())
 
 
-def _finding(instance: Instance) -> str | None:
+def _finding(instance: Instance) -> str:
+    from dicom_node.cli.one_line import cell
     from dicom_node.findings import FilmFindings
 
     if instance.findings_json is None:
-        return None
-    findings = FilmFindings.from_json(json.loads(instance.findings_json))
-    detection = findings.finding
-    if detection is None:
-        return None
-    named = f"{detection.finding_class} {detection.probability:.0%}"
-    said = "undetermined" if detection.abstained else named
-    return said + ", in doubt" * bool(findings.contradictions)
+        return ""
+    return cell(FilmFindings.from_json(json.loads(instance.findings_json)))
 
 
 def show(
