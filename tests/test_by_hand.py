@@ -47,7 +47,7 @@ def test_films_are_analysed_declined_or_failed_and_the_exit_status_tells(tmp_pat
     }
     chest = entries["chest.dcm"]
     assert sum(chest["finding"]["probabilities"].values()) == pytest.approx(1)
-    assert chest["suite"]["covidnet-lite"]["weights"].startswith("sha256:")
+    assert chest["suite"]["covidnet-pyramid"]["weights"].startswith("sha256:")
     assert pydicom.dcmread(out / "chest-report.dcm").Modality == "SR"
     assert (out / "picture-overlay.png").stat().st_size > 10_000
 
