@@ -61,7 +61,7 @@ def test_false_alarms_are_counted_on_films_read_as_negative_and_of_hospitals_nev
     rows = hospitals.of_classes(answered)
     assert _value(rows, "read as negative: called covid19") == 0.5
     assert _value(rows, "typical: called covid19") == 1.0
-    unseen = "normal, of a hospital that no network learned from: called covid19"
+    unseen = "normal, of a set that detection never learned from: called covid19"
     assert _value(rows, unseen) == 1.0
     # The film of the other hospital is no part of the three classes' figure.
     says = "three classes, balanced accuracy (the likeliest class)"
@@ -114,6 +114,6 @@ def test_a_map_is_held_against_boxes_and_against_films_without_opacities() -> No
         for k, part in enumerate((0.0, 0.2))
     ]  # fmt: skip
     rows = hospitals.of_map([*boxed, *clear], [])
-    says = "SIIM, mapped part of the lungs against the boxes', Spearman"
+    says = "SIIM, films with boxes: mapped part of the lungs against the boxes', Spearman"
     assert _value(rows, says) == pytest.approx(1.0)
     assert _value(rows, "SIIM, read as negative: something is mapped") == 0.5

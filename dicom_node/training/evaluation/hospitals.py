@@ -95,7 +95,7 @@ def evaluate_suite(
 
 
 def _overlap(case: Case, shape: tuple[int, ...], explanation: Explanation) -> float:
-    """Return the Dice of the mapped opacity with the outlined one, on the map's grid, in lungs."""
+    """Return the Dice of the mapped opacity with the outlined one, on the map's crop."""
     opacity, outlined = explanation.opacity, drawn_on(case, shape, ())
     if opacity is None or outlined is None:
         return 0.0
@@ -169,7 +169,7 @@ def of_classes(answered: Answered) -> list[Row]:
     cohen = [(c, f) for c, f in known if c.source.startswith("covid-chest")
              and c.finding != "normal"]  # fmt: skip
     for says, films, finding in (
-        ("within NIH, pneumonia that a radiologist confirmed, AUC", nih, "pneumonia"),
+        ("within NIH, not normal where a radiologist confirmed pneumonia, AUC", nih, "pneumonia"),
         ("within Cohen, COVID-19 against pneumonia, AUC", cohen, "covid19"),
     ):
         if films:
@@ -179,7 +179,7 @@ def of_classes(answered: Answered) -> list[Row]:
             rows.append(_area(says, films, truth, scores))
     for source, finding, says in (
         (SIIM, "normal", "read as negative"), (SIIM, "covid19", "typical"),
-        (UNSEEN, "normal", "normal, of a hospital that no network learned from"),
+        (UNSEEN, "normal", "normal, of a set that detection never learned from"),
     ):  # fmt: skip
         of = [(c, f) for c, f in known if c.source.startswith(source) and c.finding == finding]
         if of:
@@ -253,7 +253,7 @@ def of_map(answered: Answered, overlaps: Sequence[tuple[Case, float]]) -> list[R
     clear = [(c, f, part) for c, f, part in mapped if c.appearance_class == "negative"]
     if boxed:
         rows.append(_row(
-            "SIIM, mapped part of the lungs against the boxes', Spearman",
+            "SIIM, films with boxes: mapped part of the lungs against the boxes', Spearman",
             [(c, f) for c, f, _ in boxed], _ranked,
             np.array([part for _, _, part in boxed]),
             np.array([c.box_fraction for c, _, _ in boxed]),
