@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from dicom_node import resources
 from dicom_node.analysis.calibration import probabilities
-from dicom_node.bundles import open_bundle, verify
+from dicom_node.bundles import open_bundle
 from dicom_node.errors import TrainingError
 from dicom_node.training.datasets.cases import Case
 from dicom_node.training.datasets.gate import GateCase
@@ -189,7 +189,6 @@ def test_a_course_that_is_stopped_goes_on_and_ends_in_a_bundle_that_serves(
     kept = np.load(run / "features" / "features.npy", mmap_mode="r")
     assert kept.shape[:2] == (4, 2)
     bundle = open_bundle(models, "chest-gate")
-    verify(bundle)
     assert (bundle.manifest.version, bundle.contract.rows) == ("0.0.2", 64)
     film = np.random.default_rng(1).random((80, 60), dtype=np.float32)
     assert Gate(bundle).look(film).turned

@@ -368,7 +368,9 @@ def test_the_self_test_says_of_each_bundle_of_the_suite_whether_it_is_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "remotes").mkdir()
-    (tmp_path / "node.toml").write_text('[analysis]\nsuite = ["covidnet-lite"]\nlungs = ""\n')
+    (tmp_path / "node.toml").write_text(
+        '[analysis]\nsuite = ["covidnet-lite"]\nlungs = ""\ngate = ""\n'
+    )
     logs.configure(strict=True)
     upkeep.self_test(load_configuration(tmp_path), Log("housekeep"))
     (said,) = (json.loads(line) for line in capsys.readouterr().err.splitlines())
