@@ -1,10 +1,10 @@
 """How many films the input gate declines and sets right: the table of docs/input-gate.md.
 
 ``python benchmarks/gate.py --data DIR`` looks at real films: of the sets ``cxr`` and ``cxr2``
-below DIR every ``--every``-th recommended film of ``--split``, as it is, turned, inverted, and
-with a lung whited out; of the set ``gate`` every picture of that split. ``--gate`` names the
-bundle; without one the rule on the lungs' outlines is looked at alone. Nothing is printed but
-counts.
+below DIR every ``--every``-th recommended film of ``--split``, as it is, turned, rotated, inverted,
+and with a lung whited out, and the most opaque ones; of the set ``gate`` every picture of that
+split. ``--gate`` names the bundle; without one the rule on the lungs' outlines is looked at alone.
+Nothing is printed but counts.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def second_table() -> str:
         for name, found in _evaluations().items()
         if found.get("task") == "suite"
         for row in found["figures"]
-        if not row["figure"].endswith("named rightly")
+        if not row["figure"].endswith("named rightly") and ", source " not in row["figure"]
     ]
     return _rows(("network", "figure", "split `test`", "films"), rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -128,7 +129,7 @@ def test_the_contract_s_commands_are_all_there() -> None:
 )
 def test_each_command_in_the_docs_exists_with_its_options(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
-    known = {command: _options(command) for command in commands()}
+    known = _known()
     for line in re.findall(r"dicom-node ((?:[a-z]+ ?)[^`\n]*)", text):
         words = line.split()
         command = next((c for c in known if tuple(words[: len(c)]) == c), None)
@@ -142,6 +143,11 @@ def test_each_command_in_the_docs_exists_with_its_options(page: str) -> None:
         for option in re.findall(r"(--[a-z-]+)", line):
             if command is not None:
                 assert option in known[command], f"{page}: {line}"
+
+
+@functools.cache
+def _known() -> dict[tuple[str, ...], set[str]]:
+    return {command: _options(command) for command in commands()}
 
 
 def _options(command: tuple[str, ...]) -> set[str]:

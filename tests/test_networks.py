@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-BASELINES = ("chexnet", "resnet50")
+COMPARED = ("chexnet", "resnet50", "covidnet", "covidnet-vlad")
 ON_FEATURES = (
     "covidnet-cxr-s", "covidnet-s", "opacity-map", "opacity-zones", "opacity-extent",
 )  # fmt: skip
@@ -68,9 +68,9 @@ class Built:
 
 @pytest.fixture(
     scope="module",
-    # The baselines are for tables: no node runs them unless a site says so, and they are large.
+    # Those compared in tables run on no node unless a site says so, and they are large.
     params=[
-        pytest.param(key, marks=pytest.mark.slow if key in BASELINES else ())
+        pytest.param(key, marks=pytest.mark.slow if key in COMPARED else ())
         for key in registry.KEYS
     ],
 )

@@ -50,6 +50,13 @@ def evaluate(
             min=1, help="Networks of a course only: look at one film in so many of large sources."
         ),
     ] = 6,
+    answers: Annotated[
+        Path,
+        typer.Option(
+            help="Networks of a course only: where answers to films are kept, so that each film "
+            "is analysed once.",
+        ),
+    ] = Path("runs/answers"),
     write: Annotated[
         bool, typer.Option("--write", help="Write evaluation.json, figures and the card's tables.")
     ] = False,
@@ -63,7 +70,7 @@ def evaluate(
 
     console, folder = Console(), models or resources.model_bundles()
     if suite := course_of(bundle_id, folder):
-        documents = _suite(suite, data, folder, split, every)
+        documents = _suite(suite, data, folder, (split, every, answers))
         for found in documents.values() if write else ():
             write_evaluation(found, folder)
         if as_json:
@@ -84,19 +91,24 @@ def evaluate(
 
 
 def _suite(
-    suite: Sequence[str], data: Sequence[Path], folder: Path, split: str, every: int
+    suite: Sequence[str], data: Sequence[Path], folder: Path, which: tuple[str, int, Path]
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures of all bundles of a course, as the engine answers, with progress."""
+    """Return the figures of all bundles of a course, as the engine answers, with progress.
+
+    ``which``: split, one film in how many, where answers are kept.
+    """
     from dicom_node.settings.model import AnalysisSection
-    from dicom_node.training.evaluation.hospitals import evaluate_suite
+    from dicom_node.training.evaluation.hospitals import Measured, evaluate_suite
 
     gate = AnalysisSection().gate
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("films are analysed", total=None)
         return evaluate_suite(
-            suite, data, folder, split=split, every=every,
+            suite, folder, Measured(data, *which),
+            lambda what, done, of: progress.update(
+                task, description=what, completed=done, total=of
+            ),
             gate=gate if (folder / gate).is_dir() else "",
-            on_film=lambda done, of: progress.update(task, completed=done, total=of),
         )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     app.command("train")(train)
     app.command("ablate")(ablate)
+    app.command("transfer")(transfer)
 
 
 def train(
@@ -60,17 +61,19 @@ def train(
 ) -> None:
     """Train a network by its recipe or course and write its bundles."""
     need_training()
-    if _by_course(bundle_id, data, models, runs, epochs=epochs, fresh=not resume, minutes=minutes):
-        return
-    if minutes is not None:
-        raise typer.BadParameter("--minutes goes with a course.toml; this bundle has a recipe.")
     from dicom_node import resources
+
+    folder = models or resources.model_bundles()
+    if _by_course(bundle_id, data, folder, runs, epochs=epochs, fresh=not resume, minutes=minutes):
+        return
+    # Not before: what a course sets for TensorFlow counts when it is first imported.
     from dicom_node.training.teaching.export import export
     from dicom_node.training.teaching.loop import Watcher
     from dicom_node.training.teaching.loop import train as run_training
     from dicom_node.training.teaching.recipe import RECIPE_FILE, read_share
 
-    folder = models or resources.model_bundles()
+    if minutes is not None and (folder / bundle_id / RECIPE_FILE).is_file():
+        raise typer.BadParameter("--minutes goes with a course.toml; this bundle has a recipe.")
     share = read_share(folder / bundle_id / RECIPE_FILE)
     bundle_id = share.taught_with if share else bundle_id
     with Progress(console=console) as progress:
@@ -91,14 +94,12 @@ def train(
 
 
 def _by_course(
-    bundle_id: str, data: list[Path], models: Path | None, runs: Path, *,
+    bundle_id: str, data: list[Path], folder: Path, runs: Path, *,
     epochs: int | None, fresh: bool, minutes: float | None,
 ) -> bool:  # fmt: skip
     """Teach by the bundle's course and write its bundles; False where it has none."""
-    from dicom_node import resources
     from dicom_node.training.teaching.course import COURSE_FILE, read_course
 
-    folder = models or resources.model_bundles()
     course = read_course(folder / bundle_id / COURSE_FILE)
     if course is None:
         return False
@@ -156,6 +157,41 @@ def ablate(
     folder = models or resources.model_bundles()
     path = run_ablation(bundle_id, data, folder, runs, watcher=watcher)
     console.print(Markdown(ablation_table(json.loads(path.read_text(encoding="utf8")))))
+
+
+def transfer(
+    bundle_id: Annotated[str, typer.Argument(metavar="ID", help="covidnet-pyramid.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Folder with cases.csv and images/, or a folder of such; may be repeated."
+        ),
+    ],
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs and their checkpoints are kept.")] = Path(
+        "runs"
+    ),
+) -> None:
+    """Teach by the bundle's transfer.toml without each large source, and measure on its films."""
+    need_training()
+    from dicom_node import resources
+
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    from dicom_node.training.evaluation.card import transfer_table
+    from dicom_node.training.evaluation.transfer import transfer as run_transfer
+
+    folder = models or resources.model_bundles()
+    with Progress(console=console) as progress:
+        task = progress.add_task("films are read", total=None)
+        path = run_transfer(
+            bundle_id, data, folder, runs,
+            lambda what, done, of: progress.update(
+                task, description=what, completed=done, total=of
+            ),
+        )  # fmt: skip
+    console.print(Markdown(transfer_table(json.loads(path.read_text(encoding="utf8")))))
 
 
 def _given(data: Sequence[Path]) -> str:

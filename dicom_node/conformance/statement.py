@@ -51,6 +51,7 @@ def _parts(
         "unknown": _unknown(settings),
         "tls": "TLS is in use." if settings.tls else "TLS is not configured.",
         "remotes": _remotes(remotes),
+        "gate": _gate(settings),
         "overview": wire.overview(),
         "accepted": wire.accepted(),
         "transfer-syntaxes": wire.transfer_syntaxes(),
@@ -93,3 +94,20 @@ def _remotes(remotes: Mapping[str, Remote]) -> str:
         for remote in remotes.values()
     ]  # fmt: skip
     return wire.table(head, rows)
+
+
+def _gate(settings: Settings) -> str:
+    """Return what decides by the pixels which films are analysed."""
+    declined = "What is declined is stored, and named in the report of its study."
+    if not settings.analysis.gate:
+        return (
+            "Which films are frontal is decided by header, then by the outlines of their lungs. "
+            f"{declined}"
+        )
+    return (
+        "Which films are frontal is decided by header, then by pixels (network "
+        f"`{settings.analysis.gate}`). {declined} A film that lies inverted against its "
+        "Photometric Interpretation, or turned by 90, 180 or 270 degrees, is set right for the "
+        "networks alone: results show it as stored, say so, and give coordinates on the stored "
+        "pixels."
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
@@ -31,17 +32,32 @@ def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(_FONTS / name), size)
 
 
+class _DryPen:
+    """Draws nothing: what is written takes its room, which is all that is asked."""
+
+    def text(self, *_: Any, **__: Any) -> None:
+        """Draw no text."""
+
+    def line(self, *_: Any, **__: Any) -> None:
+        """Draw no line."""
+
+    def rectangle(self, *_: Any, **__: Any) -> None:
+        """Draw no rectangle."""
+
+
 class Panel:
     """Writes into ``image`` between ``left`` and ``right``, from ``top`` on.
 
-    Every size is multiplied by ``scale``; ``y`` is where the next thing goes.
+    Every size is multiplied by ``scale``; ``y`` is where the next thing goes. ``dry``: nothing is
+    drawn, so that the room for a text can be found without drawing it.
     """
 
     def __init__(
-        self, image: Image.Image, left: int, right: int, top: int, scale: float = 1.0
-    ) -> None:
-        self._image = image
-        self._draw = ImageDraw.Draw(image)
+        self, image: Image.Image, left: int, right: int, top: int, scale: float = 1.0,
+        *, dry: bool = False,
+    ) -> None:  # fmt: skip
+        self._image = None if dry else image
+        self._draw: Any = _DryPen() if dry else ImageDraw.Draw(image)
         self._scale = scale
         self.left, self.right, self.y = left, right, top
 
@@ -113,7 +129,8 @@ class Panel:
 
     def paste(self, image: Image.Image) -> None:
         """Put a picture below what is there."""
-        self._image.paste(image, (self.left, self.y))
+        if self._image is not None:
+            self._image.paste(image, (self.left, self.y))
         self.y += image.height + self.sized(3)
 
     def _wrapped(self, text: str, face: ImageFont.FreeTypeFont) -> list[str]:

@@ -273,12 +273,18 @@ def _heated(picture: Image.Image, heat: npt.NDArray[np.float32]) -> Image.Image:
 
     Of the perceptually uniform map neither end is used: on a film they look like black and white.
     """
+    rows, columns = (np.flatnonzero((heat > _HEAT_FROM).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return picture
+    # Where there is no heat nothing changes, and that is most of a film.
+    hot = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    heat, mixed = heat[hot], np.array(picture)
     colours = matplotlib.colormaps[_COLOUR_MAP](
         _COLOURS_FROM + (_COLOURS_TO - _COLOURS_FROM) * heat
     )
     alpha = _HEAT_ALPHA * np.clip((heat - _HEAT_FROM) / (1 - _HEAT_FROM), 0, 1)[..., None]
-    mixed = np.asarray(picture) * (1 - alpha) + colours[..., :3] * 255 * alpha
-    return Image.fromarray((mixed + 0.5).astype(np.uint8))
+    mixed[hot] = (mixed[hot] * (1 - alpha) + colours[..., :3] * 255 * alpha + 0.5).astype(np.uint8)
+    return Image.fromarray(mixed)
 
 
 def _strokes(lines: Sequence[Polygon], size: tuple[int, int], thickness: float) -> Image.Image:
@@ -296,12 +302,14 @@ def _strokes(lines: Sequence[Polygon], size: tuple[int, int], thickness: float) 
 def _panel(film: AnalysedFilm, said: tuple[Places, Wording], context: Context) -> Image.Image:
     """Return the text beside the film, in the largest type that fits."""
     image = Image.new("RGB", (_PANEL_WIDTH, FILM_HEIGHT), panel.BACKGROUND)
-    for scale in _SCALES:
-        image.paste(panel.BACKGROUND, (0, 0, *image.size))
-        column = Panel(image, _MARGIN, image.width - _MARGIN, _PANEL_TOP, scale)
+
+    def written(scale: float, *, dry: bool) -> int:
+        column = Panel(image, _MARGIN, image.width - _MARGIN, _PANEL_TOP, scale, dry=dry)
         _explain(column, film, said, context)
-        if column.y <= image.height - _MARGIN:
-            break
+        return column.y
+
+    fits = (s for s in _SCALES if written(s, dry=True) <= image.height - _MARGIN)
+    written(next(fits, _SCALES[-1]), dry=False)
     return image
 
 

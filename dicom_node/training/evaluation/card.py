@@ -10,7 +10,8 @@ from typing import Any
 from dicom_node.bundles import CARD, EVALUATION
 from dicom_node.errors import BundleContractBroken
 
-ABLATION = "ablation.json"
+ABLATION, TRANSFER = "ablation.json", "transfer.json"
+_DECISIONS = (0.1, 0.2, 0.3, 0.5)
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
@@ -32,6 +33,8 @@ def card_with_tables(folder: Path) -> str:
     parts, blank_line = [tables(evaluation)], "\n\n"
     if (folder / ABLATION).is_file():
         parts.append(ablation_table(json.loads((folder / ABLATION).read_text(encoding="utf8"))))
+    if (folder / TRANSFER).is_file():
+        parts.append(transfer_table(json.loads((folder / TRANSFER).read_text(encoding="utf8"))))
     return f"{before}{BEGIN}\n\n{blank_line.join(parts)}\n\n{END}{after}"
 
 
@@ -48,6 +51,22 @@ def ablation_table(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     return _table(("variant", "parameters", "AUC", *keys[1:]), lines)
+
+
+def transfer_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of ``transfer.json`` as a Markdown table."""
+    lines = [
+        (row["left_out"], row["figure"], interval(row["without"]), str(row["without"]["films"]),
+         interval(row["with"]), str(row["with"]["films"]) if row["with"] else "–")
+        for row in rows
+    ]  # fmt: skip
+    head = (
+        "Taught anew without a group of sources, smaller and shorter than the bundle "
+        "(`transfer.toml`), and asked about that group's films; beside it the same with all "
+        "sources, on those of `val`:"
+    )
+    columns = ("left out", "figure", "without it", "films", "with it", "films")
+    return f"{head}\n\n{_table(columns, lines)}"
 
 
 def interval(figure: Mapping[str, float | None] | None) -> str:
@@ -198,7 +217,10 @@ def _lungs(evaluation: Mapping[str, Any]) -> str:
         (row["source"], row["convention"].replace("_", " "), str(row["films"]),
          interval(row["dice"]), interval(row["iou"]), f"{row['median_dice']:.2f}",
          f"{row['tenth_percentile_dice']:.2f}")
-        for row in (evaluation["behind_heart"], *evaluation["by_source"])
+        for row in (
+            evaluation["behind_heart"], evaluation.get("most_opaque"), *evaluation["by_source"]
+        )
+        if row
     ]  # fmt: skip
     head = (
         "masks by",
@@ -226,12 +248,44 @@ def _suite(found: Mapping[str, Any]) -> str:
     rows = [
         f"| {row['figure']} | {interval(row)} | {row['films']} |" for row in found["figures"]
     ]  # fmt: skip
+    some = f", one film in {found['every']} of large sources" if found["every"] > 1 else ""
     head = (
-        f"Split `{found['split']}`, one film in {found['every']} of large sources: "
+        f"Split `{found['split']}`{some}: "
         f"{found['films']} films through the engine, suite {', '.join(found['suite'])}. "
         "In brackets: 95 % bootstrap interval over patients."
     )
     return "\n".join([head, "", "| figure | value | films |", "|---|---|---|", *rows])
+
+
+def _suite_confusion(found: Mapping[str, Any]) -> str:
+    if "confusion" not in found:
+        return ""
+    undetermined = ("undetermined",) if len(found["confusion"][0]) > len(found["classes"]) else ()
+    rows = [
+        (f"**{name}**", *(str(count) for count in row))
+        for name, row in zip(found["classes"], found["confusion"], strict=True)
+    ]
+    return _table(("true ↓ · named →", *found["classes"], *undetermined), rows)
+
+
+def _decisions(found: Mapping[str, Any]) -> str:
+    """Return the decision curves at three thresholds."""
+    rows = [
+        (name, f"{threshold:.2f}", f"{ours:.3f}", f"{every:.3f}")
+        for name, curve in found.get("decisions", {}).items()
+        for threshold, ours, every in curve
+        if threshold in _DECISIONS
+    ]
+    head = (
+        "Net benefit a film of acting on it from a probability on (decision curves; to act on none "
+        "has 0):"
+    )
+    columns = ("act on", "from", "by the network", "on every film")
+    return f"{head}\n\n{_table(columns, rows)}" if rows else ""
+
+
+def _suite_mistakes(found: Mapping[str, Any]) -> str:
+    return _mistakes(found) if found.get("mistakes") else ""
 
 
 def _gate(found: Mapping[str, Any]) -> str:
@@ -249,6 +303,6 @@ _BY_TASK: Mapping[str, tuple[Callable[[Mapping[str, Any]], str], ...]] = {
     "score": (_score,),
     "airspace": (_airspace,),
     "segmentation": (_lungs,),
-    "suite": (_suite,),
+    "suite": (_suite, _suite_confusion, _decisions, _suite_mistakes),
     "gate": (_gate,),
 }

@@ -1,8 +1,8 @@
 """What a gate declines and sets right, on films as they are and as they were changed.
 
-Of each set of chest radiographs every ``every``-th film of a split, as it is, turned, inverted and
-with a lung whited out; of the gate's own pictures all of that split that show no film and no
-patient of another (`apart`).
+Of each set of chest radiographs every ``every``-th film of a split, as it is, turned, rotated by
+`STEEP` degrees, inverted and with a lung whited out, and the most opaque twentieth of the split; of
+the gate's own pictures all of that split that show no film and no patient of another (`apart`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.errors import TrainingError
 from dicom_node.findings import TURNS
 from dicom_node.imaging.prepare import Float
-from dicom_node.training.datasets.cases import Data, of_split, read_cases, read_film, sets_of
+from dicom_node.training.datasets.cases import Case, Data, of_split, read_cases, read_film, sets_of
 from dicom_node.training.datasets.gate import TABLE, GateCase, apart, read_gate
 
 Change = Callable[[Float], Float]
+STEEP = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,33 @@ def looked_at(row: Row, sights: Sequence[Sight]) -> list[Count]:
     return counts
 
 
-def rows_of_chests(data: Path, split: str, every: int, white: Change) -> Iterator[Row]:
-    """Yield the rows of a set of chest radiographs."""
+def rows_of_chests(data: Path, split: str, every: int, white: Sequence[Change]) -> Iterator[Row]:
+    """Yield the rows of a set of chest radiographs; ``white``: what whites out each lung."""
     name = f"chest radiographs, {data.name}"
-    films = [case.path for case in of_split(read_cases(data), split)][::every]
+    cases = of_split(read_cases(data), split)
+    films = [case.path for case in cases][::every]
     yield Row(name, films)
     for times, turn in enumerate(TURNS[1:], 1):
         yield Row(f"{name}, turned by {90 * times}°", films, _turned(times), Lie(turned=turn))
+    for degrees in (STEEP, -STEEP):
+        yield Row(f"{name}, rotated by {degrees}°", films, _rotated(degrees))
     yield Row(f"{name}, inverted", films, lambda film: 1 - film, Lie(inverted=True))
-    yield Row(f"{name}, a lung whited out", films, white)
+    for side, change in zip(("left", "right"), white, strict=True):
+        yield Row(f"{name}, the lung at the {side} whited out", films, change)
+    if opaque := most_opaque(cases):
+        yield Row(f"{name}, the most opaque twentieth", [case.path for case in opaque])
+
+
+def most_opaque(cases: Sequence[Case]) -> list[Case]:
+    """Return the twentieth with most opacity of the films on which readers scored or boxed it."""
+
+    def part(case: Case) -> float:
+        if case.geographic_extent is not None:
+            return case.geographic_extent / 8
+        return sum(case.zones) / 18 if case.zones else case.box_fraction or 0.0
+
+    ordered = sorted((case for case in cases if part(case) > 0), key=part, reverse=True)
+    return ordered[: -(-len(ordered) // 20)]
 
 
 def rows_of_pictures(pictures: Sequence[GateCase], split: str) -> Iterator[Row]:
@@ -79,14 +98,15 @@ def rows_of_pictures(pictures: Sequence[GateCase], split: str) -> Iterator[Row]:
         yield Row(f"pictures, {label}", [each.path for each in chosen if each.label == label])
 
 
-def whited_out(finder: LungFinder) -> Change:
-    """Return what covers the lung at the left of a film with soft grey, as an effusion does."""
+def whited_out(finder: LungFinder, *, at_right: bool) -> Change:
+    """Return what covers the lung at one side of a film with soft grey, as an effusion does."""
 
     def change(film: Float) -> Float:
         lungs = finder.find(film)
         mask = Image.fromarray(lungs.mask.astype(np.float32))
         grid = np.array(mask.resize(film.shape[::-1], Image.Resampling.BILINEAR))
-        grid[:, round((lungs.box.left + lungs.box.right) / 2) :] = 0
+        middle = round((lungs.box.left + lungs.box.right) / 2)
+        grid[:, slice(0, middle) if at_right else slice(middle, None)] = 0
         cover = gaussian_filter(grid, min(film.shape) / 60)
         white = max(0.8, float(np.quantile(film, 0.9)))
         return np.asarray(film + cover * (white - film), np.float32)
@@ -98,10 +118,21 @@ def _turned(times: int) -> Change:
     return lambda film: np.rot90(film, -times)
 
 
+def _rotated(degrees: float) -> Change:
+    """Return what rotates a film counter-clockwise; its darkest grey comes in at the corners."""
+
+    def change(film: Float) -> Float:
+        image = Image.fromarray(np.asarray(film, np.float32))
+        dark = float(film.min())
+        return np.asarray(image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=dark))
+
+    return change
+
+
 def rows_of(data: Data, split: str, every: int, finder: LungFinder) -> list[Row]:
     """Return all rows of chest radiographs and pictures below ``data``."""
     sets = sets_of(data)
-    white = whited_out(finder)
+    white = [whited_out(finder, at_right=side) for side in (False, True)]
     rows = [row for folder in sets for row in rows_of_chests(folder, split, every, white)]
     for folder in _with_pictures(data):
         cases = [case for found in sets for case in read_cases(found)]

@@ -38,10 +38,15 @@ class MaskRow:
 
 @dataclass(frozen=True, slots=True)
 class LungEvaluation:
-    """The JSON form is ``evaluation.json``; ``points``: every film's Dice by source."""
+    """The JSON form is ``evaluation.json``; ``points``: every film's Dice by source.
+
+    ``most_opaque``: of the films drawn behind the heart whose opacity is known, the tenth with most
+    of it; None where it is known of none.
+    """
 
     head: Head
     behind_heart: MaskRow
+    most_opaque: MaskRow | None
     by_source: tuple[MaskRow, ...]
     points: dict[str, list[float]]
 
@@ -55,14 +60,28 @@ def evaluate_lungs(bundle: Bundle, data: Data, split: str) -> LungEvaluation:
     overlap = np.array([dice(d, f) for d, f in zip(drawn, found, strict=True)])
     union = np.array([intersection_over_union(d, f) for d, f in zip(drawn, found, strict=True)])
     behind = [i for i, case in enumerate(cases) if case.mask_convention != EXCLUDING_HEART]
+    opaque = sorted(
+        (i for i in behind if _opaque(cases[i]) is not None),
+        key=lambda i: -(_opaque(cases[i]) or 0),
+    )
+    tenth = opaque[: -(-len(opaque) // 10)]
+    says = f"of {len(opaque)} of them whose opacity is known, the most opaque tenth"
     sources = sorted({case.mask_source for case in cases})
     members = {s: [i for i, case in enumerate(cases) if case.mask_source == s] for s in sources}
     return LungEvaluation(
         head=head_of(bundle, split, cases),
         behind_heart=_row("all that are drawn behind the heart", cases, behind, overlap, union),
+        most_opaque=_row(says, cases, tenth, overlap, union) if tenth else None,
         by_source=tuple(_row(s, cases, members[s], overlap, union) for s in sources),
         points={s: [float(overlap[i]) for i in members[s]] for s in sources},
     )
+
+
+def _opaque(case: Case) -> float | None:
+    """Return how much of the lungs readers scored as opaque, in [0, 1]; None: nobody did."""
+    if case.geographic_extent is not None:
+        return case.geographic_extent / 8
+    return sum(case.zones) / 18 if case.zones else None
 
 
 def _row(

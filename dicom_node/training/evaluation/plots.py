@@ -21,7 +21,7 @@ def draw_figures(evaluation: Document, folder: Path) -> tuple[Path, ...]:
     """Write the figures that the evaluation's task has; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, draw in _BY_TASK.get(evaluation["task"], {}).items():
+    for name, draw in _drawings(evaluation).items():
         figure = Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -37,15 +37,16 @@ def draw_figures(evaluation: Document, folder: Path) -> tuple[Path, ...]:
 
 
 def _confusion(axes: Axes, evaluation: Document) -> None:
+    """Draw a confusion whose last column may be films that were given no class."""
     counts = np.array(evaluation["confusion"])
+    names = [*evaluation["classes"], "undetermined"][: counts.shape[1]]
     parts = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
-    for i, row in enumerate(counts):
-        for j, count in enumerate(row):
-            dark = "white" if parts[i, j] > 0.6 else "black"
-            axes.text(j, i, f"{count}\n{parts[i, j]:.0%}", ha="center", va="center", color=dark)
-    axes.set_xticks(range(len(counts)), evaluation["classes"])
-    axes.set_yticks(range(len(counts)), evaluation["classes"])
+    for (i, j), count in np.ndenumerate(counts):
+        dark = "white" if parts[i, j] > 0.6 else "black"
+        axes.text(j, i, f"{count}\n{parts[i, j]:.0%}", ha="center", va="center", color=dark)
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_yticks(range(len(counts)), evaluation["classes"], fontsize=8)
     axes.set_xlabel("named")
     axes.set_ylabel("true")
 
@@ -63,8 +64,10 @@ def _roc(axes: Axes, evaluation: Document) -> None:
 
 def _reliability(axes: Axes, evaluation: Document) -> None:
     axes.plot([0.3, 1], [0.3, 1], color="grey", linewidth=0.8, linestyle="--")
+    all_films = sum(films for _, _, films in evaluation["reliability"])
     for stated, met, films in evaluation["reliability"]:
-        axes.scatter(stated, met, s=8 + 4 * films, color=_COLOURS[0], alpha=0.6)
+        size = 8 + 1200 * films / all_films
+        axes.scatter(stated, met, s=size, color=_COLOURS[0], alpha=0.6)
         axes.annotate(str(films), (stated, met), fontsize=7, ha="center", va="center")
     axes.set_xlabel("stated probability of the named class")
     axes.set_ylabel("part of films where it was right")
@@ -137,6 +140,18 @@ def _dice(axes: Axes, evaluation: Document) -> None:
     axes.set_ylabel("Dice")
 
 
+def _decision_curves(axes: Axes, evaluation: Document) -> None:
+    axes.axhline(0, color="grey", linewidth=0.8)
+    for colour, (name, curve) in zip(_COLOURS, evaluation["decisions"].items(), strict=False):
+        thresholds, ours, every = zip(*curve, strict=True)
+        axes.plot(thresholds, ours, color=colour, label=f"{name}: the network")
+        axes.plot(thresholds, every, color=colour, linestyle=":", label=f"{name}: every film")
+    axes.set_ylim(bottom=-0.05)
+    axes.set_xlabel("probability from which a film is acted on")
+    axes.set_ylabel("net benefit a film")
+    axes.legend(fontsize=7)
+
+
 _BY_TASK: Mapping[str, Mapping[str, Draw]] = {
     "detection": {
         "confusion.png": _confusion,
@@ -150,5 +165,20 @@ _BY_TASK: Mapping[str, Mapping[str, Draw]] = {
     "airspace": {"zones.png": _zone_totals},
     "segmentation": {"dice.png": _dice},
 }
+_OF_SUITE: Mapping[str, tuple[str, Draw]] = {
+    "confusion": ("confusion.png", _confusion),
+    "reliability": ("reliability.png", _reliability),
+    "decisions": ("decisions.png", _decision_curves),
+    "points": ("scatter.png", _scatter),
+}
+"""Of a bundle of a course: which part of its evaluation is drawn, and how."""
+
+
+def _drawings(evaluation: Document) -> Mapping[str, Draw]:
+    if evaluation["task"] != "suite":
+        return _BY_TASK.get(evaluation["task"], {})
+    return dict(drawing for key, drawing in _OF_SUITE.items() if evaluation.get(key))
+
+
 NAMES = {task: tuple(figures) for task, figures in _BY_TASK.items()}
 """The figures of each task, by file name."""

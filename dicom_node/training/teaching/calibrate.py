@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
 from dicom_node.analysis.calibration import probabilities
+from dicom_node.findings import FINDING_CLASSES
+from dicom_node.training.datasets.words import APPEARANCES
 
 Logits = npt.NDArray[np.float64]
 _RIDGE = 0.002
@@ -72,6 +76,29 @@ class Wanted:
 
     alarms: float = 0.10
     found: float = 0.80
+
+
+def finding_scale(cases: Sequence[Any], logits: Logits) -> Scale:
+    """Return the scale of the three classes on these films, at the operating point of `Wanted`.
+
+    ``logits``: (films, 3). Without films that were read as negative, or without typical ones, there
+    is nothing to hold, and the scale is that of `fit_scale`.
+    """
+    sources = np.array([case.source[:6] for case in cases])
+    labels = np.array([
+        FINDING_CLASSES.index(case.finding) if case.finding in FINDING_CLASSES else -1
+        for case in cases
+    ])  # fmt: skip
+    three = labels >= 0
+    weights = np.zeros(len(cases))
+    weights[three] = shares(labels[three], sources[three])
+    scale = fit_scale(logits[three], labels[three], weights[three])
+    negative, typical = (
+        np.array([case.appearance_class == name for case in cases]) for name in APPEARANCES[:2]
+    )
+    if not (negative.any() and typical.any()):
+        return scale
+    return operating_point(logits, labels, weights, scale, negative, typical)
 
 
 def operating_point(

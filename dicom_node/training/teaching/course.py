@@ -42,7 +42,7 @@ class Course(BaseModel):
 
     id: str
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    task: Literal["chest", "gate", "lungs"]
+    task: Literal["chest", "gate"]
     seed: int
     size: int = Field(ge=32, le=1024)
     epochs: int = Field(ge=1)

@@ -7,7 +7,7 @@ weights, thresholds, calibration and training are written anew.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from dicom_node.training.teaching.bundle_files import store_weights, write_bundl
 from dicom_node.training.teaching.calibrate import (
     Scale,
     conformal,
+    finding_scale,
     fit_flag,
     fit_scale,
-    operating_point,
     shares,
 )
 from dicom_node.training.teaching.course import COURSE_FILE
@@ -79,7 +79,8 @@ def _of_chest(told: Told) -> dict[str, Tables]:
     known = {name: np.asarray(values, np.float64) for name, values in told.answers.items()}
     cases, targets = told.cases, told.targets
     sources = np.array([case.source[:6] for case in cases])
-    finding, abstain = _finding(told, known["finding"], sources)
+    finding = finding_scale(cases, known["finding"])
+    abstain = _abstain(cases, known["finding"], finding)
     read = targets["appearance"].sum(axis=1) > 0
     appearance = fit_scale(
         known["appearance"][read], targets["appearance"][read].argmax(axis=1), np.ones(read.sum())
@@ -106,35 +107,24 @@ def _of_chest(told: Told) -> dict[str, Tables]:
         },
     }  # fmt: skip
     scored = (targets["extents"][:, 0] >= 0) & (targets["drawn"] != NEGATIVE)
-    for place, name in enumerate(SCORES):
-        errors = np.abs(known[f"{name}_extent"][:, 0] - targets["extents"][:, place])[scored]
+    errors = [
+        np.abs(known[f"{name}_extent"][:, 0] - targets["extents"][:, place])[scored]
+        for place, name in enumerate(SCORES)
+    ]
+    # Few films are scored: the errors of both extents together tell a width that one alone cannot.
+    half = round(conformal(np.concatenate(errors)), 2)
+    for name in SCORES:
         tables[f"opacity-extent-{name}"] = {
-            "thresholds": {},
-            "calibration": {"fitted_on": "val", "half_width": round(conformal(errors), 2)},
-        }
+            "thresholds": {}, "calibration": {"fitted_on": "val", "half_width": half},
+        }  # fmt: skip
     return tables
 
 
-def _finding(
-    told: Told, logits: npt.NDArray[np.float64], sources: npt.NDArray[Any]
-) -> tuple[Scale, float]:
-    """Return scale and abstention threshold of the three classes; see `operating_point`."""
-    cases = told.cases
-    labels = np.array([
-        FINDING_CLASSES.index(case.finding) if case.finding in FINDING_CLASSES else -1
-        for case in cases
-    ])  # fmt: skip
-    three = labels >= 0
-    weights = np.zeros(len(cases))
-    weights[three] = shares(labels[three], sources[three])
-    scale = fit_scale(logits[three], labels[three], weights[three])
-    scale = operating_point(
-        logits, labels, weights, scale,
-        np.array([case.appearance_class == "negative" for case in cases]),
-        np.array([case.appearance_class == "typical" for case in cases]),
-    )  # fmt: skip
+def _abstain(cases: Sequence[Any], logits: npt.NDArray[np.float64], scale: Scale) -> float:
+    """Return the probability below which no class is named."""
+    three = np.array([case.finding in FINDING_CLASSES for case in cases])
     found = probabilities(logits[three], scale.temperature, scale.offsets)
-    return scale, round(float(np.quantile(found.max(axis=1), UNANSWERED)), 2)
+    return round(float(np.quantile(found.max(axis=1), UNANSWERED)), 2)
 
 
 def _of_gate(told: Told) -> Tables:

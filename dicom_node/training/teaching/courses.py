@@ -57,6 +57,31 @@ class Told:
     taught: Sequence[Any]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Films:
+    """Packed films of a course: cases, the task's inputs, targets; arrays by name, films first."""
+
+    cases: Sequence[Any]
+    inputs: Arrays
+    targets: Arrays
+
+    def split(self, name: str) -> npt.NDArray[np.bool_]:
+        """Return which films are of a split, (films,)."""
+        return np.array([case.split == name for case in self.cases], dtype=bool)
+
+    def of(self, which: npt.NDArray[np.bool_]) -> Films:
+        """Return the films of which ``which``, (films,), is true."""
+        return Films(
+            [case for case, wanted in zip(self.cases, which, strict=True) if wanted],
+            {name: values[which] for name, values in self.inputs.items()},
+            {name: values[which] for name, values in self.targets.items()},
+        )
+
+    def chances(self, course: Course) -> npt.NDArray[np.float64]:
+        """Return how often the course draws each film, (films,), sum 1."""
+        return _weights(course, self.cases, self.targets)
+
+
 class Stop(keras.callbacks.Callback):  # type: ignore[misc]
     """Ends a piece of a course after the epoch in which its time is over."""
 
@@ -82,10 +107,8 @@ def task_of(course: Course, extent: Extent, seed: int, models: Path) -> FilmTask
             extent, variant=course.variant, size=course.size, dropout=course.dropout,
             smoothing=course.label_smoothing, seed=seed,
         )  # fmt: skip
-    elif course.task == "gate":
-        task = GateTask(extent, size=course.size, dropout=course.dropout, seed=seed)
     else:
-        raise TrainingError(f"There is no way yet to teach the task {course.task!r} by a course.")
+        task = GateTask(extent, size=course.size, dropout=course.dropout, seed=seed)
     for bundle_id, network in task.networks.items():
         name = course.initial
         if name.startswith("bundle:"):
@@ -107,44 +130,57 @@ def teach(
     them. Raises `TrainingError` where films, lungs or initial weights are missing.
     """
     run = runs / f"{course.id}-{course.digest}"
+    films = packed(course, data, models, run, tell)
+    learn, held = films.of(films.split("train")), films.of(films.split("val"))
+    task = task_of(course, course.changes, course.seed, models)
+    stop = Stop(minutes, tell, course.epochs)
+    if course.kept_at:
+        see(course, learn, models, run / "features", tell)
+        teach_upper(task, course, learn, learn.chances(course), run / "features", run, (stop,))
+    else:
+        feed = DrawnFilms(
+            learn.inputs, learn.targets, np.arange(len(learn.cases)), learn.chances(course),
+            batch=course.batch, steps=course.steps, seed=course.seed,
+        )  # fmt: skip
+        fit(compiled(task, course), feed, course, run, (stop,))
+    if 0 <= stop.last < course.epochs - 1:
+        return None
+    return Told(course, task, answers_of(task, held.inputs), held.targets, held.cases, learn.cases)
+
+
+def packed(course: Course, data: Data, models: Path, run: Path, tell: Telling) -> Films:
+    """Return the films of the splits ``train`` and ``val``, packed in ``run`` if they are not yet.
+
+    Raises `TrainingError` where films or lungs are missing.
+    """
     cases = list(_cases(course, data))
     pack = run / "pack"
     if not (pack / "targets.npz").is_file():
         _write_pack(course, cases, data, models, pack, tell)
-    inputs, targets = _arrays(course, pack)
-    learn = np.flatnonzero([case.split == "train" for case in cases])
-    held = np.flatnonzero([case.split == "val" for case in cases])
-    weights = _weights(
-        course, [cases[int(k)] for k in learn], {n: v[learn] for n, v in targets.items()}
-    )
-    task = task_of(course, course.changes, course.seed, models)
-    taught: Any = task
-    feed: Any = None
-    if course.kept_at:
-        keep_features(
-            lambda extent, seed: task_of(course, extent, seed, models), course,
-            {name: values[learn] for name, values in inputs.items()}, run / "features",
-            lambda done, of: tell("films are changed and seen", done, of),
-        )  # fmt: skip
-        taught = Upper(task, course)
-        feed = DrawnVersions(
-            open_features(run / "features"), {n: v[learn] for n, v in targets.items()}, weights,
-            batch=course.batch, steps=course.steps, seed=course.seed,
-        )  # fmt: skip
-    else:
-        feed = DrawnFilms(
-            inputs, targets, learn, weights, batch=course.batch, steps=course.steps,
-            seed=course.seed,
-        )  # fmt: skip
-    stop = Stop(minutes, tell, course.epochs)
-    fit(compiled(taught, course), feed, course, run, (stop,))
-    if 0 <= stop.last < course.epochs - 1:
-        return None
-    answers = _answers(task, {name: values[held] for name, values in inputs.items()})
-    return Told(
-        course, task, answers, {name: values[held] for name, values in targets.items()},
-        [cases[int(k)] for k in held], [cases[int(k)] for k in learn],
+    return Films(cases, *_arrays(course, pack))
+
+
+def see(course: Course, films: Films, models: Path, folder: Path, tell: Telling) -> None:
+    """Keep in ``folder`` what the lower part of the trunk sees of changed versions of the films."""
+    keep_features(
+        lambda extent, seed: task_of(course, extent, seed, models), course, films.inputs, folder,
+        lambda done, of: tell("films are changed and seen", done, of),
     )  # fmt: skip
+
+
+def teach_upper(
+    task: FilmTask, course: Course, films: Films, chances: npt.NDArray[np.float64],
+    features: Path, run: Path, callbacks: tuple[Any, ...] = (),
+) -> None:  # fmt: skip
+    """Teach what lies above `see`'s features; ``chances``: how often each film is drawn, (films,).
+
+    A run that was stopped goes on; see `fit`.
+    """
+    feed = DrawnVersions(
+        open_features(features), films.targets, chances,
+        batch=course.batch, steps=course.steps, seed=course.seed,
+    )  # fmt: skip
+    fit(compiled(Upper(task, course), course), feed, course, run, callbacks)
 
 
 def _cases(course: Course, data: Data) -> Sequence[Any]:
@@ -204,7 +240,7 @@ def _weights(course: Course, cases: Sequence[Any], targets: Arrays) -> npt.NDArr
     return np.asarray(weights / weights.sum())
 
 
-def _answers(task: FilmTask, inputs: Arrays, batch: int = 64) -> Arrays:
+def answers_of(task: FilmTask, inputs: Arrays, batch: int = 64) -> Arrays:
     """Return what the task says of films that are not changed, by name."""
     found: dict[str, list[npt.NDArray[Any]]] = {}
     count = len(inputs["film"])
