@@ -33,15 +33,25 @@ def template() -> Template:
 
 
 @pytest.fixture(scope="module")
-def text(template: Template) -> str:
-    """The statement of the shipped configuration."""
-    return statement(Settings(), {}, template)
-
-
-@pytest.fixture(scope="module")
 def created(template: Template) -> Mapping[ObjectKind, Sequence[Dataset]]:
     """One object of each kind and SOP class."""
     return objects.created(template)
+
+
+@pytest.fixture(scope="module")
+def text(created: Mapping[ObjectKind, Sequence[Dataset]], template: Template) -> str:
+    """The statement of the shipped configuration."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "created", lambda _: created)
+        return statement(Settings(), {}, template)
+
+
+@pytest.fixture
+def _written_once(
+    created: Mapping[ObjectKind, Sequence[Dataset]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The objects do not depend on the site: no statement of these tests writes its own."""
+    monkeypatch.setattr(objects, "created", lambda _: created)
 
 
 def section(text: str, title: str) -> str:
@@ -132,6 +142,7 @@ def test_the_attributes_that_decide_on_a_film_are_those_that_are_read(text: str)
     assert {"Modality", "Body Part Examined", "View Position", "Patient Orientation"} <= named
 
 
+@pytest.mark.usefixtures("_written_once")
 def test_the_statement_of_a_site_names_its_own_addresses(template: Template) -> None:
     remote = Remote(ae_title="MAINPACS", host="10.0.0.5", port=104, viewer="air")
     node = Settings().node.model_copy(update={"ae_title": "RADIOLOGY", "port": 4242})
