@@ -123,7 +123,9 @@ def pdf(films: Sequence[AnalysedFilm], context: Context) -> bytes:
 
 def _fonts() -> None:
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    for name in (_PLAIN, _BOLD):
+    # reportlab keeps them for the process; reading their tables takes longer than a page.
+    known = pdfmetrics.getRegisteredFontNames()
+    for name in (name for name in (_PLAIN, _BOLD) if name not in known):
         pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
     for name in (_JAPANESE, _CHINESE, _KOREAN):
         pdfmetrics.registerFont(UnicodeCIDFont(name))
