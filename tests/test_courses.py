@@ -23,8 +23,6 @@ from dicom_node.training.teaching import gate_packs
 from dicom_node.training.teaching.calibrate import Scale, fit_scale, operating_point, shares
 from dicom_node.training.teaching.course import COURSE_FILE, read_course
 
-keras = pytest.importorskip("keras")
-
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )

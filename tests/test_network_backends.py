@@ -14,8 +14,6 @@ import pytest
 
 from dicom_node.networks import registry
 
-pytest.importorskip("keras")
-
 SECONDS = 500
 
 # Two minutes: every network on two backends, and the first test waits for all of them.
