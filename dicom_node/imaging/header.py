@@ -120,6 +120,21 @@ def header_of(dataset: Dataset) -> FilmHeader:
     return header
 
 
+def view_of(dataset: Dataset) -> tuple[str, tuple[Code, ...]]:
+    """Return View Position and the codes of the view: what `header_of` says of them, alone.
+
+    A result asks for them many times. Raises HeaderUnreadable where they cannot be parsed.
+    """
+    with parsing():
+        return text(dataset, "ViewPosition"), _codes(dataset, "ViewCodeSequence")
+
+
+def patient_orientation_of(dataset: Dataset) -> tuple[str, ...]:
+    """Return Patient Orientation: what `header_of` says of it, alone; errors as `view_of`."""
+    with parsing():
+        return texts(dataset, "PatientOrientation")
+
+
 def transfer_syntax_of(dataset: Dataset) -> str:
     """Return the Transfer Syntax UID: that of the file meta information, else as it was parsed.
 

@@ -19,7 +19,7 @@ from dicom_node.findings import (
     SaliencyMap,
     opacities_by_class,
 )
-from dicom_node.imaging.header import Code, header_of
+from dicom_node.imaging.header import Code, patient_orientation_of, view_of
 from dicom_node.imaging.orientation import Hanging, hanging, turned_back
 from dicom_node.imaging.values import text
 from dicom_node.results.cards import NetworkCard
@@ -47,14 +47,14 @@ class AnalysedFilm:
     @property
     def view(self) -> str:
         """How the film was taken, one of `VIEWS`: as it was admitted, else as its header says."""
-        header = header_of(self.dataset)
-        said = (self.admitted_view, header.view_position, *map(_view_of, header.view_codes))
+        position, codes = view_of(self.dataset)
+        said = (self.admitted_view, position, *map(_view_of, codes))
         return next((each for each in map(str.upper, said) if each in VIEWS), "unknown")
 
     @property
     def hanging(self) -> Hanging:
         """What hangs the stored film upright: by its header, then by what the pixels say."""
-        said = hanging(header_of(self.dataset).patient_orientation)
+        said = hanging(patient_orientation_of(self.dataset))
         return said.then(turned_back(self.findings.turned))
 
     @property

@@ -23,7 +23,7 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.valuerep import DA, TM
 
-from dicom_node.imaging.header import header_of
+from dicom_node.imaging.header import header_of, patient_orientation_of
 
 _CONTEXT = RelationshipTypeValues.HAS_ACQ_CONTEXT
 _PIXELS = CodedConcept("{pixels}", "UCUM", "pixels")
@@ -94,7 +94,7 @@ def _matrix(source: Dataset) -> Iterator[ContentItem]:
 
 
 def _orientation(source: Dataset) -> Iterator[ContentItem]:
-    parts = header_of(source).patient_orientation
+    parts = patient_orientation_of(source)
     if len(parts) == 2 and all(parts):
         row, column = parts
         yield _text(_dcm("111044", "Patient Orientation Row"), row)

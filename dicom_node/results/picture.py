@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from dicom_node.findings import ZONES, Airspace, Explanation, Region, SaliencyMap
-from dicom_node.imaging.header import header_of
+from dicom_node.imaging.header import patient_orientation_of
 from dicom_node.imaging.opaque import LEVEL
 from dicom_node.imaging.orientation import Hanging, as_hung, hanging, turned_back
 from dicom_node.results import panel
@@ -159,7 +159,7 @@ def draw_weighed(film: AnalysedFilm) -> Image.Image:
 
 def _upright(film: AnalysedFilm) -> AnalysedFilm:
     """Return the film as it is hung where it is stored turned: nobody reads it on its head."""
-    hung = hanging(header_of(film.dataset).patient_orientation)
+    hung = hanging(patient_orientation_of(film.dataset))
     if not hung.is_turned:
         return film
     rows, columns = film.film.shape
@@ -172,7 +172,7 @@ def _lies(film: AnalysedFilm) -> Hanging:
 
     What its pixels alone say is not turned back when it is drawn: it is shown as stored.
     """
-    said = hanging(header_of(film.dataset).patient_orientation)
+    said = hanging(patient_orientation_of(film.dataset))
     drawn = Hanging() if said.is_turned else said
     return drawn.then(turned_back(film.findings.turned))
 
