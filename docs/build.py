@@ -16,7 +16,7 @@ from typing import Any
 
 from dicom_node.events import CATALOGUE
 from dicom_node.settings.reference import node_table, remote_table
-from dicom_node.training.evaluation.card import interval
+from dicom_node.training.evaluation.card import TRANSFER, interval, transfer_table
 
 DOCS = Path(__file__).parent
 _PART = re.compile(r"(<!-- begin ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
@@ -145,6 +145,12 @@ def second_table() -> str:
     return _rows(("network", "figure", "split `test`", "films"), rows)
 
 
+def transfer_rows() -> str:
+    """Return what the networks of a course know of sources that they were not shown."""
+    found = sorted((DOCS.parent / "models").glob(f"*/{TRANSFER}"))
+    return "\n\n".join(transfer_table(json.loads(path.read_text("utf8"))) for path in found)
+
+
 def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -158,6 +164,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "detection": detection_table,
     "second": second_table,
     "severity": severity_table,
+    "transfer": transfer_rows,
 }
 
 
