@@ -127,6 +127,22 @@ def test_a_negative_film_that_is_called_pneumonia_is_a_false_alarm_too() -> None
     assert held.offsets[1] < 0
 
 
+def test_a_map_counts_places_from_where_few_negative_films_are_called_opaque() -> None:
+    from dicom_node.training.teaching.course_bundles import map_threshold
+
+    cells = np.ones((12, 4, 4, 3))
+    sure = np.full(12, 0.05)
+    sure[:4] = 0.62  # four of the twelve negative films are mapped opaque everywhere
+    logits = np.broadcast_to(np.log(sure / (1 - sure))[:, None, None, None], (12, 4, 4, 1))
+    negative = [
+        Case(f"f{k}", Path("none"), "val", f"P{k}", "normal", "SIIM", appearance_class="negative")
+        for k in range(12)
+    ]
+    assert map_threshold(negative, {"opacity_map": logits, "cells": cells}) == 0.65
+    typical = [replace(case, appearance_class="typical") for case in negative]
+    assert map_threshold(typical, {"opacity_map": logits, "cells": cells}) == 0.5
+
+
 def _picture(name: str, label: str, split: str = "train", **more: Any) -> GateCase:
     return GateCase(name, Path(f"{name}.png"), label, "", "adult", split, name, **more)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dicom_node.analysis.calibration import flags, probabilities
 from dicom_node.bundles import MANIFEST, Bundle
-from dicom_node.findings import FINDING_CLASSES
+from dicom_node.findings import FINDING_CLASSES, OPAQUE_PART
 from dicom_node.networks.chest_gate import FLAGS, KINDS
 from dicom_node.training.teaching.bundle_files import store_weights, write_bundle
 from dicom_node.training.teaching.calibrate import (
@@ -29,11 +29,15 @@ from dicom_node.training.teaching.calibrate import (
 )
 from dicom_node.training.teaching.course import COURSE_FILE
 from dicom_node.training.teaching.courses import Told
+from dicom_node.training.teaching.feed import Arrays
 from dicom_node.training.teaching.tasks.chest import NEGATIVE, SCORES
 
 Tables = dict[str, dict[str, Any]]
 UNANSWERED = 0.05
 """The part of the films of ``val`` that is too unsure to be answered."""
+
+MARKED = 1 / 6
+"""The part of the films of ``val`` read as negative whose map may say that there are opacities."""
 
 PASSED = 0.998
 """The part of the frontal chest films of ``val`` that a gate lets pass at least."""
@@ -97,7 +101,9 @@ def _of_chest(told: Told) -> dict[str, Tables]:
             "thresholds": {"abstain": abstain, "least": {**named, "opacity": 0.5}},
             "calibration": _scales(finding=finding, appearance=appearance, opacity=opacity),
         },
-        "opacity-map": {"thresholds": {"least": {"opacity_map": 0.5}}, "calibration": {}},
+        "opacity-map": {
+            "thresholds": {"least": {"opacity_map": map_threshold(cases, told.answers)}}, "calibration": {},
+        },
         "opacity-zones": {
             "thresholds": {},
             "calibration": {
@@ -125,6 +131,24 @@ def _abstain(cases: Sequence[Any], logits: npt.NDArray[np.float64], scale: Scale
     three = np.array([case.finding in FINDING_CLASSES for case in cases])
     found = probabilities(logits[three], scale.temperature, scale.offsets)
     return round(float(np.quantile(found.max(axis=1), UNANSWERED)), 2)
+
+
+def map_threshold(cases: Sequence[Any], answers: Arrays) -> float:
+    """Return from which probability on a place of the map is opaque: 0.5, or higher.
+
+    The least at which of the films read as negative no more than `MARKED` count as opaque.
+    ``answers``: ``opacity_map``, logits, and ``cells``, the lungs first, (films, rows, columns, …).
+    """
+    found = flags(np.asarray(answers["opacity_map"], np.float64)[..., 0], 1.0)
+    lungs = np.asarray(answers["cells"])[..., 0] > 0.5
+    negative = np.array([case.appearance_class == "negative" for case in cases])
+    for threshold in np.round(np.arange(0.5, 0.9, 0.05), 2).tolist():
+        opaque = ((found >= threshold) & lungs).sum(axis=(1, 2)) / np.maximum(
+            1, lungs.sum(axis=(1, 2))
+        )
+        if not negative.any() or (opaque[negative] >= OPAQUE_PART).mean() <= MARKED:
+            return float(threshold)
+    return 0.9
 
 
 def _of_gate(told: Told) -> Tables:
