@@ -102,7 +102,8 @@ def _of_chest(told: Told) -> dict[str, Tables]:
             "calibration": _scales(finding=finding, appearance=appearance, opacity=opacity),
         },
         "opacity-map": {
-            "thresholds": {"least": {"opacity_map": map_threshold(cases, told.answers)}}, "calibration": {},
+            "thresholds": {"least": {"opacity_map": map_threshold(cases, told.answers)}},
+            "calibration": {},
         },
         "opacity-zones": {
             "thresholds": {},
