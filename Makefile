@@ -11,8 +11,9 @@ ARGS ?=
 # One more than two cores: tests of peers that stall wait more than they work.
 WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# Products of small matrices cost many times as much where threads of several processes wait for cores.
-export OPENBLAS_NUM_THREADS ?= 1
+# Products of small matrices cost many times as much where threads of several processes wait for cores. Tests alone:
+# what is measured or served runs as it is installed.
+test test-slow: export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: help setup demo test test-slow test-all lint format serve wheel docs bench lock clean
 

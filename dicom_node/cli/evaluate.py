@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
 
-from dicom_node.cli.options import need_training
+from dicom_node.cli.options import FilmsOption, ModelsOption, need_training
 
 
 def register(app: typer.Typer) -> None:
@@ -22,16 +22,9 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     bundle_id: Annotated[str, typer.Argument(metavar="ID", help="Model bundle, e.g. covidnet.")],
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            help="Folder with cases.csv and images/, or a folder of such; may be repeated."
-        ),
-    ],
+    data: FilmsOption,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    models: Annotated[
-        Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
-    ] = None,
+    models: ModelsOption = None,
     repeat: Annotated[
         int,
         typer.Option(

@@ -13,13 +13,9 @@ from rich.markdown import Markdown
 from rich.table import Column, Table
 
 from dicom_node.bundles import CARD, Bundle, list_bundles, open_bundle, with_neighbours
-from dicom_node.cli.options import pass_down, wide_console
+from dicom_node.cli.options import ModelsOption, pass_down, wide_console
 from dicom_node.errors import BundleError, NodeError
 
-Models = Annotated[
-    Path | None,
-    typer.Option("--models", help="Folder of the bundles; default: the installed ones."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 _NOT_INSTALLED = (
@@ -39,13 +35,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="models")
 
 
-def models(context: typer.Context, models: Models = None, as_json: Json = False) -> None:
+def models(context: typer.Context, models: ModelsOption = None, as_json: Json = False) -> None:
     """Model bundles: list, verify, card. Alone: list."""
     if pass_down(context) is None:
         list_(models, as_json)
 
 
-def list_(models: Models = None, as_json: Json = False) -> None:
+def list_(models: ModelsOption = None, as_json: Json = False) -> None:
     """List the bundles with their parameters and MACs, beside the paper's.
 
     "input" is the film's size as it is served. "with trunk": what the network costs that runs
@@ -82,7 +78,7 @@ def verify(
     bundle_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="Model bundles; default: all.")
     ] = None,
-    models: Models = None,
+    models: ModelsOption = None,
     as_json: Json = False,
 ) -> None:
     """Check digests, shapes and the self-test of these bundles, or of all. Exit 1 if any fails.
@@ -118,7 +114,7 @@ def _checked(bundle: Bundle, *, installed: bool) -> dict[str, Any]:
 
 def card(
     bundle_id: Annotated[str, typer.Argument(metavar="ID", help="Model bundle, e.g. covidnet.")],
-    models: Models = None,
+    models: ModelsOption = None,
     as_json: Json = False,
 ) -> None:
     """Print the model card: what it is for, how well it does, where it fails."""

@@ -34,6 +34,19 @@ DataDirOption = Annotated[
     typer.Option("--data-dir", help="Folder of ledger and spool; overrides node.data_dir."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FilmsOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--data", help="Folder with cases.csv and images/, or a folder of such; may be repeated."
+    ),
+]
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option("--models", help="Folder of the bundles; default: the installed ones."),
+]
+RunsOption = Annotated[
+    Path, typer.Option("--runs", help="Where runs and their checkpoints are kept.")
+]
 UtcOption = Annotated[
     bool, typer.Option("--utc", help="Show times in UTC, not in the site's zone (node.timezone).")
 ]

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
 
-from dicom_node.cli.options import need_training
+from dicom_node.cli.options import FilmsOption, ModelsOption, RunsOption, need_training
 
 if TYPE_CHECKING:
     from dicom_node.training.teaching.loop import EpochReport
@@ -32,18 +32,9 @@ def register(app: typer.Typer) -> None:
 
 def train(
     bundle_id: Annotated[str, typer.Argument(metavar="ID", help="Model bundle, e.g. covidnet.")],
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            help="Folder with cases.csv and images/, or a folder of such; may be repeated."
-        ),
-    ],
-    models: Annotated[
-        Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
-    ] = None,
-    runs: Annotated[Path, typer.Option(help="Where runs and their checkpoints are kept.")] = Path(
-        "runs"
-    ),
+    data: FilmsOption,
+    models: ModelsOption = None,
+    runs: RunsOption = Path("runs"),
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Epochs in all; default: the recipe's.")
     ] = None,
@@ -130,18 +121,9 @@ def _by_course(
 
 def ablate(
     bundle_id: Annotated[str, typer.Argument(metavar="ID", help="covidnet-vlad.")],
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            help="Folder with cases.csv and images/, or a folder of such; may be repeated."
-        ),
-    ],
-    models: Annotated[
-        Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
-    ] = None,
-    runs: Annotated[Path, typer.Option(help="Where runs and their checkpoints are kept.")] = Path(
-        "runs"
-    ),
+    data: FilmsOption,
+    models: ModelsOption = None,
+    runs: RunsOption = Path("runs"),
 ) -> None:
     """Train a network by its recipe with parts left out, and measure what each part is worth."""
     need_training()
@@ -161,18 +143,9 @@ def ablate(
 
 def transfer(
     bundle_id: Annotated[str, typer.Argument(metavar="ID", help="covidnet-pyramid.")],
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            help="Folder with cases.csv and images/, or a folder of such; may be repeated."
-        ),
-    ],
-    models: Annotated[
-        Path | None, typer.Option(help="Folder of the bundles; default: the installed ones.")
-    ] = None,
-    runs: Annotated[Path, typer.Option(help="Where runs and their checkpoints are kept.")] = Path(
-        "runs"
-    ),
+    data: FilmsOption,
+    models: ModelsOption = None,
+    runs: RunsOption = Path("runs"),
 ) -> None:
     """Teach by the bundle's transfer.toml without each large source, and measure on its films."""
     need_training()

@@ -101,8 +101,8 @@ def _gate(settings: Settings) -> str:
     declined = "What is declined is stored, and named in the report of its study."
     if not settings.analysis.gate:
         return (
-            "Which films are frontal is decided by header, then by the outlines of their lungs. "
-            f"{declined}"
+            "Which films are frontal is decided by header, then, where lungs are looked for, by "
+            f"their outlines. {declined}"
         )
     return (
         "Which films are frontal is decided by header, then by pixels (network "

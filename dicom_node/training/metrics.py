@@ -59,6 +59,11 @@ def area_under_curve(positive: npt.NDArray[np.bool_], scores: npt.NDArray[np.flo
     return float(roc_auc_score(positive, scores))
 
 
+def area_over_all(positive: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> float:
+    """Return the area under the ROC curve of all places of all films, (films, places), at once."""
+    return area_under_curve(positive.ravel(), scores.ravel())
+
+
 def balanced_log_loss(labels: Labels, probabilities: Probabilities) -> float:
     """Return the mean over classes of the mean −ln(probability of the true class), in nats."""
     truth = np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1.0)

@@ -272,6 +272,13 @@ def load_masks(cases: Sequence[Case], shape: tuple[int, int]) -> npt.NDArray[np.
     return masks
 
 
+def scored_opacity(case: Case) -> float | None:
+    """Return how much of the lungs readers scored as opaque, in [0, 1]; None: nobody did."""
+    if case.geographic_extent is not None:
+        return case.geographic_extent / 8
+    return sum(case.zones) / 18 if case.zones else None
+
+
 def labels_of(cases: Sequence[Case], classes: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return each film's class as its index in ``classes``."""
     return np.array([classes.index(case.finding) for case in cases], dtype=np.int64)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dicom_node.analysis.engine import Engine
 from dicom_node.bundles import MANIFEST
@@ -96,35 +95,25 @@ def _kept(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _line(engine: Engine, case: Case) -> dict[str, Any]:
     film = read_film(case.path)
     findings, explanation = engine.analyse(film, case.image_id)
+    overlap, inside = _held_against_drawn(case, (film.shape[0], film.shape[1]), explanation)
     return {
-        "film": case.image_id,
-        "findings": findings.to_json(),
-        "overlap": _overlap(case, film.shape, explanation),
-        "inside": _inside(case, film.shape, explanation),
-    }
+        "film": case.image_id, "findings": findings.to_json(), "overlap": overlap, "inside": inside,
+    }  # fmt: skip
 
 
-def _mapped(shape: tuple[int, ...], explanation: Explanation) -> npt.NDArray[np.bool_] | None:
-    """Return what is mapped opaque, as it is drawn, on the map's grid; None without a map."""
-    if (opacity := explanation.opacity) is None:
-        return None
-    return drawn(opacity, explanation.lungs, Region(0, 0, *shape), opacity.region, GRID) > LEVEL
-
-
-def _overlap(case: Case, shape: tuple[int, ...], explanation: Explanation) -> float | None:
-    mapped = _mapped(shape, explanation)
-    if case.lesions is None or mapped is None or explanation.opacity is None:
-        return None
+def _held_against_drawn(
+    case: Case, shape: tuple[int, int], explanation: Explanation
+) -> tuple[float | None, float | None]:
+    """Return ``overlap`` and ``inside`` of `AnsweredFilm`, of what is mapped opaque as drawn."""
+    opacity, overlap, inside = explanation.opacity, None, None
+    if opacity is None or (case.lesions is None and case.mask is None):
+        return overlap, inside
+    film = Region(0, 0, *shape)
+    mapped = drawn(opacity, explanation.lungs, film, opacity.region, GRID) > LEVEL
     outlined = drawn_on(case, shape, ())
-    if outlined is None:
-        return None
-    return metrics.dice(resized(outlined, explanation.opacity.region, GRID) > LEVEL, mapped)
-
-
-def _inside(case: Case, shape: tuple[int, ...], explanation: Explanation) -> float | None:
-    mapped = _mapped(shape, explanation)
-    if case.mask is None or mapped is None or explanation.opacity is None or not mapped.any():
-        return None
-    whole = load_masks([case], (shape[0], shape[1]))[0].astype(np.float32)
-    inside = resized(whole, explanation.opacity.region, GRID) > LEVEL
-    return float((mapped & inside).sum() / mapped.sum())
+    if outlined is not None:
+        overlap = metrics.dice(resized(outlined, opacity.region, GRID) > LEVEL, mapped)
+    if case.mask is not None and mapped.any():
+        lungs = resized(load_masks([case], shape)[0].astype(np.float32), opacity.region, GRID)
+        inside = float((mapped & (lungs > LEVEL)).sum() / mapped.sum())
+    return overlap, inside

@@ -119,12 +119,15 @@ def _by_class(evaluation: Mapping[str, Any]) -> str:
 
 
 def _confusion(evaluation: Mapping[str, Any]) -> str:
-    classes = evaluation["classes"]
+    """Return the confusion, whose last column may be films that were given no class."""
+    if "confusion" not in evaluation:
+        return ""
+    classes, counts = evaluation["classes"], evaluation["confusion"]
     rows = [
         (f"**{name}**", *(str(count) for count in row))
-        for name, row in zip(classes, evaluation["confusion"], strict=True)
+        for name, row in zip(classes, counts, strict=True)
     ]
-    return _table(("true ↓ · named →", *classes), rows)
+    return _table(("true ↓ · named →", *[*classes, "undetermined"][: len(counts[0])]), rows)
 
 
 def _abstention(evaluation: Mapping[str, Any]) -> str:
@@ -237,8 +240,10 @@ def _lungs(evaluation: Mapping[str, Any]) -> str:
 def _mistakes(evaluation: Mapping[str, Any]) -> str:
     rows = [
         (m["film"], m["source"], m["true"], m["named"], f"{m['probability']:.2f}")
-        for m in evaluation["mistakes"]
+        for m in evaluation.get("mistakes", ())
     ]
+    if not rows:
+        return ""
     head = "The surest of its mistakes (the films may not be shown; `image_id` of cases.csv):"
     return f"{head}\n\n{_table(('film', 'source', 'true', 'named', 'probability'), rows)}"
 
@@ -257,19 +262,8 @@ def _suite(found: Mapping[str, Any]) -> str:
     return "\n".join([head, "", "| figure | value | films |", "|---|---|---|", *rows])
 
 
-def _suite_confusion(found: Mapping[str, Any]) -> str:
-    if "confusion" not in found:
-        return ""
-    undetermined = ("undetermined",) if len(found["confusion"][0]) > len(found["classes"]) else ()
-    rows = [
-        (f"**{name}**", *(str(count) for count in row))
-        for name, row in zip(found["classes"], found["confusion"], strict=True)
-    ]
-    return _table(("true ↓ · named →", *found["classes"], *undetermined), rows)
-
-
 def _decisions(found: Mapping[str, Any]) -> str:
-    """Return the decision curves at three thresholds."""
+    """Return the decision curves at a few thresholds."""
     rows = [
         (name, f"{threshold:.2f}", f"{ours:.3f}", f"{every:.3f}")
         for name, curve in found.get("decisions", {}).items()
@@ -282,10 +276,6 @@ def _decisions(found: Mapping[str, Any]) -> str:
     )
     columns = ("act on", "from", "by the network", "on every film")
     return f"{head}\n\n{_table(columns, rows)}" if rows else ""
-
-
-def _suite_mistakes(found: Mapping[str, Any]) -> str:
-    return _mistakes(found) if found.get("mistakes") else ""
 
 
 def _gate(found: Mapping[str, Any]) -> str:
@@ -303,6 +293,6 @@ _BY_TASK: Mapping[str, tuple[Callable[[Mapping[str, Any]], str], ...]] = {
     "score": (_score,),
     "airspace": (_airspace,),
     "segmentation": (_lungs,),
-    "suite": (_suite, _suite_confusion, _decisions, _suite_mistakes),
+    "suite": (_suite, _confusion, _decisions, _mistakes),
     "gate": (_gate,),
 }

@@ -23,7 +23,15 @@ from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.errors import TrainingError
 from dicom_node.findings import TURNS
 from dicom_node.imaging.prepare import Float
-from dicom_node.training.datasets.cases import Case, Data, of_split, read_cases, read_film, sets_of
+from dicom_node.training.datasets.cases import (
+    Case,
+    Data,
+    of_split,
+    read_cases,
+    read_film,
+    scored_opacity,
+    sets_of,
+)
 from dicom_node.training.datasets.gate import TABLE, GateCase, apart, read_gate
 
 Change = Callable[[Float], Float]
@@ -83,9 +91,8 @@ def most_opaque(cases: Sequence[Case]) -> list[Case]:
     """Return the twentieth with most opacity of the films on which readers scored or boxed it."""
 
     def part(case: Case) -> float:
-        if case.geographic_extent is not None:
-            return case.geographic_extent / 8
-        return sum(case.zones) / 18 if case.zones else case.box_fraction or 0.0
+        scored = scored_opacity(case)
+        return scored if scored is not None else case.box_fraction or 0.0
 
     ordered = sorted((case for case in cases if part(case) > 0), key=part, reverse=True)
     return ordered[: -(-len(ordered) // 20)]

@@ -16,6 +16,7 @@ from dicom_node.training.datasets.cases import (
     of_split,
     read_cases,
     read_film,
+    scored_opacity,
 )
 from dicom_node.training.evaluation.bootstrap import Bootstrap, Interval
 from dicom_node.training.evaluation.head import Head, head_of
@@ -61,8 +62,8 @@ def evaluate_lungs(bundle: Bundle, data: Data, split: str) -> LungEvaluation:
     union = np.array([intersection_over_union(d, f) for d, f in zip(drawn, found, strict=True)])
     behind = [i for i, case in enumerate(cases) if case.mask_convention != EXCLUDING_HEART]
     opaque = sorted(
-        (i for i in behind if _opaque(cases[i]) is not None),
-        key=lambda i: -(_opaque(cases[i]) or 0),
+        (i for i in behind if scored_opacity(cases[i]) is not None),
+        key=lambda i: -(scored_opacity(cases[i]) or 0),
     )
     tenth = opaque[: -(-len(opaque) // 10)]
     says = f"of {len(opaque)} of them whose opacity is known, the most opaque tenth"
@@ -75,13 +76,6 @@ def evaluate_lungs(bundle: Bundle, data: Data, split: str) -> LungEvaluation:
         by_source=tuple(_row(s, cases, members[s], overlap, union) for s in sources),
         points={s: [float(overlap[i]) for i in members[s]] for s in sources},
     )
-
-
-def _opaque(case: Case) -> float | None:
-    """Return how much of the lungs readers scored as opaque, in [0, 1]; None: nobody did."""
-    if case.geographic_extent is not None:
-        return case.geographic_extent / 8
-    return sum(case.zones) / 18 if case.zones else None
 
 
 def _row(

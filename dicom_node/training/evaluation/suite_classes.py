@@ -10,6 +10,7 @@ import numpy as np
 from dicom_node.findings import FINDING_CLASSES, FilmFindings, Outcome
 from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Case
+from dicom_node.training.evaluation.classes import MISTAKES
 from dicom_node.training.evaluation.rows import (
     LEAST,
     SIIM,
@@ -24,8 +25,6 @@ from dicom_node.training.evaluation.rows import (
     probabilities,
     row,
 )
-
-MISTAKES = 10
 
 
 def of_classes(answered: Answered) -> list[Row]:

@@ -54,10 +54,6 @@ def _ranked(one: Values, other: Values) -> float:
     return float(spearmanr(one, other)[0])
 
 
-def _area_of_all(positive: Values, scores: Values) -> float:
-    return metrics.area_under_curve(positive.ravel(), scores.ravel())
-
-
 def of_zones(answered: Answered) -> list[Row]:
     """Return zones and levels of the SIIM films and of those whose zones were scored."""
     rows = []
@@ -73,7 +69,9 @@ def of_zones(answered: Answered) -> list[Row]:
             opaque = np.array([_opaque_of(c) for c, _, _ in zoned])
             score = np.array([[a.zones[name] for name in ZONES] for _, _, a in zoned])
             where = [(c, f) for c, f, _ in zoned]
-            rows.append(row(f"{says}, zones with opacity, AUC", where, _area_of_all, opaque, score))
+            rows.append(
+                row(f"{says}, zones with opacity, AUC", where, metrics.area_over_all, opaque, score)
+            )
         levelled = [(c, f, f.airspace) for c, f in films
                     if f.airspace and c.airspace_level is not None]  # fmt: skip
         if levelled:

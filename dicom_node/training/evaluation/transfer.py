@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dicom_node.analysis.calibration import probabilities
+from dicom_node.analysis.calibration import flags, probabilities
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Data
@@ -172,23 +172,14 @@ def _of_opacities(asked: _Asked) -> dict[str, dict[str, Any]]:
     )  # fmt: skip
     zoned = targets["zones"].min(axis=1) >= 0
     found |= _figure(
-        "zones with opacity, AUC", asked, zoned, _area_of_all, targets["zones"] > 0,
+        "zones with opacity, AUC", asked, zoned, metrics.area_over_all, targets["zones"] > 0,
         answers["opaque"],
     )  # fmt: skip
     some = np.isin(targets["level"], (1, 2))
     return found | _figure(
         "airspace level 2 against 1, AUC of the zones' sum", asked, some, metrics.area_under_curve,
-        targets["level"] == 2, _sum_of(answers["opaque"]),
+        targets["level"] == 2, flags(answers["opaque"], 1.0).sum(axis=1),
     )  # fmt: skip
-
-
-def _sum_of(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return how many zones are expected to hold opacity, (films,)."""
-    return np.asarray((1 / (1 + np.exp(-logits.astype(np.float64)))).sum(axis=1))
-
-
-def _area_of_all(positive: Flags, scores: npt.NDArray[Any]) -> float:
-    return metrics.area_under_curve(positive.ravel(), scores.ravel())
 
 
 def _figure(
