@@ -24,6 +24,9 @@ DeliveryId = NewType("DeliveryId", int)
 Digest = NewType("Digest", str)
 """SHA-256 of a stored file, 64 lower-case hexadecimal digits."""
 
+ROLES = ("receive", "intake", "housekeep", "analyse", "report", "deliver", "web")
+"""The processes of a node, in the order in which they are started and stopped."""
+
 
 class InstanceState(StrEnum):
     """What is known of one received instance."""

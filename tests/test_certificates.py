@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from dicom_node import logs
 from dicom_node.cli.main import app
 from dicom_node.ledger import open_ledger
+from dicom_node.line import upkeep
+from dicom_node.line.health import health_of
 from dicom_node.logs import Log
-from dicom_node.roles import upkeep
-from dicom_node.roles.health import health_of
-from dicom_node.roles.process import ROLES
+from dicom_node.records import ROLES
 from dicom_node.settings import load_configuration
 
 KEY = ec.generate_private_key(ec.SECP256R1())

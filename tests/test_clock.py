@@ -10,8 +10,8 @@ import pytest
 
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.health import health_of
 from dicom_node.records import DeliveryState, InstanceState, StudyState
-from dicom_node.roles.health import health_of
 from dicom_node.settings import load_configuration
 from tests.ledger_kit import WORKER, arrival, parcels
 

@@ -25,6 +25,7 @@ from dicom_node.imaging.geometry import heat_on_film
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.phantom import phantom, phantom_dataset
+from dicom_node.line.analyse import film_to_analyse
 from dicom_node.networks import chest_gate
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.picture import draw_film
@@ -32,7 +33,6 @@ from dicom_node.results.reading import findings_from_report
 from dicom_node.results.regions import places_of
 from dicom_node.results.templates import load_template
 from dicom_node.results.write import write_results
-from dicom_node.roles.films import film_to_analyse
 from dicom_node.settings.model import AnalysisSection
 from tests.gate_kit import say, write_gate
 from tests.thinned import thinned

@@ -20,13 +20,13 @@ from dicom_node.errors import DiskFull, LedgerUnavailable, OutputNotFinite, Unav
 from dicom_node.findings import Explanation, FilmFindings
 from dicom_node.ledger import connection, open_ledger
 from dicom_node.ledger.ballast import BALLAST_BYTES, take_ballast
+from dicom_node.line.analyse import Analyst
+from dicom_node.line.heart import Heart
+from dicom_node.line.report import Reporter
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
 from dicom_node.records import DeliveryState, InstanceState, StudyState
 from dicom_node.results.preview import preview_context, preview_film
-from dicom_node.roles.films import Analyst
-from dicom_node.roles.heart import Heart
-from dicom_node.roles.reports import Reporter
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool, Stored
 from tests.ledger_kit import Clock as LedgerClock

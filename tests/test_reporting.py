@@ -18,6 +18,9 @@ from dicom_node.findings import pack_explanation
 from dicom_node.imaging.header import header_of
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.admit import key_patients
+from dicom_node.line.report import Reporter
+from dicom_node.line.retract import Retractor
 from dicom_node.logs import Log
 from dicom_node.records import (
     BY_HAND,
@@ -35,9 +38,6 @@ from dicom_node.results.narrative import report_text
 from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.stored import StoredFilms, newest
 from dicom_node.results.templates import load_template
-from dicom_node.roles.assemble import key_patients
-from dicom_node.roles.reports import Reporter
-from dicom_node.roles.retract import Retractor
 from dicom_node.settings import Remote, Settings
 from dicom_node.spool import Spool
 from tests.thinned import thinned

@@ -17,6 +17,10 @@ from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line import upkeep
+from dicom_node.line.admit import tell_quarantined
+from dicom_node.line.health import health_of
+from dicom_node.line.report import _destinations, _parcels
 from dicom_node.logs import Log
 from dicom_node.records import (
     Arrival,
@@ -28,10 +32,6 @@ from dicom_node.records import (
     Study,
 )
 from dicom_node.results.stored import newest
-from dicom_node.roles import upkeep
-from dicom_node.roles.assemble import tell_quarantined
-from dicom_node.roles.health import health_of
-from dicom_node.roles.reports import _destinations, _parcels
 from dicom_node.settings import Remote, Settings, load_configuration
 from dicom_node.spool import Spool, Swept
 from tests.ledger_kit import Clock, arrival

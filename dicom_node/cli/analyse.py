@@ -12,9 +12,9 @@ import typer
 from dicom_node.cli.options import ConfigOption
 
 if TYPE_CHECKING:
+    from dicom_node.line.by_hand import Answer, ByHand
     from dicom_node.records import ObjectKind
     from dicom_node.results.write import Refused
-    from dicom_node.roles.by_hand import Answer, ByHand
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def analyse(
     from dicom_node import logs
     from dicom_node.cli.options import configuration
     from dicom_node.findings import Outcome
-    from dicom_node.roles.by_hand import ByHand
+    from dicom_node.line.by_hand import ByHand
 
     kinds = _kinds(objects)
     logs.configure("error")
@@ -93,8 +93,8 @@ def _kinds(names: str) -> set[ObjectKind]:
 
 def _write(by_hand: ByHand, answer: Answer, out: Path, kinds: Collection[ObjectKind]) -> bool:
     """Write a film's results; return whether all of them could be written."""
+    from dicom_node.line.by_hand import write_folder
     from dicom_node.results.capture import save_picture
-    from dicom_node.roles.by_hand import write_folder
 
     refused: list[Refused] = []
     objects = by_hand.results(answer, kinds, refused.append)

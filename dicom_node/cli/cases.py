@@ -226,8 +226,8 @@ def retract(
     The PACS hides or deletes what the note names if it knows rejection notes (IHE IOCM).
     """
     from dicom_node.cli.options import configuration, ledger_of, person
+    from dicom_node.line.retract import Retractor
     from dicom_node.results.key_objects import REASONS
-    from dicom_node.roles.retract import Retractor
     from dicom_node.spool import Spool
 
     known = {name: name for name in REASONS}

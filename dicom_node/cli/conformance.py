@@ -16,7 +16,7 @@ def conformance(config: ConfigOption = None) -> None:
     """Print the DICOM Conformance Statement of this configuration, as Markdown."""
     from dicom_node.cli.options import configuration
     from dicom_node.conformance import statement
-    from dicom_node.roles.wiring import template_of
+    from dicom_node.line.wiring import template_of
 
     loaded = configuration(config, None)
     typer.echo(statement(loaded.settings, loaded.remotes, template_of(loaded.settings)))

@@ -29,7 +29,7 @@ def demo(
     from rich.markup import escape
     from rich.panel import Panel
 
-    from dicom_node.roles.demo import demonstrate
+    from dicom_node.line.demo import demonstrate
 
     console = Console()
     if image is None:

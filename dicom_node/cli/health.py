@@ -31,7 +31,7 @@ def health(
     from rich.markup import escape
 
     from dicom_node.cli.options import configuration, ledger_of
-    from dicom_node.roles.health import health_of
+    from dicom_node.line.health import health_of
 
     settings = configuration(config, data_dir)
     ledger = ledger_of(settings)

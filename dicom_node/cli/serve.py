@@ -33,7 +33,8 @@ def serve(
     role: Annotated[
         str | None,
         typer.Option(
-            help="Run some roles only, comma separated: receive, housekeep, analyse, deliver, web."
+            help="Run some roles only, comma separated: receive, intake, housekeep, analyse,"
+            " report, deliver, web."
         ),
     ] = None,
 ) -> None:
@@ -44,7 +45,7 @@ def serve(
     """
     from dicom_node import logs
     from dicom_node.cli.options import configuration
-    from dicom_node.roles.process import ROLES
+    from dicom_node.records import ROLES
     from dicom_node.roles.supervisor import Supervisor
 
     roles = tuple(name.strip() for name in role.split(",")) if role else ROLES

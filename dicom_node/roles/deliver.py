@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dicom_node.delivery.sender import PARCEL_SIZE, Sender, lease_seconds
 from dicom_node.errors import DeliveryError, Unavailable
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.heart import Heart
+from dicom_node.line.wiring_remotes import remotes_table
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
 from dicom_node.records import Delivery
-from dicom_node.roles.heart import Heart
 from dicom_node.roles.process import opened, worker_name
-from dicom_node.roles.wiring_remotes import remotes_table
 from dicom_node.settings import Configuration, RemotesTable
 from dicom_node.spool import Spool
 

@@ -1,4 +1,4 @@
-"""The node's chores: admission, studies gone quiet, expiry, retention, disk, self-test."""
+"""The node's chores: expiry, retention, disk, certificates, self-test."""
 
 from __future__ import annotations
 
@@ -12,25 +12,17 @@ from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from dicom_node.intake.rules import load_rules
 from dicom_node.ledger.ballast import take_ballast
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line import upkeep
+from dicom_node.line.heart import Heart
 from dicom_node.logs import Log
 from dicom_node.moments import zone_of
 from dicom_node.patience import Patience
-from dicom_node.roles import upkeep
-from dicom_node.roles.assemble import (
-    admit_received,
-    describe_studies,
-    key_patients,
-    quieten_studies,
-)
-from dicom_node.roles.heart import Heart
-from dicom_node.roles.process import opened, worker_name
+from dicom_node.roles.process import opened
 from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 
-_SWEEP_SECONDS = 0.25
 _SELF_TEST_HOUR, _CERTIFICATES_HOUR = 3, 8
 _STOP_SECONDS = 10.0
 _BEAT_SECONDS = 0.5
@@ -44,10 +36,8 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     spool = patience.until("the spool", lambda: Spool(configuration.spool_path), stop)
     if ledger is None or spool is None:
         return
-    worker = worker_name("housekeep")
     chores = _Chores(stop, patience)
     clock = _Clock(zone_of(configuration.settings.node.timezone), patience)
-    _assemble(chores, configuration, ledger, spool, worker, log)
     _keep_well(chores, configuration, ledger, spool, log)
     _at_hours(clock, configuration, ledger, log)
     log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version)
@@ -56,7 +46,6 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
         heart.beat("working")
     chores.end()
     clock.end()
-    patience.attempt("giving back", lambda: ledger.release(worker))
     heart.beat("stopped")
     ledger.close()
 
@@ -71,19 +60,13 @@ class _Chores:
         self._stop, self._patience = stop, patience
         self._threads: list[threading.Thread] = []
 
-    def every(
-        self,
-        seconds: float,
-        job: Callable[[], object],
-        *,
-        give_back: Callable[[], object] | None = None,
-    ) -> None:
+    def every(self, seconds: float, job: Callable[[], object]) -> None:
         """Do ``job`` now and so many seconds after each time."""
 
         def work() -> None:
             pause = 0.0
             while not self._stop.wait(pause):
-                self._patience.attempt(name, job, give_back)
+                self._patience.attempt(name, job)
                 pause = max(seconds, self._patience.pause(name))
 
         name = f"chore {len(self._threads) + 1}: {job.__name__.replace('_', ' ')}"
@@ -127,35 +110,6 @@ class _Clock:
     def end(self) -> None:
         """Start no more of them; the supervisor ends one that is under way for too long."""
         self._scheduler.shutdown(wait=False)
-
-
-def _assemble(
-    chores: _Chores,
-    configuration: Configuration,
-    ledger: SqliteLedger,
-    spool: Spool,
-    worker: str,
-    log: Log,
-) -> None:
-    settings = configuration.settings
-    rules = load_rules(configuration.admission_path, settings.admission)
-
-    def admission() -> None:
-        admit_received(ledger, spool, rules, worker, log)
-
-    def description() -> None:
-        describe_studies(ledger, spool)
-
-    def patients() -> None:
-        key_patients(ledger, spool)
-
-    def quiet_studies() -> None:
-        quieten_studies(ledger, settings, log)
-
-    chores.every(_SWEEP_SECONDS, admission, give_back=lambda: ledger.release(worker))
-    chores.every(_SWEEP_SECONDS, description)
-    chores.every(1.0, patients)
-    chores.every(_SWEEP_SECONDS, quiet_studies)
 
 
 def _keep_well(

@@ -24,10 +24,8 @@ from dicom_node.errors import NodeError, RoleError, SettingsError
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.patience import Patience, place
+from dicom_node.records import ROLES
 from dicom_node.settings import Configuration, load_configuration
-
-ROLES = ("receive", "housekeep", "analyse", "deliver", "web")
-"""All roles, in the order in which they are started; they are stopped in the same order."""
 
 EXIT_UNUSABLE = 78
 """EX_CONFIG of sysexits.h: starting again without a change would not help."""

@@ -7,11 +7,11 @@ import resource
 import threading
 
 from dicom_node.association.acceptor import Acceptor
+from dicom_node.line.heart import Heart
+from dicom_node.line.wiring_remotes import remotes_table
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
-from dicom_node.roles.heart import Heart
 from dicom_node.roles.process import opened
-from dicom_node.roles.wiring_remotes import remotes_table
 from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 

@@ -19,8 +19,8 @@ from dicom_node import logs
 from dicom_node.errors import LedgerUnavailable, NodeAlreadyRunning, RoleError, SpoolUnwritable
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.patience import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Patience
-from dicom_node.records import RoleBeat
-from dicom_node.roles.process import EXIT_UNUSABLE, ROLES, worker_name
+from dicom_node.records import ROLES, RoleBeat
+from dicom_node.roles.process import EXIT_UNUSABLE, worker_name
 from dicom_node.settings import Configuration
 
 _STEADY_SECONDS = 60.0

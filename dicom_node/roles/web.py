@@ -10,13 +10,13 @@ from dicom_node.bundles import list_bundles
 from dicom_node.errors import PortUnavailable, RoleError, listening_remedy
 from dicom_node.intake.rules import load_rules
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.heart import Heart
+from dicom_node.line.wiring import network_cards
+from dicom_node.line.wiring_remotes import remotes_table
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
-from dicom_node.roles.heart import Heart
 from dicom_node.roles.process import opened
 from dicom_node.roles.web_doors import RoleDoors
-from dicom_node.roles.wiring import network_cards
-from dicom_node.roles.wiring_remotes import remotes_table
 from dicom_node.settings import Configuration, host_and_port
 from dicom_node.settings.load import is_loopback
 from dicom_node.spool import Spool
@@ -101,6 +101,6 @@ def _listener(host: str, port: int) -> socket.socket:
         raise PortUnavailable(
             f"The pages cannot listen on {host_and_port(host, port)}: {error.strerror}.",
             remedy=f"{listening_remedy(error, 'web.port', 'web.host')} Or serve without the pages:"
-            " --role receive,housekeep,analyse,deliver.",
+            " --role receive,intake,housekeep,analyse,report,deliver.",
         ) from error
     return listener

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from dicom_node.delivery.association import peer_of
 from dicom_node.delivery.files import echo as c_echo
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.health import health_of
+from dicom_node.line.retract import Retractor
+from dicom_node.line.trial import try_whole_way
+from dicom_node.line.trial_step import Step
+from dicom_node.line.upkeep import verified
 from dicom_node.records import Study
 from dicom_node.results.key_objects import REASONS
-from dicom_node.roles.health import health_of
-from dicom_node.roles.retract import Retractor
-from dicom_node.roles.trial import try_whole_way
-from dicom_node.roles.upkeep import verified
 from dicom_node.settings import Configuration, Remote
 from dicom_node.spool import Spool
-from dicom_node.web.house import NodeState, Step
+from dicom_node.web.house import NodeState
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Protocol
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.trial_step import Step
 from dicom_node.logs import Log
 from dicom_node.records import Instance, RoleHealth, Study, StudyId
 from dicom_node.resources import report_templates
@@ -35,16 +36,6 @@ class NodeState:
     work: str
     starting: bool = False
     certificates: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a trial of the whole way. ``seconds``: how long it took."""
-
-    name: str
-    well: bool
-    sentence: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

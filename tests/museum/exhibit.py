@@ -20,14 +20,14 @@ from dicom_node.intake.rules import load_rules
 from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.admit import admit_received
+from dicom_node.line.analyse import Analyst
+from dicom_node.line.report import Reporter
 from dicom_node.logs import Log
 from dicom_node.records import Instance, InstanceState, ObjectKind, Origin
 from dicom_node.resources import default_configuration, report_templates
 from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.templates import load_template
-from dicom_node.roles.assemble import admit_received
-from dicom_node.roles.films import Analyst
-from dicom_node.roles.reports import Reporter
 from dicom_node.settings import Remote, Settings
 from dicom_node.spool import Spool
 from tests.museum.film import Film

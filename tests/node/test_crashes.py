@@ -65,8 +65,8 @@ def test_each_role_killed_at_work_comes_back_and_each_film_is_answered_once(
             node.port = wait_for(node._listening_port, 30, "the receiver is back")
             again = storescu(debian("storescu"), node, "PACS", path)
             assert again.returncode == 0, again.stdout + again.stderr
-        if number % 3 == 1:
-            role = ("analyse", "deliver", "housekeep", "receive")[number // 3]
+        if number % 2 == 1:
+            role = ("analyse", "deliver", "intake", "receive", "report", "housekeep")[number // 2]
             pid = node.pid_of(role)
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
@@ -117,7 +117,7 @@ def test_the_supervisor_killed_takes_its_roles_with_it_and_a_new_one_goes_on(
     pacs.start()
     for path in films(tmp_path / "films", 2, first=300):
         assert storescu(debian("storescu"), node, "PACS", path).returncode == 0
-    roles = [node.pid_of(role) for role in ("receive", "housekeep", "deliver")]
+    roles = [node.pid_of(role) for role in ("receive", "intake", "housekeep", "report", "deliver")]
     node.stop(signal.SIGKILL)
     wait_for(
         lambda: not any(Path(f"/proc/{pid}").exists() for pid in roles if pid), 60, "roles end"

@@ -45,7 +45,7 @@ def test_a_film_that_crashes_its_worker_twice_is_set_aside_and_the_next_is_answe
     poison, healthy = (str(pydicom.dcmread(path).SOPInstanceUID) for path in paths)
 
     # As if a codec crashed on this film: the process dies with the film in its hands, twice.
-    node.start("receive,housekeep")
+    node.start("receive,intake")
     try:
         assert storescu(debian("storescu"), node, "PACS", paths[0]).returncode == 0
 

@@ -15,7 +15,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from dicom_node.ledger import open_ledger
-from dicom_node.roles.health import port_of
+from dicom_node.line.health import port_of
 from tests.node.peers import make_node, wait_for
 
 
@@ -24,7 +24,7 @@ def test_serve_tells_a_terminal_where_it_listens_and_no_role_is_left_working(
 ) -> None:
     node = make_node(tmp_path / "node")
     command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(node.config)]
-    command += ["--data-dir", str(node.data_dir), "--role", "receive,housekeep"]
+    command += ["--data-dir", str(node.data_dir), "--role", "receive,intake"]
     ours, theirs = os.openpty()
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=theirs, stderr=log)
@@ -47,7 +47,7 @@ def test_serve_tells_a_terminal_where_it_listens_and_no_role_is_left_working(
         json.loads(each)
     ledger = open_ledger(node.data_dir / "ledger.sqlite", who="test")
     states = {beat.role: beat.state for beat in ledger.beats()}
-    assert {"receive", "housekeep"} <= states.keys()
+    assert {"receive", "intake"} <= states.keys()
     assert set(states.values()) == {"stopped"}
     assert {path.stat().st_mode & 0o777 for path in node.data_dir.glob("*.lock")} == {0o600}
     assert port_of(ledger, "receive") is None

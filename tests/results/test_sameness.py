@@ -20,6 +20,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from dicom_node.ledger import open_ledger
+from dicom_node.line.report import Reporter
 from dicom_node.logs import Log
 from dicom_node.records import InstanceState, ObjectKind
 from dicom_node.resources import report_templates
@@ -28,7 +29,6 @@ from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.templates import load_template
 from dicom_node.results.write import Refused, write_each, write_results
-from dicom_node.roles.reports import Reporter
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from tests.test_reporting import TEMPLATE, WORKER, Node, pacs

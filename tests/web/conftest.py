@@ -27,21 +27,30 @@ from dicom_node.imaging.received import AsItCame
 from dicom_node.imaging.wrap import Identity
 from dicom_node.intake.rules import load_rules
 from dicom_node.ledger import open_ledger
-from dicom_node.ledger.people import ROLES
+from dicom_node.ledger.people import ROLES as PERSONS_ROLES
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.admit import describe_studies
+from dicom_node.line.report import Reporter
+from dicom_node.line.trial_step import Step
 from dicom_node.logs import Log
-from dicom_node.records import Arrival, InstanceId, InstanceState, Origin, RoleHealth, Study
+from dicom_node.records import (
+    ROLES,
+    Arrival,
+    InstanceId,
+    InstanceState,
+    Origin,
+    RoleHealth,
+    Study,
+)
 from dicom_node.resources import default_configuration, model_bundles, report_templates
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.preview import preview_context
 from dicom_node.results.templates import load_template
-from dicom_node.roles.assemble import describe_studies
-from dicom_node.roles.reports import Reporter
 from dicom_node.settings import Configuration, Remote, RemotesTable, load_configuration
 from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
 from dicom_node.web.arrivals import file_bytes_of
-from dicom_node.web.house import House, ModelOnShelf, NodeState, Step
+from dicom_node.web.house import House, ModelOnShelf, NodeState
 from dicom_node.web.server import Deadlines, Server
 from tests.node.peers import wait_for
 from tests.test_reporting import WORKER, Node
@@ -72,7 +81,7 @@ class FakeDoors:
         sick = () if self.well else (self.sick,)
         roles = tuple(
             RoleHealth(name, name not in sick, "no sign of life" if name in sick else "working")
-            for name in ("receive", "housekeep", "analyse", "deliver", "web")
+            for name in ROLES
         )
         return NodeState(self.well, roles, "10.0 GB free", "0 films to analyse")
 
@@ -192,7 +201,7 @@ def site_in(path: Path) -> Iterator[Site]:
     configuration = load_configuration(folder, data_dir=path / "var")
     ledger = open_ledger(configuration.ledger_path, who="web")
     spool = Spool(configuration.spool_path)
-    for role in ROLES:
+    for role in PERSONS_ROLES:
         ledger.keep_user(role, role, HASH)
     doors = FakeDoors()
     house = house_over(configuration, ledger, spool, doors)

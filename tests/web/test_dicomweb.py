@@ -20,8 +20,8 @@ from requests import Session
 
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.wrap import Identity
+from dicom_node.line.admit import describe_studies
 from dicom_node.results.preview import preview_film
-from dicom_node.roles.assemble import describe_studies
 from dicom_node.web.app import create_app
 from dicom_node.web.stow import STOW
 from tests.conftest import debian, orthanc_plugin

@@ -19,8 +19,8 @@ from PIL import Image
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.wrap import Identity
 from dicom_node.ledger import open_ledger
+from dicom_node.line.health import port_of
 from dicom_node.results.preview import preview_film_with_map
-from dicom_node.roles.health import port_of
 from tests.conftest import debian
 from tests.node.peers import RunningNode, Storescp, free_port, make_node, storescu, wait_for
 from tests.web.conftest import PASSWORD as SITE_PASSWORD

@@ -18,7 +18,7 @@ from PIL import Image
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import casebook
 from dicom_node.ledger.casebook import CaseQuery
-from dicom_node.records import BY_HAND, DeliveryState
+from dicom_node.records import BY_HAND, ROLES, DeliveryState
 from dicom_node.results.preview import preview_film
 from dicom_node.results.regions import places_of
 from dicom_node.results.report import groups_of_study
@@ -193,8 +193,8 @@ def test_an_undetermined_case_says_why_no_class_is_named(site: Site) -> None:
 @pytest.mark.parametrize(
     ("state", "reported", "otherwise", "roles"),
     [
-        ("received", False, "The film is being analysed.", ("housekeep", "analyse")),
-        ("analysed", False, "The study is not complete yet", ("housekeep", "analyse")),
+        ("received", False, "The film is being analysed.", ("intake", "analyse", "report")),
+        ("analysed", False, "The study is not complete yet", ("intake", "analyse", "report")),
         ("analysed", True, "The result is on its way", ("deliver",)),
     ],
 )
@@ -205,7 +205,7 @@ def test_a_film_that_waits_for_a_sick_role_says_so(
     client = site.client("reader")
     assert otherwise in client.get(f"/cases/{case}").text
     site.doors.well = False
-    for site.doors.sick in ("receive", "housekeep", "analyse", "deliver", "web"):
+    for site.doors.sick in ROLES:
         assert "The node is not well" in client.get("/cases").text
         told = f"waits for the role {site.doors.sick}, which is not well: no sign of life."
         assert (told in client.get(f"/cases/{case}").text) == (site.doors.sick in roles)

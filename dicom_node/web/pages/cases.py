@@ -272,7 +272,7 @@ def _sick_role(house: House, case: Case) -> RoleHealth | None:
     names: tuple[str, ...] = ()
     if case.outcome == "waiting" or case.state != "reported":
         # One admits films and finds studies complete, the other analyses and writes the report.
-        names = ("housekeep", "analyse")
+        names = ("intake", "analyse", "report")
     elif case.delivery == "waiting":
         names = ("deliver",)
     roles = house.doors.state().roles if names else ()

@@ -25,10 +25,10 @@ from dicom_node.imaging.grayscale import shown
 from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.orientation import Hanging, as_stored, hanging
 from dicom_node.ledger import Ledger
+from dicom_node.line.admit import tell_quarantined
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Instance, InstanceState
-from dicom_node.roles.assemble import tell_quarantined
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 

@@ -104,8 +104,10 @@ def _patient_key(spool: Spool, instance: Instance) -> str:
     return ""
 
 
-def quieten_studies(ledger: Ledger, settings: Settings, log: Log) -> None:
-    """Mark complete studies as quiet: the analysing role writes their results next."""
+def quieten_studies(ledger: Ledger, settings: Settings, log: Log) -> int:
+    """Mark complete studies as quiet, their results are written next; return how many."""
     at_once = settings.results.when == "instance"
-    for study in ledger.quieten(0.0 if at_once else settings.results.quiet_seconds):
+    quiet = ledger.quieten(0.0 if at_once else settings.results.quiet_seconds)
+    for study in quiet:
         log.event("study.quiet", study_instance_uid=study.study_instance_uid)
+    return len(quiet)

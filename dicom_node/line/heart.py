@@ -28,3 +28,8 @@ class Heart:
             lambda: self._ledger.beat(self._role, state, detail),
             longest=_SECONDS,
         )
+
+    def beat_again(self) -> None:
+        """Note that what was said last is so still."""
+        if self._last is not None:
+            self.beat(*self._last[1:])

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dicom_node.ledger import Ledger
-from dicom_node.records import RoleBeat, RoleHealth
-from dicom_node.roles.process import ROLES
+from dicom_node.records import ROLES, RoleBeat, RoleHealth
 from dicom_node.settings import Configuration
 from dicom_node.settings.certificates import Dates, certificates
 from dicom_node.spool import Spool

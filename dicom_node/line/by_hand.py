@@ -19,11 +19,11 @@ from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.wrap import PICTURES, wrap_picture
 from dicom_node.intake.admit import Declined, admit
 from dicom_node.intake.rules import AdmissionRules, load_rules
+from dicom_node.line.analyse import film_to_analyse
+from dicom_node.line.wiring import engine_of, network_cards, template_of
 from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.write import AnalysedFilm, Context, Refused, WrittenObject, write_each
-from dicom_node.roles.films import film_to_analyse
-from dicom_node.roles.wiring import engine_of, network_cards, template_of
 from dicom_node.settings import Configuration
 
 

@@ -19,12 +19,12 @@ from dicom_node.errors import NodeError, RoleError
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.wrap import Identity
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.health import port_of
+from dicom_node.line.small_pacs import small_pacs
+from dicom_node.line.trial_step import Step
 from dicom_node.records import TRIAL_AE, StudyState
-from dicom_node.roles.health import port_of
-from dicom_node.roles.small_pacs import small_pacs
 from dicom_node.settings import Configuration, Remote
 from dicom_node.settings.edit import drop_remote, keep_remote
-from dicom_node.web.house import Step
 
 _RELOADED_SECONDS = 1.5
 _LIMIT_SECONDS = 180.0

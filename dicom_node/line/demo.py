@@ -16,12 +16,12 @@ import pydicom
 from dicom_node.errors import RoleError
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import open_ledger
+from dicom_node.line.by_hand import read_film
+from dicom_node.line.health import port_of
+from dicom_node.line.small_pacs import small_pacs
 from dicom_node.records import InstanceState
 from dicom_node.results.capture import save_picture
 from dicom_node.results.narrative import report_text
-from dicom_node.roles.by_hand import read_film
-from dicom_node.roles.health import port_of
-from dicom_node.roles.small_pacs import small_pacs
 
 NODE, PACS = "DICOMNODE", "DEMOPACS"
 _POLL_SECONDS = 0.2

@@ -1,0 +1,1 @@
+"""What a role does with one piece of work; called by roles, pages and commands alike."""

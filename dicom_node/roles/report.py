@@ -1,0 +1,30 @@
+"""The writing role: quiet studies to results in the outbox. Loads no network."""
+
+from __future__ import annotations
+
+import threading
+
+from dicom_node.line.pulse import Pulse
+from dicom_node.line.report import Reporter
+from dicom_node.line.wiring import network_cards, template_of
+from dicom_node.line.wiring_remotes import remotes_table
+from dicom_node.roles.shift import shift
+from dicom_node.settings import Configuration
+
+
+def run(configuration: Configuration, stop: threading.Event) -> None:
+    """Write the results of what is complete until ``stop`` is set."""
+    settings = configuration.settings
+    # Results may take from the receiver's reserve, but leave the ledger room: sending goes on.
+    reserve = settings.node.min_free_bytes // 2
+    own = shift("report", configuration, stop, reserve_bytes=reserve)
+    if own is None:
+        return
+    pulse = Pulse(own.ledger, own.worker, own.heart, own.patience, settings.analysis.lease_seconds)
+    remotes = remotes_table(configuration, own.log)
+    reporter = Reporter(
+        own.ledger, own.spool, settings, template_of(settings), network_cards(settings),
+        own.worker, own.log, pulse,
+    )  # fmt: skip
+    own.work({"writing results": lambda: reporter.work(remotes.current())})
+    own.ledger.close()

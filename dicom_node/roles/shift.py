@@ -1,0 +1,85 @@
+"""One worker of a role: what it works with, and the loop that every role has in common.
+
+A fault of the house ends no worker: what it had taken is given back uncounted, it waits with
+growing pauses, tells once, and goes on (`dicom_node.patience`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.heart import Heart
+from dicom_node.logs import Log
+from dicom_node.patience import Patience
+from dicom_node.roles.process import opened, worker_name
+from dicom_node.settings import Configuration
+from dicom_node.spool import Spool
+
+_IDLE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A worker at work: its stores, its name in the ledger, its log and its sign of life."""
+
+    role: str
+    configuration: Configuration
+    stop: threading.Event
+    ledger: SqliteLedger
+    spool: Spool
+    worker: str
+    log: Log
+    patience: Patience
+    heart: Heart
+
+    def work(
+        self,
+        tasks: Mapping[str, Callable[[], object]],
+        *,
+        idle_seconds: float = _IDLE_SECONDS,
+        detail: str | None = None,
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Do the tasks in turn until asked to stop, or ``going_on`` says no.
+
+        A task returns whether it found something to do; where none did, there is a pause. Ends with
+        everything given back.
+        """
+        told = {"sqlite": self.ledger.sqlite_version, "device": detail}
+        self.log.event(
+            "role.started", pid=os.getpid(), **{key: value for key, value in told.items() if value}
+        )
+        while not self.stop.is_set() and going_on():
+            self.heart.beat("working", detail)
+            found = [self.patience.attempt(name, task, self.give_back)
+                     for name, task in tasks.items()]  # fmt: skip
+            if not any(found):
+                self.stop.wait(idle_seconds)
+        self.patience.attempt("giving back", self.give_back)
+        self.heart.beat("stopped")
+
+    def give_back(self) -> None:
+        """Free what this worker holds, as if it had not been claimed."""
+        self.ledger.release(self.worker)
+
+
+def shift(
+    role: str, configuration: Configuration, stop: threading.Event, *, reserve_bytes: int = 0
+) -> Shift | None:
+    """Return a worker of a role with its stores open; None where ``stop`` came first."""
+    log = Log(role)
+    patience = Patience(log)
+    ledger = opened(configuration, role, stop, patience)
+    spool = patience.until(
+        "the spool", lambda: Spool(configuration.spool_path, reserve_bytes=reserve_bytes), stop
+    )
+    if ledger is None or spool is None:
+        return None
+    return Shift(
+        role, configuration, stop, ledger, spool, worker_name(role), log, patience,
+        Heart(ledger, role, patience),
+    )  # fmt: skip
