@@ -24,7 +24,7 @@ from rich.table import Table
 
 from dicom_node.imaging.grayscale import film_of
 from dicom_node.imaging.phantom import phantom_dataset
-from dicom_node.line.wiring import engine_of
+from dicom_node.line.networks import engine_of
 from dicom_node.settings import load_configuration
 from tests.node.peers import RunningNode, Storescp, free_port, make_node, wait_for
 

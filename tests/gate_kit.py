@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.analysis.gate import FLAGS, KINDS
-from dicom_node.bundles import Bundle, digest_of, open_bundle, self_test_document
+from dicom_node.bundles import Bundle, digest_of, open_bundle
+from dicom_node.bundles.network import self_test_document
 from dicom_node.findings import TURNS
 from dicom_node.networks import cost, registry
 

@@ -90,7 +90,7 @@ def _manifest(name: str, threshold: float) -> str:
 
 
 def network_of(bundle: Bundle, *, tested: bool = False) -> Any:
-    """Return the network of a bundle, in the place of `dicom_node.bundles.load_network`."""
+    """Return the network of a bundle, in the place of `dicom_node.bundles.network.load_network`."""
     return {TRUNK: _trunk, MAP: _map, ZONES: _zones, EXTENT: _extent, LUNGS: _lungs}[bundle.id]()
 
 

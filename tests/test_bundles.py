@@ -12,14 +12,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dicom_node import resources
-from dicom_node.bundles import (
-    film_digest,
-    list_bundles,
-    load_network,
-    open_bundle,
-    self_test_film,
-    verify,
-)
+from dicom_node.bundles import list_bundles, open_bundle
+from dicom_node.bundles.network import film_digest, load_network, self_test_film, verify
 from dicom_node.cli.models import register
 from dicom_node.errors import BundleContractBroken, BundleDamaged, BundleMissing
 from dicom_node.settings.model import AnalysisSection

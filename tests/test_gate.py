@@ -18,7 +18,8 @@ from dicom_node.analysis.engine import Engine
 from dicom_node.analysis.gate import FLAGS, KINDS, Lie, lie_of
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.analysis.sight import set_right
-from dicom_node.bundles import Bundle, open_bundle, verify, with_neighbours
+from dicom_node.bundles import Bundle, open_bundle, with_neighbours
+from dicom_node.bundles.network import verify
 from dicom_node.errors import BundleContractBroken
 from dicom_node.findings import TURNS, FilmFindings, Outcome, Region
 from dicom_node.imaging.geometry import heat_on_film

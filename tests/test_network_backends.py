@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dicom_node.networks import registry
+from dicom_node.networks.keys import KEYS
 
 SECONDS = 500
 
@@ -25,6 +25,7 @@ import sys
 import keras
 import numpy as np
 from dicom_node.networks import registry
+from dicom_node.networks.keys import KEYS
 
 assert keras.backend.backend() == sys.argv[1], keras.backend.backend()
 
@@ -58,7 +59,7 @@ def unlike(chance, shape):
 
 
 answers = {}
-for key in registry.KEYS:
+for key in KEYS:
     network = small(key)
     chance = np.random.default_rng(17)
     network.set_weights([seeded(chance, weight).astype("float32") for weight in network.weights])
@@ -98,7 +99,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
     return tensorflow, jax
 
 
-@pytest.mark.parametrize("key", registry.KEYS)
+@pytest.mark.parametrize("key", KEYS)
 def test_a_network_answers_the_same_on_every_backend(
     key: str, answers: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:

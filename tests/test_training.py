@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dicom_node import resources
-from dicom_node.bundles import verify
+from dicom_node.bundles.network import verify
 from dicom_node.errors import TrainingError
 from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Case, read_cases

@@ -26,7 +26,8 @@ from dicom_node.analysis.opacity import opacity_map
 from dicom_node.analysis.quality import quality
 from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.analysis.sight import Sight
-from dicom_node.bundles import Bundle, open_bundle, self_test_film
+from dicom_node.bundles import Bundle, open_bundle
+from dicom_node.bundles.network import self_test_film
 from dicom_node.errors import BundleContractBroken, OutputNotFinite
 from dicom_node.findings import (
     Evidence,

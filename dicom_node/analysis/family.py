@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from dicom_node.analysis.saliency import explained_layer
-from dicom_node.bundles import Bundle, load_network
+from dicom_node.bundles import Bundle
+from dicom_node.bundles.network import load_network
 from dicom_node.errors import BundleContractBroken
 from dicom_node.imaging.prepare import Float
 

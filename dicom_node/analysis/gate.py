@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from dicom_node.analysis.calibration import flags, probabilities
-from dicom_node.bundles import Bundle, Output, load_network
+from dicom_node.bundles import Bundle, Output
+from dicom_node.bundles.network import load_network
 from dicom_node.errors import BundleContractBroken, OutputNotFinite
 from dicom_node.findings import TURNS, note_of
 from dicom_node.imaging.prepare import Float, prepare

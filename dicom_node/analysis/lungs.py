@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dicom_node.bundles import Bundle, load_network
+from dicom_node.bundles import Bundle
+from dicom_node.bundles.network import load_network
 from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.prepare import Float, prepare
 

@@ -101,7 +101,7 @@ def verify(
 
 def _checked(bundle: Bundle, *, installed: bool) -> dict[str, Any]:
     """Return whether a bundle is well and, if not, why; nothing is known of what is not here."""
-    from dicom_node.bundles import verify as check
+    from dicom_node.bundles.network import verify as check
 
     if not installed:
         return {"id": bundle.id, "well": None, "fault": _NOT_INSTALLED}

@@ -20,7 +20,8 @@ from dicom_node.imaging.wrap import PICTURES, wrap_picture
 from dicom_node.intake.admit import Declined, admit
 from dicom_node.intake.rules import AdmissionRules, load_rules
 from dicom_node.line.analyse import film_to_analyse
-from dicom_node.line.wiring import engine_of, network_cards, template_of
+from dicom_node.line.networks import engine_of
+from dicom_node.line.wiring import network_cards, template_of
 from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.write import AnalysedFilm, Context, Refused, WrittenObject, write_each

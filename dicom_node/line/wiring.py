@@ -1,36 +1,21 @@
-"""What the analysing role and the command ``analyse`` both need: networks, cards, template."""
+"""What whoever writes results needs of the configuration: the networks' cards, the template."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dicom_node.analysis.engine import Engine
-from dicom_node.bundles import open_bundle
+from dicom_node.bundles import open_bundle, with_neighbours
 from dicom_node.resources import model_bundles, report_templates
 from dicom_node.results.templates import Template, load_template
 from dicom_node.results.write import NetworkCard
 from dicom_node.settings import Settings
 
 
-def engine_of(settings: Settings) -> Engine:
-    """Return the engine of the configured suite; its networks load when it is warmed."""
-    analysis = settings.analysis
-    return Engine(
-        analysis.models_dir or model_bundles(),
-        analysis.suite,
-        analysis.device,
-        analysis.batch,
-        lungs=analysis.lungs,
-        gate=analysis.gate,
-        memory_growth=analysis.gpu_memory_growth,
-    )
-
-
 def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
     """Return what a report says about each network that answers, trunks and lungs too."""
     folder = settings.analysis.models_dir or model_bundles()
     cards = {}
-    for name in engine_of(settings).suite_version:
+    for name in sorted(with_neighbours(folder, settings.analysis.bundles)):
         manifest = open_bundle(folder, name).manifest
         cards[name] = NetworkCard(
             id=manifest.id,

@@ -1,7 +1,4 @@
-"""Which networks exist: the key in a manifest to the function that builds it.
-
-A manifest names a network by key only; there are no dotted paths and no stored architectures.
-"""
+"""From the key in a manifest to the function that builds its network."""
 
 from __future__ import annotations
 
@@ -9,22 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dicom_node.errors import BundleContractBroken
-
-KEYS = (
-    "chest-gate",
-    "covidnet-pyramid",
-    "opacity-map",
-    "opacity-zones",
-    "opacity-extent",
-    "covidnet",
-    "covidnet-lite",
-    "covidnet-cxr-s",
-    "covidnet-s",
-    "covidnet-vlad",
-    "lung-unet",
-    "resnet50",
-    "chexnet",
-)
+from dicom_node.networks.keys import KEYS
 
 
 def _builders() -> dict[str, Callable[..., Any]]:

@@ -7,8 +7,8 @@ import threading
 from dicom_node.analysis.engine import Engine
 from dicom_node.errors import DeviceUnavailable
 from dicom_node.line.analyse import Analyst
+from dicom_node.line.networks import engine_of
 from dicom_node.line.pulse import Pulse
-from dicom_node.line.wiring import engine_of
 from dicom_node.roles.process import stopped_at_once
 from dicom_node.roles.shift import Shift, shift
 from dicom_node.settings import Configuration

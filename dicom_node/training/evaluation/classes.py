@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.analysis.calibration import probabilities
-from dicom_node.bundles import Bundle, load_network
+from dicom_node.bundles import Bundle
+from dicom_node.bundles.network import load_network
 from dicom_node.findings import Region
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float

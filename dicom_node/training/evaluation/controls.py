@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from dicom_node.analysis.calibration import flags, probabilities
 from dicom_node.analysis.lungs import LungFinder
-from dicom_node.bundles import Bundle, load_network, open_bundle
+from dicom_node.bundles import Bundle, open_bundle
+from dicom_node.bundles.network import load_network
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.imaging.prepare import prepare
 from dicom_node.training import metrics

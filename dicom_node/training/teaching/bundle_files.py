@@ -8,15 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dicom_node.bundles import (
-    MANIFEST,
-    SELF_TEST,
-    Bundle,
-    cost_of,
-    digest_of,
-    open_bundle,
-    self_test_document,
-)
+from dicom_node.bundles import MANIFEST, SELF_TEST, Bundle, digest_of, open_bundle
+from dicom_node.bundles.network import cost_of, self_test_document
 from dicom_node.imaging.prepare import InputContract
 from dicom_node.networks import cost
 from dicom_node.training.datasets.cases import Case, of_split

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from dicom_node.bundles import load_network, open_bundle
+from dicom_node.bundles import open_bundle
+from dicom_node.bundles.network import load_network
 from dicom_node.errors import TrainingError
 
 IMAGENET = "efficientnet-lite0-imagenet"

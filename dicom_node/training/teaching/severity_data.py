@@ -16,7 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from dicom_node.analysis.lungs import LungFinder
-from dicom_node.bundles import Bundle, load_network, open_bundle
+from dicom_node.bundles import Bundle, open_bundle
+from dicom_node.bundles.network import load_network
 from dicom_node.findings import Region
 from dicom_node.imaging.prepare import Float, InputContract, prepare, resized
 from dicom_node.training.datasets.cases import Box, Case, Data, read_boxes, read_film
