@@ -314,15 +314,33 @@ UNKNOWN_CALLER = "calling AE title"
 
 
 @dataclass(frozen=True, slots=True)
-class RoleBeat:
-    """The last sign of life of a role."""
+class Worker:
+    """A process that works as a role.
+
+    ``token``: random, new with each process; it owns its leases. ``number``: which of its role.
+    """
 
     role: str
+    token: str
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBeat:
+    """The last sign of life of a worker."""
+
+    worker: Worker
+    host: str
     pid: int
     state: str
     detail: str | None
     started_at: datetime
     beat_at: datetime
+
+    @property
+    def role(self) -> str:
+        """What it works as."""
+        return self.worker.role
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +351,7 @@ class RoleHealth:
     well: bool
     sentence: str
     starting: bool = False
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

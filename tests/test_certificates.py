@@ -20,7 +20,7 @@ from dicom_node.ledger import open_ledger
 from dicom_node.line import upkeep
 from dicom_node.line.health import health_of
 from dicom_node.logs import Log
-from dicom_node.records import ROLES
+from dicom_node.records import ROLES, Worker
 from dicom_node.settings import load_configuration
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -117,7 +117,7 @@ def test_health_tells_the_days_and_is_not_well_once_they_are_over(tmp_path: Path
         configuration = load_configuration(site(tmp_path, "tls", dates))
         ledger = open_ledger(configuration.ledger_path, who="test")
         for role in ROLES:
-            ledger.beat(role, "working", None)
+            ledger.beat(Worker(role, role), "working", None)
         report = health_of(ledger, configuration)
         assert report.well == well, "a node with an expired certificate starts, and says so"
         told = report.to_json()["certificates"]["tls.certificate"]
@@ -149,7 +149,7 @@ def test_a_role_that_starts_is_starting_and_not_ill(tmp_path: Path) -> None:
     configuration = load_configuration(tmp_path)
     ledger = open_ledger(configuration.ledger_path, who="test")
     for role in ROLES:
-        ledger.beat(role, "starting" if role == "analyse" else "working", None)
+        ledger.beat(Worker(role, role), "starting" if role == "analyse" else "working", None)
     report = health_of(ledger, configuration)
     assert (report.well, report.starting) == (False, True)
     assert report.to_json()["roles"]["analyse"]["starting"]
@@ -157,6 +157,6 @@ def test_a_role_that_starts_is_starting_and_not_ill(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert re.search(r"analyse +starting", done.stdout)
     assert "not well" not in done.stdout
-    ledger.beat("deliver", "stopped", None)
+    ledger.beat(Worker("deliver", "deliver"), "stopped", None)
     assert not health_of(ledger, configuration).starting
     ledger.close()

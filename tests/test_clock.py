@@ -11,7 +11,7 @@ import pytest
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.health import health_of
-from dicom_node.records import DeliveryState, InstanceState, StudyState
+from dicom_node.records import DeliveryState, InstanceState, StudyState, Worker
 from dicom_node.settings import load_configuration
 from tests.ledger_kit import WORKER, arrival, parcels
 
@@ -140,7 +140,7 @@ def test_a_role_is_as_well_as_it_is_whatever_the_clock_does(
 ) -> None:
     ledger = opened("receive")
     configuration = load_configuration(data_dir=tmp_path, thorough=False)
-    ledger.beat("receive", "working")
+    ledger.beat(Worker("receive", "receive"), "working")
     machine.passes(2)
     machine.set_by(step)
 
@@ -168,10 +168,10 @@ def test_processes_whose_clocks_differ_answer_every_film_together(
     others = open_ledger(path, who="others", clock=elsewhere, steady=machine.steady)
     film_arrives(receive)
     analysed(others)
-    receive.beat("receive", "working")
+    receive.beat(Worker("receive", "receive"), "working")
     machine.passes(2.5)
     assert others.quieten(2)
-    receive.beat("receive", "working")
+    receive.beat(Worker("receive", "receive"), "working")
     reported(others)
     assert others.claim_deliveries("d", 60, 9)
     receive.close()
@@ -188,11 +188,11 @@ def test_after_a_boot_everything_goes_on_also_where_the_clock_begins_in_1970(
     ledger.quieten(0)
     reported(ledger, keep_hours=100)
     ledger.received(arrival(2))
-    ledger.beat("receive", "working")
+    ledger.beat(Worker("receive", "receive"), "working")
     machine.passes(5)
     machine.boot(off)
     ledger = opened("after")
-    ledger.orphaned("worker:")
+    ledger.orphaned("worker")
     analysed(ledger)
     machine.passes(5)
     assert ledger.quieten(2)
@@ -218,11 +218,11 @@ def test_a_step_is_noted_once_and_costs_no_lock_where_there_is_none(
     opened: Open, machine: Machine
 ) -> None:
     one, other = opened("one"), opened("other")
-    one.beat("one", "working")
+    one.beat(Worker("one", "one"), "working")
     machine.set_by(HOUR)
     for ledger in (one, other, opened("third")):
         ledger.moment()
-        ledger.beat(ledger.who, "working")
+        ledger.beat(Worker(ledger.who, ledger.who), "working")
     rows = one._connection.all("select detail from events where what = 'clock.set'")
     assert [row["detail"] for row in rows] == ["+3600.0 s"]
 

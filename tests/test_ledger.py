@@ -21,7 +21,7 @@ from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.ledger.connection import refuse_affected
 from dicom_node.ledger.interface import Outgoing, Received
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.ledger.steps import DELIVERIES, INSTANCES, STUDIES, Kind, lease, move, required
+from dicom_node.ledger.steps import DELIVERIES, INSTANCES, STUDIES, Kind, move, required
 from dicom_node.records import (
     Arrival,
     DeliveryId,
@@ -32,6 +32,7 @@ from dicom_node.records import (
     ResultObject,
     StudyId,
     StudyState,
+    Worker,
 )
 from tests.ledger_kit import (
     WORKER,
@@ -399,9 +400,9 @@ def test_the_films_of_a_dead_worker_are_free_at_once_and_the_attempt_counts(
 ) -> None:
     ledger.received(arrival())
     claim(ledger, RECEIVED, "analyse:host:17")
-    assert ledger.orphaned("analyse:other:") == 0
-    assert ledger.orphaned("analyse:host:") == 1
-    assert ledger.orphaned("analyse:host:") == 0
+    assert ledger.orphaned("analyse:host:1") == 0
+    assert ledger.orphaned("analyse:host:17") == 1
+    assert ledger.orphaned("analyse:host:17") == 0
     assert claim(ledger, RECEIVED, "b").attempts == 1
 
 
@@ -816,13 +817,13 @@ def test_counts_and_what_is_unfinished(ledger: SqliteLedger) -> None:
 
 def test_a_role_beats_and_a_new_process_starts_anew(ledger: SqliteLedger, clock: Clock) -> None:
     started = clock.now
-    ledger.beat("receive", "working", "port=11112")
+    ledger.beat(Worker("receive", "receive"), "working", "port=11112")
     clock.tick(5)
-    ledger.beat("receive", "stopping")
+    ledger.beat(Worker("receive", "receive"), "stopping")
     (beat,) = ledger.beats()
     assert (beat.state, beat.started_at, beat.beat_at) == ("stopping", started, clock.now)
-    run(ledger, "update role_beats set pid = -1")
-    ledger.beat("receive", "working")
+    run(ledger, "update workers set pid = -1")
+    ledger.beat(Worker("receive", "receive"), "working")
     assert ledger.beats()[0].started_at == clock.now
 
 
@@ -978,7 +979,7 @@ def test_a_busy_ledger_is_unavailable_after_the_time_out_and_works_again(
 
 def test_a_transaction_that_fails_gives_the_lock_back(ledger: SqliteLedger) -> None:
     with pytest.raises(KeyError), ledger._connection.transaction():
-        lease(ledger._connection, INSTANCES, {}, "w", 1)
+        move(ledger._connection, STUDIES, {}, StudyState.QUIET)
     ledger.received(arrival())
 
 

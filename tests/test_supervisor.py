@@ -19,7 +19,7 @@ from dicom_node import logs
 from dicom_node.errors import LedgerUnavailable, RoleError
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.records import InstanceState
+from dicom_node.records import InstanceState, Worker
 from dicom_node.roles import supervisor
 from dicom_node.roles.supervisor import Supervisor
 from dicom_node.settings import load_configuration
@@ -32,19 +32,21 @@ import sys, time
 from pathlib import Path
 from dicom_node.ledger import open_ledger
 from dicom_node.errors import LedgerUnavailable
+from dicom_node.records import Worker
 
-role, path, how = sys.argv[1:]
+role, token, number, path, how = sys.argv[1:]
+worker = Worker(role, token, int(number))
 ledger = open_ledger(Path(path), who=role)
 if how == "hang":
-    ledger.beat(role, "working")
+    ledger.beat(worker, "working")
     time.sleep(600)
 if how == "load":
-    ledger.beat(role, "starting", "loading networks")
+    ledger.beat(worker, "starting", "loading networks")
     time.sleep(5)
 while True:
     time.sleep(0.1)
     try:
-        ledger.beat(role, "working", f"{time.monotonic()}")
+        ledger.beat(worker, "working", f"{time.monotonic()}")
     except LedgerUnavailable:
         pass
 """
@@ -56,13 +58,14 @@ class Tiny(Supervisor):
     how: dict[str, Sequence[str]]
     path: Path
 
-    def _command(self, role: str) -> list[str]:
-        what = self.how.get(role, ["beat"])
+    def _command(self, worker: Worker) -> list[str]:
+        role, number = worker.role, str(worker.number)
+        what = self.how.get(f"{role}{number}", self.how.get(role, ["beat"]))
         if what[0] == "missing":
             return ["/no/such/program"]
         if what[0] == "exit":
             return [sys.executable, "-c", f"raise SystemExit({what[1]})"]
-        return [sys.executable, "-c", CHILD, role, str(self.path), what[0]]
+        return [sys.executable, "-c", CHILD, role, worker.token, number, str(self.path), what[0]]
 
     def pids(self) -> dict[str, int]:
         return {c.role: c.process.pid for c in self._children if c.process is not None}
@@ -292,14 +295,14 @@ class Engine:
 logs.configure()
 analyse.engine_of = lambda settings: Engine()
 node = load_configuration(Path(sys.argv[1]), data_dir=Path(sys.argv[2]), thorough=False)
-sys.exit(process.run_role("analyse", node))
+sys.exit(process.run_role(process.new_worker("analyse"), node))
 """
 
 
 class Crashing(Tiny):
     """Its analysing role is the real one, whose networks crash on one film."""
 
-    def _command(self, role: str) -> list[str]:
+    def _command(self, worker: Worker) -> list[str]:
         node = self._configuration
         where = [str(node.folder), str(node.settings.node.data_dir)]
         return [sys.executable, "-c", CRASHING, *where]

@@ -30,6 +30,7 @@ from dicom_node.records import (
     Origin,
     ResultObject,
     Study,
+    Worker,
 )
 from dicom_node.results.stored import newest
 from dicom_node.settings import Remote, Settings, load_configuration
@@ -320,7 +321,7 @@ def test_a_role_without_a_sign_of_life_is_not_well(tmp_path: Path) -> None:
     configuration = load_configuration(data_dir=tmp_path)
     past = Clock()
     old = open_ledger(configuration.ledger_path, who="old", clock=past)
-    old.beat("receive", "working", "port=1")
+    old.beat(Worker("receive", "receive"), "working", "port=1")
     past.now += timedelta(minutes=1)
     health = health_of(old, configuration)
     (receive,) = [role for role in health.roles if role.name == "receive"]

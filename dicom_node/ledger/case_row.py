@@ -6,11 +6,10 @@ Runs in the transaction of the change, so that the list never tells another stor
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from dicom_node.findings import is_in_doubt
 from dicom_node.ledger.connection import Connection, Row
+from dicom_node.ledger.told import figures_of, severity_of
 
 _OUTCOMES = ("failed", "analysed", "received", "admitted", "declined")
 """Which film's state speaks for a study of several: what went wrong before all."""
@@ -27,15 +26,19 @@ def refresh_case(connection: Connection, study_id: int) -> None:
     if study is None:
         return
     films = connection.all(
-        "select state, reason, view, findings_json, received_at from instances"
+        "select id, state, reason, view, received_at, severity, in_doubt from instances"
         " where study_id = :id order by id",
         id=study_id,
     )
-    values = _facts(study, films) | {
-        "sender": _sender(connection, study_id),
-        "delivery": _delivery(connection, study_id),
-        **_reading(connection, study_id, study["revision"]),
-    }
+    values = (
+        _facts(study, films)
+        | _worst(connection, films)
+        | {
+            "sender": _sender(connection, study_id),
+            "delivery": _delivery(connection, study_id),
+            **_reading(connection, study_id, study["revision"]),
+        }
+    )
     names = ", ".join(values)
     places = ", ".join(f":{name}" for name in values)
     changes = ", ".join(f"{name} = :{name}" for name in values)
@@ -58,57 +61,23 @@ def _facts(study: Row, films: Sequence[Row]) -> dict[str, object]:
         "outcome": "waiting" if outcome in ("received", "admitted") else outcome,
         "reason": "; ".join(dict.fromkeys(filter(None, reasons))) or None,
         "view": next((film["view"] for film in films if film["view"]), None),
-        **_worst([json.loads(film["findings_json"]) for film in films if film["findings_json"]]),
     }
 
 
-def _worst(findings: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+def _worst(connection: Connection, films: Sequence[Row]) -> dict[str, object]:
     """Return what the list shows of the film with the most severe findings.
 
-    In doubt is the study of which any film's answers contradict each other.
+    In doubt is the study of which any film's answers contradict each other. Only the findings of
+    that one film are read: a study of hundreds is listed anew with each film that is done.
     """
-    found = max(findings, key=severity_of, default={})
-    in_doubt = any(map(is_in_doubt, findings))
+    analysed = [film for film in films if film["severity"] is not None]
+    worst = max(analysed, key=lambda film: film["severity"], default=None)
+    row = None if worst is None else connection.one(
+        "select findings_json from instances where id = :id", id=worst["id"]
+    )  # fmt: skip
+    found = {} if row is None else json.loads(row["findings_json"])
+    in_doubt = any(film["in_doubt"] for film in analysed)
     return {**figures_of(found), "severity": severity_of(found), "in_doubt": int(in_doubt)}
-
-
-def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
-    """Return the figures of one film's findings (their JSON form) side by side; None if absent."""
-    detection, scores = found.get("finding") or {}, found.get("scores") or {}
-    evidence, opacity = found.get("evidence") or {}, found.get("opacity") or {}
-    appearance = found.get("appearance") or {}
-    return {
-        "finding": detection.get("class"),
-        "probability": detection.get("probabilities", {}).get(detection.get("class")),
-        "abstained": int(bool(detection.get("abstained"))),
-        "opacity": int(opacity["present"]) if opacity else None,
-        "opacity_probability": opacity.get("probability"),
-        "appearance": "undetermined" if appearance.get("abstained") else appearance.get("class"),
-        "appearance_probability": appearance.get("probabilities", {}).get(appearance.get("class")),
-        "geographic_extent": scores.get("geographic_extent", {}).get("value"),
-        "opacity_extent": scores.get("opacity_extent", {}).get("value"),
-        "airspace_level": (found.get("airspace") or {}).get("level"),
-        "in_lungs": evidence.get("saliency_in_lungs"),
-        "chance": evidence.get("chance"),
-        "peak_in_lungs": evidence.get("peak_in_lungs"),
-        "change_when_hidden": evidence.get("change_when_hidden"),
-    }
-
-
-def severity_of(findings: Mapping[str, Any]) -> float:
-    """Return by what cases are ordered, severe first: -1 without findings, else 0-18.
-
-    Both extents (0-8 each) and twice the part of 1 that is not normal: an order for a list, no
-    score of its own.
-    """
-    detection = findings.get("finding")
-    if not detection:
-        return -1.0
-    scores = findings.get("scores") or {}
-    extents = sum(
-        scores.get(name, {}).get("value") or 0.0 for name in ("geographic_extent", "opacity_extent")
-    )
-    return float(extents + 2.0 * (1.0 - detection["probabilities"].get("normal", 0.0)))
 
 
 def _sender(connection: Connection, study_id: int) -> str:

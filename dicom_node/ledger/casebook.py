@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from dicom_node.findings import APPEARANCES
-from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.connection import Connection
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.steps import STUDIES, required
@@ -263,7 +262,7 @@ class Casebook(Part):
                 id=study_id, revision=min(report.revision, study["revision"]), state=report.state,
                 comment=report.comment, reader=report.reader, now=connection.now(),
             )  # fmt: skip
-            refresh_case(connection, study_id)
+            connection.touch(study_id)
         return True
 
     def said(self, study_id: StudyId) -> Sequence[Feedback]:

@@ -35,8 +35,8 @@ _MOVED = (
     ("deliveries", "lease_until", "lease_until is not null"),
     ("deliveries", "next_attempt_at", _WAITING),
     ("deliveries", "expires_at", _WAITING),
-    ("role_beats", "beat_at", "true"),
-    ("role_beats", "started_at", "true"),
+    ("workers", "beat_at", "true"),
+    ("workers", "started_at", "true"),
     ("sessions", "created_at", "true"),
     ("sessions", "seen_at", "true"),
     ("sign_ins", "tried_at", "true"),
@@ -95,7 +95,7 @@ def settle(connection: Connection, boot: str, ahead: float, now: str) -> float:
 
 
 def _since_last_beat(connection: Connection, now: str) -> float:
-    row = connection.one("select max(beat_at) as at from role_beats")
+    row = connection.one("select max(beat_at) as at from workers")
     if row is None or row["at"] is None:
         return 0.0
     return (datetime.fromisoformat(now) - datetime.fromisoformat(row["at"])).total_seconds()

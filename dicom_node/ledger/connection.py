@@ -70,7 +70,8 @@ class Connection:
     """The connection, shared by the threads of this process, one at a time.
 
     ``who`` goes into every event that this process writes. ``verify`` reads the whole file first
-    and refuses a damaged one: for the process that starts the others.
+    and refuses a damaged one: for the process that starts the others. ``project``: makes anew what
+    is shown of a study, once in each transaction that changed it (`touch`).
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Connection:
         steady: Steady | None = None,
         busy_seconds: float = BUSY_SECONDS,
         verify: bool = False,
+        project: Callable[[Connection, int], None] | None = None,
     ) -> None:
         refuse_affected(sqlite3.sqlite_version_info)
         self.who = who
@@ -92,6 +94,8 @@ class Connection:
         self._steady = steady or (machine_steady if real else lambda: ("", clock().timestamp()))
         self._is_ready = False
         self._settled: tuple[str, float] | None = None
+        self._project = project
+        self._touched: dict[int, None] = {}
         self._lock = threading.RLock()
         with _unavailable(f"The ledger {path} cannot be opened", path):
             self._sqlite = _opened(path, busy_seconds)
@@ -186,12 +190,21 @@ class Connection:
                 if self._is_ready and self._was_set():
                     self._settle()
                 yield self
+                if self._project is not None:
+                    for study_id in self._touched:
+                        self._project(self, study_id)
                 self._sqlite.execute("commit")
             except BaseException:
                 self._settled = None
                 if self._sqlite.in_transaction:
                     self._sqlite.execute("rollback")
                 raise
+            finally:
+                self._touched.clear()
+
+    def touch(self, study_id: int) -> None:
+        """Note that a study has changed: what is shown of it is made anew before the commit."""
+        self._touched[study_id] = None
 
     @contextmanager
     def step(self) -> Iterator[None]:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dicom_node.errors import TransitionRefused
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import DELIVERY, delivery_of
-from dicom_node.ledger.steps import DELIVERIES, held, lease, move, record, required
+from dicom_node.ledger.steps import DELIVERIES, held, move, record, required
 from dicom_node.records import SHADOW, Delivery, DeliveryId, DeliveryState, StudyId
 
 _FREE = "(deliveries.lease_until is null or deliveries.lease_until <= :now)"
 _EXPIRED_AT_ONCE = 500
-_OF_STUDY = DELIVERY.replace("from deliveries", "from deliveries indexed by deliveries_by_study")
+
+_CLAIM = f"""
+    update deliveries set lease_owner = :worker, lease_until = :until, attempts = attempts + 1
+    where id in (
+        select id from deliveries indexed by deliveries_by_study
+        where study_id = :study and state = 'waiting' and destination = :destination
+        and next_attempt_at <= :now and {_FREE} order by id limit :limit
+    ) returning id
+"""  # noqa: S608
 
 
 class Delivering(Part):
@@ -32,29 +41,35 @@ class Delivering(Part):
             first = _first_due(connection, busy)
             if first is None:
                 return []
-            rows = connection.all(
-                f"{_OF_STUDY} where deliveries.study_id = :study"
-                " and deliveries.state = 'waiting' and deliveries.destination = :destination"
-                f" and deliveries.next_attempt_at <= :now and {_FREE}"
-                " order by deliveries.id limit :limit",
+            taken = connection.all(
+                _CLAIM,
                 now=connection.now(),
                 destination=first["destination"],
                 study=first["study_id"],
                 limit=limit,
+                worker=worker,
+                until=text_of(connection.moment() + timedelta(seconds=lease_seconds)),
             )
-            for row in rows:
-                lease(connection, DELIVERIES, row, worker, lease_seconds)
-            return [with_alternatives(connection, row) for row in rows]
+            rows = connection.all(
+                f"{DELIVERY} where deliveries.id in"
+                f" ({', '.join(str(row['id']) for row in taken)}) order by deliveries.id"
+            )
+            found = [with_alternatives(connection, row) for row in rows]
+        # What is told of a delivery are its earlier attempts, without this one.
+        return [replace(delivery, attempts=delivery.attempts - 1) for delivery in found]
 
     def pin(self, delivery_id: DeliveryId, worker: str, sop_instance_uid: str) -> None:
         """Note which alternative is being sent, before its first byte leaves."""
         with self._connection.transaction() as connection:
-            held(connection, DELIVERIES, delivery_id, worker)
-            connection.run(
-                "update deliveries set pinned_sop_instance_uid = :uid where id = :id",
+            pinned = connection.run(
+                "update deliveries set pinned_sop_instance_uid = :uid"
+                " where id = :id and lease_owner = :worker",
                 uid=sop_instance_uid,
                 id=delivery_id,
+                worker=worker,
             )
+            if not pinned:
+                held(connection, DELIVERIES, delivery_id, worker)
 
     def returned(self, delivery_ids: Sequence[DeliveryId], worker: str) -> None:
         """Give back what ``worker`` still holds of these, as if it had not been claimed."""

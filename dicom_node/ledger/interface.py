@@ -20,10 +20,11 @@ from dicom_node.records import (
     PeerContact,
     Refusal,
     ResultObject,
-    RoleBeat,
     Study,
     StudyId,
     StudyState,
+    Worker,
+    WorkerBeat,
 )
 
 
@@ -239,8 +240,14 @@ class Ledger(Protocol):
     def renewed(self, worker: str, lease_seconds: float) -> None:
         """Let every lease of ``worker`` last so long from now: it lives and is at work."""
 
-    def orphaned(self, worker_prefix: str) -> int:
-        """End the leases of workers that are known to be dead; their attempts stay counted."""
+    def orphaned(self, worker: str) -> int:
+        """End the leases of a worker that is known to be dead; their attempts stay counted."""
+
+    def begun(self, workers: Sequence[Worker]) -> int:
+        """Note who starts now, and end the leases of all whom nobody knows; return how many.
+
+        Whoever had these roles before is dead: the caller holds their locks.
+        """
 
     # reading
     def instance(self, instance_id: InstanceId) -> Instance:
@@ -293,11 +300,11 @@ class Ledger(Protocol):
         """Return how many instances, studies and deliveries are not at their end."""
 
     # roles and upkeep
-    def beat(self, role: str, state: str, detail: str | None = None) -> None:
-        """Note that this process works as ``role``."""
+    def beat(self, worker: Worker, state: str, detail: str | None = None) -> None:
+        """Note that this process is ``worker``."""
 
-    def beats(self) -> Sequence[RoleBeat]:
-        """Return the last sign of life of each role."""
+    def beats(self) -> Sequence[WorkerBeat]:
+        """Return the last sign of life of each worker."""
 
     def removable(self, keep_days: float, limit: int = 100) -> Sequence[Study]:
         """Return reported studies older than that whose deliveries are all sent, oldest first."""

@@ -13,6 +13,7 @@ from sqlite_utils import Database, Migrations
 
 from dicom_node.errors import SchemaTooNew
 from dicom_node.findings import is_in_doubt
+from dicom_node.ledger.told import told_by
 
 migrations = Migrations("dicom_node")
 
@@ -144,6 +145,49 @@ def m010_opacity_and_appearance(db: Database) -> None:
     db.execute("alter table cases add column opacity_probability real")
     db.execute("alter table cases add column appearance text")
     db.execute("alter table cases add column appearance_probability real")
+
+
+@migrations()
+def m011_many_workers(db: Database) -> None:
+    """Know each worker of a role by its token, and what goes first.
+
+    The signs of life of an earlier release are of processes that are gone.
+    """
+    db.execute("drop table role_beats")
+    db.execute(
+        """create table workers (
+               role        text not null,
+               number      integer not null,
+               token       text not null unique,
+               host        text not null,
+               pid         integer not null,
+               state       text not null,
+               detail      text,
+               started_at  text not null,
+               beat_at     text not null,
+               primary key (role, number)
+           ) strict"""
+    )
+    for table in ("studies", "instances"):
+        db.execute(f"alter table {table} add column priority integer not null default 0")
+    db.execute(
+        "create index instances_at_work on instances (state, priority desc, id)"
+        " where state in ('received', 'admitted')"
+    )
+
+
+@migrations()
+def m012_severity_of_a_film(db: Database) -> None:
+    """Keep beside each film's findings what the case list compares studies by."""
+    db.execute("alter table instances add column severity real")
+    db.execute("alter table instances add column in_doubt integer not null default 0")
+    told = db.query("select id, findings_json from instances where findings_json is not null")
+    for row in list(told):
+        beside = told_by(json.loads(row["findings_json"]))
+        db.execute(
+            "update instances set severity = ?, in_doubt = ? where id = ?",
+            (beside["severity"], beside["in_doubt"], row["id"]),
+        )
 
 
 def is_current(db: Database, steps: Migrations = migrations) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from dicom_node.errors import RowMissing
@@ -11,7 +10,6 @@ from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import (
     DELIVERY,
     INSTANCE,
-    beat_of,
     event_of,
     instance_of,
     peer_of,
@@ -26,7 +24,6 @@ from dicom_node.records import (
     Instance,
     InstanceId,
     PeerContact,
-    RoleBeat,
     Study,
     StudyId,
     StudyState,
@@ -160,27 +157,6 @@ class Reading(Part):
         )
         assert row is not None
         return int(row["number"])
-
-    def beat(self, role: str, state: str, detail: str | None = None) -> None:
-        """Note that this process works as ``role``."""
-        with self._connection.transaction() as connection:
-            connection.run(
-                """insert into role_beats values (:role, :pid, :state, :detail, :now, :now)
-                   on conflict do update set pid = :pid, state = :state, detail = :detail,
-                   beat_at = :now,
-                   started_at = case when pid = :pid then started_at else :now end""",
-                role=role,
-                pid=os.getpid(),
-                state=state,
-                detail=detail,
-                now=connection.now(),
-            )
-
-    def beats(self) -> Sequence[RoleBeat]:
-        """Return the last sign of life of each role."""
-        return [
-            beat_of(row) for row in self._connection.all("select * from role_beats order by role")
-        ]
 
 
 def _where(**equals: object) -> tuple[str, dict[str, object]]:

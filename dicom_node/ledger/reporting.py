@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from dicom_node.ledger.connection import Connection, Row, text_of
@@ -13,7 +14,6 @@ from dicom_node.ledger.steps import (
     DELIVERIES,
     STUDIES,
     held,
-    lease,
     move,
     record,
     required,
@@ -37,6 +37,19 @@ _PENDING = (
     "exists (select 1 from instances where study_id = studies.id"
     " and state in ('received', 'admitted'))"
 )
+
+_QUIET = "studies where state = 'quiet' and (lease_until is null or lease_until <= :now)"
+
+_ANY_QUIET = f"select 1 from {_QUIET} limit 1"  # noqa: S608
+_SPENT = f"select * from {_QUIET} and attempts >= {MAX_ATTEMPTS}"  # noqa: S608
+
+_CLAIM = f"""
+    update studies set lease_owner = :worker, lease_until = :until, attempts = attempts + 1
+    where id in (
+        select id from {_QUIET} order by attempts, priority desc, changed_at limit 1
+    ) returning *
+"""  # noqa: S608
+"""One that stopped its worker stands behind the others."""
 
 _ROWS = ("deliveries", "results", "origins", "instances")
 
@@ -75,24 +88,22 @@ class Reporting(Part):
 
     def claim_quiet_study(self, worker: str, lease_seconds: float) -> Study | None:
         """Take one quiet study to write its results; one that failed thrice is ended with why."""
-        sql = (
-            # One that stopped its worker stands behind the others.
-            "select * from studies where state = 'quiet'"
-            " and (lease_until is null or lease_until <= :now)"
-            " order by attempts, changed_at limit 1"
-        )
-        if self._connection.one(sql, now=self._connection.now()) is None:
+        if self._connection.one(_ANY_QUIET, now=self._connection.now()) is None:
             return None
         with self._connection.transaction() as connection:
-            row = connection.one(sql, now=connection.now())
-            if row is None:
-                return None
-            if row["attempts"] >= MAX_ATTEMPTS:
+            now = connection.now()
+            for row in connection.all(_SPENT, now=now):
                 reason = f"writing the results stopped {row['attempts']} times"
                 move(connection, STUDIES, row, StudyState.REPORTED, reason=reason)
-                return None
-            lease(connection, STUDIES, row, worker, lease_seconds)
-            return study_of(row)
+            taken = connection.all(
+                _CLAIM,
+                now=now,
+                worker=worker,
+                until=text_of(connection.moment() + timedelta(seconds=lease_seconds)),
+            )
+        # What is told of a study are its earlier attempts, without this one.
+        found = [replace(study, attempts=study.attempts - 1) for study in map(study_of, taken)]
+        return next(iter(found), None)
 
     def origins(self, study_id: StudyId) -> Sequence[str]:
         """Return the calling AE titles that sent instances of the study, first sender first."""
@@ -138,6 +149,7 @@ class Reporting(Part):
                 STUDIES,
                 row,
                 StudyState.REPORTED,
+                worker=worker,
                 revision=revision,
                 signature=signature,
                 reason=reason,
@@ -178,8 +190,8 @@ class Reporting(Part):
     def study_failed(self, study: Study, worker: str, reason: str) -> None:
         """Note why no result could be written and move to `reported` with that reason."""
         with self._connection.transaction() as connection:
-            row = held(connection, STUDIES, study.id, worker)
-            move(connection, STUDIES, row, StudyState.REPORTED, reason=reason)
+            row = required(connection, STUDIES, study.id)
+            move(connection, STUDIES, row, StudyState.REPORTED, worker=worker, reason=reason)
 
     def removable(self, keep_days: float, limit: int = 100) -> Sequence[Study]:
         """Return reported studies older than that whose deliveries are all sent, oldest first."""

@@ -20,10 +20,11 @@ from dicom_node.records import (
     PeerContact,
     Refusal,
     ResultObject,
-    RoleBeat,
     Study,
     StudyId,
     StudyState,
+    Worker,
+    WorkerBeat,
 )
 
 INSTANCE = (
@@ -146,10 +147,11 @@ def refusal_of(row: Row) -> Refusal:
     )
 
 
-def beat_of(row: Row) -> RoleBeat:
+def beat_of(row: Row) -> WorkerBeat:
     """Return the role's sign of life of a row."""
-    return RoleBeat(
-        role=row["role"],
+    return WorkerBeat(
+        worker=Worker(row["role"], row["token"], row["number"]),
+        host=row["host"],
         pid=row["pid"],
         state=row["state"],
         detail=row["detail"],

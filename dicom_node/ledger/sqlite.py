@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.casebook import Casebook
 from dicom_node.ledger.clock import Steady
 from dicom_node.ledger.connection import BUSY_SECONDS, Clock, Connection, utc_now
@@ -15,12 +16,14 @@ from dicom_node.ledger.reading import Reading
 from dicom_node.ledger.receiving import Receiving
 from dicom_node.ledger.reporting import Reporting
 from dicom_node.ledger.sign_ins import SignIns
+from dicom_node.ledger.workers import Workers
 from dicom_node.ledger.working import Working
 
 
 class SqliteLedger(
     Receiving,
     Working,
+    Workers,
     Reporting,
     Delivering,
     Reading,
@@ -53,6 +56,12 @@ def open_ledger(
     """
     return SqliteLedger(
         Connection(
-            path, who=who, clock=clock, steady=steady, busy_seconds=busy_seconds, verify=verify
+            path,
+            who=who,
+            clock=clock,
+            steady=steady,
+            busy_seconds=busy_seconds,
+            verify=verify,
+            project=refresh_case,
         )
     )

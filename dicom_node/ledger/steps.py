@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TypeVar
 
 from dicom_node.errors import LeaseLost, RowMissing, TransitionRefused
-from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.records import (
     DELIVERY_TRANSITIONS,
@@ -61,28 +60,46 @@ def move(
     row: Row,
     target: StrEnum,
     *,
+    worker: str | None = None,
     detail: str | None = None,
     **values: object,
 ) -> None:
     """Move a row to ``target``, give its lease back, forget its attempts, set ``values``.
 
-    The event tells ``detail``, or else the reason. Raises `TransitionRefused` where the table of
-    `records.py` does not have the transition.
+    One conditional statement: nothing moves unless the row is, now, in a state from which it may,
+    and held by ``worker`` where one is named. The event tells ``detail``, or else the reason.
+    Raises `RowMissing`, `LeaseLost`, and `TransitionRefused` where the table of `records.py` does
+    not have the transition.
     """
-    if target not in kind.transitions[row["state"]]:
-        raise TransitionRefused(
-            f"The {kind.noun} {row['id']} is {row['state']} and cannot become {target}."
-        )
     values = {"attempts": 0, "reason": None} | values
     changes = ", ".join(f"{name} = :{name}" for name in values)
-    connection.run(
+    starts = sorted(start for start, ends in kind.transitions.items() if target in ends)
+    places = ", ".join(f":from_{number}" for number in range(len(starts)))
+    moved = connection.run(
         f"update {kind.table} set state = :state, lease_owner = null, lease_until = null,"  # noqa: S608
-        f" {changes} where id = :id",
+        f" {changes} where id = :id and state in ({places})"
+        + (" and lease_owner = :worker" if worker is not None else ""),
         id=row["id"],
         state=str(target),
+        **({} if worker is None else {"worker": worker}),
+        **{f"from_{number}": str(start) for number, start in enumerate(starts)},
         **values,
     )
+    if not moved:
+        _say_why_not(connection, kind, row["id"], target, worker)
     record(connection, kind, row, str(target), detail or values["reason"])
+
+
+def _say_why_not(
+    connection: Connection, kind: Kind, row_id: int, target: StrEnum, worker: str | None
+) -> None:
+    """Raise what kept a row from moving to ``target``."""
+    row = required(connection, kind, row_id) if worker is None else held(
+        connection, kind, row_id, worker
+    )  # fmt: skip
+    raise TransitionRefused(
+        f"The {kind.noun} {row_id} is {row['state']} and cannot become {target}."
+    )
 
 
 def record(connection: Connection, kind: Kind, row: Row, what: str, detail: object = None) -> None:
@@ -97,19 +114,7 @@ def record(connection: Connection, kind: Kind, row: Row, what: str, detail: obje
         delivery_id=row["id"] if kind is DELIVERIES else None,
         detail=None if detail is None else str(detail),
     )
-    refresh_case(connection, row["id"] if kind is STUDIES else row["study_id"])
-
-
-def lease(connection: Connection, kind: Kind, row: Row, worker: str, lease_seconds: float) -> None:
-    """Give ``worker`` the row until the lease expires, and count the attempt."""
-    until = text_of(connection.moment() + timedelta(seconds=lease_seconds))
-    connection.run(
-        f"update {kind.table} set lease_owner = :worker, lease_until = :until,"  # noqa: S608
-        " attempts = attempts + 1 where id = :id",
-        worker=worker,
-        until=until,
-        id=row["id"],
-    )
+    connection.touch(row["id"] if kind is STUDIES else row["study_id"])
 
 
 def give_back(connection: Connection, worker: str) -> None:
@@ -133,15 +138,14 @@ def renew(connection: Connection, worker: str, lease_seconds: float) -> None:
         )
 
 
-def orphan(connection: Connection, worker_prefix: str) -> int:
-    """End the leases of dead workers now; their attempts stay counted. Return how many."""
+def orphan(connection: Connection, whose: str, **values: object) -> int:
+    """End now the leases that meet ``whose``; their attempts stay counted. Return how many."""
     ended = 0
     for kind in (INSTANCES, STUDIES, DELIVERIES):
         ended += connection.run(
             f"update {kind.table} set lease_until = :now"  # noqa: S608
-            " where lease_owner is not null and lease_until > :now"
-            " and substr(lease_owner, 1, length(:prefix)) = :prefix",
+            f" where lease_owner is not null and lease_until > :now and {whose}",
             now=connection.now(),
-            prefix=worker_prefix,
+            **values,
         )
     return ended

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
-from dicom_node.ledger.connection import Connection, Row
+from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import INSTANCE, instance_of
 from dicom_node.ledger.steps import (
     INSTANCES,
     STUDIES,
-    give_back,
-    held,
-    lease,
     move,
-    orphan,
-    renew,
     required,
 )
+from dicom_node.ledger.told import told_by
 from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyState
 
 MAX_ATTEMPTS = 2
 """A film that stopped its worker so often is set aside."""
 
 _FREE = "(instances.lease_until is null or instances.lease_until <= :now)"
+_ORDER = "instances.priority desc, instances.id"
+
+_SPENT = f"select * from instances where state = :state and attempts >= {MAX_ATTEMPTS} and {_FREE}"  # noqa: S608
+
+_CLAIM = f"""
+    with free as (
+        select id, attempts, row_number() over (order by {_ORDER}) as place from instances
+        where state = :state and {_FREE} order by {_ORDER} limit :limit
+    ), suspect as (
+        select min(place) as place from free where attempts > 0
+    )
+    update instances set lease_owner = :worker, lease_until = :until, attempts = attempts + 1
+    where id in (
+        select free.id from free, suspect
+        where suspect.place is null or free.place < suspect.place
+        or (suspect.place = 1 and free.place = 1)
+    ) returning id
+"""  # noqa: S608
+"""The first that are free, up to one whose worker died while it held it; that one alone."""
 
 
 class Working(Part):
@@ -44,22 +63,25 @@ class Working(Part):
         if not self._has_work(state):
             return []
         with self._connection.transaction() as connection:
-            taken: list[Row] = []
-            aside: list[InstanceId] = []
-            for row in _free(connection, state, limit):
-                if row["attempts"] >= MAX_ATTEMPTS:
-                    _set_aside(connection, row)
-                    aside.append(InstanceId(row["id"]))
-                    continue
-                if row["attempts"] > 0 and taken:
-                    break
-                taken.append(row)
-                if row["attempts"] > 0:
-                    break
-            for row in taken:
-                lease(connection, INSTANCES, row, worker, lease_seconds)
-        self._set_aside += aside
-        return [instance_of(row) for row in taken]
+            aside = connection.all(_SPENT, state=str(state), now=connection.now())
+            for row in aside:
+                _set_aside(connection, row)
+            taken = connection.all(
+                _CLAIM,
+                state=str(state),
+                now=connection.now(),
+                worker=worker,
+                until=text_of(connection.moment() + timedelta(seconds=lease_seconds)),
+                limit=limit,
+            )
+            rows = connection.all(
+                f"{INSTANCE} where instances.id in ({', '.join(str(row['id']) for row in taken)})"
+                f" order by {_ORDER}"
+            )
+        self._set_aside += [InstanceId(row["id"]) for row in aside]
+        # What is told of a film are its earlier attempts, without this one.
+        found = [instance_of(row) for row in rows]
+        return [replace(film, attempts=film.attempts - 1) for film in found]
 
     def quarantined(self) -> Sequence[InstanceId]:
         """Return, once, which films `claim_instances` of this process has set aside."""
@@ -101,6 +123,7 @@ class Working(Part):
             InstanceState.ANALYSED,
             findings_json=findings_json,
             saliency_digest=saliency,
+            **told_by(json.loads(findings_json)),
         )
 
     def failed(self, instance_id: InstanceId, worker: str, reason: str) -> None:
@@ -112,11 +135,11 @@ class Working(Part):
         instance_id: InstanceId,
         worker: str,
         target: InstanceState,
-        **values: str | None,
+        **values: Any,
     ) -> None:
         with self._connection.transaction() as connection:
-            row = held(connection, INSTANCES, instance_id, worker)
-            move(connection, INSTANCES, row, target, **values)
+            row = required(connection, INSTANCES, instance_id)
+            move(connection, INSTANCES, row, target, worker=worker, **values)
 
     def asked_again(self, instance_id: InstanceId, who: str) -> None:
         """Move a finished instance back to `received`: a person wants it analysed once more."""
@@ -126,30 +149,6 @@ class Working(Part):
             study = required(connection, STUDIES, row["study_id"])
             if study["state"] != StudyState.OPEN:
                 move(connection, STUDIES, study, StudyState.OPEN, detail=f"asked by {who}")
-
-    def release(self, worker: str) -> None:
-        """Give back every lease of ``worker`` without counting the attempt: an orderly stop."""
-        with self._connection.transaction() as connection:
-            give_back(connection, worker)
-
-    def renewed(self, worker: str, lease_seconds: float) -> None:
-        """Let every lease of ``worker`` last so long from now: it lives and is at work."""
-        with self._connection.transaction() as connection:
-            renew(connection, worker, lease_seconds)
-
-    def orphaned(self, worker_prefix: str) -> int:
-        """End the leases of workers that are known to be dead; their attempts stay counted."""
-        with self._connection.transaction() as connection:
-            return orphan(connection, worker_prefix)
-
-
-def _free(connection: Connection, state: InstanceState, limit: int) -> Sequence[Row]:
-    return connection.all(
-        f"{INSTANCE} where instances.state = :state and {_FREE} order by instances.id limit :limit",
-        state=str(state),
-        now=connection.now(),
-        limit=limit,
-    )
 
 
 def _set_aside(connection: Connection, row: Row) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from dicom_node.ledger import Ledger
-from dicom_node.records import ROLES, RoleBeat, RoleHealth
+from dicom_node.records import ROLES, RoleHealth, WorkerBeat
 from dicom_node.settings import Configuration
 from dicom_node.settings.certificates import Dates, certificates
 from dicom_node.spool import Spool
 
 _SILENT_SECONDS = 10.0
+_LONG_WORK = ("analyse", "report")
+"""Roles that may be at one film or object for long: their lease is the measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,12 @@ class Health:
             "well": self.well,
             "starting": self.starting,
             "roles": {
-                role.name: {"well": role.well, "starting": role.starting, "sentence": role.sentence}
+                role.name: {
+                    "well": role.well,
+                    "starting": role.starting,
+                    "sentence": role.sentence,
+                    "workers": role.workers,
+                }
                 for role in self.roles
             },
             "certificates": {
@@ -95,15 +103,12 @@ class Health:
 def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = True) -> Health:
     """Return how the node is, from its ledger and disk alone; not ``counted``: without rows."""
     now = ledger.moment()
-    beats = {beat.role: beat for beat in ledger.beats()}
+    beats = ledger.beats()
     lease_seconds = configuration.settings.analysis.lease_seconds
     free = Spool(configuration.spool_path).free_bytes()
     return Health(
-        # A network on a CPU may take long for a batch: its lease is the measure, not the second.
         tuple(
-            _role(
-                name, beats.get(name), now, lease_seconds if name == "analyse" else _SILENT_SECONDS
-            )
+            _role(name, [beat for beat in beats if beat.worker.role == name], now, lease_seconds)
             for name in ROLES
         ),
         free,
@@ -116,14 +121,27 @@ def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = T
 def port_of(ledger: Ledger, role: str) -> int | None:
     """Return the port on which a role said that it listens, if it did."""
     for beat in ledger.beats():
-        if beat.role == role and (beat.detail or "").startswith("port="):
+        if beat.worker.role == role and (beat.detail or "").startswith("port="):
             return int((beat.detail or "").removeprefix("port="))
     return None
 
 
-def _role(name: str, beat: RoleBeat | None, now: datetime, limit_seconds: float) -> RoleHealth:
-    if beat is None:
+def _role(
+    name: str, beats: Sequence[WorkerBeat], now: datetime, lease_seconds: float
+) -> RoleHealth:
+    """Return how a role is: as the worst of its workers."""
+    if not beats:
         return RoleHealth(name, well=False, sentence="never started")
+    limit = lease_seconds if name in _LONG_WORK else _SILENT_SECONDS
+    found = [_worker(name, beat, now, limit) for beat in beats]
+    number, worst = min(enumerate(found, 1), key=lambda item: (item[1].well, item[1].starting))
+    if len(found) == 1:
+        return worst
+    many = f"{len(found)} workers" if worst.well else f"worker {number} of {len(found)}"
+    return replace(worst, sentence=f"{many}: {worst.sentence}", workers=len(found))
+
+
+def _worker(name: str, beat: WorkerBeat, now: datetime, limit_seconds: float) -> RoleHealth:
     silent = (now - beat.beat_at).total_seconds()
     if beat.state == "stopped":
         why = f": {beat.detail}" if beat.detail else ""

@@ -6,15 +6,16 @@ import time
 
 from dicom_node.ledger import Ledger
 from dicom_node.patience import Patience
+from dicom_node.records import Worker
 
 _SECONDS = 1.0
 
 
 class Heart:
-    """Beats for one role of this process. A ledger that takes no beat ends no role."""
+    """Beats for one worker. A ledger that takes no beat ends nobody."""
 
-    def __init__(self, ledger: Ledger, role: str, patience: Patience) -> None:
-        self._ledger, self._role, self._patience = ledger, role, patience
+    def __init__(self, ledger: Ledger, worker: Worker, patience: Patience) -> None:
+        self._ledger, self._worker, self._patience = ledger, worker, patience
         self._last: tuple[float, str, str | None] | None = None
 
     def beat(self, state: str, detail: str | None = None) -> None:
@@ -25,7 +26,7 @@ class Heart:
         self._last = (now, state, detail)
         self._patience.attempt(
             "a sign of life",
-            lambda: self._ledger.beat(self._role, state, detail),
+            lambda: self._ledger.beat(self._worker, state, detail),
             longest=_SECONDS,
         )
 

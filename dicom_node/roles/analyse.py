@@ -9,6 +9,7 @@ from dicom_node.errors import DeviceUnavailable
 from dicom_node.line.analyse import Analyst
 from dicom_node.line.networks import engine_of
 from dicom_node.line.pulse import Pulse
+from dicom_node.records import Worker
 from dicom_node.roles.process import stopped_at_once
 from dicom_node.roles.shift import Shift, shift
 from dicom_node.settings import Configuration
@@ -17,14 +18,14 @@ _DEVICE_TRIES = 3
 """A device that is lost so often in a row needs a new process (a GPU's driver, say)."""
 
 
-def run(configuration: Configuration, stop: threading.Event) -> None:
+def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Load the networks, then analyse until ``stop`` is set.
 
     Raises `DeviceUnavailable` where a new process may find the device again.
     """
     # Saliency maps may take from the receiver's reserve, but leave the ledger room.
     reserve = configuration.settings.node.min_free_bytes // 2
-    own = shift("analyse", configuration, stop, reserve_bytes=reserve)
+    own = shift(worker, configuration, stop, reserve_bytes=reserve)
     if own is None:
         return
     engine = engine_of(configuration.settings)

@@ -19,6 +19,7 @@ from dicom_node.line.heart import Heart
 from dicom_node.logs import Log
 from dicom_node.moments import zone_of
 from dicom_node.patience import Patience
+from dicom_node.records import Worker
 from dicom_node.roles.process import opened
 from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
@@ -28,7 +29,7 @@ _STOP_SECONDS = 10.0
 _BEAT_SECONDS = 0.5
 
 
-def run(configuration: Configuration, stop: threading.Event) -> None:
+def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Run the jobs until ``stop`` is set."""
     log = Log("housekeep")
     patience = Patience(log)
@@ -41,7 +42,7 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     _keep_well(chores, configuration, ledger, spool, log)
     _at_hours(clock, configuration, ledger, log)
     log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version)
-    heart = Heart(ledger, "housekeep", patience)
+    heart = Heart(ledger, worker, patience)
     while not stop.wait(_BEAT_SECONDS):
         heart.beat("working")
     chores.end()

@@ -14,15 +14,16 @@ from dicom_node.line.admit import (
     key_patients,
     quieten_studies,
 )
+from dicom_node.records import Worker
 from dicom_node.roles.shift import shift
 from dicom_node.settings import Configuration
 
 _IDLE_SECONDS = 0.2
 
 
-def run(configuration: Configuration, stop: threading.Event) -> None:
+def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Decide what is received until ``stop`` is set."""
-    own = shift("intake", configuration, stop)
+    own = shift(worker, configuration, stop)
     if own is None:
         return
     ledger, spool, settings = own.ledger, own.spool, configuration.settings

@@ -9,13 +9,14 @@ import argparse
 import importlib
 import os
 import resource
+import secrets
 import signal
-import socket
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -24,7 +25,7 @@ from dicom_node.errors import NodeError, RoleError, SettingsError
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.patience import Patience, place
-from dicom_node.records import ROLES
+from dicom_node.records import ROLES, Worker
 from dicom_node.settings import Configuration, load_configuration
 
 EXIT_UNUSABLE = 78
@@ -34,35 +35,36 @@ _ORPHAN_CHECK_SECONDS = 0.5
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-def worker_name(role: str, pid: int | None = None) -> str:
-    """Return the name under which the process ``pid`` (this one by default) claims work."""
-    return f"{role}@{socket.gethostname()}:{pid or os.getpid()}"
+def new_worker(role: str, number: int = 1) -> Worker:
+    """Return a worker that nobody was before."""
+    return Worker(role, secrets.token_hex(8), number)
 
 
-def run_role(role: str, configuration: Configuration) -> int:
+def run_role(worker: Worker, configuration: Configuration) -> int:
     """Run one role in this process until SIGTERM or SIGINT and return the exit status."""
+    role = worker.role
     log = logs.Log(role)
     _harden()
     stop = threading.Event()
     for number in _STOPPING:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_stop_when_orphaned, args=(stop,), daemon=True).start()
-    run: Callable[[Configuration, threading.Event], None]
+    run: Callable[[Configuration, threading.Event, Worker], None]
     run = importlib.import_module(f"dicom_node.roles.{role}").run
     try:
-        run(configuration, stop)
+        run(configuration, stop, worker)
     except NodeError as error:
-        return _ended(role, configuration, error)
+        return _ended(worker, configuration, error)
     log.event("role.stopped", pid=os.getpid())
     return 0
 
 
-def _ended(role: str, configuration: Configuration, error: NodeError) -> int:
+def _ended(worker: Worker, configuration: Configuration, error: NodeError) -> int:
     """Tell log and health why a role ends; return the exit status."""
-    logs.Log(role).event("role.error", reason=error.message, remedy=error.remedy)
+    logs.Log(worker.role).event("role.error", reason=error.message, remedy=error.remedy)
     with suppress(NodeError):
-        ledger = open_ledger(configuration.ledger_path, who=role)
-        ledger.beat(role, "stopped", error.message)
+        ledger = open_ledger(configuration.ledger_path, who=worker.role)
+        ledger.beat(worker, "stopped", error.message)
         ledger.close()
     return EXIT_UNUSABLE if isinstance(error, RoleError | SettingsError) else 1
 
@@ -124,9 +126,14 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(prog="dicom-node-role")
     parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--token")
+    parser.add_argument("--number", type=int, default=1)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--data-dir", type=Path)
     arguments = parser.parse_args()
+    worker = new_worker(arguments.role, arguments.number)
+    if arguments.token:
+        worker = replace(worker, token=arguments.token)
     stream = logs.captured(arguments.role)
     logs.configure(stream=stream)
     _say_crashes_without_data(logs.Log(arguments.role))
@@ -143,8 +150,8 @@ def main() -> int:
         try:
             load_configuration(arguments.config, data_dir=arguments.data_dir)
         except SettingsError as error:
-            return _ended(arguments.role, configuration, error)
-    return run_role(arguments.role, configuration)
+            return _ended(worker, configuration, error)
+    return run_role(worker, configuration)
 
 
 if __name__ == "__main__":

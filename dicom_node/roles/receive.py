@@ -11,6 +11,7 @@ from dicom_node.line.heart import Heart
 from dicom_node.line.wiring_remotes import remotes_table
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
+from dicom_node.records import Worker
 from dicom_node.roles.process import opened
 from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
@@ -18,7 +19,7 @@ from dicom_node.spool import Spool
 _BEAT_SECONDS = 0.5
 
 
-def run(configuration: Configuration, stop: threading.Event) -> None:
+def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Listen until ``stop`` is set, then drain."""
     _raise_descriptor_limit()
     log, settings = Log("receive"), configuration.settings
@@ -32,7 +33,7 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     remotes = remotes_table(configuration, log)
     acceptor = Acceptor(settings, remotes.current, spool, ledger, log)
     # A ledger that is locked or full is no reason to stop answering: senders are told 0xA700.
-    heart, where = Heart(ledger, "receive", patience), f"port={acceptor.port}"
+    heart, where = Heart(ledger, worker, patience), f"port={acceptor.port}"
     log.event("role.started", pid=os.getpid(), port=acceptor.port, sqlite=ledger.sqlite_version)
     while not stop.is_set():
         heart.beat("working", where)

@@ -8,16 +8,17 @@ from dicom_node.line.pulse import Pulse
 from dicom_node.line.report import Reporter
 from dicom_node.line.wiring import network_cards, template_of
 from dicom_node.line.wiring_remotes import remotes_table
+from dicom_node.records import Worker
 from dicom_node.roles.shift import shift
 from dicom_node.settings import Configuration
 
 
-def run(configuration: Configuration, stop: threading.Event) -> None:
+def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Write the results of what is complete until ``stop`` is set."""
     settings = configuration.settings
     # Results may take from the receiver's reserve, but leave the ledger room: sending goes on.
     reserve = settings.node.min_free_bytes // 2
-    own = shift("report", configuration, stop, reserve_bytes=reserve)
+    own = shift(worker, configuration, stop, reserve_bytes=reserve)
     if own is None:
         return
     pulse = Pulse(own.ledger, own.worker, own.heart, own.patience, settings.analysis.lease_seconds)

@@ -15,7 +15,8 @@ from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.heart import Heart
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
-from dicom_node.roles.process import opened, worker_name
+from dicom_node.records import Worker
+from dicom_node.roles.process import opened
 from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 
@@ -32,6 +33,8 @@ class Shift:
     ledger: SqliteLedger
     spool: Spool
     worker: str
+    """Its token, which owns its leases."""
+
     log: Log
     patience: Patience
     heart: Heart
@@ -68,18 +71,18 @@ class Shift:
 
 
 def shift(
-    role: str, configuration: Configuration, stop: threading.Event, *, reserve_bytes: int = 0
+    worker: Worker, configuration: Configuration, stop: threading.Event, *, reserve_bytes: int = 0
 ) -> Shift | None:
     """Return a worker of a role with its stores open; None where ``stop`` came first."""
-    log = Log(role)
+    log = Log(worker.role)
     patience = Patience(log)
-    ledger = opened(configuration, role, stop, patience)
+    ledger = opened(configuration, worker.role, stop, patience)
     spool = patience.until(
         "the spool", lambda: Spool(configuration.spool_path, reserve_bytes=reserve_bytes), stop
     )
     if ledger is None or spool is None:
         return None
     return Shift(
-        role, configuration, stop, ledger, spool, worker_name(role), log, patience,
-        Heart(ledger, role, patience),
+        worker.role, configuration, stop, ledger, spool, worker.token, log, patience,
+        Heart(ledger, worker, patience),
     )  # fmt: skip

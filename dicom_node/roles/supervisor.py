@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -19,9 +19,9 @@ from dicom_node import logs
 from dicom_node.errors import LedgerUnavailable, NodeAlreadyRunning, RoleError, SpoolUnwritable
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.patience import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Patience
-from dicom_node.records import ROLES, RoleBeat
-from dicom_node.roles.process import EXIT_UNUSABLE, worker_name
-from dicom_node.settings import Configuration
+from dicom_node.records import ROLES, Worker, WorkerBeat
+from dicom_node.roles.process import EXIT_UNUSABLE, new_worker
+from dicom_node.settings import Configuration, Settings
 
 _STEADY_SECONDS = 60.0
 _TICK_SECONDS = 0.2
@@ -39,8 +39,8 @@ _KILL_MARGIN_SECONDS = 10.0
 
 @dataclass
 class _Child:
-    role: str
-    seen: RoleBeat | None = None
+    worker: Worker
+    seen: WorkerBeat | None = None
     """Its last sign of life, and ``changed``: when that was new, by the supervisor's own clock."""
 
     changed: float = 0.0
@@ -49,6 +49,10 @@ class _Child:
     pause: float = FIRST_PAUSE_SECONDS
     start_after: float = field(default=0.0)
     steady: bool = False
+
+    @property
+    def role(self) -> str:
+        return self.worker.role
 
 
 class Supervisor:
@@ -63,7 +67,13 @@ class Supervisor:
         self, configuration: Configuration, roles: Sequence[str] = ROLES, *, silent: bool = False
     ) -> None:
         self._configuration = configuration
-        self._children = [_Child(role) for role in ROLES if role in roles]
+        self._children = [
+            _Child(new_worker(role, number))
+            for role in ROLES
+            if role in roles
+            for number in range(1, _workers_of(role, configuration.settings) + 1)
+        ]
+        self._self = new_worker("supervisor")
         self._log = logs.Log("supervisor")
         self._patience = Patience(self._log)
         self._output = subprocess.DEVNULL if silent else None
@@ -73,11 +83,8 @@ class Supervisor:
     def run(self, stop: threading.Event) -> None:
         """Supervise until ``stop`` is set, then drain and return."""
         data_dir = self._configuration.settings.node.data_dir
-        with _alone(data_dir, [child.role for child in self._children]):
+        with _alone(data_dir, {child.role: None for child in self._children}):
             ledger = open_ledger(self._configuration.ledger_path, who="supervisor", verify=True)
-            self._dead |= {
-                f"{worker_name(child.role).rsplit(':', 1)[0]}:" for child in self._children
-            }
             # Before a role works: later, leases of the living would end with those of the dead.
             self._patience.until(
                 _LOOKING, lambda: self._begin(ledger), stop, longest=_PROBE_SECONDS
@@ -99,10 +106,8 @@ class Supervisor:
                 ledger.close()
 
     def _begin(self, ledger: Ledger) -> None:
-        self._end_leases(ledger)
-        for child in self._children:
-            # Until it beats itself, an earlier run's last word would stand for it.
-            ledger.beat(child.role, "starting")
+        # Until one beats itself, an earlier run's last word would stand for it.
+        ledger.begun([self._self, *(child.worker for child in self._children)])
 
     def _tend(self, child: _Child, ledger: Ledger, now: float) -> None:
         if child.process is None:
@@ -116,18 +121,21 @@ class Supervisor:
             child.pause, child.steady = FIRST_PAUSE_SECONDS, True
 
     def _start(self, child: _Child, now: float) -> None:
-        command = self._command(child.role)
+        if child.started:
+            child.worker = new_worker(child.role, child.worker.number)
+        command = self._command(child.worker)
         # The machine may be at its limit of processes: the other roles go on.
         child.process = self._patience.attempt(
-            f"starting {child.role}",
+            f"starting {child.role} {child.worker.number}",
             lambda: subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._output),
         )
         child.started = child.changed = now
 
-    def _command(self, role: str) -> list[str]:
+    def _command(self, worker: Worker) -> list[str]:
         node = self._configuration
         where = ["--config", str(node.folder), "--data-dir", str(node.settings.node.data_dir)]
-        return [sys.executable, "-m", "dicom_node.roles.process", role, *where]
+        who = [worker.role, "--token", worker.token, "--number", str(worker.number)]
+        return [sys.executable, "-m", "dicom_node.roles.process", *who, *where]
 
     def _bury(self, child: _Child, status: int, ledger: Ledger, now: float) -> None:
         assert child.process is not None
@@ -137,7 +145,7 @@ class Supervisor:
                 f"The role {child.role} cannot start.", remedy="See its message just above."
             )
         # Its films are free again at once, not only when their leases expire.
-        self._dead.add(worker_name(child.role, pid))
+        self._dead.add(child.worker.token)
         self._patience.attempt(_LOOKING, lambda: self._end_leases(ledger), longest=_PROBE_SECONDS)
         child.start_after = now + child.pause
         self._log.event(
@@ -159,24 +167,24 @@ class Supervisor:
         try:
             self._end_leases(ledger)
             if now - self._probed >= _PROBE_SECONDS:
-                ledger.beat("supervisor", "working")
+                ledger.beat(self._self, "working")
                 self._probed = now
-            beats = {beat.role: beat for beat in ledger.beats()}
+            beats = {beat.worker.token: beat for beat in ledger.beats()}
         except LedgerUnavailable:
             for child in self._children:
                 child.changed = time.monotonic()
             raise
         for child in self._children:
-            self._kill_if_hanging(child, beats.get(child.role), now)
+            self._kill_if_hanging(child, beats.get(child.worker.token), now)
 
-    def _kill_if_hanging(self, child: _Child, beat: RoleBeat | None, now: float) -> None:
+    def _kill_if_hanging(self, child: _Child, beat: WorkerBeat | None, now: float) -> None:
         # By change alone: the clock on the wall may be set, for one of the processes or for all.
         if beat != child.seen:
             child.seen, child.changed = beat, now
         if child.process is None:
             return
         limit = self._configuration.settings.analysis.lease_seconds + _KILL_MARGIN_SECONDS
-        if beat is None or beat.pid != child.process.pid or beat.state == "starting":
+        if beat is None or beat.state == "starting":
             limit = max(limit, _LOADING_SECONDS)
         if child.steady and now - child.changed > limit:
             child.process.kill()
@@ -197,14 +205,20 @@ class Supervisor:
     def _say_stopped(self, ledger: Ledger) -> None:
         """Note that no role runs any more: one that was killed could not say so itself."""
         with contextlib.suppress(LedgerUnavailable):  # a full disk, say
-            for role in (*(child.role for child in self._children), "supervisor"):
-                ledger.beat(role, "stopped")
+            for worker in (*(child.worker for child in self._children), self._self):
+                ledger.beat(worker, "stopped")
+
+
+def _workers_of(role: str, settings: Settings) -> int:
+    """Return how many processes work as a role."""
+    many = {"analyse": settings.analysis.workers, "report": settings.report.count}
+    return many.get(role, 1)
 
 
 class _alone:  # noqa: N801 - used as a context manager, reads as a word
     """Hold the roles' locks on data_dir; the kernel frees them when the process ends, however."""
 
-    def __init__(self, data_dir: Path, roles: Sequence[str]) -> None:
+    def __init__(self, data_dir: Path, roles: Iterable[str]) -> None:
         self._data_dir, self._roles = data_dir, roles
         self._files: list[IO[str]] = []
 

@@ -15,6 +15,7 @@ from dicom_node.line.wiring import network_cards
 from dicom_node.line.wiring_remotes import remotes_table
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
+from dicom_node.records import Worker
 from dicom_node.roles.process import opened
 from dicom_node.roles.web_doors import RoleDoors
 from dicom_node.settings import Configuration, host_and_port
@@ -28,7 +29,7 @@ _BEAT_SECONDS = 0.5
 _GRACE_SECONDS = 5
 
 
-def run(configuration: Configuration, stop: threading.Event) -> None:
+def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Serve the pages until ``stop`` is set. Raises `RoleError` where it may not or cannot."""
     log, web = Log("web"), configuration.settings.web
     patience = Patience(log)
@@ -44,7 +45,7 @@ def run(configuration: Configuration, stop: threading.Event) -> None:
     serving = threading.Thread(target=server.run, args=(listener,), daemon=True)
     serving.start()
     log.event("role.started", pid=os.getpid(), port=port, sqlite=ledger.sqlite_version)
-    heart = Heart(ledger, "web", patience)
+    heart = Heart(ledger, worker, patience)
     while not stop.wait(_BEAT_SECONDS) and serving.is_alive():
         heart.beat("working", f"port={port}")
     server.stop()

@@ -6,6 +6,7 @@ that the shipped file names each key with the default that stands here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import tzinfo
 from pathlib import Path
@@ -170,11 +171,31 @@ class AnalysisSection(Section):
     lease_seconds: float = Field(
         default=300.0, gt=0, description="a worker silent for so long has lost its film"
     )
+    workers: int = Field(
+        default=1, ge=1, le=64, description="processes that analyse; each loads the networks"
+    )
 
     @property
     def bundles(self) -> tuple[str, ...]:
         """All bundles that are named, in the order of the settings; their trunks come along."""
         return (*self.suite, *filter(None, (self.lungs, self.gate)))
+
+
+class ReportSection(Section):
+    """Who writes the results."""
+
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="processes that write results; 0: one less than the processor has cores, at"
+        " least one",
+    )
+
+    @property
+    def count(self) -> int:
+        """How many processes write results on this machine."""
+        return self.workers or max(len(os.sched_getaffinity(0)) - 1, 1)
 
 
 class ResultsSection(Section):
@@ -309,6 +330,7 @@ class Settings(Section):
     tls: TlsSection | None = None
     admission: AdmissionSection = AdmissionSection()
     analysis: AnalysisSection = AnalysisSection()
+    report: ReportSection = ReportSection()
     results: ResultsSection = ResultsSection()
     identity: IdentitySection = IdentitySection()
     delivery: DeliverySection = DeliverySection()

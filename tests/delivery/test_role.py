@@ -13,7 +13,7 @@ import pytest
 from dicom_node.delivery.sender import Sender
 from dicom_node.errors import LedgerUnavailable
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.records import Delivery, DeliveryId
+from dicom_node.records import Delivery, DeliveryId, Worker
 from dicom_node.roles import deliver
 from dicom_node.settings import Configuration, load_configuration
 from tests.delivery.conftest import Outbox
@@ -51,7 +51,7 @@ def delivering(configuration: Configuration) -> Iterator[tuple[threading.Event, 
 
     def run() -> None:
         try:
-            deliver.run(configuration, stop)
+            deliver.run(configuration, stop, Worker("deliver", "deliver"))
         except LedgerUnavailable as error:
             errors.append(error)
 

@@ -21,10 +21,9 @@ import os, signal, sys
 from pathlib import Path
 from dicom_node.ledger import open_ledger
 from dicom_node.records import InstanceState
-from dicom_node.roles.process import worker_name
 
 ledger = open_ledger(Path(sys.argv[1]), who="analyse")
-taken = ledger.claim_instances(InstanceState.ADMITTED, worker_name("analyse"), 300, 8)
+taken = ledger.claim_instances(InstanceState.ADMITTED, "analyse@1", 300, 8)
 print(len(taken), flush=True)
 os.kill(os.getpid(), signal.SIGSEGV)
 """
@@ -60,7 +59,7 @@ def test_a_film_that_crashes_its_worker_twice_is_set_aside_and_the_next_is_answe
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.stdout.strip() == "1", done.stderr
             with node.ledger() as ledger:
-                ledger.orphaned("analyse@")
+                ledger.orphaned("analyse@1")
     finally:
         node.stop()
 

@@ -22,7 +22,7 @@ class Engine:
 
 analyse.engine_of = lambda settings: Engine()
 configuration = load_configuration(Path(sys.argv[1]), data_dir=Path(sys.argv[2]))
-sys.exit(process.run_role("analyse", configuration))
+sys.exit(process.run_role(process.new_worker("analyse"), configuration))
 """
 
 STOPPED_BEFORE = """

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from dicom_node.findings import FINDING_CLASSES
-from dicom_node.ledger.case_row import figures_of
 from dicom_node.ledger.casebook import Feedback, ReaderReport
+from dicom_node.ledger.told import figures_of
 from dicom_node.records import Instance, StudyId
 from dicom_node.results.document import pdf
 from dicom_node.results.films import AnalysedFilm, Context

@@ -1,0 +1,52 @@
+"""What lists tell of one film's findings, from their JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dicom_node.findings import is_in_doubt
+
+
+def told_by(findings: Mapping[str, Any]) -> dict[str, float | int]:
+    """Return what is kept of one film's findings beside them, so that lists need not read them."""
+    return {"severity": severity_of(findings), "in_doubt": int(is_in_doubt(findings))}
+
+
+def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
+    """Return the figures of one film's findings (their JSON form) side by side; None if absent."""
+    detection, scores = found.get("finding") or {}, found.get("scores") or {}
+    evidence, opacity = found.get("evidence") or {}, found.get("opacity") or {}
+    appearance = found.get("appearance") or {}
+    return {
+        "finding": detection.get("class"),
+        "probability": detection.get("probabilities", {}).get(detection.get("class")),
+        "abstained": int(bool(detection.get("abstained"))),
+        "opacity": int(opacity["present"]) if opacity else None,
+        "opacity_probability": opacity.get("probability"),
+        "appearance": "undetermined" if appearance.get("abstained") else appearance.get("class"),
+        "appearance_probability": appearance.get("probabilities", {}).get(appearance.get("class")),
+        "geographic_extent": scores.get("geographic_extent", {}).get("value"),
+        "opacity_extent": scores.get("opacity_extent", {}).get("value"),
+        "airspace_level": (found.get("airspace") or {}).get("level"),
+        "in_lungs": evidence.get("saliency_in_lungs"),
+        "chance": evidence.get("chance"),
+        "peak_in_lungs": evidence.get("peak_in_lungs"),
+        "change_when_hidden": evidence.get("change_when_hidden"),
+    }
+
+
+def severity_of(findings: Mapping[str, Any]) -> float:
+    """Return by what cases are ordered, severe first: -1 without findings, else 0-18.
+
+    Both extents (0-8 each) and twice the part of 1 that is not normal: an order for a list, no
+    score of its own.
+    """
+    detection = findings.get("finding")
+    if not detection:
+        return -1.0
+    scores = findings.get("scores") or {}
+    extents = sum(
+        scores.get(name, {}).get("value") or 0.0 for name in ("geographic_extent", "opacity_extent")
+    )
+    return float(extents + 2.0 * (1.0 - detection["probabilities"].get("normal", 0.0)))

@@ -1,0 +1,72 @@
+"""The ledger as the supervisor and health see it: who works, and who died at it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from dicom_node.ledger.connection import Connection
+from dicom_node.ledger.part import Part
+from dicom_node.ledger.rows import beat_of
+from dicom_node.ledger.steps import give_back, orphan, renew
+from dicom_node.records import Worker, WorkerBeat
+
+
+class Workers(Part):
+    """Signs of life, and the leases of the living and the dead."""
+
+    def beat(self, worker: Worker, state: str, detail: str | None = None) -> None:
+        """Note that this process is ``worker``."""
+        with self._connection.transaction() as connection:
+            _note(connection, worker, state, detail)
+
+    def beats(self) -> Sequence[WorkerBeat]:
+        """Return the last sign of life of each worker."""
+        rows = self._connection.all("select * from workers order by role, number")
+        return [beat_of(row) for row in rows]
+
+    def release(self, worker: str) -> None:
+        """Give back every lease of ``worker`` without counting the attempt: an orderly stop."""
+        with self._connection.transaction() as connection:
+            give_back(connection, worker)
+
+    def renewed(self, worker: str, lease_seconds: float) -> None:
+        """Let every lease of ``worker`` last so long from now: it lives and is at work."""
+        with self._connection.transaction() as connection:
+            renew(connection, worker, lease_seconds)
+
+    def orphaned(self, worker: str) -> int:
+        """End the leases of a worker that is known to be dead; their attempts stay counted."""
+        with self._connection.transaction() as connection:
+            return orphan(connection, "lease_owner = :worker", worker=worker)
+
+    def begun(self, workers: Sequence[Worker]) -> int:
+        """Note who starts now, and end the leases of all whom nobody knows; return how many.
+
+        Whoever had these roles before is dead: the caller holds their locks.
+        """
+        with self._connection.transaction() as connection:
+            for role in {worker.role for worker in workers}:
+                connection.run("delete from workers where role = :role", role=role)
+            for worker in workers:
+                _note(connection, worker, "starting", None)
+            return orphan(connection, "lease_owner not in (select token from workers)")
+
+
+def _note(connection: Connection, worker: Worker, state: str, detail: str | None) -> None:
+    connection.run(
+        """insert into workers
+           values (:role, :number, :token, :host, :pid, :state, :detail, :now, :now)
+           on conflict do update set token = :token, host = :host, pid = :pid,
+           state = :state, detail = :detail, beat_at = :now,
+           started_at = case when token = :token and pid = :pid then started_at else :now end""",
+        role=worker.role,
+        number=worker.number,
+        token=worker.token,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        state=state,
+        detail=detail,
+        now=connection.now(),
+    )
