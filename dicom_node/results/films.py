@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,8 @@ from dicom_node.results.cards import NetworkCard
 from dicom_node.results.templates import Template
 from dicom_node.uids import derived_uid
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnalysedFilm:
@@ -43,6 +47,8 @@ class AnalysedFilm:
     explanation: Explanation
     digest: str
     admitted_view: str = ""
+    worked_out: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    """What `once_a_film` keeps."""
 
     @property
     def view(self) -> str:
@@ -77,6 +83,23 @@ class AnalysedFilm:
     def is_analysed(self) -> bool:
         """Whether there are findings to show; the others are only mentioned."""
         return self.findings.outcome is Outcome.ANALYSED
+
+
+def once_a_film(work: Callable[[AnalysedFilm], _T]) -> Callable[[AnalysedFilm], _T]:
+    """Keep with a film what ``work`` returns for it, since report, capture and others all ask.
+
+    A film that is changed by `dataclasses.replace` is another film.
+    """
+    name = f"{work.__module__}.{work.__qualname__}"
+
+    @wraps(work)
+    def known(film: AnalysedFilm) -> _T:
+        if name not in film.worked_out:
+            film.worked_out[name] = work(film)
+        found: _T = film.worked_out[name]
+        return found
+
+    return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
 from collections.abc import Iterable
 
@@ -15,6 +16,7 @@ import pydicom
 from pydicom import DataElement, Dataset
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dicom_node import __version__
 from dicom_node.errors import IdentityNotPreserved
@@ -80,6 +82,10 @@ IDENTITY = (
 
 _AS_IT_IS = frozenset({*TYPE_2, *IDENTITY})
 """What goes as it came, whatever it is."""
+
+_META = 0x0002
+_BEGIN = 132
+"""Where the first element of a file begins: behind preamble and "DICM" (PS3.10 7.1)."""
 
 _ENCODING_FAILED = "Failed to encode value"
 """How pydicom's warning begins when it writes question marks for what a character set has not."""
@@ -252,6 +258,13 @@ def file_bytes(dataset: Dataset, source: Dataset) -> bytes:
     Raises `IdentityNotPreserved` unless it reads back as of the patient of ``source``, and with
     every text in it, down to the descriptions, whole.
     """
+    data = unchecked_bytes(dataset, source)
+    check_identity(source, data)
+    return data
+
+
+def unchecked_bytes(dataset: Dataset, source: Dataset) -> bytes:
+    """Return what `file_bytes` does before it is read back; raises only where a text is lost."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -259,21 +272,19 @@ def file_bytes(dataset: Dataset, source: Dataset) -> bytes:
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = f"DICOMNODE {__version__}"[:16]
     plain = Dataset()
-    plain.update({tag: dataset[tag] for tag in dataset.keys() if tag.group != 2})  # noqa: SIM118
+    plain.update({tag: dataset.get_item(tag) for tag in dataset.keys() if tag.group != 2})  # noqa: SIM118
     file = FileDataset("", plain, preamble=bytes(128), file_meta=meta)
     buffer = io.BytesIO()
     with warnings.catch_warnings(record=True) as said:
         # Values that break their VR are copied as they came; lost characters are an error, below.
         warnings.simplefilter("always")
         file.save_as(buffer, enforce_file_format=True)
-    data = buffer.getvalue()
-    check_identity(source, data)
     if any(str(warning.message).startswith(_ENCODING_FAILED) for warning in said):
         raise IdentityNotPreserved(
             f"The Specific Character Set of {source.SOPInstanceUID} cannot hold the texts of its"
             " result."
         )
-    return data
+    return buffer.getvalue()
 
 
 def reissued(data: bytes, source: Dataset, sop_class_uid: str, sop_instance_uid: str) -> bytes:
@@ -284,18 +295,38 @@ def reissued(data: bytes, source: Dataset, sop_class_uid: str, sop_instance_uid:
 
 
 def renamed(data: bytes, sop_class_uid: str, sop_instance_uid: str) -> bytes:
-    """Return a result as another instance of another SOP class, all else byte by byte the same."""
-    # pydicom leaves what is not looked at as the bytes it was, a content tree of thousands too.
-    dataset = pydicom.dcmread(io.BytesIO(data))
-    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class_uid, sop_instance_uid
-    dataset.file_meta.MediaStorageSOPClassUID = UID(sop_class_uid)
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # What is amiss was said when ``data`` was written.
-        warnings.simplefilter("ignore")
-        dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
+    """Return a file of `file_bytes` as another instance of another SOP class.
+
+    All else is byte by byte the same: what names it stands before everything else that is long.
+    """
+    named = {
+        (0x0002, 0x0002): sop_class_uid, (0x0002, 0x0003): sop_instance_uid,
+        (0x0008, 0x0016): sop_class_uid, (0x0008, 0x0018): sop_instance_uid,
+    }  # fmt: skip
+    elements, place, tag = [], _BEGIN, (0, 0)
+    while tag < (0x0008, 0x0018):
+        tag, end = _element_at(data, place)
+        uid = named.get(tag)
+        elements.append((tag, data[place:end] if uid is None else _uid_element(tag, uid)))
+        place = end
+    meta = sum(len(each) for (group, _), each in elements[1:] if group == _META)
+    length = struct.pack("<HH2sHL", _META, 0, b"UL", 4, meta)
+    return b"".join(
+        [data[:_BEGIN], length, *(each for _, each in elements[1:]), memoryview(data)[place:]]
+    )
+
+
+def _element_at(data: bytes, place: int) -> tuple[tuple[int, int], int]:
+    """Return the tag of an element in Explicit VR Little Endian, and where the next one begins."""
+    group, number, vr, length = struct.unpack_from("<HH2sH", data, place)
+    if vr.decode() not in EXPLICIT_VR_LENGTH_32:
+        return (group, number), place + 8 + length
+    return (group, number), place + 12 + int(struct.unpack_from("<L", data, place + 8)[0])
+
+
+def _uid_element(tag: tuple[int, int], uid: str) -> bytes:
+    value = uid.encode("ascii") + b"\0" * (len(uid) % 2)
+    return struct.pack("<HH2sH", *tag, b"UI", len(value)) + value
 
 
 def check_identity(source: Dataset, data: bytes) -> None:

@@ -6,10 +6,8 @@ belongs: see `Layout`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
@@ -21,17 +19,18 @@ from dicom_node.imaging.orientation import Hanging, as_hung, hanging, turned_bac
 from dicom_node.results import panel
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
+from dicom_node.results.lettering import Colour, Face, width_of, write
 from dicom_node.results.mapped import map_sentences
+from dicom_node.results.paint import HALO, OPAQUE, draw_lines, heat_up, tint
 from dicom_node.results.panel import Panel
 from dicom_node.results.regions import (
     CONTOUR_LEVEL,
     Places,
-    Polygon,
     contours_of,
     heat_on_picture,
     is_drawn,
     opaque_contours,
-    opaque_on,
+    opaque_part,
     places_of,
 )
 from dicom_node.results.wording import (
@@ -57,24 +56,14 @@ _PANEL_TOP = 96
 """Above it the panel is empty: viewers write patient and series into the corners of a picture."""
 
 _SCALES = (1.2, 1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
-_BANNER: panel.Colour = (112, 20, 24)
-_CONTOUR: panel.Colour = (255, 196, 0)
-_OPAQUE: panel.Colour = (64, 224, 208)
-"""Contour and colour of the opacity map: another hue than that of what weighed for a class."""
-
-_OPAQUE_ALPHA = (0.10, 0.35)
-"""How much of the map's colour is laid over the film, at its threshold and where it is sure."""
-
-_HALO: panel.Colour = (0, 0, 0)
-_LINE_WIDTH, _HALO_WIDTH, _FINER = 2.5, 5.5, 4
-_HEAT_FROM, _HEAT_ALPHA, _LEGEND_GREY = 0.2, 0.4, 110
+_BANNER: Colour = (112, 20, 24)
+_CONTOUR: Colour = (255, 196, 0)
+_LEGEND_GREY = 110
 _FADING = 0.04
 """The part of the side of what a network saw over which its colour fades at the edge."""
 
 _SHORT_HEADLINE = 60
 """Characters of a headline that is written in the largest type."""
-
-_COLOUR_MAP, _COLOURS_FROM, _COLOURS_TO = "inferno", 0.30, 0.84
 
 ZONE_MAX = 3.0
 """The highest score of a zone."""
@@ -213,36 +202,21 @@ def _explain_network(
 
 
 def _grey(film: AnalysedFilm, layout: Layout) -> Image.Image:
-    grey = Image.fromarray((np.clip(film.film, 0, 1) * 255 + 0.5).astype(np.uint8))
-    return grey.resize(layout.film_size, Image.Resampling.LANCZOS).convert("RGB")
+    grey = np.clip(film.film, 0, 1)
+    np.multiply(grey, 255, out=grey)
+    np.add(grey, 0.5, out=grey)
+    picture = Image.fromarray(grey.astype(np.uint8))
+    return picture.resize(layout.film_size, Image.Resampling.LANCZOS).convert("RGB")
 
 
 def _film_mapped(film: AnalysedFilm, layout: Layout) -> Image.Image:
     """Return the film with the opacity map: colour inside its contours alone."""
     picture, (width, height) = _grey(film, layout), layout.film_size
-    opaque = opaque_on(film, (height, width))
-    if opaque is None or not (opaque > LEVEL).any():
-        return picture
-    picture = _tinted(picture, opaque)
-    lines = [line * (layout.across, layout.down) for line in opaque_contours(film)]
-    return _lined(picture, lines, _OPAQUE)
-
-
-def _tinted(picture: Image.Image, opaque: npt.NDArray[np.float32]) -> Image.Image:
-    """Return the picture with the map's colour where it is above `LEVEL`, the surer the stronger.
-
-    ``opaque``: as of `opaque_on`, shape (height, width).
-    """
-    least, most = _OPAQUE_ALPHA
-    sure = (opaque - LEVEL) / (1 - LEVEL)
-    alpha = np.where(sure > 0, least + (most - least) * sure, 0)[..., None]
-    mixed = np.asarray(picture) * (1 - alpha) + np.array(_OPAQUE) * alpha
-    return Image.fromarray((mixed + 0.5).astype(np.uint8))
-
-
-def _lined(picture: Image.Image, lines: Sequence[Polygon], colour: panel.Colour) -> Image.Image:
-    for ink, thickness in ((_HALO, _HALO_WIDTH), (colour, _LINE_WIDTH)):
-        picture.paste(ink, mask=_strokes(lines, picture.size, thickness))
+    part = opaque_part(film, (height, width))
+    if part is not None:
+        tint(picture, part.heat, (part.left, part.top))
+        lines = [line * (layout.across, layout.down) for line in opaque_contours(film)]
+        draw_lines(picture, lines, OPAQUE)
     return picture
 
 
@@ -252,9 +226,10 @@ def _film_with(film: AnalysedFilm, heat_of: SaliencyMap | None, layout: Layout) 
         return picture
     width, height = layout.film_size
     heat = heat_on_picture(heat_of, (layout.rows, layout.columns), (height, width))
-    picture = _heated(picture, heat * _fading(heat_of.region, layout))
+    heat_up(picture, heat * _fading(heat_of.region, layout))
     lines = [line * (layout.across, layout.down) for line in contours_of(film, heat_of)]
-    return _lined(picture, lines, _CONTOUR)
+    draw_lines(picture, lines, _CONTOUR)
+    return picture
 
 
 def _fading(region: Region, layout: Layout) -> npt.NDArray[np.float32]:
@@ -266,37 +241,6 @@ def _fading(region: Region, layout: Layout) -> npt.NDArray[np.float32]:
     x = np.minimum(across - region.left, region.right - across) / (region.right - region.left)
     nearest = np.minimum(y[:, None], x[None, :])
     return np.asarray(np.clip(nearest / _FADING, 0, 1), np.float32)
-
-
-def _heated(picture: Image.Image, heat: npt.NDArray[np.float32]) -> Image.Image:
-    """Return the picture with colour laid over it, at most 40 %, nothing where there is no heat.
-
-    Of the perceptually uniform map neither end is used: on a film they look like black and white.
-    """
-    rows, columns = (np.flatnonzero((heat > _HEAT_FROM).any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return picture
-    # Where there is no heat nothing changes, and that is most of a film.
-    hot = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    heat, mixed = heat[hot], np.array(picture)
-    colours = matplotlib.colormaps[_COLOUR_MAP](
-        _COLOURS_FROM + (_COLOURS_TO - _COLOURS_FROM) * heat
-    )
-    alpha = _HEAT_ALPHA * np.clip((heat - _HEAT_FROM) / (1 - _HEAT_FROM), 0, 1)[..., None]
-    mixed[hot] = (mixed[hot] * (1 - alpha) + colours[..., :3] * 255 * alpha + 0.5).astype(np.uint8)
-    return Image.fromarray(mixed)
-
-
-def _strokes(lines: Sequence[Polygon], size: tuple[int, int], thickness: float) -> Image.Image:
-    """Return how far each pixel is covered by the lines, (column, row) from the corner."""
-    finer = Image.new("L", (size[0] * _FINER, size[1] * _FINER), 0)
-    pen = ImageDraw.Draw(finer)
-    width = round(thickness * _FINER)
-    for line in lines:
-        # Pillow counts from the centre of the first pixel.
-        points = [(float(x) * _FINER - 0.5, float(y) * _FINER - 0.5) for x, y in line]
-        pen.line([*points, points[1]], fill=255, width=width, joint="curve")
-    return finer.reduce(_FINER)
 
 
 def _panel(film: AnalysedFilm, said: tuple[Places, Wording], context: Context) -> Image.Image:
@@ -448,28 +392,35 @@ def _course(column: Panel, context: Context) -> None:
 
 def _legend(column: Panel, context: Context) -> None:
     """Draw the colours as they look on a middle grey, with the contour's place."""
-    words, width, height = context.template.panel, column.right - column.left, column.sized(16)
-    heat = np.linspace(0, 1, width, dtype=np.float32)[None].repeat(height, 0)
-    grey = Image.new("RGB", (width, height), (_LEGEND_GREY,) * 3)
-    bar = _heated(grey, heat)
-    at = round(CONTOUR_LEVEL * width)
-    ImageDraw.Draw(bar).rectangle((at - 3, 0, at + 3, height), fill=_HALO)
-    ImageDraw.Draw(bar).rectangle((at - 1, 0, at + 1, height), fill=_CONTOUR)
-    column.paste(bar)
+    words = context.template.panel
+    column.picture((column.right - column.left, column.sized(16)), _heat_legend)
     column.row((words.legend_low, words.legend_contour, words.legend_high), 13)
     column.gap(4)
 
 
+def _heat_legend(width: int, height: int) -> Image.Image:
+    bar = Image.new("RGB", (width, height), (_LEGEND_GREY,) * 3)
+    heat_up(bar, np.linspace(0, 1, width, dtype=np.float32)[None].repeat(height, 0))
+    at = round(CONTOUR_LEVEL * width)
+    ImageDraw.Draw(bar).rectangle((at - 3, 0, at + 3, height), fill=HALO)
+    ImageDraw.Draw(bar).rectangle((at - 1, 0, at + 1, height), fill=_CONTOUR)
+    return bar
+
+
 def _map_legend(column: Panel, context: Context) -> None:
     """Draw the map's colours from its contour on, as they look on a middle grey."""
-    words, width, height = context.template.panel, column.right - column.left, column.sized(16)
-    sure = np.linspace(LEVEL, 1, width, dtype=np.float32)[None].repeat(height, 0)
-    bar = _tinted(Image.new("RGB", (width, height), (_LEGEND_GREY,) * 3), sure)
-    ImageDraw.Draw(bar).rectangle((0, 0, 4, height), fill=_HALO)
-    ImageDraw.Draw(bar).rectangle((0, 0, 2, height), fill=_OPAQUE)
-    column.paste(bar)
+    words = context.template.panel
+    column.picture((column.right - column.left, column.sized(16)), _opaque_legend)
     column.row((f"{words.legend_contour}: {words.legend_unsure}", "", words.legend_sure), 13)
     column.gap(4)
+
+
+def _opaque_legend(width: int, height: int) -> Image.Image:
+    bar = Image.new("RGB", (width, height), (_LEGEND_GREY,) * 3)
+    tint(bar, np.linspace(LEVEL, 1, width, dtype=np.float32)[None].repeat(height, 0))
+    ImageDraw.Draw(bar).rectangle((0, 0, 4, height), fill=HALO)
+    ImageDraw.Draw(bar).rectangle((0, 0, 2, height), fill=OPAQUE)
+    return bar
 
 
 def _provenance(column: Panel, film: AnalysedFilm, context: Context, card: NetworkCard) -> None:
@@ -492,7 +443,7 @@ def _banner(image: Image.Image, sentence: str) -> None:
     top = image.height - _BANNER_HEIGHT
     pen.rectangle((0, top, image.width, image.height), fill=_BANNER)
     size = 24
-    while panel.font(size, bold=True).getlength(sentence) > image.width - 2 * _MARGIN and size > 10:
+    while width_of(sentence, Face(size, bold=True)) > image.width - 2 * _MARGIN and size > 10:
         size -= 1
     middle = (image.width // 2, top + _BANNER_HEIGHT // 2)
-    pen.text(middle, sentence, font=panel.font(size, bold=True), fill=panel.BRIGHT, anchor="mm")
+    write(image, middle, sentence, Face(size, bold=True), (panel.BRIGHT, "mm"))

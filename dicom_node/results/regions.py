@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 from scipy.ndimage import label
 
 from dicom_node.findings import (
@@ -27,7 +28,7 @@ from dicom_node.imaging.geometry import heat_on_film as heat_of
 from dicom_node.imaging.opaque import GRID, LEVEL, drawn, without_specks
 from dicom_node.imaging.orientation import Hanging
 from dicom_node.imaging.values import integer
-from dicom_node.results.films import AnalysedFilm
+from dicom_node.results.films import AnalysedFilm, once_a_film
 
 CONTOUR_LEVEL = 0.5
 """The heat at which the contour runs; 1 is the hottest place."""
@@ -44,7 +45,7 @@ Polygon = npt.NDArray[np.float64]
 """A closed line, (corners, 2): column, row; the last corner is the first."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Places:
     """Places on one film.
 
@@ -62,7 +63,7 @@ class Places:
     opaque: tuple[Polygon, ...] = ()
     opaque_in: Mapping[str, Polygon] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def both_lungs(self) -> Polygon | None:
         """Both outlines as one closed line, joined by the shortest way there and back."""
         outlines = [simplified(line) for line in self.lungs.values()]
@@ -71,6 +72,7 @@ class Places:
         return _joined(*outlines)
 
 
+@once_a_film
 def places_of(film: AnalysedFilm) -> Places:
     """Return what is drawn on a film; everything and nothing without a saliency map.
 
@@ -88,6 +90,7 @@ def places_of(film: AnalysedFilm) -> Places:
     return Places(_rectangle(region), salient, lungs, zones, opaque, by_side)
 
 
+@once_a_film
 def opaque_area(film: AnalysedFilm) -> Heat | None:
     """Return what is mapped opaque, on the `GRID` over what the map covers: see `drawn`.
 
@@ -107,6 +110,47 @@ def opaque_on(film: AnalysedFilm, shape: tuple[int, int]) -> Heat | None:
     return on_grid(area, opacity.region, _whole(film), shape)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OpaquePart:
+    """The part of a picture of the film in which anything is mapped opaque.
+
+    ``heat``: as of `opaque_on`; its first place is at (``left``, ``top``) of the picture.
+    """
+
+    left: int
+    top: int
+    heat: Heat
+
+
+def opaque_part(film: AnalysedFilm, shape: tuple[int, int]) -> OpaquePart | None:
+    """Return what of `opaque_on` holds everything above `LEVEL`; None where nothing is."""
+    opacity, area = film.explanation.opacity, opaque_area(film)
+    if opacity is None or area is None or not (area > LEVEL).any():
+        return None
+    whole, seen = _whole(film), opacity.region
+    down, across = shape[0] / whole.bottom, shape[1] / whole.right
+    rows, columns = (area > LEVEL).nonzero()
+    top, bottom = _reach(rows, (seen.top * down, seen.bottom * down), (GRID[0], shape[0]))
+    left, right = _reach(columns, (seen.left * across, seen.right * across), (GRID[1], shape[1]))
+    cell = Region(top / down, left / across, bottom / down, right / across)
+    return OpaquePart(left, top, on_grid(area, seen, cell, (bottom - top, right - left)))
+
+
+def _reach(
+    found: npt.NDArray[np.intp], edges: tuple[float, float], sizes: tuple[int, int]
+) -> tuple[int, int]:
+    """Return between which pixels of an axis the cells ``found``, and their neighbours, lie.
+
+    ``edges``: where on that axis the grid begins and ends; ``sizes``: its cells, and the pixels.
+    """
+    cells, pixels = sizes
+    size = (edges[1] - edges[0]) / cells
+    first = int(edges[0] + (int(found.min()) - 1) * size)
+    last = int(edges[0] + (int(found.max()) + 2) * size) + 1
+    return max(first, 0), min(last, pixels)
+
+
+@once_a_film
 def opaque_contours(film: AnalysedFilm) -> tuple[Polygon, ...]:
     """Return lines around what is mapped opaque, and around holes in it, largest area first."""
     area = opaque_area(film)
@@ -364,25 +408,8 @@ def _signed_area(line: Polygon) -> float:
 
 
 def _douglas_peucker(line: Polygon, tolerance: float) -> Polygon:
-    keep = np.zeros(len(line), bool)
+    # Each half by itself: a closed line has no end that is far from its beginning.
     middle = len(line) // 2
-    keep[[0, middle, -1]] = True
-    waiting = [(0, middle), (middle, len(line) - 1)]
-    while waiting:
-        first, last = waiting.pop()
-        if last - first < 2:
-            continue
-        distance = _distances(line[first + 1 : last], line[first], line[last])
-        far = int(distance.argmax())
-        if distance[far] > tolerance:
-            keep[first + 1 + far] = True
-            waiting += [(first, first + 1 + far), (first + 1 + far, last)]
-    return line[keep]
-
-
-def _distances(points: Polygon, begin: Polygon, end: Polygon) -> npt.NDArray[np.float64]:
-    """Return how far each point is from the stretch between ``begin`` and ``end``."""
-    along = end - begin
-    length = float(along @ along)
-    share = np.clip((points - begin) @ along / length, 0, 1) if length else np.zeros(len(points))
-    return np.asarray(np.linalg.norm(points - (begin + share[:, None] * along), axis=1))
+    halves = [shapely.LineString(line[: middle + 1]), shapely.LineString(line[middle:])]
+    first, second = shapely.simplify(halves, tolerance, preserve_topology=False)
+    return np.concatenate([first.coords, second.coords[1:]])

@@ -32,7 +32,7 @@ from dicom_node.results.cards import NetworkCard
 from dicom_node.results.document import document
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.key_objects import is_of_interest, key_objects
-from dicom_node.results.modules import IDENTITY, TYPE_2, file_bytes, reissued, renamed
+from dicom_node.results.modules import IDENTITY, TYPE_2, reissued, renamed, unchecked_bytes
 from dicom_node.results.presentation import presentation
 from dicom_node.results.regions import places_of
 from dicom_node.results.report import SOP_CLASSES, groups_of_study, report
@@ -332,7 +332,7 @@ def named_file(dataset: Dataset, source: Dataset, facts: Sequence[str] = ()) -> 
     Raises `IdentityNotPreserved`, see `file_bytes`.
     """
     dataset.SOPInstanceUID = _UNNAMED
-    data = file_bytes(dataset, source)
+    data = unchecked_bytes(dataset, source)
     dataset.SOPInstanceUID = uid = _name(data, facts)
     return uid, reissued(data, source, dataset.SOPClassUID, uid)
 
