@@ -43,10 +43,14 @@ _READ_FOR_A_FILM = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """A film, and how it was read where that is not quite as the standard has it."""
+    """A film, and how it was read where that is not quite as the standard has it.
+
+    ``inverted``: low stored values are bright, see `is_inverted`.
+    """
 
     film: Film
     notes: tuple[str, ...] = ()
+    inverted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def shown(
     dataset = source if isinstance(source, Dataset) else read_dataset(source)
     read = read_pixels(dataset, max_megapixels=max_megapixels)
     film = _shown(dataset, read.pixels)
-    return Shown(film.film, (*read.notes, *film.notes))
+    return Shown(film.film, (*read.notes, *film.notes), film.inverted)
 
 
 def grayscale(dataset: Dataset, pixels: Pixels) -> Film:
@@ -134,7 +138,7 @@ def _shown(dataset: Dataset, pixels: Pixels) -> Shown:
     chain.table[chain.padding] = 0.0
     unread = dict.fromkeys((*unreadable(dataset, *_READ_FOR_A_FILM), *chain.unread))
     unread_note = (f"unread:{','.join(unread)}",) if unread else ()
-    return Shown(chain.picture(pixels), (*unread_note, *chain.notes, *notes))
+    return Shown(chain.picture(pixels), (*unread_note, *chain.notes, *notes), inverted)
 
 
 def _stated_polarity(dataset: Dataset) -> tuple[bool, bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
 from typing import Literal
@@ -157,7 +157,12 @@ def contradiction(one: Patient, other: Patient) -> Contradicting:
 
 def one_patient(patients: Sequence[Patient]) -> bool:
     """Whether no two of the films contradict each other."""
-    return not any(contradiction(one, other) for one, other in combinations(patients, 2))
+    return not any(contradiction(one, other) for one, other in combinations(unlike(patients), 2))
+
+
+def unlike(patients: Iterable[Patient]) -> list[Patient]:
+    """Return one of those that say the same of a person: most films of a study do."""
+    return list({replace(patient, taken=""): patient for patient in patients}.values())
 
 
 def merged(patients: Sequence[Patient]) -> Patient:

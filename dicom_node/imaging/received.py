@@ -23,6 +23,11 @@ from dicom_node.imaging.values import Guarded
 _NO_MORE = b" \0"
 _KEPT = "as_received"
 _CHARACTER_SET = Tag("SpecificCharacterSet")
+_PIXEL_DATA = Tag("PixelData")
+_OVERLAYS = (0x50, 0x60)
+"""The first byte of the groups of curves and overlays (PS3.5 7.6)."""
+
+_LONG = 1 << 16
 
 
 class AsItCame(DataElement):
@@ -49,6 +54,24 @@ def keep_received(dataset: Dataset) -> None:
             for item in element.value:
                 keep_received(item)
     setattr(dataset, _KEPT, kept)
+
+
+def drop_bulk(dataset: Dataset) -> int:
+    """Take Pixel Data, overlays and long private elements out; return the length of Pixel Data.
+
+    What is left of a film of any size is small, and says all that is asked of a header.
+    """
+    length = 0
+    for tag in list(dataset.keys()):
+        element: Any = dataset.get_item(tag)
+        value = element.value if isinstance(element, RawDataElement) else b""
+        long = len(value or b"") > _LONG and tag.is_private
+        if tag == _PIXEL_DATA:
+            length = len(dataset.get_item(tag).value or b"")
+        if long or tag == _PIXEL_DATA or tag.group >> 8 in _OVERLAYS:
+            del dataset[tag]
+            getattr(dataset, _KEPT, {}).pop(tag, None)
+    return length
 
 
 def part_of(dataset: Dataset, keywords: Iterable[str]) -> Dataset:

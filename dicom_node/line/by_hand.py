@@ -24,7 +24,14 @@ from dicom_node.line.networks import engine_of
 from dicom_node.line.wiring import network_cards, template_of
 from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
-from dicom_node.results.write import AnalysedFilm, Context, Refused, WrittenObject, write_each
+from dicom_node.results.write import (
+    AnalysedFilm,
+    Context,
+    Refused,
+    WrittenObject,
+    in_order,
+    write_each,
+)
 from dicom_node.settings import Configuration
 
 
@@ -106,7 +113,7 @@ class ByHand:
     ) -> AnalysedFilm:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         return AnalysedFilm(
-            dataset=dataset, film=film, findings=answer[0], explanation=answer[1], digest=digest
+            dataset=dataset, pixels=film, findings=answer[0], explanation=answer[1], digest=digest
         )
 
     def results(
@@ -129,7 +136,7 @@ class ByHand:
             revision=1,
             predecessors=(),
         )
-        return tuple(write_each([answer.film], context, kinds, refuse))
+        return in_order(write_each([answer.film], context, kinds, refuse))
 
 
 def _failed(file: Path, reason: str, uid: str = "") -> Answer:

@@ -38,10 +38,14 @@ from dicom_node.results.write import (
     NetworkCard,
     Refused,
     WrittenObject,
+    place_of_object,
     write_each,
 )
 from dicom_node.settings import Remote, Settings
 from dicom_node.spool import Spool
+
+_AT_HAND_BYTES = 64 << 20
+"""So much of a study's films is kept in memory as it came, rather than read twice."""
 
 _REPORT_IT = "Look at the film in the PACS; if it is intact, report this with the version."
 
@@ -118,11 +122,12 @@ class Reporter:
 
     def _films(self, told: Sequence[Instance], study: Study, why: list[str]) -> list[AnalysedFilm]:
         """Return the films to tell of; a film that cannot be read any more is a reason ``why``."""
-        found = []
+        found, read = [], 0
         for instance in told:
             self.pulse()
+            read += instance.size_bytes
             try:
-                film = self._stored.film(instance)
+                film = self._stored.film(instance, at_hand=read <= _AT_HAND_BYTES)
             except (ImageError, SpoolError, *CAN_RAISE) as error:
                 reason = error.message if isinstance(error, NodeError) else place_of(error)
                 self._refused(study, Refused(ObjectKind.REPORT, instance.sop_instance_uid, reason))
@@ -196,11 +201,11 @@ class Reporter:
         written = []
         for item in write_each(films, context, kinds, refuse):
             self.pulse()
-            written.append(self._kept(item))
+            written.append((place_of_object(item), self._kept(item)))
         why += refusals
         if refusals and not written:
             raise ResultError(refusals[-1], remedy=_REPORT_IT)
-        return written
+        return [item for _, item in sorted(written, key=lambda each: each[0])]
 
     def _kept(self, item: WrittenObject) -> ResultObject:
         stored = self.spool.write(item.data)

@@ -11,14 +11,14 @@ from dataclasses import replace
 from itertools import combinations
 
 from dicom_node.errors import IdentityNotPreserved
-from dicom_node.imaging.patient import by_patient, contradiction, patient_of
+from dicom_node.imaging.patient import by_patient, contradiction, patient_of, unlike
 from dicom_node.imaging.values import text
 from dicom_node.results.films import AnalysedFilm, Context
 
 
 def contradiction_of(films: Sequence[AnalysedFilm]) -> str | None:
     """Return what is told of a study whose films name more than one patient, else None."""
-    patients = [patient_of(film.dataset) for film in films]
+    patients = unlike(patient_of(film.dataset) for film in films)
     found = (contradiction(one, other) for one, other in combinations(patients, 2))
     what = next(filter(None, found), None)
     return what and f"its films differ in the patient's {what}: each patient's were answered apart"

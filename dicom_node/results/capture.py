@@ -80,7 +80,7 @@ def _capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dat
     document.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     document.SeriesDescription = context.template.overlay_description
     _film_attributes(film, document)
-    _compression(source, document)
+    _compression(film, document)
     return document
 
 
@@ -139,8 +139,9 @@ def _derivation(
         document.DerivationCodeSequence = [code_item(*code)]
 
 
-def _compression(source: Dataset, document: Dataset) -> None:
+def _compression(film: AnalysedFilm, document: Dataset) -> None:
     """Copy that the film was compressed with loss; say nothing where the film says nothing."""
+    source = film.dataset
     meta = getattr(source, "file_meta", None)
     by_jpeg = meta is not None and meta.get("TransferSyntaxUID") in _ALWAYS_LOSSY
     if str(source.get("LossyImageCompression") or "") != "01" and not by_jpeg:
@@ -153,9 +154,10 @@ def _compression(source: Dataset, document: Dataset) -> None:
             document[keyword] = source[keyword]
     if by_jpeg and "LossyImageCompressionMethod" not in document:
         document.LossyImageCompressionMethod = _JPEG_METHOD
-    if by_jpeg and "LossyImageCompressionRatio" not in document and "PixelData" in source:
+    length = film.pixel_data_bytes or len(source.get("PixelData") or b"")
+    if by_jpeg and "LossyImageCompressionRatio" not in document and length:
         raw = int(source.Rows) * int(source.Columns) * int(source.BitsAllocated) // 8
-        document.LossyImageCompressionRatio = f"{raw / max(len(source.PixelData), 1):.2f}"
+        document.LossyImageCompressionRatio = f"{raw / length:.2f}"
 
 
 def _pixels(picture: Picture, document: Dataset) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -30,7 +31,7 @@ from reportlab.platypus import Image as Picture
 
 from dicom_node.findings import ZONES
 from dicom_node.imaging.identity import identity_of
-from dicom_node.results.films import AnalysedFilm, Context, taken_at
+from dicom_node.results.films import AnalysedFilm, Context, once_a_study, taken_at
 from dicom_node.results.mapped import map_sentences
 from dicom_node.results.modules import code_item, copy_identity, set_equipment, set_times
 from dicom_node.results.picture import draw_film, draw_weighed
@@ -64,6 +65,15 @@ _KANA = re.compile("[\u3040-\u30ff]")
 _HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
 _RIGHT_TO_LEFT = r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]"
 _WRITTEN_LEFTWARDS = re.compile(rf"{_RIGHT_TO_LEFT}(?:(?:{_RIGHT_TO_LEFT}|\s)*{_RIGHT_TO_LEFT})?")
+
+
+@dataclass(frozen=True, slots=True)
+class _PagePicture:
+    """A picture as it is on a page, and the size that it was drawn in."""
+
+    jpeg: bytes
+    width: int
+    height: int
 
 
 def document(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Dataset:
@@ -150,7 +160,7 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     if film.explanation.opacity is None:
         yield _text(wording.explanation, 9)
         yield Spacer(1, 3 * mm)
-        yield _picture(draw_film(film), _PICTURE_WIDTH)
+        yield _picture(_film_on_page(film), _PICTURE_WIDTH)
     else:
         yield Spacer(1, 2 * mm)
         yield _two_pictures(film, context, places, wording)
@@ -240,10 +250,10 @@ def _two_pictures(
     mapped = " ".join(map_sentences(film, places, context.template))
     panel, width = context.template.panel, _PICTURE_WIDTH / 2
     columns = [
-        [_text(panel.mapped, 9, bold=True), _picture(draw_film(film), width), _text(mapped, 8)],
+        [_text(panel.mapped, 9, bold=True), _picture(_film_on_page(film), width), _text(mapped, 8)],
         [
             _text(panel.explanation, 9, bold=True),
-            _picture(draw_weighed(film), width),
+            _picture(_weighed_on_page(film), width),
             _text(wording.explanation, 8),
         ],
     ]
@@ -252,14 +262,36 @@ def _two_pictures(
     return table
 
 
-def _picture(picture: Image.Image, width: float) -> Flowable:
+def draw_for_page(film: AnalysedFilm) -> None:
+    """Draw what a page shows of an analysed film, while its pixels are at hand; it is kept."""
+    _film_on_page(film)
+    if film.explanation.opacity is not None:
+        _weighed_on_page(film)
+
+
+@once_a_study
+def _film_on_page(film: AnalysedFilm) -> _PagePicture:
+    return _for_page(draw_film(film))
+
+
+@once_a_study
+def _weighed_on_page(film: AnalysedFilm) -> _PagePicture:
+    return _for_page(draw_weighed(film))
+
+
+def _for_page(picture: Image.Image) -> _PagePicture:
     height = round(_PICTURE_PIXELS * picture.height / picture.width)
     buffer = io.BytesIO()
     smaller = picture.resize((_PICTURE_PIXELS, height), Image.Resampling.LANCZOS)
     smaller.save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    buffer.seek(0)
+    return _PagePicture(buffer.getvalue(), picture.width, picture.height)
+
+
+def _picture(picture: _PagePicture, width: float) -> Flowable:
     scale = min(width / picture.width, _PICTURE_HEIGHT / picture.height)
-    return Picture(buffer, width=scale * picture.width, height=scale * picture.height)
+    return Picture(
+        io.BytesIO(picture.jpeg), width=scale * picture.width, height=scale * picture.height
+    )
 
 
 def _text(text: str, size: int, *, bold: bool = False, colour: Any = colors.black) -> Flowable:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from pydicom import Dataset
 
 from dicom_node.errors import ResultError
@@ -21,9 +19,10 @@ from dicom_node.findings import (
     SaliencyMap,
     opacities_by_class,
 )
+from dicom_node.imaging.grayscale import Film, Shown, is_inverted
 from dicom_node.imaging.header import Code, patient_orientation_of, view_of
 from dicom_node.imaging.orientation import Hanging, hanging, turned_back
-from dicom_node.imaging.values import text
+from dicom_node.imaging.values import integer, text
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.templates import Template
 from dicom_node.uids import derived_uid
@@ -35,20 +34,52 @@ _T = TypeVar("_T")
 class AnalysedFilm:
     """One film of the study.
 
-    ``dataset``: the source as received. ``film``: display grey levels, float32 in [0, 1], bright =
-    dense, shape (Rows, Columns). ``digest``: SHA-256 of the stored source. A declined or failed
-    film has no ``explanation``, and its ``film`` is not looked at (shape (0, 0) will do).
-    ``admitted_view``: PA, AP, FRONTAL, or "" where that is not known.
+    ``dataset``: the source as received; its pixels need not be in it. ``pixels``: the `film`, or
+    what gives it when it is first looked at, and again after `let_go`. ``digest``: SHA-256 of the
+    stored source. A declined or failed film has no ``explanation``, and its pixels are not looked
+    at (shape (0, 0) will do). ``admitted_view``: PA, AP, FRONTAL, or "" where that is not known.
+    ``pixel_data_bytes``: the length of the source's Pixel Data, where that was left out.
     """
 
     dataset: Dataset
-    film: npt.NDArray[np.float32]
+    pixels: Film | Callable[[], Shown]
     findings: FilmFindings
     explanation: Explanation
     digest: str
     admitted_view: str = ""
+    pixel_data_bytes: int = 0
     worked_out: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     """What `once_a_film` keeps."""
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    """What `once_a_study` keeps."""
+
+    @property
+    def film(self) -> Film:
+        """Display grey levels, float32 in [0, 1], bright = dense, shape (Rows, Columns).
+
+        Raises `ImageError`, and `SpoolError` for a stored film.
+        """
+        return _shown(self).film if callable(self.pixels) else self.pixels
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether low stored values are bright, see `grayscale.is_inverted`; errors as of `film`"""
+        return _shown(self).inverted if callable(self.pixels) else is_inverted(self.dataset)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, for which no pixel is looked at."""
+        if callable(self.pixels):
+            return integer(self.dataset, "Rows") or 0, integer(self.dataset, "Columns") or 0
+        rows, columns = self.pixels.shape
+        return rows, columns
+
+    def let_go(self) -> None:
+        """Forget the pixels and what was drawn and measured on them: all but what is for a study.
+
+        They come again when they are asked for.
+        """
+        self.worked_out.clear()
 
     @property
     def view(self) -> str:
@@ -88,18 +119,35 @@ class AnalysedFilm:
 def once_a_film(work: Callable[[AnalysedFilm], _T]) -> Callable[[AnalysedFilm], _T]:
     """Keep with a film what ``work`` returns for it, since report, capture and others all ask.
 
-    A film that is changed by `dataclasses.replace` is another film.
+    Until `AnalysedFilm.let_go`. A film that is changed by `dataclasses.replace` is another film.
     """
+    return _once(work, lambda film: film.worked_out)
+
+
+def once_a_study(work: Callable[[AnalysedFilm], _T]) -> Callable[[AnalysedFilm], _T]:
+    """Keep what ``work`` returns also when the pixels are let go: small, and told of the study."""
+    return _once(work, lambda film: film.kept)
+
+
+def _once(
+    work: Callable[[AnalysedFilm], _T], shelf: Callable[[AnalysedFilm], dict[str, Any]]
+) -> Callable[[AnalysedFilm], _T]:
     name = f"{work.__module__}.{work.__qualname__}"
 
     @wraps(work)
     def known(film: AnalysedFilm) -> _T:
-        if name not in film.worked_out:
-            film.worked_out[name] = work(film)
-        found: _T = film.worked_out[name]
+        if name not in shelf(film):
+            shelf(film)[name] = work(film)
+        found: _T = shelf(film)[name]
         return found
 
     return known
+
+
+@once_a_film
+def _shown(film: AnalysedFilm) -> Shown:
+    assert callable(film.pixels)
+    return film.pixels()
 
 
 @dataclass(frozen=True, slots=True)

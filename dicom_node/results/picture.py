@@ -151,9 +151,9 @@ def _upright(film: AnalysedFilm) -> AnalysedFilm:
     hung = hanging(patient_orientation_of(film.dataset))
     if not hung.is_turned:
         return film
-    rows, columns = film.film.shape
+    rows, columns = film.shape
     explanation = as_hung(film.explanation, hung, (rows, columns))
-    return replace(film, film=hung.hang(film.film), explanation=explanation)
+    return replace(film, pixels=hung.hang(film.film), explanation=explanation)
 
 
 def _lies(film: AnalysedFilm) -> Hanging:

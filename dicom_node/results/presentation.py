@@ -14,7 +14,6 @@ from pydicom import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from dicom_node.findings import is_opaque
-from dicom_node.imaging.grayscale import is_inverted
 from dicom_node.imaging.lut import lookup
 from dicom_node.imaging.values import items, numbers, text, unreadable
 from dicom_node.results.films import AnalysedFilm, Context
@@ -49,7 +48,7 @@ def presentation(film: AnalysedFilm, context: Context, uid: str, number: int) ->
     document.BodyPartExamined = "CHEST"
     document.InstanceNumber = number
     _named(document, context)
-    _film(source, document)
+    _film(film, document)
     _drawn(film, context, document)
     return document
 
@@ -63,8 +62,9 @@ def _named(document: Dataset, context: Context) -> None:
     document.ImageComments = context.template.research_sentence
 
 
-def _film(source: Dataset, document: Dataset) -> None:
+def _film(film: AnalysedFilm, document: Dataset) -> None:
     """Refer to the film and show all of it, in its own polarity."""
+    source = film.dataset
     series = Dataset()
     series.SeriesInstanceUID = source.SeriesInstanceUID
     series.ReferencedImageSequence = [_reference(source)]
@@ -77,7 +77,7 @@ def _film(source: Dataset, document: Dataset) -> None:
     area.PresentationPixelAspectRatio = _aspect(source)
     document.DisplayedAreaSelectionSequence = [area]
     _modality_lut(source, document)
-    document.PresentationLUTShape = "INVERSE" if is_inverted(source) else "IDENTITY"
+    document.PresentationLUTShape = "INVERSE" if film.is_inverted else "IDENTITY"
 
 
 def _modality_lut(source: Dataset, document: Dataset) -> None:

@@ -62,7 +62,7 @@ def preview_film() -> AnalysedFilm:
     mask[5:26, 5:14] = mask[5:26, 18:27] = True
     return AnalysedFilm(
         dataset=dataset,
-        film=np.zeros((_SIZE, _SIZE), np.float32),
+        pixels=np.zeros((_SIZE, _SIZE), np.float32),
         findings=_findings(str(dataset.SOPInstanceUID)),
         explanation=Explanation(maps, LungMask("lung-unet", mask)),
         digest="0" * 64,

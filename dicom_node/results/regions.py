@@ -28,7 +28,7 @@ from dicom_node.imaging.geometry import heat_on_film as heat_of
 from dicom_node.imaging.opaque import GRID, LEVEL, drawn, without_specks
 from dicom_node.imaging.orientation import Hanging
 from dicom_node.imaging.values import integer
-from dicom_node.results.films import AnalysedFilm, once_a_film
+from dicom_node.results.films import AnalysedFilm, once_a_study
 
 CONTOUR_LEVEL = 0.5
 """The heat at which the contour runs; 1 is the hottest place."""
@@ -72,7 +72,7 @@ class Places:
         return _joined(*outlines)
 
 
-@once_a_film
+@once_a_study
 def places_of(film: AnalysedFilm) -> Places:
     """Return what is drawn on a film; everything and nothing without a saliency map.
 
@@ -187,7 +187,7 @@ def _opaque_in(film: AnalysedFilm) -> Mapping[str, Polygon]:
 
 
 def _whole(film: AnalysedFilm) -> Region:
-    rows, columns = film.film.shape  # of the film as it is drawn: upright in a capture
+    rows, columns = film.shape  # of the film as it is drawn: upright in a capture
     return Region(0.0, 0.0, float(rows), float(columns))
 
 

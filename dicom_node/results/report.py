@@ -194,6 +194,7 @@ def _is_whole(item: Dataset, text: str) -> bool:
 
 
 def _content(group: Group, film: AnalysedFilm, context: Context) -> _Content:
+    context.alive()
     content = _bare(group, film, context)
     items = content[0].ContentSequence
     _show([item for item in items if item.ValueType == "NUM"], group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydicom import Dataset
 
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.findings import Explanation, FilmFindings, Outcome, unpack_explanation
-from dicom_node.imaging.grayscale import film_of
+from dicom_node.imaging.grayscale import Shown, shown
 from dicom_node.imaging.header import read_attributes, read_dataset
 from dicom_node.imaging.patient import (
     Different,
@@ -25,8 +26,9 @@ from dicom_node.imaging.patient import (
     why_nobody,
 )
 from dicom_node.imaging.placeholders import Placeholders, placeholders, shipped
+from dicom_node.imaging.received import drop_bulk
 from dicom_node.ledger import Ledger
-from dicom_node.records import Instance, InstanceState, StudyId
+from dicom_node.records import Digest, Instance, InstanceState, StudyId
 from dicom_node.results.films import AnalysedFilm, EarlierFilm, taken_at
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
@@ -103,27 +105,35 @@ class StoredFilms:
         films = [self.film(instance) for instance in instances]
         return [film for film in films if film is not None]
 
-    def film(self, instance: Instance) -> AnalysedFilm | None:
+    def film(self, instance: Instance, *, at_hand: bool = False) -> AnalysedFilm | None:
         """Return one film; None while it is not done, or where what failed is not legible.
 
+        Its pixels are decoded when they are looked at. ``at_hand``: its file stays in memory until
+        then; else it is read again.
         Raises `ImageError` and `SpoolError` for an analysed film that cannot be read any more.
         """
         if instance.state in (InstanceState.FAILED, InstanceState.DECLINED):
             return self._without_findings(instance)
         if instance.state is not InstanceState.ANALYSED or instance.findings_json is None:
             return None
-        dataset = read_dataset(self.spool.read(instance.digest))
+        data = self.spool.read(instance.digest)
+        dataset = read_dataset(data)
+        length = drop_bulk(dataset)
         saliency = instance.saliency_digest
         return AnalysedFilm(
             dataset=dataset,
-            film=film_of(dataset, max_megapixels=self.max_megapixels),
+            pixels=partial(self._shown, instance.digest, data if at_hand else None),
             findings=FilmFindings.from_json(json.loads(instance.findings_json)),
             explanation=(
                 unpack_explanation(self.spool.read(saliency)) if saliency else Explanation()
             ),
             digest=instance.digest,
             admitted_view=instance.view or "",
+            pixel_data_bytes=length,
         )
+
+    def _shown(self, digest: Digest, data: bytes | None) -> Shown:
+        return shown(data or self.spool.read(digest), max_megapixels=self.max_megapixels)
 
     def _without_findings(self, instance: Instance) -> AnalysedFilm | None:
         """Return a film that the report mentions with the reason, if it is legible."""
@@ -133,12 +143,14 @@ class StoredFilms:
             return None
         failed = instance.state is InstanceState.FAILED
         outcome = Outcome.FAILED if failed else Outcome.DECLINED
+        length = drop_bulk(dataset)
         return AnalysedFilm(
             dataset=dataset,
-            film=np.zeros((0, 0), np.float32),
+            pixels=np.zeros((0, 0), np.float32),
             findings=FilmFindings(instance.sop_instance_uid, outcome, instance.reason),
             explanation=Explanation(),
             digest=instance.digest,
+            pixel_data_bytes=length,
         )
 
     def history(self, study_id: StudyId, sources: Sequence[Dataset]) -> History:

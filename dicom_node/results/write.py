@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from pydicom import Dataset
 from pydicom.charset import convert_encodings, default_encoding
 from reportlab.platypus.doctemplate import LayoutError
 
-from dicom_node.errors import ImageError, ResultError
+from dicom_node.errors import ImageError, ResultError, SpoolError
 from dicom_node.findings import FilmFindings, Outcome
 from dicom_node.imaging.received import part_of
 from dicom_node.imaging.values import CAN_RAISE, Guarded, text, texts
@@ -29,7 +29,7 @@ from dicom_node.results.apart import apart
 from dicom_node.results.basic_text import basic_text
 from dicom_node.results.capture import capture, overlay
 from dicom_node.results.cards import NetworkCard
-from dicom_node.results.document import document
+from dicom_node.results.document import document, draw_for_page
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.key_objects import is_of_interest, key_objects
 from dicom_node.results.modules import IDENTITY, TYPE_2, reissued, renamed, unchecked_bytes
@@ -55,7 +55,10 @@ _OVERLAYS = 100
 _UNNAMED = derived_uid("unnamed")
 """The SOP Instance UID of an object until its bytes have given it its own."""
 
-_FAULTS = (*CAN_RAISE, DecompressionBombError, ImageError, LayoutError, ResultError, RuntimeError)
+_FAULTS = (
+    *CAN_RAISE, DecompressionBombError, ImageError, LayoutError, ResultError, RuntimeError,
+    SpoolError,
+)  # fmt: skip
 """What a header, a template or a library (highdicom, Pillow, Matplotlib, ReportLab) raises while an
 object is written."""
 
@@ -75,6 +78,8 @@ class WrittenObject:
     sop_class_uid: str
     series_instance_uid: str
     data: bytes
+    patient: int = 0
+    """Which of the study's patients it is of, where its films contradict each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +107,31 @@ def write_results(
     bytes. Raises `ResultError`, and `IdentityNotPreserved` where patient or study of a result would
     not be exactly the source's.
     """
-    return tuple(write_each(films, context, kinds))
+    return in_order(write_each(films, context, kinds))
+
+
+def in_order(written: Iterable[WrittenObject]) -> tuple[WrittenObject, ...]:
+    """Return objects as they are read: of each patient the report first."""
+    return tuple(sorted(written, key=place_of_object))
+
+
+def place_of_object(item: WrittenObject) -> tuple[int, bool]:
+    """Return by what objects of one study are sorted, see `in_order`."""
+    return item.patient, item.kind is not ObjectKind.REPORT
 
 
 def write_each(
     films: _Films, context: Context, kinds: Collection[ObjectKind], refuse: Refuse | None = None
 ) -> Iterator[WrittenObject]:
-    """Yield what `write_results` returns, one object at a time.
+    """Yield what `write_results` returns, one object at a time: what is told of all films last.
 
+    Of the films one is in memory: its objects are written together, then its pixels are let go.
     With ``refuse`` whatever is raised while one object is written is told to it, and the others
     follow. A report or document then tells of each film as much as can be told.
     """
-    for own, theirs in apart(films, context):
-        yield from _of_patient(_shown(own), theirs, kinds, refuse)
+    for patient, (own, theirs) in enumerate(apart(films, context)):
+        for item in _of_patient(_shown(own), theirs, kinds, refuse):
+            yield replace(item, patient=patient)
 
 
 def _of_patient(
@@ -122,22 +139,40 @@ def _of_patient(
 ) -> Iterator[WrittenObject]:
     context = replace(context, template=context.template.spoken_in(_encodings(films[0])))
     found = [film for film in films if film.findings.finding is not None]
+    for number, film in enumerate(found, 1):
+        context.alive()
+        yield from _of_film(film, (context, number), kinds, refuse)
+        film.let_go()
     if ObjectKind.REPORT in kinds:
         reports = partial(_reports, context=context)
         yield from _of_study(reports, films, (ObjectKind.REPORT, _lesser), refuse) or ()
-    for number, film in enumerate(found, 1):
-        for kind in (kind for kind in _OF_A_FILM if kind in kinds):
-            for make in _OF_A_FILM[kind](film, context, number):
-                facts = context.facts([film])
-                written = partial(_written, kind, film.dataset, facts, make)
-                item = _tried(written, (kind, film.dataset), refuse)
-                if item is not None:
-                    yield item
     for kind in (kind for kind in _OF_A_STUDY if kind in kinds and found):
         made = partial(_OF_A_STUDY[kind], context=context)
         item = _of_study(made, found, (kind, lambda _: ()), refuse)
         if item is not None:
             yield item
+
+
+def _of_film(
+    film: AnalysedFilm,
+    told: tuple[Context, int],
+    kinds: Collection[ObjectKind],
+    refuse: Refuse | None,
+) -> Iterator[WrittenObject]:
+    """Yield the objects on one film, ``told``: the circumstances, and the film's number."""
+    for kind in (kind for kind in _OF_A_FILM if kind in kinds):
+        for make in _OF_A_FILM[kind](film, *told):
+            facts = told[0].facts([film])
+            written = partial(_written, kind, film.dataset, facts, make)
+            item = _tried(written, (kind, film.dataset), refuse)
+            if item is not None:
+                yield item
+    if ObjectKind.REPORT in kinds:
+        with suppress(*_FAULTS):  # the report itself will say why
+            places_of(film)
+    if ObjectKind.DOCUMENT in kinds:
+        with suppress(*_FAULTS):
+            _quietly(partial(draw_for_page, film))
 
 
 def _tried(
@@ -214,7 +249,9 @@ def _quietly(work: Callable[[], _T]) -> _T:
 
 def _reason(error: Exception) -> str:
     """Return why; of a library only kind and place, since its words may quote the film."""
-    return str(error) if isinstance(error, ImageError | ResultError) else place_of(error)
+    return (
+        str(error) if isinstance(error, ImageError | ResultError | SpoolError) else place_of(error)
+    )
 
 
 def _encodings(film: AnalysedFilm) -> list[str]:

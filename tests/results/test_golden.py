@@ -51,7 +51,7 @@ def film_of_a_phantom() -> AnalysedFilm:
     """Return the preview's film with the phantom visible under the invented findings."""
     film = preview_film_with_map()
     stored = film.dataset.pixel_array.astype(np.float32)
-    return replace(film, film=stored / stored.max())
+    return replace(film, pixels=stored / stored.max())
 
 
 def small(image: Image.Image) -> Image.Image:

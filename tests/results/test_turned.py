@@ -31,7 +31,7 @@ def stored(film: AnalysedFilm, way: str) -> AnalysedFilm:
     film.dataset.PatientOrientation = way.split()
     film.dataset.Rows, film.dataset.Columns = grey.shape
     explanation = as_stored(film.explanation, hung, (grey.shape[0], grey.shape[1]))
-    return replace(film, film=grey, explanation=explanation)
+    return replace(film, pixels=grey, explanation=explanation)
 
 
 def box(line: Polygon) -> Region:
