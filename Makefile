@@ -31,9 +31,9 @@ test: setup ## the default tests, some minutes, no GPU
 
 test-slow: setup ## the tests that `make test` leaves out: minutes each
 	@echo "== slow tests"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "(slow or training) and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow $(ARGS)
 
-test-all: test test-slow ## every test that needs no GPU
+test-all: test test-slow ## every test
 
 lint: setup ## format, style, types, floors, generated pages
 	@echo "== ruff format"; $(BIN)/ruff format --check .

@@ -116,6 +116,21 @@ def test_every_event_that_the_code_logs_is_in_the_catalogue() -> None:
     assert logged_events() - set(CATALOGUE) == set()
 
 
+def test_every_event_of_the_catalogue_is_logged_by_some_code_and_documented() -> None:
+    """An event that nobody logs would be waited for in vain."""
+    page = (PACKAGE.parent / "docs" / "events.md").read_text("utf-8")
+    told = {
+        node.value
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "events.py"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        # A name may be chosen before it is logged.
+        if isinstance(node, ast.Constant) and node.value in CATALOGUE
+    }
+    assert set(CATALOGUE) - told == set()
+    assert [name for name in CATALOGUE if f"| `{name}` |" not in page] == []
+
+
 def test_every_event_has_a_sentence_and_errors_tell_what_to_do() -> None:
     for kind in CATALOGUE.values():
         assert kind.sentence.endswith(".")

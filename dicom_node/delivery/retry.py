@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import random
 from datetime import datetime, timedelta
-
-from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
 from dicom_node.dimse.status import StoreOutcome, outcome_of
 from dicom_node.records import Delivery
@@ -14,6 +13,7 @@ MAX_PERMANENT_ATTEMPTS = 3
 """A peer that refuses the same bytes so often will not take them the next time either."""
 
 _JITTER = 0.1
+_MOST_DOUBLINGS = 64
 
 
 def worth_another_try(delivery: Delivery, outcome: StoreOutcome) -> bool:
@@ -38,9 +38,7 @@ def next_attempt_at(
     """
     if outcome is StoreOutcome.TRY_SLOWLY:
         return now + timedelta(seconds=delivery.retry_longest_seconds)
-    wait = wait_exponential(
-        multiplier=delivery.retry_first_seconds, max=delivery.retry_longest_seconds
-    ) + wait_random(0, delivery.retry_first_seconds * _JITTER)
-    state = RetryCallState(Retrying(), None, (), {})
-    state.attempt_number = earlier_attempts + 1
-    return now + timedelta(seconds=wait(state))
+    doubled = delivery.retry_first_seconds * 2.0 ** min(earlier_attempts, _MOST_DOUBLINGS)
+    # What must not come back at the same instant is no secret.
+    spread = random.uniform(1.0, 1.0 + _JITTER)  # noqa: S311
+    return now + timedelta(seconds=min(doubled, delivery.retry_longest_seconds) * spread)
