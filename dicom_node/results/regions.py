@@ -28,7 +28,7 @@ from dicom_node.imaging.geometry import heat_on_film as heat_of
 from dicom_node.imaging.opaque import GRID, LEVEL, drawn, without_specks
 from dicom_node.imaging.orientation import Hanging
 from dicom_node.imaging.values import integer
-from dicom_node.results.films import AnalysedFilm, once_a_study
+from dicom_node.results.films import AnalysedFilm, once_a_film, once_a_study
 
 CONTOUR_LEVEL = 0.5
 """The heat at which the contour runs; 1 is the hottest place."""
