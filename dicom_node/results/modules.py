@@ -280,6 +280,7 @@ def unchecked_bytes(dataset: Dataset, source: Dataset) -> bytes:
         warnings.simplefilter("always")
         file.save_as(buffer, enforce_file_format=True)
     if any(str(warning.message).startswith(_ENCODING_FAILED) for warning in said):
+        check_identity(source, buffer.getvalue())  # it names what was lost, if that identifies
         raise IdentityNotPreserved(
             f"The Specific Character Set of {source.SOPInstanceUID} cannot hold the texts of its"
             " result."

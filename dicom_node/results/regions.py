@@ -150,7 +150,7 @@ def _reach(
     return max(first, 0), min(last, pixels)
 
 
-@once_a_film
+@once_a_study
 def opaque_contours(film: AnalysedFilm) -> tuple[Polygon, ...]:
     """Return lines around what is mapped opaque, and around holes in it, largest area first."""
     area = opaque_area(film)

@@ -36,7 +36,8 @@ class Stored:
 
         def shown() -> Shown:
             self.decoded.append(number)
-            self.others_in_memory += sum(bool(each.worked_out) for each in self.films)
+            others = (each for place, each in enumerate(self.films) if place != number)
+            self.others_in_memory += sum(bool(each.worked_out) for each in others)
             return Shown(np.zeros(film.shape, np.float32))
 
         return replace(film, pixels=shown, explanation=replace(
