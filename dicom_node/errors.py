@@ -9,7 +9,8 @@
     │   ├── SpoolUnwritable
     │   ├── SpoolUnreadable
     │   ├── LedgerUnavailable
-    │   └── DeviceUnavailable
+    │   ├── DeviceUnavailable
+    │   └── BrainUnavailable
     ├── StoreError                   an instance that is not taken; each leaf has a DIMSE status
     │   ├── SopInstanceUidInvalid
     │   ├── DataSetMismatch
@@ -96,7 +97,7 @@ class SettingsError(NodeError):
 
 
 class Unavailable(NodeError):
-    """A part of the house (disk, spool, ledger, device) does not do its work now.
+    """A part of the house (disk, spool, ledger, device, brain) does not do its work now.
 
     Never charged to the film or study at hand: what was taken is given back uncounted, waited for,
     and done again.
@@ -133,6 +134,12 @@ class DeviceUnavailable(Unavailable):
     """The configured device is not there."""
 
     default_remedy = 'Set analysis.device to "auto" or "cpu", or install dicom-node[gpu].'
+
+
+class BrainUnavailable(Unavailable):
+    """What answers films in another process or on another machine is slow, or gone."""
+
+    default_remedy = "Look whether what analysis.engine names runs and can be reached from here."
 
 
 class StoreError(NodeError):
