@@ -14,8 +14,7 @@ import os
 from pathlib import Path
 
 from dicom_node import resources
-from dicom_node.analysis.gate import Gate
-from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.alone import gate, lung_finder
 from dicom_node.analysis.sight import Sight
 from dicom_node.bundles import open_bundle
 from dicom_node.settings.model import AnalysisSection
@@ -33,10 +32,10 @@ def main() -> None:
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument("--every", type=int, default=4)
     asked = parser.parse_known_args()[0]
-    finder = LungFinder(open_bundle(asked.models, AnalysisSection().lungs))
+    finder = lung_finder(open_bundle(asked.models, AnalysisSection().lungs))
     sights = {"lung outlines": Sight(None, finder)}
     if asked.gate:
-        sights[asked.gate] = Sight(Gate(open_bundle(asked.models, asked.gate)), None)
+        sights[asked.gate] = Sight(gate(open_bundle(asked.models, asked.gate)), None)
     rows = rows_of(asked.data, asked.split, asked.every, finder)
     heads = [f"{name}: {what}" for name in sights for what in ("declined", "lies as said")]
     print(f"| films | number | {' | '.join(heads)} |\n|---|---|{'---|' * len(heads)}", flush=True)

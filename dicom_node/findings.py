@@ -293,10 +293,19 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class NetworkVersion:
-    """Which network answered: bundle version and the digest of its weights (``sha256:…``)."""
+    """Which network answered: bundle version and the digest of its weights (``sha256:…``).
+
+    ``engine``: who computed it, and how precisely; empty: Keras.
+    """
 
     version: str
     weights: str
+    engine: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as the contract's JSON object has it."""
+        found = {"version": self.version, "weights": self.weights}
+        return found | {"engine": self.engine} if self.engine else found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -442,10 +451,7 @@ class FilmFindings:
         if self.notes:
             result["notes"] = list(self.notes)
         if self.suite:
-            result["suite"] = {
-                name: {"version": network.version, "weights": network.weights}
-                for name, network in self.suite.items()
-            }
+            result["suite"] = {name: network.to_json() for name, network in self.suite.items()}
         return result
 
     def to_json_text(self) -> str:

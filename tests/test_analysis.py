@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,13 @@ import pytest
 
 from dicom_node import resources
 from dicom_node.analysis.calibration import abstention_threshold, fit_temperature, probabilities
-from dicom_node.analysis.devices import use_device
 from dicom_node.analysis.engine import Engine
 from dicom_node.analysis.evidence import hide_salient, without_structure
-from dicom_node.analysis.family import Family
 from dicom_node.analysis.saliency import evidence_in_lungs
+from dicom_node.brains import KERAS, Answers, Brain
+from dicom_node.brains.devices import use_device
+from dicom_node.brains.keras import KerasBrain
+from dicom_node.brains.models import HEAT, family, key
 from dicom_node.bundles import open_bundle
 from dicom_node.errors import (
     BundleContractBroken,
@@ -141,9 +142,11 @@ def test_a_wanted_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def sees_brightness(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
     """Heat of a network that looks at brightness: prepared film → heat, (rows, columns)."""
-    monkeypatch.setattr("dicom_node.analysis.family.load_network", lambda _, tested: _brightness())
-    family = Family([open_bundle(resources.model_bundles(), "covidnet")])
-    return lambda grid: family.answer(grid[None], ["covidnet"], explain=True)["covidnet"].heat[0]
+    monkeypatch.setattr("dicom_node.brains.keras.load_network", lambda _, tested: _brightness())
+    bundle = open_bundle(resources.model_bundles(), "covidnet")
+    brain = KerasBrain([family([bundle], ["covidnet"])], "cpu")
+    heat = key("covidnet", HEAT)
+    return lambda grid: brain.answer("covidnet", grid[None], explain=True)[heat][0]
 
 
 def _brightness() -> Any:
@@ -282,14 +285,27 @@ def test_a_network_answers_the_same_alone_as_in_a_family(suite: Engine, film: An
     }
 
 
+class AsOnGpu:
+    """A brain on a CPU that says it is a GPU's, and how many films each call had."""
+
+    device, name = "gpu", KERAS
+
+    def __init__(self, brain: Brain) -> None:
+        self.brain, self.calls = brain, list[tuple[str, bool, int]]()
+
+    def answer(self, model: str, films: Any, *, explain: bool) -> Answers:
+        self.calls.append((model, explain, len(films)))
+        return self.brain.answer(model, films, explain=explain)
+
+
 @pytest.mark.slow
 def test_films_that_share_a_call_as_on_a_gpu_get_the_evidence_that_each_gets_alone(
     suite: Engine,
 ) -> None:
     films = [(phantom(k, rows=700, columns=700).film, f"2.25.{k}") for k in range(4)]
     alone = [suite.analyse(*film)[0] for film in films]
-    together = Engine(resources.model_bundles(), SUITE, "cpu", lungs="lung-unet")
-    together._loaded = replace(suite._load(), lanes=3)
+    together = Engine(resources.model_bundles(), SUITE, "cpu", batch=3, lungs="lung-unet")
+    together._loaded = together.answered_by(AsOnGpu(suite._load().brain))
     for (found, _), expected in zip(together.analyse_many(films), alone, strict=True):
         for name, evidence in expected.checks.items():
             ours = found.checks[name].change_when_hidden
@@ -297,9 +313,9 @@ def test_films_that_share_a_call_as_on_a_gpu_get_the_evidence_that_each_gets_alo
 
 
 def test_a_family_needs_one_pass_of_its_trunk_for_all_its_networks(suite: Engine) -> None:
-    (family,) = suite._families
-    assert family[0].id == "covidnet-lite"
-    assert {bundle.id for bundle in family} == set(SUITE)
+    (model,) = suite._families
+    assert model.id == "covidnet-lite"
+    assert {bundle.id for bundle in model.bundles} == set(SUITE)
 
 
 @pytest.mark.parametrize(

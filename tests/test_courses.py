@@ -194,7 +194,7 @@ def films(tmp_path: Path) -> Path:
 def test_a_course_that_is_stopped_goes_on_and_ends_in_a_bundle_that_serves(
     films: Path, tmp_path: Path
 ) -> None:
-    from dicom_node.analysis.gate import Gate
+    from dicom_node.analysis.alone import gate
     from dicom_node.cli import train
 
     models, shipped = tmp_path / "models", resources.model_bundles()
@@ -218,4 +218,4 @@ def test_a_course_that_is_stopped_goes_on_and_ends_in_a_bundle_that_serves(
     bundle = open_bundle(models, "chest-gate")
     assert (bundle.manifest.version, bundle.contract.rows) == ("0.0.2", 64)
     film = np.random.default_rng(1).random((80, 60), dtype=np.float32)
-    assert Gate(bundle).look(film).turned
+    assert gate(bundle).look(film).turned

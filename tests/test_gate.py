@@ -18,6 +18,7 @@ from dicom_node.analysis.engine import Engine
 from dicom_node.analysis.gate import FLAGS, KINDS, Lie, lie_of
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.analysis.sight import set_right
+from dicom_node.brains.keras import KerasBrain
 from dicom_node.bundles import Bundle, open_bundle, with_neighbours
 from dicom_node.bundles.network import verify
 from dicom_node.errors import BundleContractBroken
@@ -85,9 +86,9 @@ class Node:
 
     def behind(self, **says: Any) -> Node:
         """Let the gate say so of every film; see `tests.gate_kit.say`."""
-        gate = self.engine._load().sight.gate
-        assert gate is not None
-        say(gate.network, **says)
+        brain = self.engine._load().brain
+        assert isinstance(brain, KerasBrain)
+        say(brain.network("chest-gate"), **says)
         return self
 
     def without_lungs(self) -> Node:
@@ -426,12 +427,19 @@ def test_a_film_behind_a_gate_gets_the_same_findings_whatever_films_come_with_it
 
 
 @pytest.mark.slow
-def test_an_engine_is_warm_though_its_gate_declines_the_self_test_film(node: Node) -> None:
+def test_an_engine_is_warm_though_its_gate_declines_the_self_test_film(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node.behind(kind="no_radiograph")
-    (branch,) = node.engine._load().branches
-    branch.family._functions.clear()
+    asked, answer = set(), KerasBrain.answer
+
+    def noted(brain: KerasBrain, model: str, films: Any, *, explain: bool) -> Any:
+        asked.add((model, explain))
+        return answer(brain, model, films, explain=explain)
+
+    monkeypatch.setattr(KerasBrain, "answer", noted)
     node.engine.warm()
-    assert branch.family._functions
+    assert {(SUITE[0], True), (SUITE[0], False), ("lung-unet", False)} < asked
 
 
 def close(one: FilmFindings, other: FilmFindings) -> bool:

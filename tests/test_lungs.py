@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_node import resources
-from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.alone import lung_finder
 from dicom_node.analysis.outlines import outlines
 from dicom_node.analysis.sight import Sight
 from dicom_node.bundles import open_bundle
@@ -125,7 +125,7 @@ def test_what_lies_between_the_lungs_is_between_their_outer_edges() -> None:
 @pytest.fixture(scope="module")
 def sight() -> Sight:
     """The shipped lung segmentation, without a gate."""
-    return Sight(None, LungFinder(open_bundle(resources.model_bundles(), "lung-unet")))
+    return Sight(None, lung_finder(open_bundle(resources.model_bundles(), "lung-unet")))
 
 
 @pytest.mark.parametrize("shape", [(700, 700), (1300, 1000), (900, 1200)])

@@ -11,6 +11,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from dicom_node.analysis.engine import Engine
+from dicom_node.brains.keras import KerasBrain
 from dicom_node.findings import (
     Explanation,
     FilmFindings,
@@ -35,8 +36,7 @@ FILM = Region(0.0, 0.0, SIDE, SIDE)
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """The suite of `tests.mapping`."""
-    monkeypatch.setattr("dicom_node.analysis.family.load_network", mapping.network_of)
-    monkeypatch.setattr("dicom_node.analysis.lungs.load_network", mapping.network_of)
+    monkeypatch.setattr("dicom_node.brains.keras.load_network", mapping.network_of)
     # Lungs of rectangles, on films of a few greys.
     for rule in ("without_picture", "without_outlines"):
         monkeypatch.setattr(f"dicom_node.analysis.sight.{rule}", lambda *_: None)
@@ -125,17 +125,18 @@ def test_a_film_goes_through_the_trunk_twice_whatever_is_explained(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.analyse(film_with(), "2.25.0")
-    (branch,) = engine._load().branches
-    calls: list[tuple[int, bool]] = []
-    answer = branch.family.answer
+    calls: list[tuple[str, int, bool]] = []
+    answer = KerasBrain.answer
 
-    def counted(films: Any, wanted: Any, *, explain: bool) -> Any:
-        calls.append((len(films), explain))
-        return answer(films, wanted, explain=explain)
+    def counted(brain: KerasBrain, model: str, films: Any, *, explain: bool) -> Any:
+        calls.append((model, len(films), explain))
+        return answer(brain, model, films, explain=explain)
 
-    monkeypatch.setattr(branch.family, "answer", counted)
+    monkeypatch.setattr(KerasBrain, "answer", counted)
     engine.analyse(film_with(RIGHT_LOWER), "2.25.1")
-    assert calls == [(1, True), (2, False)]
+    assert calls == [
+        (mapping.LUNGS, 1, False), (mapping.TRUNK, 1, True), (mapping.TRUNK, 2, False)
+    ]  # fmt: skip
 
 
 def test_the_interval_of_a_score_is_as_wide_as_the_network_expects_itself_to_err(

@@ -1,31 +1,35 @@
 """The engine: films in, findings and saliency maps out, the same for the same pixels.
 
-One engine a process, one inference at a time. The gate says whether a film can be analysed at all,
-it is set right and its lungs are found (`dicom_node.analysis.sight`); then each family of networks
-(`dicom_node.analysis.family`) answers, is explained, and is asked again with what speaks for its
-answers hidden.
+The gate says whether a film can be analysed at all, it is set right and its lungs are found
+(`dicom_node.analysis.sight`); then each family of networks answers, is explained, and is asked
+again with what speaks for its answers hidden. A brain (`dicom_node.brains`) answers for all of
+them; several films may be worked on at once, each in a thread of its own.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from dicom_node.analysis.answers import Told, changed, told
-from dicom_node.analysis.devices import Device, make_deterministic, use_device
 from dicom_node.analysis.evidence import hide_salient, without_structure
-from dicom_node.analysis.family import MAP, Family
-from dicom_node.analysis.family import Answer as NetworkAnswer
 from dicom_node.analysis.gate import Gate, check_gate
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.analysis.opacity import opacity_map
 from dicom_node.analysis.quality import quality
 from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.analysis.sight import Sight
+from dicom_node.brains import KERAS, Answers, Brain
+from dicom_node.brains.choice import EngineName, Wanted, brain_for
+from dicom_node.brains.devices import Device
+from dicom_node.brains.gathered import Gathered
+from dicom_node.brains.models import HEAT, MAP, Model, family, key, single
 from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.bundles.network import self_test_film
 from dicom_node.errors import BundleContractBroken, OutputNotFinite
@@ -42,13 +46,27 @@ from dicom_node.findings import (
 )
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.opaque import GRID, drawn, mapped
-from dicom_node.imaging.prepare import Float, InputContract, prepare
+from dicom_node.imaging.prepare import Float, prepare
 
 Answer = tuple[FilmFindings, Explanation]
 _Looked = tuple[Told, Evidence, SaliencyMap]
 
 _BESIDE_THE_SUITE = {"segmentation": "lungs", "gate": "gate"}
 """Tasks of bundles that look before the suite, with the setting that names them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Film:
+    """A film that is looked at: upright, bright = dense, with what was found of its lungs."""
+
+    grey: Float
+    uid: str
+    lungs: Lungs | None
+
+    @property
+    def whole(self) -> Region:
+        """All of it."""
+        return Region(0.0, 0.0, float(self.grey.shape[0]), float(self.grey.shape[1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,25 +82,16 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Branch:
-    """A loaded family with the contract of its films.
-
-    ``wanted``: the ids in the suite that name a finding.
-    """
-
-    family: Family
-    contract: InputContract
-    wanted: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Loaded:
-    """The suite in memory; ``lanes``: films a call."""
+    """The suite, and who answers for it; ``lanes``: films a call."""
 
+    brain: Brain
     sight: Sight
-    branches: tuple[_Branch, ...]
     lanes: int
-    device: str
+
+    def working(self) -> AbstractContextManager[None]:
+        """Say that a film is worked on, to a brain that gathers films."""
+        return self.brain.working() if isinstance(self.brain, Gathered) else nullcontext()
 
 
 class Engine:
@@ -93,9 +102,11 @@ class Engine:
     radiograph and sets films right that lie inverted or turned; ``lungs`` the one that finds the
     lungs, so that the evidence tells how much of what a network looked at was lung. Without a gate
     films on which no two lungs are found are declined. ``device``: auto, gpu or cpu. ``batch``: how
-    many films a GPU takes at once. So that a film's findings never depend on which films came with
-    it, every call has the same shape: ``batch`` films on a GPU (filled up with zeros), one on the
-    CPU, where more at once is no faster. Raises `BundleMissing` or `BundleContractBroken`.
+    many films a GPU takes at once, and ``wait_seconds`` for how long a call waits that is not full.
+    So that a film's findings never depend on which films came with it, every call of a model has
+    the same shape: ``batch`` films on a GPU (filled up with zeros), one on the CPU, where more at
+    once is no faster. ``engine``: which brain answers, see `brain_for`. Raises `BundleMissing` or
+    `BundleContractBroken`.
     """
 
     def __init__(
@@ -108,28 +119,47 @@ class Engine:
         gate: str = "",
         lungs: str = "",
         memory_growth: bool = True,
+        engine: EngineName = KERAS,
+        wait_seconds: float = 0.0,
     ) -> None:
         self._bundles = tuple(_answering(bundles_folder, bundle_id) for bundle_id in suite)
-        self._families = _families(self._bundles, bundles_folder)
+        self._families = tuple(
+            family(bundles, _asked(bundles, suite))
+            for bundles in _families(self._bundles, bundles_folder)
+        )
         self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs)
         self._gate = _gate_bundle(bundles_folder, gate)
-        self._wanted: Device = device
-        self._batch = max(1, batch)
-        self._memory_growth = memory_growth
+        self._wanted = Wanted(engine, device, memory_growth)
+        self._batch, self._wait_seconds = max(1, batch), wait_seconds
         self._loaded: _Loaded | None = None
-        self._one_at_a_time = threading.Lock()
+        self._loading = threading.Lock()
 
     @property
     def suite_version(self) -> Mapping[str, NetworkVersion]:
-        """Bundle id → version and weights digest, of all that run: trunks, lungs and gate too."""
-        trunks = [bundle for family in self._families for bundle in family]
+        """Bundle id → version, weights and who answers, of all that run: trunks, lungs, gate too.
+
+        Who answers is known once the networks are loaded.
+        """
+        trunks = [bundle for model in self._families for bundle in model.bundles]
         ran = (*self._bundles, *trunks, *filter(None, (self._lungs, self._gate)))
-        return {bundle.id: bundle.network_version for bundle in ran}
+        name = self._loaded.brain.name if self._loaded else KERAS
+        return {
+            bundle.id: NetworkVersion(
+                bundle.manifest.version, bundle.manifest.weights.digest,
+                "" if name == KERAS else name,
+            )
+            for bundle in ran
+        }  # fmt: skip
 
     @property
     def device(self) -> str:
         """Where the networks run: gpu or cpu; not loaded before the first use."""
-        return self._loaded.device if self._loaded else "not loaded"
+        return self._loaded.brain.device if self._loaded else "not loaded"
+
+    @property
+    def lanes(self) -> int:
+        """How many films a call of a network takes; 1 before the first use."""
+        return self._loaded.lanes if self._loaded else 1
 
     def warm(self) -> None:
         """Load and run every network once, so that the first film does not wait for that.
@@ -137,91 +167,79 @@ class Engine:
         Also those that would not see the self-test film, were it declined. Raises
         `DeviceUnavailable`, `BundleDamaged` or `BundleContractBroken`.
         """
-        film = self_test_film()
-        with self._one_at_a_time:
-            loaded = self._load()
-            seen = loaded.sight.look(film)
+        loaded = self._load()
+        with loaded.working():
+            seen = loaded.sight.look(self_test_film())
             lungs = seen.lungs
             if lungs is None and loaded.sight.lungs:
                 lungs = loaded.sight.lungs.find(seen.film)
-            for branch in loaded.branches:
-                self._look(branch, [(seen.film, "")], [lungs])
+            for model in self._families:
+                self._look(loaded.brain, model, _Film(seen.film, "", lungs))
 
     def analyse(self, film: Float, sop_instance_uid: str) -> Answer:
         """Return what was found on one film, a saliency map a network, and its lungs.
 
-        ``film``: float32 in [0, 1], (rows, columns), bright = dense. Raises `OutputNotFinite` if
-        the film or an answer holds a value that is no number or out of its range.
+        ``film``: float32 in [0, 1], (rows, columns), bright = dense. May be called by several
+        threads at once. Raises `OutputNotFinite` if the film or an answer holds a value that is no
+        number or out of its range.
         """
-        return self.analyse_many([(film, sop_instance_uid)])[0]
+        _check_film(film, sop_instance_uid)
+        loaded = self._load()
+        with loaded.working():
+            seen = loaded.sight.look(film)
+            if seen.reason is not None:
+                return (
+                    FilmFindings(
+                        sop_instance_uid, Outcome.DECLINED, seen.reason, suite=self.suite_version
+                    ),
+                    Explanation(),
+                )
+            looked_at = _Film(seen.film, sop_instance_uid, seen.lungs)
+            told_by = [self._look(loaded.brain, model, looked_at) for model in self._families]
+        return seen.as_it_came(*self._answer(looked_at, told_by))
 
     def analyse_many(self, films: Sequence[tuple[Float, str]]) -> list[Answer]:
         """Return the answers to (film, SOP Instance UID) pairs, in their order; see `analyse`."""
-        for film, uid in films:
-            _check_film(film, uid)
-        with self._one_at_a_time:
-            loaded = self._load()
-            seen = [loaded.sight.look(film) for film, _ in films]
-            taken = [i for i, one in enumerate(seen) if one.reason is None]
-            chosen = [(seen[i].film, films[i][1]) for i in taken]
-            found = [self._look(branch, chosen, [seen[i].lungs for i in taken])
-                     for branch in loaded.branches] if taken else []  # fmt: skip
-        answers: list[Answer] = [
-            (
-                FilmFindings(uid, Outcome.DECLINED, reason=one.reason, suite=self.suite_version),
-                Explanation(),
-            )
-            for (_, uid), one in zip(films, seen, strict=True)
-        ]
-        for place, index in enumerate(taken):
-            told_by = [branch[place] for branch in found]
-            answer = self._answer(chosen[place], told_by, seen[index].lungs)
-            answers[index] = seen[index].as_it_came(*answer)
-        return answers
+        lanes = self._load().lanes
+        if lanes == 1:
+            return [self.analyse(*film) for film in films]
+        with ThreadPoolExecutor(2 * lanes) as pool:
+            return list(pool.map(lambda film: self.analyse(*film), films))
 
     def _load(self) -> _Loaded:
         """Return the networks, on their device; loads them the first time."""
-        if self._loaded is None:
-            device = use_device(self._wanted, memory_growth=self._memory_growth)
-            make_deterministic()
-            suite = [bundle.id for bundle in self._bundles]
-            self._loaded = _Loaded(
-                Sight(
-                    Gate(self._gate) if self._gate else None,
-                    LungFinder(self._lungs) if self._lungs else None,
-                ),
-                tuple(
-                    _Branch(
-                        Family(bundles), bundles[0].contract,
-                        tuple(
-                            bundle.id for bundle in bundles
-                            if bundle.id in suite and bundle.manifest.task != MAP
-                        ),
-                    )
-                    for bundles in self._families
-                ),
-                lanes=self._batch if device == "gpu" else 1,
-                device=device,
-            )  # fmt: skip
+        with self._loading:
+            if self._loaded is None:
+                before = [single(bundle) for bundle in (self._gate, self._lungs) if bundle]
+                brain = brain_for((*before, *self._families), self._wanted)
+                self._loaded = self.answered_by(brain)
         return self._loaded
 
-    def _answer(
-        self, seen_film: tuple[Float, str], told_by: Sequence[_Seen], lungs: Lungs | None
-    ) -> Answer:
+    def answered_by(self, brain: Brain) -> _Loaded:
+        """Return the suite as this brain answers for it."""
+        lanes = self._batch if brain.device == "gpu" else 1
+        if lanes > 1:
+            brain = Gathered(brain, lanes, self._wait_seconds)
+        sight = Sight(
+            Gate(self._gate, brain) if self._gate else None,
+            LungFinder(self._lungs, brain) if self._lungs else None,
+        )
+        return _Loaded(brain, sight, lanes)
+
+    def _answer(self, film: _Film, told_by: Sequence[_Seen]) -> Answer:
         """Return the findings of one film from what each network of the suite told."""
-        film, uid = seen_film
         looked = {name: each for seen in told_by for name, each in seen.networks.items()}
         ordered = {b.id: looked[b.id] for b in self._bundles if b.id in looked}
         by_map = next((seen for seen in told_by if seen.opacity is not None), None)
         opacity, area = (by_map.opacity, by_map.area) if by_map else (None, None)
-        found = self._lung_mask(lungs)
+        found = self._lung_mask(film.lungs)
         detections = {
             name: seen.detection for name, (seen, _, _) in ordered.items() if seen.detection
         }
         first = next(iter(detections), next(iter(ordered), ""))
         airspace = [seen.airspace for seen, _, _ in ordered.values() if seen.airspace]
         findings = FilmFindings(
-            uid,
+            film.uid,
             Outcome.ANALYSED,
             finding=detections.get(first),
             opacity=ordered[first][0].opacity if first else None,
@@ -232,8 +250,8 @@ class Engine:
             checks={name: evidence for name, (_, evidence, _) in ordered.items()},
             detections=detections if len(detections) > 1 else {},
             suite=self.suite_version,
-            quality=quality(film, lungs) if lungs else (),
-            opacity_map=mapped(opacity, found, _whole(film), area) if opacity else None,
+            quality=quality(film.grey, film.lungs) if film.lungs else (),
+            opacity_map=mapped(opacity, found, film.whole, area) if opacity else None,
         )
         maps = {name: heat for name, (_, _, heat) in ordered.items()}
         return findings, Explanation(
@@ -246,110 +264,87 @@ class Engine:
             return None
         return LungMask(self._lungs.id, lungs.mask)
 
-    def _look(
-        self,
-        branch: _Branch,
-        films: Sequence[tuple[Float, str]],
-        lungs: Sequence[Lungs | None],
-    ) -> list[_Seen]:
-        """Run one family on the films, then again with what speaks for its answers hidden.
+    def _look(self, brain: Brain, model: Model, film: _Film) -> _Seen:
+        """Run one family on a film, then again with what speaks for its answers hidden.
 
         Every network has its own heat hidden, so that its evidence does not depend on which others
-        run; those that a map explains share one film, without what is mapped opaque. Networks of a
-        group share the second call: the film is in it once for each thing that is hidden.
+        run; those that a map explains share one film, without what is mapped opaque. All share the
+        second call: the film is in it once for each thing that is hidden.
         """
-        prepared = [
-            prepare(film, branch.contract, found)
-            for (film, _), found in zip(films, lungs, strict=True)
-        ]
-        family, grids = branch.family, np.stack([grid for grid, _ in prepared])
-        blurred = np.stack([without_structure(grid) for grid in grids])
-        before = self._ask(family, grids, (*branch.wanted, *family.maps), explain=True)
-        maps = [
-            self._mapped(family, before, index, region, lungs[index], films[index])
-            for index, (_, region) in enumerate(prepared)
-        ]
-        hot = [
-            {name: self._opaque(opacity, lungs[index], films[index][0])
-             for name, opacity in maps[index].items()}
-            for index in range(len(films))
-        ]  # fmt: skip
-        after: dict[str, NetworkAnswer] = {}
-        for group in family.groups:
-            if asked := [name for name in group if name in branch.wanted]:
-                hides = list(dict.fromkeys(family.map_of(name) or name for name in asked))
-                hidden = [
-                    hide_salient(grid, smooth, hot[index].get(name, before[name].heat[index]))
-                    for index, (grid, smooth) in enumerate(zip(grids, blurred, strict=True))
-                    for name in hides
-                ]
-                found = self._ask(
-                    family, np.stack(hidden), asked, explain=False, variants=len(hides)
-                )
-                for name in asked:
-                    place = hides.index(family.map_of(name) or name)
-                    after[name] = _every(found[name], place, len(hides))
-        bundles = {bundle.id: bundle for bundle in self._bundles}
-        return [
-            _Seen(
-                {
-                    name: _seen(bundles[name], before[name], after[name], index,
-                                (region, maps[index].get(family.map_of(name))),
-                                lungs[index], films[index][1])
-                    for name in branch.wanted
-                },
-                next(iter(maps[index].values()), None),
-                next(iter(hot[index].values()), None),
+        grid, region = prepare(film.grey, model.contract, film.lungs)
+        before = brain.answer(model.id, grid[None], explain=True)
+        maps = self._mapped(model, before, region, film)
+        hot = {
+            name: drawn(opacity, self._lung_mask(film.lungs), film.whole, opacity.region, GRID)
+            for name, opacity in maps.items()
+        }
+        after = _hidden(brain, model, grid, hot | _heat_of(before, model))
+        networks = {}
+        for bundle in (one for one in model.bundles if one.id in model.asked):
+            opacity = maps.get(model.map_of(bundle.id))
+            place = model.hides.index(model.map_of(bundle.id) or bundle.id)
+            answers = _values(before, bundle, 0), _values(after, bundle, place)
+            heat = before[key(bundle.id, HEAT)][0] if opacity is None else opacity.probability
+            saliency = SaliencyMap(
+                bundle.id, "", heat, region, "" if opacity is None else opacity.network
             )
-            for index, (_, region) in enumerate(prepared)
-        ]  # fmt: skip
+            networks[bundle.id] = _seen(bundle, answers, saliency, film)
+        return _Seen(networks, next(iter(maps.values()), None), next(iter(hot.values()), None))
 
     def _mapped(
-        self,
-        family: Family,
-        answers: Mapping[str, NetworkAnswer],
-        index: int,
-        region: Region,
-        lungs: Lungs | None,
-        film: tuple[Float, str],
+        self, model: Model, answers: Answers, region: Region, film: _Film
     ) -> dict[str, OpacityMap]:
-        """Return the opacity maps of one film of a family, by network."""
-        bundles = {bundle.id: bundle for each in self._families for bundle in each}
-        grey, uid = film
-        found = {}
-        for name in family.maps:
-            values = {key: value[index] for key, value in answers[name].values.items()}
-            _check_output(values, None, uid)
-            mask = self._lung_mask(lungs)
-            found[name] = opacity_map(bundles[name], values, region, mask, grey.shape)
+        """Return the opacity maps of a film by the networks of a family."""
+        mask, found = self._lung_mask(film.lungs), {}
+        for bundle in (one for one in model.bundles if one.id in model.maps):
+            values = _values(answers, bundle, 0)
+            _check_output(values, None, film.uid)
+            found[bundle.id] = opacity_map(bundle, values, region, mask, film.grey.shape)
         return found
 
-    def _opaque(self, opacity: OpacityMap, lungs: Lungs | None, film: Float) -> Float:
-        """Return what is mapped opaque, as it is drawn, on a grid of what the network saw."""
-        mask = self._lung_mask(lungs)
-        return drawn(opacity, mask, _whole(film), opacity.region, GRID)
 
-    def _ask(
-        self,
-        family: Family,
-        grids: Float,
-        wanted: Sequence[str],
-        *,
-        explain: bool,
-        variants: int = 1,
-    ) -> dict[str, NetworkAnswer]:
-        """Return the answers to the prepared films, in calls of one shape.
+def _values(answers: Answers, bundle: Bundle, place: int) -> dict[str, Float]:
+    """Return a network's outputs of one input by their names."""
+    return {one.name: answers[key(bundle.id, one.name)][place] for one in bundle.manifest.outputs}
 
-        ``grids`` holds each film ``variants`` times in a row, and a call takes all of a film's.
-        """
-        parts, lanes = [], self._load().lanes * variants
-        for start in range(0, len(grids), lanes):
-            part = grids[start : start + lanes]
-            filled = np.zeros((lanes, *part.shape[1:]), dtype=np.float32)
-            filled[: len(part)] = part
-            found = family.answer(filled, wanted, explain=explain)
-            parts.append({name: _first(answer, len(part)) for name, answer in found.items()})
-        return {name: _joined([part[name] for part in parts]) for name in wanted}
+
+def _heat_of(answers: Answers, model: Model) -> dict[str, Float]:
+    return {name: answers[key(name, HEAT)][0] for name in model.heated()}
+
+
+def _hidden(brain: Brain, model: Model, grid: Float, hot: Mapping[str, Float]) -> Answers:
+    """Return the answers to a film without what speaks for them, one after the other."""
+    if not model.asked:
+        return {}
+    blurred = without_structure(grid)
+    hidden = [hide_salient(grid, blurred, hot[name]) for name in model.hides]
+    return brain.answer(model.id, np.stack(hidden), explain=False)
+
+
+def _seen(
+    bundle: Bundle,
+    answers: tuple[Mapping[str, Float], Mapping[str, Float]],
+    saliency: SaliencyMap,
+    film: _Film,
+) -> _Looked:
+    """Return what one network told about one film, its evidence and where it looked.
+
+    ``answers``: as it is, and with what speaks for them hidden.
+    """
+    values, hidden = answers
+    _check_output(values, saliency.heat, film.uid)
+    seen = told(bundle, values)
+    change = changed(seen, told(bundle, hidden))
+    saliency = replace(saliency, target=seen.target)
+    if saliency.mapped_by:
+        # Inside the lungs by construction: how it lies to them is no evidence.
+        return seen, Evidence(change_when_hidden=change), saliency
+    return seen, evidence_in_lungs(saliency, film.lungs, change), saliency
+
+
+def _asked(bundles: Sequence[Bundle], suite: Sequence[str]) -> tuple[str, ...]:
+    """Return the networks of a family that name a finding of the suite."""
+    return tuple(one.id for one in bundles if one.id in suite and one.manifest.task != MAP)
 
 
 def _answering(folder: Path, bundle_id: str) -> Bundle:
@@ -402,62 +397,9 @@ def _gate_bundle(folder: Path, wanted: str) -> Bundle | None:
     return bundle
 
 
-def _seen(
-    bundle: Bundle,
-    before: NetworkAnswer,
-    after: NetworkAnswer,
-    index: int,
-    explained: tuple[Region, OpacityMap | None],
-    lungs: Lungs | None,
-    uid: str,
-) -> _Looked:
-    """Return what one network told about one film, its evidence and where it looked.
-
-    ``explained``: what it saw of the film, and the map that explains it if one does.
-    """
-    region, opacity = explained
-    values = {name: value[index] for name, value in before.values.items()}
-    hidden = {name: value[index] for name, value in after.values.items()}
-    heat = before.heat[index] if opacity is None else opacity.probability
-    _check_output(values, heat, uid)
-    seen = told(bundle, values)
-    change = changed(seen, told(bundle, hidden))
-    if opacity is not None:
-        # Inside the lungs by construction: how it lies to them is no evidence.
-        saliency = SaliencyMap(bundle.id, seen.target, heat, region, opacity.network)
-        return seen, Evidence(change_when_hidden=change), saliency
-    saliency = SaliencyMap(bundle.id, seen.target, heat, region)
-    return seen, evidence_in_lungs(saliency, lungs, change), saliency
-
-
-def _first(answer: NetworkAnswer, films: int) -> NetworkAnswer:
-    return NetworkAnswer(
-        {name: value[:films] for name, value in answer.values.items()}, answer.heat[:films]
-    )
-
-
-def _every(answer: NetworkAnswer, first: int, step: int) -> NetworkAnswer:
-    """Return the answers to one variant of each film, of which there are ``step`` in a row."""
-    return NetworkAnswer(
-        {name: value[first::step] for name, value in answer.values.items()},
-        answer.heat[first::step],
-    )
-
-
-def _joined(parts: Sequence[NetworkAnswer]) -> NetworkAnswer:
-    return NetworkAnswer(
-        {n: np.concatenate([part.values[n] for part in parts]) for n in parts[0].values},
-        np.concatenate([part.heat for part in parts]),
-    )
-
-
 def _check_film(film: Float, uid: str) -> None:
     if not (np.isfinite(film).all() and film.min() >= 0.0 and film.max() <= 1.0):
         raise OutputNotFinite(f"Film {uid} holds values that are no numbers or not in [0, 1].")
-
-
-def _whole(film: Float) -> Region:
-    return Region(0.0, 0.0, float(film.shape[0]), float(film.shape[1]))
 
 
 def _check_output(values: Mapping[str, Float], heat: Float | None, uid: str) -> None:

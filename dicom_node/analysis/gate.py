@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from dicom_node.analysis.calibration import flags, probabilities
+from dicom_node.brains import Brain
+from dicom_node.brains.models import key
 from dicom_node.bundles import Bundle, Output
-from dicom_node.bundles.network import load_network
 from dicom_node.errors import BundleContractBroken, OutputNotFinite
 from dicom_node.findings import TURNS, note_of
 from dicom_node.imaging.prepare import Float, prepare
@@ -95,20 +95,11 @@ def jumps(film: Float) -> float:
 
 
 class Gate:
-    """A loaded gate. Raises `BundleContractBroken` for another bundle, or as `load_network`."""
+    """A gate that a brain answers for. Raises `BundleContractBroken` for another bundle."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        import tensorflow as tf
-
+    def __init__(self, bundle: Bundle, brain: Brain) -> None:
         check_gate(bundle)
-        self.bundle = bundle
-        self.network = network = load_network(bundle, tested=True)
-
-        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-        def answer(films: Any) -> Any:
-            return network(films, training=False)
-
-        self._answer = answer
+        self.bundle, self._brain = bundle, brain
 
     def look(self, film: Float) -> Lie:
         """Return what the gate says of a film, float32 in [0, 1], (rows, columns), bright = dense.
@@ -116,7 +107,8 @@ class Gate:
         Raises `OutputNotFinite`.
         """
         grid, _ = prepare(film, self.bundle.contract)
-        found = {name: np.asarray(value)[0] for name, value in self._answer(grid[None]).items()}
+        answers = self._brain.answer(self.bundle.id, grid[None], explain=False)
+        found = {name: answers[key(self.bundle.id, name)][0] for name in _OUTPUTS}
         if not all(np.isfinite(value).all() for value in found.values()):
             raise OutputNotFinite("The gate's answer to a film is not a number.")
         return lie_of(self.bundle, found)

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
+from dicom_node.brains import Brain
+from dicom_node.brains.models import key
 from dicom_node.bundles import Bundle
-from dicom_node.bundles.network import load_network
 from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.prepare import Float, prepare
 
 
 class LungFinder:
-    """A loaded segmentation bundle: film in, lungs out. Raises as `load_network` does."""
+    """A segmentation bundle that a brain answers for: film in, lungs out."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        import tensorflow as tf
-
-        self.bundle = bundle
-        network = load_network(bundle, tested=True)
-
-        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-        def answer(films: Any) -> Any:
-            return tf.sigmoid(network(films, training=False))[..., 0]
-
-        self._answer = answer
+    def __init__(self, bundle: Bundle, brain: Brain) -> None:
+        self.bundle, self._brain = bundle, brain
+        self._output = key(bundle.id, bundle.manifest.outputs[0].name)
 
     def find(self, film: Float) -> Lungs:
         """Return the lungs of a film, float32 in [0, 1], (rows, columns), bright = dense."""
         grid, _ = prepare(film, self.bundle.contract)
-        probability = np.asarray(self._answer(grid[None])[0], dtype=np.float32)
-        return lungs_from(probability, *film.shape)
+        answers = self._brain.answer(self.bundle.id, grid[None], explain=False)
+        return lungs_from(answers[self._output][0], *film.shape)

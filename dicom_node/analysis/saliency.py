@@ -6,12 +6,10 @@ Selvaraju et al., "Grad-CAM", ICCV 2017::
     w_k = mean over places of dy/dA_k                 with the highest, or a score
     heat = relu(Σ_k w_k A_k) / its maximum
 
-`dicom_node.analysis.family` computes it, for all networks of a trunk in one pass.
+`dicom_node.brains.keras` computes it, for all networks of a trunk in one pass.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,27 +17,7 @@ from PIL import Image
 from dicom_node.findings import Evidence, SaliencyMap
 from dicom_node.imaging.lungs import Lungs
 
-EXPLAINED = "last_relu"
-"""Our networks' last convolution, with its norm and activation."""
-
 _GRID = (112, 112)
-
-
-def explained_layer(network: Any) -> Any:
-    """Return the layer whose output is explained: `EXPLAINED`, else the last with rows and columns.
-
-    None if no layer has rows and columns.
-    """
-    spatial = [layer for layer in network.layers if len(_shape(layer)) == 4]
-    named = [layer for layer in spatial if layer.name == EXPLAINED]
-    if len(network.input.shape) < 4 or not spatial:
-        return None
-    return (named or spatial)[-1]
-
-
-def _shape(layer: Any) -> tuple[Any, ...]:
-    output = layer.output
-    return tuple(output.shape) if hasattr(output, "shape") else ()
 
 
 def evidence_in_lungs(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.alone import lung_finder
 from dicom_node.bundles import open_bundle
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.training.datasets.cases import Case, read_film
@@ -21,5 +21,5 @@ def lungs_of_cases(
     """Return the lungs by image id; none where the recipe names no bundle that finds them."""
     if not bundle_id:
         return None
-    finder = LungFinder(open_bundle(models, bundle_id))
+    finder = lung_finder(open_bundle(models, bundle_id))
     return {case.image_id: finder.find(read_film(case.path)) for case in cases}

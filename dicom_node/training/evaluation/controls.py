@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from dicom_node.analysis.alone import lung_finder
 from dicom_node.analysis.calibration import flags, probabilities
-from dicom_node.analysis.lungs import LungFinder
 from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.bundles.network import load_network
 from dicom_node.findings import FINDING_CLASSES
@@ -36,7 +36,7 @@ def of_controls(bundle: Bundle, cases: Sequence[Case], on_film: OnFilm | None = 
     The crop stays that of the film as it is. Raises `BundleError` leaves.
     """
     network = load_network(bundle)
-    finder = LungFinder(open_bundle(bundle.folder.parent, bundle.manifest.input.lungs))
+    finder = lung_finder(open_bundle(bundle.folder.parent, bundle.manifest.input.lungs))
     told: dict[str, list[tuple[Values, float]]] = {}
     for number, case in enumerate(cases, start=1):
         film = read_film(case.path)

@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from dicom_node.analysis.gate import FRONTAL, Gate, Lie
+from dicom_node.analysis.alone import gate, lung_finder
+from dicom_node.analysis.gate import FRONTAL, Lie
 from dicom_node.analysis.lungs import LungFinder
 from dicom_node.analysis.sight import Sight
 from dicom_node.bundles import Bundle, open_bundle
@@ -160,8 +161,8 @@ def evaluate_gate(bundle: Bundle, data: Data, split: str, every: int = 12) -> di
             f"A gate is measured on pictures too, and there is no {TABLE} among the data.",
             remedy="Name the folder that holds it: --data FOLDER.",
         )
-    finder = LungFinder(open_bundle(bundle.folder.parent, "lung-unet"))
-    sight = Sight(Gate(bundle), None)
+    finder = lung_finder(open_bundle(bundle.folder.parent, "lung-unet"))
+    sight = Sight(gate(bundle), None)
     rows = []
     for row in rows_of(data, split, every, finder):
         (count,) = looked_at(row, [sight])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.alone import lung_finder
 from dicom_node.bundles import Bundle
 from dicom_node.training.datasets.cases import (
     Case,
@@ -55,7 +55,7 @@ class LungEvaluation:
 def evaluate_lungs(bundle: Bundle, data: Data, split: str) -> LungEvaluation:
     """Return Dice and IoU on one split, on the grid of the network, cleaned as it is served."""
     cases = [case for case in of_split(read_cases(data), split) if case.mask is not None]
-    finder = LungFinder(bundle)
+    finder = lung_finder(bundle)
     found = [finder.find(read_film(case.path)).mask for case in cases]
     drawn = load_masks(cases, found[0].shape) > 0.5
     overlap = np.array([dice(d, f) for d, f in zip(drawn, found, strict=True)])

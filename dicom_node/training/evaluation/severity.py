@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dicom_node.analysis.alone import lung_finder
 from dicom_node.analysis.answers import told
 from dicom_node.analysis.calibration import probabilities
-from dicom_node.analysis.family import Family
-from dicom_node.analysis.lungs import LungFinder
+from dicom_node.brains.keras import KerasBrain
+from dicom_node.brains.models import family, key
 from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.findings import level_of_zones
 from dicom_node.imaging.prepare import Float, prepare
@@ -218,12 +219,15 @@ def _values(bundle: Bundle, cases: Sequence[Case]) -> list[dict[str, Float]]:
     line = [bundle]
     while trunk := line[-1].manifest.trunk:
         line.append(open_bundle(bundle.folder.parent, trunk))
-    family = Family(line[::-1])
-    finder = LungFinder(open_bundle(bundle.folder.parent, line[-1].manifest.input.lungs))
+    model = family(line[::-1], [bundle.id])
+    brain = KerasBrain([model])
+    finder = lung_finder(open_bundle(bundle.folder.parent, line[-1].manifest.input.lungs))
     answers = []
     for case in cases:
         film = read_film(case.path)
         grid, _ = prepare(film, bundle.contract, finder.find(film))
-        found = family.answer(grid[None], [bundle.id], explain=False)[bundle.id]
-        answers.append({name: value[0] for name, value in found.values.items()})
+        found = brain.answer(model.id, grid[None], explain=False)
+        answers.append(
+            {one.name: found[key(bundle.id, one.name)][0] for one in bundle.manifest.outputs}
+        )
     return answers

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.alone import lung_finder
 from dicom_node.bundles import open_bundle
 from dicom_node.errors import TrainingError
 from dicom_node.training.datasets.cases import Data, read_boxes, read_cases
@@ -205,7 +205,7 @@ def _cases(course: Course, data: Data) -> Sequence[Any]:
 def _write_pack(
     course: Course, cases: Sequence[Any], data: Data, models: Path, folder: Path, tell: Telling
 ) -> None:
-    finder = LungFinder(open_bundle(models, "lung-unet"))
+    finder = lung_finder(open_bundle(models, "lung-unet"))
 
     def on_film(done: int, of: int) -> None:
         tell("films are packed", done, of)

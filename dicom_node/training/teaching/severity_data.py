@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dicom_node.analysis.lungs import LungFinder
+from dicom_node.analysis.alone import lung_finder
 from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.bundles.network import load_network
 from dicom_node.findings import Region
@@ -98,7 +98,7 @@ def make_examples(
     seed, the film's id and the variant, not from which films come along.
     """
     trunk = open_bundle(models, recipe.trunk)
-    finder = LungFinder(open_bundle(models, trunk.manifest.input.lungs))
+    finder = lung_finder(open_bundle(models, trunk.manifest.input.lungs))
     run, boxes = shared_features(trunk, recipe.trunk_layer), read_boxes(data)
     features, opacity, zones = [], [], []
     for index, case in enumerate(cases):
