@@ -102,6 +102,7 @@ class Acceptor:
             max_connections=4 * node.max_associations + 64,
             max_connections_per_address=2 * node.max_associations + 64,
             min_bytes_per_second=node.min_bytes_per_second,
+            memory_bytes=node.receive_memory_mb * 1_000_000,
         )
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._requested),
