@@ -272,6 +272,16 @@ class RetentionSection(Section):
         description="how long a study is kept whose results a receiver refused, did not take in"
         " time, or nobody approved; said in the log a week before",
     )
+    events_days: int = Field(
+        default=90,
+        ge=1,
+        description="how long what happened to a study is told after the study was removed",
+    )
+    refusals_days: int = Field(
+        default=90,
+        ge=1,
+        description="how long callers that were refused are listed after their last call",
+    )
     max_bytes: int = Field(
         default=200_000_000_000,
         ge=1_000_000,
