@@ -160,7 +160,7 @@ def questions(ledger: SqliteLedger, rows: int) -> dict[str, Callable[[], object]
         "claim of one film": lambda: ledger.claim_instances(InstanceState.RECEIVED, "w", 60, 1),
         "claim of one delivery": lambda: ledger.claim_deliveries("w", 60, 1),
         "forget": lambda: ledger.forget(ledger.removable(0, limit=1)[0].id),
-        "known_digests": ledger.known_digests,
+        "digests_of_shard": lambda: ledger.digests_of_shard("00"),
     }
 
 

@@ -312,6 +312,9 @@ class Refusal:
 UNKNOWN_CALLER = "calling AE title"
 """How the reason begins where the AE table has no such caller."""
 
+OTHER_CALLERS = "other callers, too many to be kept one by one"
+"""The reason of the one refusal that counts those of which nothing else is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:

@@ -14,7 +14,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,8 +180,12 @@ class Spool:
         """Return the size of all stored files together."""
         return sum(status.st_size for _, status in self._files())
 
-    def sweep(self, known: frozenset[Digest], *, min_age_seconds: float = 3600.0) -> Swept:
+    def sweep(
+        self, known: Callable[[str], frozenset[Digest]], *, min_age_seconds: float = 3600.0
+    ) -> Swept:
         """Remove interrupted writes and name the files that ``known`` does not have.
+
+        It is asked for each shard: digests that begin with the same two digits.
 
         Files younger than ``min_age_seconds`` are left alone: their row may be about to follow.
         """
@@ -194,16 +198,19 @@ class Spool:
                     path.unlink()
                     removed_files += 1
                     removed_bytes += status.st_size
-        unknown = tuple(
-            Digest(path.name)
-            for path, status in self._files()
-            if path.name not in known and status.st_mtime <= oldest
-        )
-        return Swept(removed_files, removed_bytes, unknown)
+        unknown: list[Digest] = []
+        for shard in _SHARDS:
+            named = known(shard)
+            unknown += [
+                Digest(path.name)
+                for path, status in self._files(shard)
+                if path.name not in named and status.st_mtime <= oldest
+            ]
+        return Swept(removed_files, removed_bytes, tuple(unknown))
 
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+    def _files(self, *shards: str) -> Iterator[tuple[Path, os.stat_result]]:
         # Whatever else a person or a file system put there is none of ours.
-        for name in _SHARDS:
+        for name in shards or _SHARDS:
             for path, status in _listed(self._folder / name):
                 if _DIGEST.fullmatch(path.name) and stat.S_ISREG(status.st_mode):
                     yield path, status

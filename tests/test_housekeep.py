@@ -6,21 +6,21 @@ import threading
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from dicom_node.line.chores import WallClock
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
-from dicom_node.roles.housekeep import _Clock
 
 
 def test_a_daily_job_comes_at_its_hour_of_the_sites_day_and_at_once_only_where_told() -> None:
-    clock = _Clock(ZoneInfo("Asia/Tokyo"), Patience(Log("housekeep")))
+    clock = WallClock(ZoneInfo("Asia/Tokyo"), Patience(Log("housekeep")))
     done = threading.Event()
 
     def at_start() -> None:
         done.set()
 
-    clock.daily(3, lambda: None)
-    clock.daily(8, at_start, at_once=True)
-    nightly = next(job for job in clock.jobs if "daily" in job.name and "at start" not in job.name)
+    clock.daily(3, "nightly", lambda: None)
+    clock.daily(8, "at start", at_start, at_once=True)
+    nightly = next(job for job in clock.jobs if job.name == "daily nightly")
 
     assert done.wait(30), "what is due at the start was not done"
     # Three in the night of Tokyo is six in the evening of the day before in Greenwich.
@@ -30,14 +30,14 @@ def test_a_daily_job_comes_at_its_hour_of_the_sites_day_and_at_once_only_where_t
 
 
 def test_a_daily_job_that_fails_is_told_and_comes_again() -> None:
-    clock = _Clock(ZoneInfo("UTC"), Patience(Log("housekeep")))
+    clock = WallClock(ZoneInfo("UTC"), Patience(Log("housekeep")))
     tried = threading.Event()
 
     def broken() -> None:
         tried.set()
         raise ValueError
 
-    clock.daily(8, broken, at_once=True)
+    clock.daily(8, "broken", broken, at_once=True)
 
     assert tried.wait(30)
     [job] = clock.jobs

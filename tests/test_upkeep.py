@@ -391,3 +391,13 @@ def test_a_film_that_is_set_aside_is_told_of_once(ledger: SqliteLedger, log: Log
     (told,) = map(json.loads, said.getvalue().splitlines())
     assert (told["event"], told["sop_instance_uid"]) == ("instance.quarantined", "1.2.1")
     assert told["remedy"]
+
+
+def test_what_is_past_its_time_is_forgotten(ledger: SqliteLedger, clock: Clock) -> None:
+    ledger.refused("X", "DICOMNODE", "10.0.0.9", "unknown")
+    settings = Settings.model_validate({"retention": {"refusals_days": 10}})
+    upkeep.forget_the_old(ledger, settings)
+    assert len(ledger.refusals()) == 1
+    clock.tick(days=11)
+    upkeep.forget_the_old(ledger, settings)
+    assert ledger.refusals() == []

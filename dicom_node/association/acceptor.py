@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,17 +14,18 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
 from dicom_node.association.policy import UNDECIDED, Accepted, Rejected, Requested, decide
+from dicom_node.association.refusals import GatheredRefusals
 from dicom_node.association.store import StoreService
 from dicom_node.dimse.contexts import accepted_contexts
 from dicom_node.dimse.entity import entity
 from dicom_node.dimse.guard import GuardedServer, Limits, use_monotonic_timers
 from dicom_node.dimse.status import SUCCESS
 from dicom_node.dimse.tls import acceptor_context
-from dicom_node.errors import LedgerUnavailable, PortUnavailable, listening_remedy
+from dicom_node.errors import PortUnavailable, listening_remedy
 from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger import Ledger
 from dicom_node.logs import Log
-from dicom_node.records import Origin
+from dicom_node.records import Origin, Refusal
 from dicom_node.settings import Remote, Settings
 from dicom_node.spool import Spool
 
@@ -46,7 +48,7 @@ class Acceptor:
         ledger: Ledger,
         log: Log,
     ) -> None:
-        self._settings, self._remotes, self._ledger, self._log = settings, remotes, ledger, log
+        self._settings, self._remotes, self._log = settings, remotes, log
         self._titles: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._storing = 0
         self._lock = threading.Lock()
@@ -54,6 +56,7 @@ class Acceptor:
         self._service = StoreService(self._front_door, self._origin_of)
         self._ae = self._entity()
         self._server = self._listen()
+        self._refusals = GatheredRefusals(ledger, log)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
         )
@@ -77,6 +80,7 @@ class Acceptor:
             if self._busy():
                 quiet_since = now
         _abort(self._ae.active_associations)
+        self._refusals.stop()
 
     def _entity(self) -> AE:
         node = self._settings.node
@@ -102,6 +106,7 @@ class Acceptor:
             max_connections=4 * node.max_associations + 64,
             max_connections_per_address=2 * node.max_associations + 64,
             min_bytes_per_second=node.min_bytes_per_second,
+            memory_bytes=node.receive_memory_mb * 1_000_000,
         )
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._requested),
@@ -164,16 +169,17 @@ class Acceptor:
         self._log.event(
             "association.rejected", **_peer(requested), reason=answer.reason, remedy=answer.remedy
         )
-        try:
-            self._ledger.refused(
+        self._refusals.add(
+            Refusal(
                 requested.calling_ae_title,
                 requested.called_ae_title,
                 requested.peer_address,
                 answer.reason,
-                answer.remedy,
+                count=1,
+                last_at=datetime.now(UTC),
+                remedy=answer.remedy,
             )
-        except LedgerUnavailable as error:
-            self._log.event("role.error", reason=error.message, remedy=error.remedy)
+        )
 
     def _established(self) -> list[str]:
         active = self._ae.active_associations

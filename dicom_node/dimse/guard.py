@@ -9,6 +9,7 @@ It leans on these internals, each with a test of its own: ``AssociationSocket._i
 ``AssociationSocket.recv`` called with 6 and then with the PDU length, ``Association.dul.socket``,
 ``Association.dimse.msg_queue``, ``Association.dimse.message`` with its ``data_set`` (ours where it
 is large), ``command_set`` and ``encoded_command_set``, ``Association._accepted_cx``,
+``DULServiceProvider._idle_timer`` and ``_kill_thread``,
 ``DIMSEServiceProvider.receive_primitive``, "Evt19" in ``dul.event_queue``,
 ``RequestHandler._create_association``, ``AssociationServer.get_request``, ``ssl_context`` and
 ``process_request_thread``, ``timer.time``.
@@ -37,18 +38,33 @@ from pynetdicom.transport import (
 )
 
 from dicom_node.dimse.incoming import Begin, Incoming
+from dicom_node.dimse.memory import (
+    MAX_COMMAND_BYTES,
+    MAX_FRAGMENTS,
+    MAX_NEGOTIATED_ITEMS,
+    Budget,
+    Share,
+    command_bytes,
+    cost_of_command,
+    cost_of_items,
+    cost_of_pdu,
+    cost_of_request,
+    fragments_of,
+    items_of,
+)
 from dicom_node.dimse.pace import Pace
 from dicom_node.imaging.values import CAN_RAISE
 
 _ASSOCIATE_RQ, _P_DATA = 0x01, 0x04
 _PDU_TYPES = range(0x01, 0x08)
 _MAX_OTHER_PDU_BYTES = 262_144
-_MAX_COMMAND_BYTES = 65_536
-"""A command set has a dozen short elements (PS3.7 annex E)."""
 _HEADER_BYTES = 6
 _PDV_SLACK_BYTES = 1024
 _QUEUED_MESSAGES = 1
 _READ_BYTES = 1 << 18
+_SMALL_PDU_BYTES = 1024
+"""Shorter ones, requests to release among them, wait for nobody's memory."""
+_MEMORY_BYTES = 1 << 28
 
 _INVALID_PDU = "Evt19"
 """PS3.8 table 9-10: unrecognised or invalid PDU received; the answer is an A-P-ABORT."""
@@ -67,6 +83,7 @@ class Limits:
 
     ``max_connections`` counts TCP connections in any state, TLS handshakes included.
     ``min_bytes_per_second``: of a message that has begun, over each ``pdu_seconds``.
+    ``memory_bytes``: what all associations together may take; see `memory`.
     """
 
     max_pdu_bytes: int
@@ -76,6 +93,7 @@ class Limits:
     max_connections: int
     max_connections_per_address: int
     min_bytes_per_second: int = 0
+    memory_bytes: int = _MEMORY_BYTES
 
 
 class _MonotonicTime:
@@ -98,19 +116,24 @@ class GuardedSocket(AssociationSocket):
     _body_type: int
     _speaks_otherwise: bool
     _pace: Pace
+    _pdu: Share
+    _request: Share
 
     @classmethod
-    def guard(cls, wrapper: Any, limits: Limits, on_drop: OnDrop) -> None:
+    def guard(cls, wrapper: Any, limits: Limits, on_drop: OnDrop, budget: Budget) -> None:
         """Put ``wrapper``, which has announced its connection already, under guard."""
         # Making a second wrapper would announce the connection to the state machine twice.
         wrapper.__class__ = cls
         wrapper.limits, wrapper.on_drop = limits, on_drop
         wrapper._deadline, wrapper._body_type, wrapper._speaks_otherwise = 0.0, 0, False
         wrapper._pace = Pace(limits.pdu_seconds, limits.min_bytes_per_second)
+        wrapper._pdu, wrapper._request = Share(budget.messages), Share(budget.associations)
 
     @property
     def ready(self) -> bool:
         """Whether a PDU may be read now: there is data, and the last message was taken."""
+        # The last PDU was taken apart: pynetdicom asks between two of them.
+        self._pdu.release()
         if self.socket is None or not self._is_connected:
             return False
         if self.assoc.dimse.msg_queue.qsize() >= _QUEUED_MESSAGES:
@@ -138,8 +161,11 @@ class GuardedSocket(AssociationSocket):
             self._check(header)
             return header
         body_type, self._body_type = self._body_type, 0
+        self._wait_for_memory(body_type, nr_bytes)
         body = self._read(nr_bytes)
-        return _with_plain_titles(body) if body_type == _ASSOCIATE_RQ else body
+        if body_type == _P_DATA and fragments_of(body) > MAX_FRAGMENTS:
+            raise self._dropped(f"a PDU of over {MAX_FRAGMENTS} fragments")
+        return self._requested(body) if body_type == _ASSOCIATE_RQ else body
 
     def send(self, bytestream: bytes) -> None:
         """Send a PDU; a peer that takes nothing for too long is given up."""
@@ -150,7 +176,48 @@ class GuardedSocket(AssociationSocket):
     def close(self) -> None:
         """Close the connection, when nothing of an unfinished object is left."""
         self._forget()
+        self._pdu.release()
+        self._request.release()
         super().close()
+
+    def _wait_for_memory(self, body_type: int, length: int) -> None:
+        if length <= _SMALL_PDU_BYTES:
+            return
+        if body_type == _P_DATA:
+            has_room = self._pdu.wait(cost_of_pdu(length), self._is_worth_waiting)
+        else:
+            end = self._deadline
+            has_room = self._request.wait(
+                cost_of_request(length), lambda: time.monotonic() < end and self._is_alive()
+            )
+        if not has_room:
+            raise self._dropped("it was gone, or had waited too long, before there was memory")
+        if body_type == _P_DATA:
+            self._deadline = time.monotonic() + self.limits.pdu_seconds
+
+    def _is_worth_waiting(self) -> bool:
+        # It is not the peer who is slow now.
+        self._pace.restart()
+        self.assoc.dul._idle_timer.restart()
+        return self._is_alive()
+
+    def _is_alive(self) -> bool:
+        if self.socket is None or self.assoc.dul._kill_thread:
+            return False
+        poll = select.poll()
+        try:
+            poll.register(self.socket, select.POLLHUP | select.POLLERR | select.POLLRDHUP)
+        except (OSError, ValueError):
+            return False
+        return not poll.poll(0)
+
+    def _requested(self, body: bytearray) -> bytearray:
+        items = items_of(body)
+        if items > MAX_NEGOTIATED_ITEMS:
+            raise self._dropped(f"an association request of over {MAX_NEGOTIATED_ITEMS} items")
+        self._request.release()
+        self._request.hold(cost_of_items(items))
+        return _with_plain_titles(body)
 
     def _read(self, nr_bytes: int) -> bytearray:
         buffer = bytearray(nr_bytes)
@@ -190,13 +257,15 @@ class GuardedSocket(AssociationSocket):
 
     def _check_message(self) -> None:
         message: Any = self.assoc.dimse.message
+        if getattr(self.assoc.dimse, "is_ended", False):
+            raise PeerDropped
         if message is None:
             return
         data_set, command_set = message.data_set.tell(), message.encoded_command_set.tell()
         if data_set > self.limits.max_object_bytes:
             raise self._dropped(f"an object of over {self.limits.max_object_bytes} bytes")
-        if command_set > _MAX_COMMAND_BYTES:
-            raise self._dropped(f"a command set of over {_MAX_COMMAND_BYTES} bytes")
+        if command_set > MAX_COMMAND_BYTES:
+            raise self._dropped(f"a command set of over {MAX_COMMAND_BYTES} bytes")
         assert self.socket is not None
         if self._pace.is_too_slow(message, data_set + command_set, self.socket):
             raise self._dropped(
@@ -223,23 +292,44 @@ class GuardedMessages(DIMSEServiceProvider):
 
     on_drop: OnDrop
     begin: Begin | None
+    budget: Budget
+    is_ended: bool = False
+    """Whether no more is read: what pours on after the A-ABORT would else keep its thread."""
 
     @classmethod
-    def guard(cls, provider: Any, on_drop: OnDrop, begin: Begin | None) -> None:
+    def guard(cls, provider: Any, on_drop: OnDrop, begin: Begin | None, budget: Budget) -> None:
         """Put ``provider``, which its association has made already, under guard."""
         provider.__class__ = cls
-        provider.on_drop, provider.begin = on_drop, begin
+        provider.on_drop, provider.begin, provider.budget = on_drop, begin, budget
 
     def receive_primitive(self, primitive: Any) -> None:
         """Add the content of one P-DATA-TF PDU to the message."""
         if self.message is None and self.begin is not None:
             self.message = DIMSEMessage()
-            self.message.data_set = Incoming(self.message, self._transfer_syntax_of, self.begin)
+            self.message.data_set = Incoming(
+                self.message, self._transfer_syntax_of, self.begin, self.budget.messages
+            )
+        if not self._has_short_command(primitive):
+            self.is_ended = True
+            self._end(f"a command set of over {MAX_COMMAND_BYTES} bytes")
+            return
         try:
             super().receive_primitive(primitive)
         except CAN_RAISE:
-            self.on_drop(str(self.assoc.requestor.address), "not a DIMSE message")
-            self.dul.event_queue.put(_INVALID_PDU)
+            self._end("not a DIMSE message")
+
+    def _has_short_command(self, primitive: Any) -> bool:
+        """Whether the command set is one, before it is decoded: that takes fifty times as much."""
+        more = command_bytes(primitive.presentation_data_value_list)
+        message: Any = self.message
+        if more and isinstance(data_set := getattr(message, "data_set", None), Incoming):
+            data_set.command.hold(cost_of_command(min(more, MAX_COMMAND_BYTES)))
+        begun = message.encoded_command_set.tell() if message is not None else 0
+        return bool(begun + more <= MAX_COMMAND_BYTES)
+
+    def _end(self, reason: str) -> None:
+        self.on_drop(str(self.assoc.requestor.address), reason)
+        self.dul.event_queue.put(_INVALID_PDU)
 
     def forget(self) -> None:
         """Leave nothing of a message that will never be whole."""
@@ -300,8 +390,9 @@ class GuardedHandler(RequestHandler):
         server = self.server
         # Else a stalled peer holds a stopping process until its PDU's deadline.
         association.dul.daemon = True
-        GuardedSocket.guard(association.dul.socket, server.limits, server.on_drop)
-        GuardedMessages.guard(association.dimse, server.on_drop, server.begin)
+        socket_wrapper, budget = association.dul.socket, server.budget
+        GuardedSocket.guard(socket_wrapper, server.limits, server.on_drop, budget)
+        GuardedMessages.guard(association.dimse, server.on_drop, server.begin, budget)
         return association
 
 
@@ -317,7 +408,7 @@ class GuardedServer(ThreadedAssociationServer):
     """Where large data sets go while they arrive; None: into memory."""
 
     def __init__(self, *arguments: Any, limits: Limits, **keywords: Any) -> None:
-        self.limits = limits
+        self.limits, self.budget = limits, Budget(limits.memory_bytes)
         self.on_drop = self.on_handshake_failed = _say_nothing
         self._connections = _Connections()
         keywords["request_handler"] = GuardedHandler

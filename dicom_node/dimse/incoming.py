@@ -9,8 +9,12 @@ import io
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from dicom_node.dimse.memory import Memory, Share
+
 IN_MEMORY_BYTES = 1 << 18
-"""Smaller data sets stay in memory; so much can be held for each association, and one more."""
+"""Smaller data sets stay in memory while there is room, for each association, and one more."""
+
+_COPIES = 2
 
 
 class Stream(Protocol):
@@ -37,18 +41,20 @@ class Incoming(io.BytesIO):
     stream: Stream | None = None
 
     def __init__(
-        self, message: Any, transfer_syntax_of: Callable[[int], str], begin: Begin
+        self, message: Any, transfer_syntax_of: Callable[[int], str], begin: Begin, memory: Memory
     ) -> None:
         super().__init__()
+        self.command, self._share = Share(memory), Share(memory)
         self._message, self._transfer_syntax_of, self._begin = message, transfer_syntax_of, begin
 
     def write(self, chunk: Any) -> int:
         """Add what has come. Raises `ValueError` for a large one that no C-STORE announced."""
-        if self.stream is None and self.tell() + len(chunk) > IN_MEMORY_BYTES:
+        if self.stream is None and not self._stays_in_memory(len(chunk)):
             self.stream = self._announced()
             self.stream.write(self.getvalue())
             self.seek(0)
             self.truncate()
+            self._share.release()
         if self.stream is None:
             return super().write(chunk)
         self.stream.write(chunk)
@@ -62,11 +68,16 @@ class Incoming(io.BytesIO):
         """Forget what has come, unless it was kept."""
         if self.stream is not None:
             self.stream.discard()
+        self.command.release()
+        self._share.release()
 
     def close(self) -> None:
         """Forget it too: nobody has it any more."""
         self.discard()
         super().close()
+
+    def _stays_in_memory(self, more: int) -> bool:
+        return self.tell() + more <= IN_MEMORY_BYTES and self._share.try_hold(more * _COPIES)
 
     def _announced(self) -> Stream:
         command, context_id = self._message.command_set, self._message.context_id

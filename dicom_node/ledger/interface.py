@@ -90,8 +90,14 @@ class Ledger(Protocol):
     def refusals(self) -> Sequence[Refusal]:
         """Return who was rejected, latest first."""
 
-    def known_digests(self) -> frozenset[Digest]:
-        """Return the digests of every spooled file that some row names."""
+    def refused_all(self, refusals: Sequence[Refusal]) -> None:
+        """Count associations that were rejected, in one transaction.
+
+        The latest callers are kept, the others are counted in one row.
+        """
+
+    def digests_of_shard(self, prefix: str) -> frozenset[Digest]:
+        """Return the digests of spooled files that rows name and that begin with ``prefix``."""
 
     # intake and analysis
     def claim_instances(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from dicom_node.errors import LedgerUnavailable
-from dicom_node.ledger.connection import Connection, Row
+from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.interface import Received
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import refusal_of
 from dicom_node.ledger.steps import INSTANCES, STUDIES, move, record
 from dicom_node.records import (
+    OTHER_CALLERS,
     Arrival,
-    Digest,
     InstanceId,
     InstanceState,
     Refusal,
@@ -84,26 +85,26 @@ class Receiving(Part):
         remedy: str = "",
     ) -> None:
         """Count an association that was rejected."""
+        now = self._connection.moment()
+        self.refused_all(
+            [Refusal(calling_ae_title, called_ae_title, peer_address, reason, 1, now, remedy)]
+        )
+
+    def refused_all(self, refusals: Sequence[Refusal]) -> None:
+        """Count associations that were rejected, in one transaction.
+
+        Titles are chosen by strangers: the latest are kept, the others are counted in one row.
+        """
         with self._connection.transaction() as connection:
-            connection.run(
-                """insert into refusals (calling_ae_title, called_ae_title, peer_address, reason,
-                                         remedy, count, last_at)
-                   values (:calling, :called, :peer, :reason, :remedy, 1, :now)
-                   on conflict do update set count = count + 1, last_at = :now, remedy = :remedy""",
-                calling=calling_ae_title,
-                called=called_ae_title,
-                peer=peer_address,
-                reason=reason,
-                remedy=remedy,
-                now=connection.now(),
-            )
-            # Titles are chosen by strangers: the latest are kept, however many there were.
-            connection.run(
-                """delete from refusals where last_at < (
-                       select last_at from refusals order by last_at desc
-                       limit 1 offset :most)""",
-                most=_MOST_REFUSALS - 1,
-            )
+            for each in refusals:
+                _count_refusal(connection, each)
+            old = connection.one(
+                """select last_at from refusals where reason <> :others
+                   order by last_at desc limit 1 offset :most""",
+                most=_MOST_REFUSALS, others=OTHER_CALLERS,
+            )  # fmt: skip
+            if old is not None:
+                _join_old_refusals(connection, old["last_at"])
 
     def dismiss_refusals(
         self, calling_ae_title: str | None = None, called_ae_title: str | None = None,
@@ -128,13 +129,34 @@ class Receiving(Part):
         rows = self._connection.all("select * from refusals order by last_at desc")
         return [refusal_of(row) for row in rows]
 
-    def known_digests(self) -> frozenset[Digest]:
-        """Return the digests of every spooled file that some row names."""
-        rows = self._connection.all(
-            """select digest from instances union all select digest from results
-               union all select saliency_digest from instances where saliency_digest is not null"""
-        )
-        return frozenset(Digest(row["digest"]) for row in rows)
+
+def _count_refusal(connection: Connection, each: Refusal) -> None:
+    connection.run(
+        """insert into refusals (calling_ae_title, called_ae_title, peer_address, reason,
+                                 remedy, count, last_at)
+           values (:calling, :called, :peer, :reason, :remedy, :count, :at)
+           on conflict do update set count = count + :count, last_at = :at, remedy = :remedy""",
+        calling=each.calling_ae_title,
+        called=each.called_ae_title,
+        peer=each.peer_address,
+        reason=each.reason,
+        remedy=each.remedy,
+        count=each.count,
+        at=text_of(each.last_at),
+    )
+
+
+def _join_old_refusals(connection: Connection, until: str) -> None:
+    """Count what was refused until then in one row and forget it."""
+    which = "where last_at <= :until and reason <> :others"
+    joined = connection.one(
+        f"select sum(count) as count, max(last_at) as last from refusals {which}",  # noqa: S608
+        until=until, others=OTHER_CALLERS,
+    )  # fmt: skip
+    assert joined is not None
+    connection.run(f"delete from refusals {which}", until=until, others=OTHER_CALLERS)  # noqa: S608
+    last = datetime.fromisoformat(joined["last"])
+    _count_refusal(connection, Refusal("", "", "", OTHER_CALLERS, joined["count"], last))
 
 
 def _outcome(connection: Connection, arrival: Arrival) -> Received | Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dicom_node.ledger.ageing import Ageing
 from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.casebook import Casebook
 from dicom_node.ledger.clock import Steady
@@ -32,6 +33,7 @@ class SqliteLedger(
     Patients,
     People,
     SignIns,
+    Ageing,
 ):
     """All of `interface.Ledger`, and what the pages need; one part a file."""
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dicom_node.errors import (
@@ -23,6 +23,7 @@ from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.values import CAN_RAISE, text
 from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger import Ledger
+from dicom_node.ledger.ageing import Ageing
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Origin, Study
@@ -113,6 +114,16 @@ class _Removal:
         return forgotten
 
 
+def forget_the_old(ledger: Ageing, settings: Settings) -> None:
+    """Forget refused callers, sessions and events of removed studies that are past their time."""
+    pages, kept = settings.web, settings.retention
+    ledger.forget_refusals(kept.refusals_days)
+    ledger.forget_sessions(
+        timedelta(minutes=pages.idle_minutes), timedelta(hours=pages.longest_hours)
+    )
+    ledger.forget_events(kept.events_days)
+
+
 def announce(ledger: Ledger, settings: Settings, log: Log) -> None:
     """Say beforehand which parked results will go, so that a person may still send them."""
     soon = ledger.parked(float(settings.retention.parked_days) - _ANNOUNCED_DAYS, _COUNTED)
@@ -129,7 +140,7 @@ def announce(ledger: Ledger, settings: Settings, log: Log) -> None:
 def sweep(ledger: Ledger, spool: Spool, log: Log, settings: Settings | None = None) -> None:
     """Remove interrupted writes; take in received files whose row a crash prevented."""
     door = FrontDoor.of(settings or Settings(), spool, ledger, log)
-    swept = spool.sweep(ledger.known_digests())
+    swept = spool.sweep(ledger.digests_of_shard)
     if swept.removed_files:
         log.event("spool.swept", files=swept.removed_files, bytes=swept.removed_bytes)
     for digest in swept.unknown:

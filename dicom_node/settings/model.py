@@ -63,6 +63,11 @@ class NodeSection(Section):
     max_object_bytes: int = Field(
         default=536_870_912, ge=1_048_576, description="larger objects are answered 0xA700"
     )
+    receive_memory_mb: int = Field(
+        default=256,
+        ge=128,
+        description="megabytes that all associations together may take; who finds none left waits",
+    )
     pdu_timeout_seconds: float = Field(
         default=30.0, gt=0, description="a PDU that has begun must be complete within this time"
     )
@@ -266,6 +271,16 @@ class RetentionSection(Section):
         ge=1,
         description="how long a study is kept whose results a receiver refused, did not take in"
         " time, or nobody approved; said in the log a week before",
+    )
+    events_days: int = Field(
+        default=90,
+        ge=1,
+        description="how long what happened to a study is told after the study was removed",
+    )
+    refusals_days: int = Field(
+        default=90,
+        ge=1,
+        description="how long callers that were refused are listed after their last call",
     )
     max_bytes: int = Field(
         default=200_000_000_000,

@@ -14,6 +14,7 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from dicom_node.dimse.incoming import IN_MEMORY_BYTES, Incoming
+from dicom_node.dimse.memory import Memory
 from dicom_node.errors import DataSetMismatch, DiskFull
 from dicom_node.intake.sources import Streamed
 from dicom_node.records import Instance
@@ -24,6 +25,7 @@ from tests.receiving.hostile import LATEST_SECONDS, closed_within, established
 from tests.receiving.test_store import encoded, film, raw_store
 from tests.receiving.wire import c_store_rq, element, p_data, read_pdu, resident_bytes, status_of
 
+ROOM = 100_000_000
 LARGE = 640
 """Rows and columns of a film of 800 kB: more than what is kept in memory."""
 
@@ -188,9 +190,12 @@ class Message:
             setattr(self.command_set, keyword, value)
 
 
-def incoming(spool: Spool, head: bytes | None = b"head") -> Incoming:
+def incoming(spool: Spool, head: bytes | None = b"head", memory: Memory | None = None) -> Incoming:
     message = Message(AffectedSOPClassUID="1.2", AffectedSOPInstanceUID="1.2.3")
-    return Incoming(message, lambda _: UID("1.2.840.10008.1.2"), lambda *_: Streamed(spool, head))
+    syntax = UID("1.2.840.10008.1.2")
+    return Incoming(
+        message, lambda _: syntax, lambda *_: Streamed(spool, head), memory or Memory(ROOM)
+    )
 
 
 def test_a_small_data_set_stays_in_memory_and_a_large_one_leaves_it(tmp_path: Path) -> None:
@@ -208,6 +213,24 @@ def test_a_small_data_set_stays_in_memory_and_a_large_one_leaves_it(tmp_path: Pa
     data_set.close()
     assert spool.read(stored.digest)
     assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_a_small_data_set_goes_to_disk_while_there_is_no_room_and_gives_back_what_it_had(
+    tmp_path: Path,
+) -> None:
+    memory = Memory(90_000)
+    first, second = (incoming(Spool(tmp_path), memory=memory) for _ in range(2))
+    first.write(b"a" * 20_000)
+    assert (first.stream, memory.held_bytes) == (None, 40_000)
+    second.write(b"b" * 10_001)
+    assert isinstance(second.stream, Streamed)
+    assert memory.held_bytes == 40_000
+    first.write(b"a" * 20_000)
+    assert isinstance(first.stream, Streamed)
+    assert (first.tell(), memory.held_bytes) == (40_000, 0)
+    first.close()
+    second.close()
+    assert memory.held_bytes == 0
 
 
 def test_what_nobody_has_any_more_is_gone_from_the_disk(tmp_path: Path) -> None:

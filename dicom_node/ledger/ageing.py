@@ -1,0 +1,82 @@
+"""The ledger as housekeeping sees it: an end for everything that only grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from dicom_node.ledger.connection import text_of
+from dicom_node.ledger.part import Part
+from dicom_node.records import Digest
+
+_AT_ONCE = 2000
+"""Rows that one transaction removes: receiving waits for it no longer than for another film."""
+
+
+class Ageing(Part):
+    """What the node no longer needs to know."""
+
+    def digests_of_shard(self, prefix: str) -> frozenset[Digest]:
+        """Return the digests of spooled files that some row names and that begin with ``prefix``.
+
+        All of them at once would be gigabytes on a node of millions of films.
+        """
+        rows = self._connection.all(
+            """select digest from instances where digest >= :first and digest < :last
+               union select digest from results where digest >= :first and digest < :last
+               union select saliency_digest from instances
+               where saliency_digest >= :first and saliency_digest < :last""",
+            first=prefix,
+            last=f"{prefix}g",  # after every hexadecimal digit
+        )
+        return frozenset(Digest(row["digest"]) for row in rows)
+
+    def forget_refusals(self, days: float) -> int:
+        """Forget refused callers who have not called for so long; return how many there were."""
+        return self._forget("refusals", "last_at < :old", old=self._before(days=days))
+
+    def forget_sessions(self, idle: timedelta, longest: timedelta) -> int:
+        """Forget sessions that have run out and whose browser never came back."""
+        return self._forget(
+            "sessions",
+            "seen_at < :idle or created_at < :longest",
+            idle=text_of(self._connection.moment() - idle),
+            longest=text_of(self._connection.moment() - longest),
+        )
+
+    def forget_events(self, days: float) -> int:
+        """Forget events older than that of studies that are forgotten; return how many."""
+        removed, old = 0, self._before(days=days)
+        for first, last in self._orphaned_events(old):
+            with self._connection.transaction() as connection:
+                removed += connection.run(
+                    """delete from events where id between :first and :last and at < :old
+                       and not exists (select 1 from studies where id = events.study_id)""",
+                    first=first, last=last, old=old,
+                )  # fmt: skip
+        return removed
+
+    def _orphaned_events(self, old: str) -> Iterator[tuple[int, int]]:
+        """Yield ranges of ids that hold some, found without a lock."""
+        last = 0
+        while True:
+            rows = self._connection.all(
+                """select id from events where id > :last and at < :old
+                   and not exists (select 1 from studies where id = events.study_id)
+                   order by id limit :most""",
+                last=last, old=old, most=_AT_ONCE,
+            )  # fmt: skip
+            if not rows:
+                return
+            first, last = rows[0]["id"], rows[-1]["id"]
+            yield first, last
+
+    def _forget(self, table: str, which: str, **values: object) -> int:
+        # Most days there is nothing: no lock is taken to learn that.
+        if self._connection.one(f"select 1 from {table} where {which}", **values) is None:  # noqa: S608
+            return 0
+        with self._connection.transaction() as connection:
+            return connection.run(f"delete from {table} where {which}", **values)  # noqa: S608
+
+    def _before(self, *, days: float) -> str:
+        return text_of(self._connection.moment() - timedelta(days=days))
