@@ -279,9 +279,10 @@ def _watch(
             break
         if time.monotonic() - told > 30:
             told = time.monotonic()
+            killed = sum(fate.killed.values())
             say(
                 f"{told - began:.0f} s: acknowledged {len(sender.acknowledged)}, at the PACS"
-                f" {whole(at_pacs, night.wanted)}, killed {sum(fate.killed.values())}, ills {fate.ills}"
+                f" {whole(at_pacs, night.wanted)}, killed {killed}, ills {fate.ills}"
             )
         time.sleep(_TICK_SECONDS)
     return _told(node, sender, fate, studies_at(pacs, known), began)
