@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,12 +132,11 @@ def test_a_role_before_a_ledger_that_another_holds_waits_and_answers_every_film(
     ward: Ward, tmp_path: Path, role: str
 ) -> None:
     pids = ward.pids_of(role)
-    with resting(pids):
-        studies = ward.take(tmp_path / "films")
-        held = locked_ledger(ward.node)
-        held.__enter__()
-    wait_for(lambda: ward.events("house.unavailable", role), 60, "the fault is told")
-    held.__exit__(None, None, None)
+    with ExitStack() as ills:
+        with resting(pids):
+            studies = ward.take(tmp_path / "films")
+            ills.enter_context(locked_ledger(ward.node))
+        wait_for(lambda: ward.events("house.unavailable", role), 60, "the fault is told")
     ward.check_answered_once(studies)
     assert ward.pids_of(role) == pids
     assert not ward.events("role.died", "supervisor")
@@ -148,14 +147,13 @@ def test_a_role_on_a_full_disk_waits_or_goes_on_and_answers_every_film(
     ward: Ward, tmp_path: Path, role: str
 ) -> None:
     pids = ward.pids_of(role)
-    with resting(pids):
-        studies = ward.take(tmp_path / "films")
-        full = full_disk(ward.node)
-        full.__enter__()
-    # What writes into the spool cannot go on; the others have the ledger's ballast.
-    if role in {"analyse", "report"}:
-        wait_for(lambda: ward.events("house.unavailable", role), 60, "the fault is told")
-    full.__exit__(None, None, None)
+    with ExitStack() as ills:
+        with resting(pids):
+            studies = ward.take(tmp_path / "films")
+            ills.enter_context(full_disk(ward.node))
+        # What writes into the spool cannot go on; the others have the ledger's ballast.
+        if role in {"analyse", "report"}:
+            wait_for(lambda: ward.events("house.unavailable", role), 60, "the fault is told")
     ward.check_answered_once(studies)
     assert ward.pids_of(role) == pids
     assert not ward.events("role.died", "supervisor")
