@@ -8,6 +8,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # What pytest gets besides its own settings: make test ARGS="-k settings".
 ARGS ?=
+# What `make bench` leaves out: a night takes hours, the others measure nothing themselves.
+NO_BENCH := $(addprefix benchmarks/,long_night.py measured_node.py stub_brain.py)
 # One more than two cores: tests of peers that stall wait more than they work.
 WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -56,7 +58,7 @@ docs: setup ## write the generated parts of the documentation
 
 bench: setup ## measure (benchmarks/), results in benchmarks/out/
 	@mkdir -p benchmarks/out
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS); done
+	@for script in $(filter-out $(NO_BENCH),$(wildcard benchmarks/[a-z]*.py)); do echo "== $$script"; $(BIN)/python $$script $(ARGS); done
 
 lock: $(VENV)/.ready ## write requirements.lock anew: newest versions that pyproject.toml allows
 	@echo "== pip-compile (minutes: it looks up the hash of every file)"

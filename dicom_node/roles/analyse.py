@@ -33,7 +33,11 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     with stopped_at_once(stop):
         engine.warm()
     thinking = _Thinking(own, engine)
-    own.work({"analysing films": thinking.analyse}, detail=engine.device, going_on=thinking.is_able)
+    device = engine.device
+    own.work(
+        {"analysing films": thinking.analyse},
+        detail=device, going_on=thinking.is_able, device=device,
+    )  # fmt: skip
     own.ledger.close()
     thinking.raise_if_lost()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -10,39 +9,27 @@ from collections.abc import Iterable, Sequence
 from dicom_node.delivery.sender import PARCEL_SIZE, Sender, lease_seconds
 from dicom_node.errors import DeliveryError, Unavailable
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.line.heart import Heart
 from dicom_node.line.wiring_remotes import remotes_table
-from dicom_node.logs import Log
-from dicom_node.patience import Patience
 from dicom_node.records import Delivery, Worker
-from dicom_node.roles.process import opened
+from dicom_node.roles.shift import shift
 from dicom_node.settings import Configuration, RemotesTable
-from dicom_node.spool import Spool
 
-_IDLE_SECONDS = 0.1
 _MAX_DESTINATIONS = 16
 
 
 def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Deliver what is due until ``stop`` is set."""
-    log = Log("deliver")
-    settings, patience = configuration.settings, Patience(log)
-    ledger = opened(configuration, "deliver", stop, patience)
-    spool = patience.until("the spool", lambda: Spool(configuration.spool_path), stop)
-    if ledger is None or spool is None:
+    own = shift(worker, configuration, stop)
+    if own is None:
         return
-    sender = Sender(settings, spool, ledger, worker.token, log, stop, patience)
-    heart = Heart(ledger, worker, patience)
-    porters = _Porters(sender, ledger, remotes_table(configuration, log))
-    log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version)
-    while not stop.is_set():
-        heart.beat("working")
-        if not patience.attempt("taking deliveries", porters.send_one):
-            stop.wait(_IDLE_SECONDS)
-    porters.drain(settings.node.drain_seconds)
-    patience.attempt("giving back", lambda: ledger.release(worker.token))
-    heart.beat("stopped")
-    ledger.close()
+    settings = configuration.settings
+    sender = Sender(settings, own.spool, own.ledger, own.worker, own.log, stop, own.patience)
+    porters = _Porters(sender, own.ledger, remotes_table(configuration, own.log))
+    own.work(
+        {"taking deliveries": porters.send_one},
+        drain=lambda: porters.drain(settings.node.drain_seconds),
+    )
+    own.ledger.close()
 
 
 class _Porters:

@@ -46,22 +46,27 @@ class Shift:
         idle_seconds: float = _IDLE_SECONDS,
         detail: str | None = None,
         going_on: Callable[[], bool] = lambda: True,
+        drain: Callable[[], object] | None = None,
+        **facts: object,
     ) -> None:
         """Do the tasks in turn until asked to stop, or ``going_on`` says no.
 
         A task returns whether it found something to do; where none did, there is a pause. Ends with
-        everything given back.
+        everything given back. ``drain``: ends, or waits for, what the role does in threads of its
+        own; what those hold is not given back because a task met a fault. ``facts`` are told with
+        the start.
         """
-        told = {"sqlite": self.ledger.sqlite_version, "device": detail}
-        self.log.event(
-            "role.started", pid=os.getpid(), **{key: value for key, value in told.items() if value}
-        )
+        self.log.event("role.started", pid=os.getpid(), sqlite=self.ledger.sqlite_version, **facts)
+        give_back = self.give_back if drain is None else None
         while not self.stop.is_set() and going_on():
             self.heart.beat("working", detail)
-            found = [self.patience.attempt(name, task, self.give_back)
+            found = [self.patience.attempt(name, task, give_back)
                      for name, task in tasks.items()]  # fmt: skip
             if not any(found):
                 self.stop.wait(idle_seconds)
+        if drain is not None:
+            self.heart.beat("stopping", detail)
+            drain()
         self.patience.attempt("giving back", self.give_back)
         self.heart.beat("stopped")
 
