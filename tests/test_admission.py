@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,18 @@ import pytest
 from dicom_node.errors import SettingsError
 from dicom_node.imaging.header import Code, FilmHeader, header_of, read_header
 from dicom_node.imaging.phantom import phantom_dataset
-from dicom_node.intake.admit import Admitted, Declined, admit
+from dicom_node.intake.admit import Admitted, Declined, admit, priority_of
 from dicom_node.intake.rules import AdmissionRules, load_rules
+from dicom_node.intake.take import FrontDoor
+from dicom_node.ledger import open_ledger
+from dicom_node.line.admit import admit_received
+from dicom_node.logs import Log
+from dicom_node.records import InstanceState, Origin
 from dicom_node.resources import default_configuration
+from dicom_node.settings import Settings
 from dicom_node.settings.model import AdmissionSection
+from dicom_node.spool import Spool
+from tests.museum.film import film
 
 SHIPPED = default_configuration() / "admission.toml"
 CR, DX, SC = (
@@ -355,3 +364,63 @@ def test_a_fault_in_the_rules_is_named_by_file_and_key(
 def test_a_missing_rules_file_is_a_settings_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError):
         load_rules(tmp_path / "admission.toml")
+
+
+def ranked(tmp_path: Path, *tables: str) -> AdmissionRules:
+    file = tmp_path / "admission.toml"
+    added = "".join(f"\n[[priority]]\n{table}\n" for table in tables)
+    file.write_text(SHIPPED.read_text("utf-8") + added, "utf-8")
+    return load_rules(file)
+
+
+def test_without_a_rule_every_film_is_as_urgent_as_any_other(rules: AdmissionRules) -> None:
+    urgent = replace(CHEST, requested_procedure_priority="STAT")
+    assert priority_of(urgent, ["EMERGENCY"], rules) == 0
+
+
+def test_the_highest_rule_that_fits_says_how_urgent_a_film_is(tmp_path: Path) -> None:
+    rules = ranked(
+        tmp_path,
+        'value = 10\nrequested = ["STAT"]',
+        'value = 5\ncalling_ae_titles = ["EMERGENCY"]',
+        'value = 3\nwords = ["trauma*"]',
+    )
+    urgent = replace(CHEST, requested_procedure_priority="stat ")
+    told = replace(CHEST, study_description="Thorax, Trauma")
+    assert priority_of(urgent, ["EMERGENCY"], rules) == 10
+    assert priority_of(CHEST, ["WARD", "EMERGENCY "], rules) == 5
+    assert priority_of(told, ["WARD"], rules) == 3
+    assert priority_of(CHEST, ["WARD"], rules) == 0
+
+
+def test_every_list_of_a_rule_must_fit(tmp_path: Path) -> None:
+    rules = ranked(tmp_path, 'value = 5\ncalling_ae_titles = ["EMERGENCY"]\nstations = ["XR1"]')
+    there = replace(CHEST, station_name="XR1")
+    assert priority_of(there, ["EMERGENCY"], rules) == 5
+    assert priority_of(there, ["WARD"], rules) == 0
+    assert priority_of(CHEST, ["EMERGENCY"], rules) == 0
+
+
+def test_a_rule_of_priority_that_names_nothing_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="name calling_ae_titles"):
+        ranked(tmp_path, "value = 5")
+
+
+def test_station_and_requested_priority_are_read_from_a_film() -> None:
+    dataset = phantom_dataset()
+    dataset.StationName, dataset.RequestedProcedurePriority = "XR1", "STAT"
+    header = header_of(dataset)
+    assert (header.station_name, header.requested_procedure_priority) == ("XR1", "STAT")
+
+
+def test_an_urgent_film_overtakes_those_that_came_before_it(tmp_path: Path) -> None:
+    rules = ranked(tmp_path, 'value = 10\ncalling_ae_titles = ["EMERGENCY"]')
+    log, spool = Log("intake"), Spool(tmp_path / "spool")
+    with closing(open_ledger(tmp_path / "ledger.sqlite", who="test")) as ledger:
+        door = FrontDoor.of(Settings(), spool, ledger, log)
+        for name, sender in (("first", "WARD"), ("second", "EMERGENCY")):
+            sent = film(name)
+            door.take(sent.data, sent.transfer_syntax, Origin(sender, "NODE", "127.0.0.1"))
+        assert admit_received(ledger, spool, rules, "worker:1", log) == 2
+        next_films = ledger.claim_instances(InstanceState.ADMITTED, "worker:1", 60, 2)
+    assert [each.id for each in next_films] == [2, 1]

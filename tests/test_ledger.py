@@ -1079,3 +1079,30 @@ def test_a_full_disk_loses_no_commit_and_the_ledger_recovers_by_itself(
     kept = [uid for (uid,) in run(ledger, "select sop_instance_uid from instances order by id")]
     assert kept == [*acknowledged, "1.2.20000"]
     ledger.close()
+
+
+def test_urgent_films_are_analysed_and_their_studies_written_first(
+    ledger: SqliteLedger, clock: Clock
+) -> None:
+    for number, priority in ((1, 0), (2, 0), (3, 10)):
+        ledger.received(arrival(number))
+        (film,) = ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 1)
+        ledger.admitted(film.id, WORKER, "PA", "", priority)
+        clock.tick(1)
+    films = ledger.claim_instances(InstanceState.ADMITTED, WORKER, 60, 3)
+    assert [film.id for film in films] == [3, 1, 2]
+    for film in films:
+        ledger.failed(film.id, WORKER, "a test")
+    ledger.quieten(0)
+    written = [ledger.claim_quiet_study(WORKER, 60) for _ in range(3)]
+    assert [study.id for study in written if study] == [3, 1, 2]
+
+
+def test_a_routine_film_of_an_urgent_study_does_not_make_it_less_urgent(
+    ledger: SqliteLedger,
+) -> None:
+    for number, priority in ((1, 10), (2, 0)):
+        ledger.received(arrival(number, study=1))
+        (film,) = ledger.claim_instances(InstanceState.RECEIVED, WORKER, 60, 1)
+        ledger.admitted(film.id, WORKER, "PA", "", priority)
+    assert run(ledger, "select priority from studies")[0][0] == 10

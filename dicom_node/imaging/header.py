@@ -68,6 +68,8 @@ class FilmHeader:
     procedure_step_description: str = field(default="", repr=False)
     manufacturer: str = ""
     manufacturer_model_name: str = ""
+    station_name: str = ""
+    requested_procedure_priority: str = ""
     presentation_intent_type: str = ""
     conversion_type: str = ""
     burned_in_annotation: str = ""
@@ -192,6 +194,8 @@ def _header(dataset: Dataset) -> FilmHeader:
         procedure_step_description=text(dataset, "PerformedProcedureStepDescription"),
         manufacturer=text(dataset, "Manufacturer"),
         manufacturer_model_name=text(dataset, "ManufacturerModelName"),
+        station_name=text(dataset, "StationName"),
+        requested_procedure_priority=text(dataset, "RequestedProcedurePriority"),
         presentation_intent_type=text(dataset, "PresentationIntentType"),
         conversion_type=text(dataset, "ConversionType"),
         burned_in_annotation=text(dataset, "BurnedInAnnotation"),

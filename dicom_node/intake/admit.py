@@ -16,7 +16,7 @@ from pydicom import config
 from pydicom.uid import UID
 
 from dicom_node.imaging.header import Code, FilmHeader
-from dicom_node.intake.rules import AdmissionRules, BodyPartRules, ViewRules
+from dicom_node.intake.rules import AdmissionRules, BodyPartRules, PriorityRule, ViewRules
 
 OWN_MANUFACTURER = "dicom-node"
 OWN_SERIES = "AI CXR "
@@ -55,6 +55,30 @@ def admit(
         or _no_chest(header, rules.body_part)
     )
     return Declined(reason) if reason else _by_view(header, rules.view)
+
+
+def priority_of(header: FilmHeader, senders: Iterable[str], rules: AdmissionRules) -> int:
+    """Return how urgent a film is: the highest value of the rules that fit it, 0 if none does.
+
+    ``senders``: the AE titles that sent its study.
+    """
+    said = [title.strip() for title in senders]
+    fitting = (rule.value for rule in rules.priority if _fits(header, said, rule))
+    return max(fitting, default=0)
+
+
+def _fits(header: FilmHeader, senders: list[str], rule: PriorityRule) -> bool:
+    descriptions = " ".join(_descriptions(header))
+    return (
+        (not rule.calling_ae_titles or not set(senders).isdisjoint(rule.calling_ae_titles))
+        and (not rule.stations or _is_one_of(header.station_name, rule.stations))
+        and (not rule.requested or _is_one_of(header.requested_procedure_priority, rule.requested))
+        and (not rule.words or _match(descriptions, rule.words) is not None)
+    )
+
+
+def _is_one_of(value: str, names: Iterable[str]) -> bool:
+    return _plain(value.strip()) in {_plain(name.strip()) for name in names}
 
 
 def _own(header: FilmHeader, own_instances: Container[str]) -> str | None:

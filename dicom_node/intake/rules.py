@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dicom_node.settings.faults import Fault, explain, refusal
 from dicom_node.settings.model import AdmissionSection
@@ -58,6 +58,27 @@ class ViewRules(_Table):
     other_words: tuple[str, ...] = Field(description="words that mean a view that is not frontal")
 
 
+class PriorityRule(_Table):
+    """Which films go before others; every list that is named must fit, one entry of it is enough.
+
+    AE titles, stations and priorities are compared whole, descriptions by their words.
+    """
+
+    value: int = Field(ge=-100, le=100, description="the highest goes first; 0 is any other film")
+    calling_ae_titles: tuple[str, ...] = Field(default=(), description="AE titles that sent it")
+    stations: tuple[str, ...] = Field(default=(), description="Station Name (0008,1010)")
+    requested: tuple[str, ...] = Field(
+        default=(), description="Requested Procedure Priority (0040,1003), like STAT"
+    )
+    words: tuple[str, ...] = Field(default=(), description="words of its descriptions")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> PriorityRule:
+        if not (self.calling_ae_titles or self.stations or self.requested or self.words):
+            raise ValueError("name calling_ae_titles, stations, requested or words")
+        return self
+
+
 class AdmissionRules(_Table):
     """The whole of ``admission.toml``.
 
@@ -68,6 +89,7 @@ class AdmissionRules(_Table):
     object: ObjectRules
     body_part: BodyPartRules
     view: ViewRules
+    priority: tuple[PriorityRule, ...] = ()
 
 
 def load_rules(path: Path, admission: AdmissionSection | None = None) -> AdmissionRules:

@@ -122,8 +122,12 @@ class Ledger(Protocol):
         worker: str,
         view: str | None,
         patient_key: str | None = None,
+        priority: int = 0,
     ) -> None:
-        """Move to `admitted`; ``patient_key``: see `Patients`."""
+        """Move to `admitted`; ``patient_key``: see `Patients`.
+
+        ``priority``: the highest is analysed first, and its study written first.
+        """
 
     def analysed(
         self, instance_id: InstanceId, worker: str, findings_json: str, saliency: Digest | None

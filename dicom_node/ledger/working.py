@@ -107,11 +107,31 @@ class Working(Part):
         worker: str,
         view: str | None,
         patient_key: str | None = None,
+        priority: int = 0,
     ) -> None:
-        """Move to `admitted`; ``patient_key``: see `Patients`."""
-        self._finish(
-            instance_id, worker, InstanceState.ADMITTED, view=view, patient_key=patient_key
-        )
+        """Move to `admitted`; ``patient_key``: see `Patients`.
+
+        ``priority``: the highest is analysed first, and its study written first.
+        """
+        with self._connection.transaction() as connection:
+            row = required(connection, INSTANCES, instance_id)
+            move(
+                connection,
+                INSTANCES,
+                row,
+                InstanceState.ADMITTED,
+                worker=worker,
+                view=view,
+                patient_key=patient_key,
+                priority=priority,
+            )
+            # A study is as urgent as its most urgent film: films that nobody ranks are 0.
+            connection.run(
+                "update studies set priority = (select max(priority) from instances"
+                " where study_id = :id and state not in ('received', 'declined', 'failed'))"
+                " where id = :id",
+                id=row["study_id"],
+            )
 
     def analysed(
         self, instance_id: InstanceId, worker: str, findings_json: str, saliency: Digest | None

@@ -10,7 +10,7 @@ from dicom_node.imaging.header import read_attributes, read_header
 from dicom_node.imaging.identity import read_identity
 from dicom_node.imaging.patient import patient_of
 from dicom_node.imaging.values import CAN_RAISE
-from dicom_node.intake.admit import Admitted, Declined, admit
+from dicom_node.intake.admit import Admitted, Declined, admit, priority_of
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.sqlite import SqliteLedger
@@ -65,7 +65,9 @@ def _decide(
         return
     match decision:
         case Admitted(view=view):
-            ledger.admitted(instance.id, worker, view, header.patient_key)
+            senders = ledger.origins(instance.study_id) if rules.priority else ()
+            priority = priority_of(header, senders, rules)
+            ledger.admitted(instance.id, worker, view, header.patient_key, priority)
             log.event("instance.admitted", sop_instance_uid=uid)
         case Declined(reason=reason):
             ledger.declined(instance.id, worker, reason)
