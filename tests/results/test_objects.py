@@ -24,7 +24,7 @@ from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.write import WrittenObject, write_results
 from tests.conftest import debian
 from tests.results.conftest import MakeFilm
-from tests.results.test_report import errors_of
+from tests.results.report_kit import errors_of
 
 OTHERS = (
     ObjectKind.OVERLAYS,

@@ -53,7 +53,7 @@ from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.house import House, ModelOnShelf, NodeState
 from dicom_node.web.server import Deadlines, Server
 from tests.node.peers import wait_for
-from tests.test_reporting import WORKER, Node
+from tests.reporting_kit import WORKER, Node
 
 PASSWORD = "a long enough one"
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
