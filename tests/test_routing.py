@@ -6,7 +6,7 @@ import pytest
 
 from dicom_node.intake.admit import OWN_RESULT
 from dicom_node.intake.routing import (
-    LeftOut,
+    NoRecipient,
     Recipient,
     accepted_sr_class,
     is_told,
@@ -46,15 +46,15 @@ ABSENT = "it is not in the AE table"
         (["SHADOW"], (SHADOW,), ()),
         (["PACS", "MOD"], (PACS, READER), ()),
         (["LOOP", "MOD"], (LOOP, PACS, READER), ()),
-        (["STALE"], (PACS,), (LeftOut("GONE", ABSENT),)),
-        (["STRANGER", "PACS"], (PACS,), (LeftOut("STRANGER", ABSENT),)),
-        (["STRANGER"], (), (LeftOut("STRANGER", ABSENT),)),
+        (["STALE"], (PACS,), (NoRecipient("GONE", ABSENT),)),
+        (["STRANGER", "PACS"], (PACS,), (NoRecipient("STRANGER", ABSENT),)),
+        (["STRANGER"], (), (NoRecipient("STRANGER", ABSENT),)),
         ([], (), ()),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, list) else "",
 )
 def test_results_go_where_the_table_says_for_each_sender_each_ae_once(
-    origins: list[str], recipients: tuple[Recipient, ...], left_out: tuple[LeftOut, ...]
+    origins: list[str], recipients: tuple[Recipient, ...], left_out: tuple[NoRecipient, ...]
 ) -> None:
     routed = route(origins, REMOTES, analysed=True)
     assert routed.recipients == recipients

@@ -28,7 +28,7 @@ Values = Mapping[str, Float]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class NetworkAnswer:
     """One network's answer: its outputs and, if asked for, where it looked.
 
     ``heat``: float32 in [0, 1], (films, rows, columns) of the grid that is explained; (films, 0, 0)
@@ -95,7 +95,9 @@ class Family:
         member = self._members[bundle_id]
         return bundle_id if member.lower else self._explained_by(member.bundle.manifest.trunk)
 
-    def answer(self, films: Float, wanted: Sequence[str], *, explain: bool) -> dict[str, Answer]:
+    def answer(
+        self, films: Float, wanted: Sequence[str], *, explain: bool
+    ) -> dict[str, NetworkAnswer]:
         """Return the answers of the ``wanted`` networks; without ``explain`` heat is empty.
 
         ``films``: float32, (films, rows, columns, channels), by the trunk's contract.
@@ -105,7 +107,7 @@ class Family:
             self._functions[key] = self._compiled(frozenset(wanted), explain=explain)
         found = self._functions[key](films)
         return {
-            bundle_id: Answer(
+            bundle_id: NetworkAnswer(
                 {name: np.asarray(value, dtype=np.float32) for name, value in values.items()},
                 np.asarray(heat, dtype=np.float32),
             )

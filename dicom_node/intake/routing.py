@@ -35,7 +35,7 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class NoRecipient:
     """An AE that gets nothing of a study, and why."""
 
     ae_title: str
@@ -47,7 +47,7 @@ class Routed:
     """Who gets results of a study, each AE once, and who does not though it is named."""
 
     recipients: tuple[Recipient, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[NoRecipient, ...]
 
     @property
     def kinds(self) -> frozenset[ObjectKind]:
@@ -67,13 +67,13 @@ def route(origins: Sequence[str], remotes: Mapping[str, Remote], *, analysed: bo
     for those alone that want an answer always.
     """
     recipients: list[Recipient] = []
-    left_out = [LeftOut(each, _NOT_IN_THE_TABLE) for each in origins if each not in remotes]
+    left_out = [NoRecipient(each, _NOT_IN_THE_TABLE) for each in origins if each not in remotes]
     for ae_title in dict.fromkeys(_named(origins, remotes)):
         reason = _why_not(remotes.get(ae_title), analysed=analysed)
         if reason is None:
             recipients.append(_recipient(remotes[ae_title], analysed=analysed))
         else:
-            left_out.append(LeftOut(ae_title, reason))
+            left_out.append(NoRecipient(ae_title, reason))
     return Routed(tuple(recipients), tuple(dict.fromkeys(left_out)))
 
 

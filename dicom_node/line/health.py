@@ -19,7 +19,7 @@ _LONG_WORK = ("analyse", "report")
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class NodeHealth:
     """The whole node."""
 
     roles: tuple[RoleHealth, ...]
@@ -100,13 +100,13 @@ class Health:
         }
 
 
-def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = True) -> Health:
+def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = True) -> NodeHealth:
     """Return how the node is, from its ledger and disk alone; not ``counted``: without rows."""
     now = ledger.moment()
     beats = ledger.beats()
     lease_seconds = configuration.settings.analysis.lease_seconds
     free = Spool(configuration.spool_path).free_bytes()
-    return Health(
+    return NodeHealth(
         tuple(
             _role(name, [beat for beat in beats if beat.worker.role == name], now, lease_seconds)
             for name in ROLES

@@ -45,7 +45,7 @@ REASONS: dict[RejectionReason, CodedConcept] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RetractedObject:
     """A result object that is taken back."""
 
     sop_class_uid: str
@@ -86,7 +86,7 @@ def key_objects(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Da
 
 
 def rejection_note(
-    source: Dataset, rejected: Sequence[Rejected], note: RejectionNote, uid: str
+    source: Dataset, rejected: Sequence[RetractedObject], note: RejectionNote, uid: str
 ) -> Dataset:
     """Return the note that takes back ``rejected``, results on ``source`` and its study."""
     evidence = [_evidence(source, item) for item in rejected]
@@ -150,7 +150,7 @@ def _finish(
     set_equipment(source, document, by[1], by[0])
 
 
-def _evidence(source: Dataset, item: Rejected) -> Dataset:
+def _evidence(source: Dataset, item: RetractedObject) -> Dataset:
     evidence = evidence_of(source)
     evidence.SOPClassUID, evidence.SOPInstanceUID = item.sop_class_uid, item.sop_instance_uid
     evidence.SeriesInstanceUID = item.series_instance_uid

@@ -13,7 +13,7 @@ from typing import Protocol
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.line.trial_step import Step
+from dicom_node.line.trial_step import TrialStep
 from dicom_node.logs import Log
 from dicom_node.records import Instance, RoleHealth, Study, StudyId
 from dicom_node.resources import report_templates
@@ -66,7 +66,7 @@ class Doors(Protocol):
     def retract(self, study: Study, reason: str, who: str) -> Sequence[str]:
         """Take a study's results back; return the destinations that get a rejection note."""
 
-    def try_whole_way(self) -> Sequence[Step]:
+    def try_whole_way(self) -> Sequence[TrialStep]:
         """Send a phantom through the real port and wait for its answer at a loop AE."""
 
     def verify(self, bundle_id: str) -> str | None:
