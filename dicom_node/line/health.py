@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,18 @@ from dicom_node.spool import Spool
 _SILENT_SECONDS = 10.0
 _LONG_WORK = ("analyse", "report")
 """Roles that may be at one film or object for long: their lease is the measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """How the node is, in sentences. ``certificates``: until when each is good, by its key."""
+
+    well: bool
+    roles: tuple[RoleHealth, ...]
+    disk: str
+    work: str
+    starting: bool = False
+    certificates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dicom_node.delivery.association import peer_of
 from dicom_node.delivery.files import echo as c_echo
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.line.health import health_of
+from dicom_node.line.health import NodeState, health_of
 from dicom_node.line.retract import Retractor
 from dicom_node.line.trial import try_whole_way
 from dicom_node.line.trial_step import TrialStep
@@ -17,11 +17,10 @@ from dicom_node.records import Study
 from dicom_node.results.key_objects import REASONS
 from dicom_node.settings import Configuration, Remote
 from dicom_node.spool import Spool
-from dicom_node.web.house import NodeState
 
 
 @dataclass(frozen=True, slots=True)
-class RoleDoors:
+class NodeDoors:
     """The doors of a running node."""
 
     configuration: Configuration
