@@ -170,7 +170,7 @@ class Recipe(_Part):
         return self.model_copy(update={"phases": kept})
 
 
-class Share(_Part):
+class SharedRecipe(_Part):
     """A recipe that says only: taught together with another bundle, by that one's recipe.
 
     ``output``: which of the outputs that are taught there is this bundle's.
@@ -188,11 +188,11 @@ def read_recipe(path: Path) -> Recipe:
     return read_part(path, Recipe)
 
 
-def read_share(path: Path) -> Share | None:
+def read_share(path: Path) -> SharedRecipe | None:
     """Return the recipe of a bundle that is taught with another one; None if it has its own."""
     if not path.is_file() or "taught_with" not in tomllib.loads(path.read_text(encoding="utf8")):
         return None
-    return read_part(path, Share)
+    return read_part(path, SharedRecipe)
 
 
 def read_part(path: Path, kind: type[_AnyPart]) -> _AnyPart:
