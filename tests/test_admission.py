@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dicom_node.errors import SettingsError
-from dicom_node.imaging.header import Code, FilmHeader, header_of, read_header
+from dicom_node.imaging.header import CodedEntry, FilmHeader, header_of, read_header
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.intake.admit import Admitted, Declined, admit, priority_of
 from dicom_node.intake.rules import AdmissionRules, load_rules
@@ -141,22 +141,24 @@ def test_usual_spellings_of_a_frontal_chest_film_are_admitted(
 
 @pytest.mark.parametrize("code", [("816094009", "SCT"), ("T-D3000", "SRT"), ("T-D3000", "SNM3")])
 def test_a_chest_is_known_by_its_region_code(rules: AdmissionRules, code: tuple[str, str]) -> None:
-    header = replace(CHEST, body_part_examined="", anatomic_regions=(Code(*code),))
+    header = replace(CHEST, body_part_examined="", anatomic_regions=(CodedEntry(*code),))
     assert admit(header, rules) == Admitted("PA")
-    elbow = replace(header, anatomic_regions=(Code("T-D0300", code[1]),))
+    elbow = replace(header, anatomic_regions=(CodedEntry("T-D0300", code[1]),))
     assert "anatomic region" in reason(admit(elbow, rules))
 
 
 @pytest.mark.parametrize(
     ("code", "view"),
     [
-        (Code("272479007", "SCT"), "PA"),
-        (Code("399348003", "SCT"), "AP"),
-        (Code("R-10206", "SNM3"), "AP"),
-        (Code("399173006", "SCT"), None),
+        (CodedEntry("272479007", "SCT"), "PA"),
+        (CodedEntry("399348003", "SCT"), "AP"),
+        (CodedEntry("R-10206", "SNM3"), "AP"),
+        (CodedEntry("399173006", "SCT"), None),
     ],
 )
-def test_a_view_is_known_by_its_code(rules: AdmissionRules, code: Code, view: str | None) -> None:
+def test_a_view_is_known_by_its_code(
+    rules: AdmissionRules, code: CodedEntry, view: str | None
+) -> None:
     decision = admit(replace(CHEST, view_position="", view_codes=(code,)), rules)
     if view:
         assert decision == Admitted(view)

@@ -15,6 +15,31 @@ def test_each_file_named_in_the_architecture_exists() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_the_walk_names_every_role_and_every_step_of_the_line() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    walk = page[: page.index("```mermaid")]
+    steps = ("receive", "intake", "analyse", "report", "deliver", "web")
+    lines = ("admit", "analyse", "report", "deliver", "web_doors")
+    wanted = [f"dicom_node/roles/{name}.py" for name in steps]
+    wanted += [f"dicom_node/line/{name}.py" for name in lines]
+    assert [name for name in wanted if f"](../{name})" not in walk] == []
+
+
+NO_ENTRY_FILES = {
+    "supervisor.py": "starts and watches the workers of all roles",
+    "process.py": "what a process of a role begins and ends with",
+    "shift.py": "the loop of a worker",
+    "housekeep.py": "its chores have not moved to the line yet",
+}
+
+
+def test_a_role_is_an_entry_file_of_at_most_eighty_lines() -> None:
+    roles = sorted((ROOT / "dicom_node" / "roles").glob("*.py"))
+    lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in roles}
+    long = {name for name, lines in lengths.items() if lines > 80}
+    assert long <= set(NO_ENTRY_FILES), "what a role does belongs to dicom_node/line"
+
+
 def test_docs_and_code_name_no_place_outside_the_project() -> None:
     foreign = re.compile(r"/work/|/root/|/home/\w+/|https?://(?!127\.0\.0\.1|localhost)[\w.]*pypi")
     suffixes = {".py", ".md", ".toml", ".sql", ".yml", ".cfg", ".lock", ""}

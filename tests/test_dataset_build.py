@@ -22,7 +22,7 @@ from dicom_node.training.datasets.copies import copies, print_of
 from dicom_node.training.datasets.nih import MAPPING
 from dicom_node.training.datasets.records import Record
 from dicom_node.training.datasets.sources import SOURCES, read_sources
-from dicom_node.training.datasets.splits import Group, joined, split_groups
+from dicom_node.training.datasets.splits import PatientGroup, joined, split_groups
 from dicom_node.training.datasets.words import age_of, finding_of, view_of
 from tests.drawn_sources import dicom as _dicom
 from tests.drawn_sources import drawn as _film
@@ -268,9 +268,9 @@ def test_no_patient_is_in_two_splits(make: Make) -> None:
     assert {row["split"] for row in rows} == {"train", "val", "test"}
 
 
-def _some_groups(source: str, number: int, films: int = 1) -> list[Group]:
+def _some_groups(source: str, number: int, films: int = 1) -> list[PatientGroup]:
     return [
-        Group(f"{source}_{n}", (source, finding), films)
+        PatientGroup(f"{source}_{n}", (source, finding), films)
         for finding in ("normal", "covid19") for n in range(number * (finding == "normal"),
                                                             number * (1 + (finding == "normal")))
     ]  # fmt: skip
@@ -297,7 +297,7 @@ def test_another_source_moves_nobody_and_another_patient_hardly_anybody() -> Non
     before = split_groups(groups, 1)
     with_source = split_groups([*groups, *_some_groups("b", 300)], 1)
     assert {name: with_source[name] for name in before} == before
-    with_patient = split_groups([*groups, Group("a_new", ("a", "normal"), 1)], 1)
+    with_patient = split_groups([*groups, PatientGroup("a_new", ("a", "normal"), 1)], 1)
     assert sum(with_patient[name] != split for name, split in before.items()) <= 2
 
 

@@ -13,7 +13,7 @@ from dicom_node.errors import TrainingError
 from dicom_node.training.datasets.build import Row, build
 from dicom_node.training.datasets.cases import Case, read_boxes, read_cases
 from dicom_node.training.datasets.sources import SOURCES, read_sources
-from dicom_node.training.datasets.splits import Group, split_groups
+from dicom_node.training.datasets.splits import PatientGroup, split_groups
 from tests.drawn_sources import dicom, drawn, recompressed, save, table
 
 Folders = dict[str, Path]
@@ -187,8 +187,8 @@ def test_films_that_may_show_another_sources_patients_are_only_taught(
 
 
 def test_a_group_that_is_only_taught_moves_no_other_group() -> None:
-    groups = [Group(f"a_{n}", ("a", "normal"), 1) for n in range(40)]
-    taught = [Group(f"b_{n}", ("a", "normal"), 1, taught_only=True) for n in range(40)]
+    groups = [PatientGroup(f"a_{n}", ("a", "normal"), 1) for n in range(40)]
+    taught = [PatientGroup(f"b_{n}", ("a", "normal"), 1, taught_only=True) for n in range(40)]
     before, after = split_groups(groups, 3), split_groups([*taught, *groups], 3)
     assert {after[group.name] for group in taught} == {"train"}
     assert before == {group.name: after[group.name] for group in groups}

@@ -14,7 +14,6 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from openjpeg.utils import encode_array
 from pydicom.dataset import FileDataset
 
 from dicom_node.errors import (
@@ -29,7 +28,7 @@ from dicom_node.errors import (
 from dicom_node.imaging import transfer_syntaxes as syntaxes
 from dicom_node.imaging.decode import Pixels, decode
 from dicom_node.imaging.header import read_dataset
-from dicom_node.imaging.phantom import Encoding, phantom_dataset
+from tests.codec_kit import htj2k, htj2k_lossy, j2k, j2k_lossy, small_phantom
 from tests.standins import encapsulated
 
 DCMTK = Path("/usr/bin")
@@ -47,26 +46,6 @@ ENCODERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def j2k(pixels: Pixels, bits: int) -> bytes:
-    return bytes(encode_array(pixels, bits_stored=bits, photometric_interpretation=2))
-
-
-def j2k_lossy(pixels: Pixels, bits: int) -> bytes:
-    return bytes(
-        encode_array(
-            pixels, bits_stored=bits, photometric_interpretation=2, signal_noise_ratios=[70]
-        )
-    )
-
-
-def htj2k(pixels: Pixels, bits: int) -> bytes:
-    return bytes(imagecodecs.htj2k_encode(pixels, reversible=True))
-
-
-def htj2k_lossy(pixels: Pixels, bits: int) -> bytes:
-    return bytes(imagecodecs.htj2k_encode(pixels, level=0.0005, reversible=False))
-
-
 STREAMS: dict[str, Callable[[Pixels, int], bytes]] = {
     syntaxes.JPEG_2000_LOSSLESS: j2k,
     syntaxes.JPEG_2000: j2k_lossy,
@@ -74,11 +53,6 @@ STREAMS: dict[str, Callable[[Pixels, int], bytes]] = {
     syntaxes.HTJ2K_LOSSLESS_RPCL: htj2k,
     syntaxes.HTJ2K: htj2k_lossy,
 }
-
-
-def small_phantom(bits: int, *, signed: bool = False) -> FileDataset:
-    encoding = Encoding(kind="CR" if signed else "DX", bits=bits, signed=signed)
-    return phantom_dataset(rows=187, columns=160, encoding=encoding)
 
 
 def saved(dataset: FileDataset) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from pydicom.dataset import FileDataset
 
 from dicom_node.errors import HeaderUnreadable, ImageError, TransferSyntaxUnsupported
-from dicom_node.imaging.header import Code, header_of, read_dataset, read_header
+from dicom_node.imaging.header import CodedEntry, header_of, read_dataset, read_header
 from dicom_node.imaging.phantom import Identity, phantom_dataset
 
 
@@ -51,7 +51,7 @@ def test_the_header_holds_what_decides_about_a_film() -> None:
     assert header.modality == "DX"
     assert header.body_part_examined == "CHEST"
     assert header.view_position == "PA"
-    assert header.view_codes == (Code("272479007", "SCT", "postero-anterior"),)
+    assert header.view_codes == (CodedEntry("272479007", "SCT", "postero-anterior"),)
     assert header.patient_orientation == ("L", "F")
     assert (header.rows, header.columns, header.number_of_frames) == (96, 80, 1)
     assert header.transfer_syntax_uid == "1.2.840.10008.1.2.1"

@@ -29,9 +29,8 @@ from dicom_node.records import DeliveryState, InstanceState, StudyState
 from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool, Stored
-from tests.ledger_kit import Clock as LedgerClock
-from tests.ledger_kit import arrival
-from tests.test_reporting import TEMPLATE, WORKER, Node, pacs
+from tests.ledger_kit import Clock, arrival
+from tests.reporting_kit import TEMPLATE, WORKER, Node, pacs
 
 pytestmark = pytest.mark.usefixtures("phantoms_drawn_once")
 
@@ -62,7 +61,7 @@ class Engine:
         ]
 
 
-class Clock:
+class Seconds:
     """Seconds that pass when a test says so."""
 
     def __init__(self) -> None:
@@ -80,7 +79,7 @@ class House:
     analyst: Analyst
     engine: Engine
     patience: Patience
-    clock: Clock
+    clock: Seconds
     said: io.StringIO
 
     def give_back(self) -> None:
@@ -124,7 +123,7 @@ def made(folder: Path) -> Iterator[House]:
     spool, settings, log = Spool(folder / "spool"), Settings(), Log("analyse")
     cards = preview_context(TEMPLATE).networks
     reporter = Reporter(ledger, spool, settings, TEMPLATE, cards, WORKER, log)
-    engine, clock = Engine(), Clock()
+    engine, clock = Engine(), Seconds()
     analyst = Analyst(engine, ledger, spool, settings, WORKER, log)  # type: ignore[arg-type]
     node = Node(ledger, spool, reporter)
     yield House(node, analyst, engine, Patience(log, clock=clock), clock, said)
@@ -284,7 +283,7 @@ def test_no_role_ends_because_its_sign_of_life_cannot_be_noted(house: House) -> 
 def test_patience_grows_is_told_once_and_ends_with_the_fault() -> None:
     said = io.StringIO()
     logs.configure(stream=said, strict=True)
-    clock, tries = Clock(), list[float]()
+    clock, tries = Seconds(), list[float]()
     patience = Patience(Log("analyse"), clock=clock)
 
     def ailing() -> None:
@@ -308,7 +307,7 @@ def test_patience_grows_is_told_once_and_ends_with_the_fault() -> None:
 def test_the_end_of_each_fault_that_a_piece_of_work_met_is_told() -> None:
     said = io.StringIO()
     logs.configure(stream=said, strict=True)
-    clock = Clock()
+    clock = Seconds()
     patience = Patience(Log("analyse"), clock=clock)
 
     def ailing(error: Exception) -> None:
@@ -328,7 +327,7 @@ def test_the_end_of_each_fault_that_a_piece_of_work_met_is_told() -> None:
 
 
 def test_what_could_not_be_given_back_is_given_back_before_the_work_goes_on() -> None:
-    clock, story = Clock(), list[str]()
+    clock, story = Seconds(), list[str]()
     patience = Patience(Log("analyse"), clock=clock)
 
     def work() -> None:
@@ -409,7 +408,7 @@ def test_one_film_that_cannot_be_read_any_more_costs_no_other_its_report(house: 
 
 
 def test_a_role_that_works_for_long_keeps_what_it_holds(quick_folder: Path) -> None:
-    clock = LedgerClock()
+    clock = Clock()
     ledger = open_ledger(quick_folder / "ledger.sqlite", who="analyse", clock=clock)
     ledger.received(arrival())
     ledger.claim_instances(InstanceState.RECEIVED, "long", 300, 1)

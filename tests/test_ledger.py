@@ -21,7 +21,7 @@ from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.ledger.connection import refuse_affected
 from dicom_node.ledger.interface import Outgoing, Received
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.ledger.steps import DELIVERIES, INSTANCES, STUDIES, Kind, move, required
+from dicom_node.ledger.steps import DELIVERIES, INSTANCES, STUDIES, LeasedTable, move, required
 from dicom_node.records import (
     OTHER_CALLERS,
     Arrival,
@@ -101,7 +101,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("kind", "start", "end"), PAIRS)
 def test_a_transition_of_the_tables_writes_one_event_and_any_other_changes_nothing(
-    ledger: SqliteLedger, kind: Kind, start: str, end: str
+    ledger: SqliteLedger, kind: LeasedTable, start: str, end: str
 ) -> None:
     row_id = MAKE[kind.noun](ledger, start)
     before, told, connection = dump(ledger), story(ledger), ledger._connection
@@ -164,7 +164,7 @@ WALK = [
 
 @pytest.mark.parametrize(("kind", "start", "end"), WALK)
 def test_each_transition_has_a_method_and_its_event_is_of_the_same_transaction(
-    ledger: SqliteLedger, kind: Kind, start: str, end: str
+    ledger: SqliteLedger, kind: LeasedTable, start: str, end: str
 ) -> None:
     row_id = MAKE[kind.noun](ledger, start)
     told, before = len(story(ledger)), dump(ledger)

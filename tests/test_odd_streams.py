@@ -16,8 +16,8 @@ from pydicom.dataset import FileDataset
 from dicom_node.errors import ImageError, PixelDataTruncated
 from dicom_node.imaging import transfer_syntaxes as syntaxes
 from dicom_node.imaging.decode import Pixels, decode, read_pixels
+from tests.codec_kit import htj2k, j2k, j2k_lossy, small_phantom
 from tests.standins import encapsulated
-from tests.test_decode import htj2k, j2k, j2k_lossy, small_phantom
 
 END = b"\xff\xd9"
 

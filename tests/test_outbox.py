@@ -28,21 +28,15 @@ from dicom_node.records import (
     Origin,
     ResultObject,
 )
+from tests.ledger_kit import Clock
 
 BEGUN = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
 """23:30 in Berlin."""
 
 
-class Clock:
-    now = BEGUN
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(BEGUN)
 
 
 @pytest.fixture
@@ -66,7 +60,7 @@ def ledger(site: Path, clock: Clock) -> SqliteLedger:
                 made.sent(item.id, "deliver", 0xB000)
             else:
                 made.delivery_refused(item.id, "deliver", "0xA900: not understood", 0xA900)
-        clock.now += timedelta(hours=1)
+        clock.tick(hours=1)
     return made
 
 

@@ -25,7 +25,7 @@ from dicom_node.roles.supervisor import Supervisor
 from dicom_node.settings import load_configuration
 from dicom_node.spool import Spool
 from tests.node.peers import wait_for
-from tests.test_reporting import Node
+from tests.reporting_kit import Node
 
 CHILD = """
 import sys, time

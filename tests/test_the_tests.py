@@ -93,6 +93,24 @@ def test_no_test_can_be_failed_by_a_busy_machine(path: Path) -> None:
         assert sleeps == [], "sleeps instead of waiting for a condition"
 
 
+def borrowed(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines that import from a test module."""
+    modules = {path.stem for path in sources() if path.stem.startswith("test_")}
+    for node in ast.walk(tree):
+        names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(each.name for each in node.names)]
+        parts = [part for name in names for part in name.split(".")]
+        if modules.intersection(parts):
+            yield node.lineno
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(TESTS)))
+def test_what_several_tests_need_is_in_no_test_module(path: Path) -> None:
+    lines = list(borrowed(ast.parse(path.read_text("utf-8"))))
+    assert lines == [], "move what it imports to a kit beside the tests"
+
+
 def test_no_file_holds_the_marks_of_a_merge() -> None:
     marks = ("<" * 7 + " ", ">" * 7 + " ")
     kept = ("dicom_node", "docs", "tests", "ae_config", "sr_templates")
@@ -120,3 +138,5 @@ assert seen < 2
     assert list(elapsed_limits(ast.parse(refused))) == [4, 5, 6, 7]
     hurried = "wait_for(it, 5, 'why')\nget(url, timeout=2.5)\nwait_for(it, 30, 'why')"
     assert list(impatient(ast.parse(hurried))) == [1, 2]
+    lent = "from tests.test_errors import x\nfrom tests import test_errors\nimport tests.standins"
+    assert list(borrowed(ast.parse(lent))) == [1, 2]

@@ -110,7 +110,7 @@ def test_films_of_one_source_are_compared_also_where_their_finding_is_no_class_o
         Case("e", Path("x"), "test", "p5", OTHER, "NIH ChestX-ray8", stated_finding="normal"),
     ]
     found = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5], [0.5, 0.5]])
-    told = classes.Told(found, {}, found)
+    told = classes.SplitAnswers(found, {}, found)
     controls = classes._controls(cases, np.array([0, 0, 1, 0, 0]), told, (OTHER, "covid19"))
     assert set(controls) == {"cohen"}
     assert controls["cohen"].films == 2

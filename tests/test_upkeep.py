@@ -6,7 +6,6 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line import upkeep
 from dicom_node.line.admit import tell_quarantined
 from dicom_node.line.health import health_of
-from dicom_node.line.report import _destinations, _parcels
 from dicom_node.logs import Log
 from dicom_node.records import (
     Arrival,
@@ -33,7 +31,7 @@ from dicom_node.records import (
     Worker,
 )
 from dicom_node.results.stored import newest
-from dicom_node.settings import Remote, Settings, load_configuration
+from dicom_node.settings import Settings, load_configuration
 from dicom_node.spool import Spool, Swept
 from tests.ledger_kit import Clock, arrival
 
@@ -328,28 +326,6 @@ def test_a_role_without_a_sign_of_life_is_not_well(tmp_path: Path) -> None:
     assert not receive.well
     assert "no sign of life" in receive.sentence
     old.close()
-
-
-REMOTES = {
-    "CR1": Remote(ae_title="CR1", results_to=("PACS", "ARCHIVE")),
-    "PACS": Remote(ae_title="PACS", host="127.0.0.1", port=104),
-    "ARCHIVE": Remote(ae_title="ARCHIVE", host="127.0.0.1", port=105, objects=("sr",)),
-}
-
-
-def test_results_go_where_the_table_says_and_to_nobody_else() -> None:
-    assert _destinations(["CR1"], REMOTES) == ["PACS", "ARCHIVE"]
-    assert _destinations(["PACS"], REMOTES) == ["PACS"]
-    assert _destinations(["STRANGER"], REMOTES) == []
-    assert _destinations(["CR1", "PACS"], REMOTES) == ["PACS", "ARCHIVE"]
-
-
-def test_a_destination_gets_only_the_objects_it_wants() -> None:
-    report = ResultObject("sr:1", ObjectKind.REPORT, "1", "1", "1", Digest("d"), 1)
-    other = replace(report, sop_instance_uid="2")
-    capture = ResultObject("capture:1", ObjectKind.CAPTURE, "3", "1", "1", Digest("d"), 1)
-    parcels = _parcels(REMOTES["ARCHIVE"], [report, other, capture])
-    assert parcels == [Outgoing("ARCHIVE", (report, other))]
 
 
 def test_of_two_instances_with_one_uid_the_later_is_reported(

@@ -25,7 +25,7 @@ _Answer = TypeVar("_Answer", Detection, Appearance)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class NetworkFindings:
     """What one network told about one film.
 
     ``target``: what its saliency map explains: the named class, ``airspace``, or a score's name.
@@ -39,7 +39,7 @@ class Told:
     appearance: Appearance | None = None
 
 
-def told(bundle: Bundle, values: Mapping[str, Float]) -> Told:
+def told(bundle: Bundle, values: Mapping[str, Float]) -> NetworkFindings:
     """Return the findings in the outputs ``values`` of one film.
 
     Raises `BundleContractBroken` for a bundle that is not of this kind.
@@ -53,17 +53,19 @@ def told(bundle: Bundle, values: Mapping[str, Float]) -> Told:
         zones = outputs["scores"]
         level = max(range(len(levels)), key=lambda k: levels[k])
         named = zip(zones.classes, map(float, values[zones.name]), strict=True)
-        return Told("airspace", airspace=Airspace(level, levels[level], dict(named)))
+        return NetworkFindings("airspace", airspace=Airspace(level, levels[level], dict(named)))
     if task == "score":
         output = outputs["scores"]
-        return Told(output.reported_as, scores={output.reported_as: _score(bundle, output, values)})
+        return NetworkFindings(
+            output.reported_as, scores={output.reported_as: _score(bundle, output, values)}
+        )
     raise BundleContractBroken(
         f"Bundle {bundle.id} is for {task}, which is no finding.",
         remedy="Take it out of analysis.suite; lungs are found by analysis.lungs.",
     )
 
 
-def changed(before: Told, after: Told) -> float:
+def changed(before: NetworkFindings, after: NetworkFindings) -> float:
     """Return by how much the answer falls from one film to the other.
 
     Of a detection, the probability of what was named before; of airspace severity, the sum of
@@ -79,7 +81,7 @@ def changed(before: Told, after: Told) -> float:
     )
 
 
-def _of_detection(bundle: Bundle, values: Mapping[str, Float]) -> Told:
+def _of_detection(bundle: Bundle, values: Mapping[str, Float]) -> NetworkFindings:
     """Return the finding, and what the network says beside it: opacity, appearance."""
     by_name = {output.name: output for output in bundle.manifest.outputs}
     finding = next(
@@ -89,7 +91,7 @@ def _of_detection(bundle: Bundle, values: Mapping[str, Float]) -> Told:
     )
     detection = _answer(Detection, bundle, finding, values)
     appearance, opacity = by_name.get(APPEARANCE), by_name.get(OPACITY)
-    return Told(
+    return NetworkFindings(
         detection.finding_class,
         detection=detection,
         opacity=_opacity(bundle, opacity, values) if opacity else None,

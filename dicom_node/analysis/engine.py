@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dicom_node.analysis.answers import Told, changed, told
+from dicom_node.analysis.answers import NetworkFindings, changed, told
 from dicom_node.analysis.evidence import hide_salient, without_structure
 from dicom_node.analysis.gate import Gate, check_gate
 from dicom_node.analysis.lungs import LungFinder
@@ -49,7 +49,7 @@ from dicom_node.imaging.opaque import GRID, drawn, mapped
 from dicom_node.imaging.prepare import Float, prepare
 
 Answer = tuple[FilmFindings, Explanation]
-_Looked = tuple[Told, Evidence, SaliencyMap]
+_Looked = tuple[NetworkFindings, Evidence, SaliencyMap]
 
 _BESIDE_THE_SUITE = {"segmentation": "lungs", "gate": "gate"}
 """Tasks of bundles that look before the suite, with the setting that names them."""

@@ -15,7 +15,7 @@ from dicom_node.dimse.incoming import Incoming
 from dicom_node.dimse.status import PROCESSING_FAILURE, SUCCESS, status_of
 from dicom_node.errors import NodeError, StoreError, Unavailable
 from dicom_node.intake.identify import check_agreement, check_command
-from dicom_node.intake.sources import Source, Streamed
+from dicom_node.intake.sources import EncodedDataSet, Streamed
 from dicom_node.intake.take import FrontDoor
 from dicom_node.records import Origin
 
@@ -66,7 +66,7 @@ class StoreService:
         return SUCCESS
 
 
-def _source_of(data_set: BytesIO | None) -> bytes | Source:
+def _source_of(data_set: BytesIO | None) -> bytes | EncodedDataSet:
     if isinstance(data_set, Incoming) and isinstance(data_set.stream, Streamed):
         return data_set.stream
     return data_set.getvalue() if data_set is not None else b""

@@ -12,7 +12,7 @@ import typer
 from dicom_node.cli.options import ConfigOption
 
 if TYPE_CHECKING:
-    from dicom_node.line.by_hand import Answer, ByHand
+    from dicom_node.line.by_hand import ByHand, FileAnswer
     from dicom_node.records import ObjectKind
     from dicom_node.results.write import Refused
 
@@ -91,7 +91,7 @@ def _kinds(names: str) -> set[ObjectKind]:
         raise typer.BadParameter(f"{error}; there are: {known}", param_hint="--objects") from error
 
 
-def _write(by_hand: ByHand, answer: Answer, out: Path, kinds: Collection[ObjectKind]) -> bool:
+def _write(by_hand: ByHand, answer: FileAnswer, out: Path, kinds: Collection[ObjectKind]) -> bool:
     """Write a film's results; return whether all of them could be written."""
     from dicom_node.line.by_hand import write_folder
     from dicom_node.results.capture import save_picture
@@ -107,7 +107,7 @@ def _write(by_hand: ByHand, answer: Answer, out: Path, kinds: Collection[ObjectK
     return not refused
 
 
-def _sentence(answer: Answer) -> str:
+def _sentence(answer: FileAnswer) -> str:
     from dicom_node.cli.one_line import sentence
 
     findings = answer.findings

@@ -20,8 +20,8 @@ from dicom_node.imaging.header import header_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.key_objects import (
     REJECTION_SERIES,
-    Rejected,
     RejectionNote,
+    RetractedObject,
     rejection_note,
 )
 from dicom_node.results.modules import INSTITUTION, PATIENT, STUDY, TRIAL, TYPE_2
@@ -73,7 +73,7 @@ def created(template: Template) -> Mapping[ObjectKind, Sequence[Dataset]]:
             seen.add((item.kind, item.sop_class_uid))
             found.setdefault(item.kind, []).append(pydicom.dcmread(io.BytesIO(item.data)))
     report = found[ObjectKind.REPORT][0]
-    rejected = Rejected(report.SOPClassUID, report.SOPInstanceUID, report.SeriesInstanceUID)
+    rejected = RetractedObject(report.SOPClassUID, report.SOPInstanceUID, report.SeriesInstanceUID)
     note = RejectionNote("quality", "DICOMNODE", 9000)
     found[ObjectKind.KEY_OBJECTS].append(
         rejection_note(preview_film().dataset, [rejected], note, derived_uid("rejection"))

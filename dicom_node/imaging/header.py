@@ -32,7 +32,7 @@ _PIXEL_DATA_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class CodedEntry:
     """A coded concept, PS3.3 section 8.8; the meaning is free text and is never shown in logs."""
 
     value: str
@@ -57,9 +57,9 @@ class FilmHeader:
     modality: str = ""
     image_type: tuple[str, ...] = ()
     body_part_examined: str = ""
-    anatomic_regions: tuple[Code, ...] = ()
+    anatomic_regions: tuple[CodedEntry, ...] = ()
     view_position: str = ""
-    view_codes: tuple[Code, ...] = ()
+    view_codes: tuple[CodedEntry, ...] = ()
     patient_orientation: tuple[str, ...] = ()
     laterality: str = ""
     study_description: str = field(default="", repr=False)
@@ -122,7 +122,7 @@ def header_of(dataset: Dataset) -> FilmHeader:
     return header
 
 
-def view_of(dataset: Dataset) -> tuple[str, tuple[Code, ...]]:
+def view_of(dataset: Dataset) -> tuple[str, tuple[CodedEntry, ...]]:
     """Return View Position and the codes of the view: what `header_of` says of them, alone.
 
     A result asks for them many times. Raises HeaderUnreadable where they cannot be parsed.
@@ -274,9 +274,9 @@ def _after_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag.group != 0x0002
 
 
-def _codes(dataset: Dataset, keyword: str) -> tuple[Code, ...]:
+def _codes(dataset: Dataset, keyword: str) -> tuple[CodedEntry, ...]:
     return tuple(
-        Code(
+        CodedEntry(
             text(item, "CodeValue") or text(item, "LongCodeValue"),
             text(item, "CodingSchemeDesignator"),
             text(item, "CodeMeaning"),

@@ -18,7 +18,7 @@ _LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class PatientIdentity:
     """Patient and study as the film names them, decoded, as text; "" where absent.
 
     ``patient_name``: the parts of the first group with a caret between them (PS3.5 6.2.1), then the
@@ -45,12 +45,12 @@ _KEYWORDS = {
 }
 
 
-def identity_of(dataset: Dataset) -> Identity:
+def identity_of(dataset: Dataset) -> PatientIdentity:
     """Return whose film a data set is. Never raises, whatever the values are."""
-    said = {each.name: _shown(dataset, _KEYWORDS[each.name]) for each in fields(Identity)}
+    said = {each.name: _shown(dataset, _KEYWORDS[each.name]) for each in fields(PatientIdentity)}
     date = said["study_date"]
     said["study_date"] = date if len(date) == 8 and date.isdigit() else ""
-    return Identity(**said)
+    return PatientIdentity(**said)
 
 
 def _shown(dataset: Dataset, keyword: str) -> str:
@@ -64,6 +64,6 @@ def _shown(dataset: Dataset, keyword: str) -> str:
     return said.strip()[:_LONGEST]
 
 
-def read_identity(source: Path | bytes) -> Identity:
+def read_identity(source: Path | bytes) -> PatientIdentity:
     """Return whose film a stored file is. Raises what `header.read_header` raises."""
     return identity_of(read_attributes(source))

@@ -16,7 +16,7 @@ from dicom_node.imaging.anatomy import Canvas, Map, Mask
 from dicom_node.imaging.wrap import (
     Encoding,
     Identity,
-    Picture,
+    StoredPicture,
     picture_dataset,
     shown_range,
     stored_pixels,
@@ -103,7 +103,7 @@ def phantom_dataset(
     """
     encoding, identity = encoding or Encoding(), identity or Identity()
     film = phantom(seed, rows=rows, columns=columns, opacities=opacities).film
-    picture = Picture(
+    picture = StoredPicture(
         stored_pixels(film, encoding),
         encoding,
         shown_range(encoding),

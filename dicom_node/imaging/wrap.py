@@ -60,7 +60,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class StoredPicture:
     """Stored values, shape (rows, columns), with the range that is shown and their origin."""
 
     pixels: Pixels
@@ -96,7 +96,7 @@ def shown_range(encoding: Encoding) -> tuple[int, int]:
     return low, low + (1 << encoding.bits) - 1
 
 
-def picture_dataset(picture: Picture, identity: Identity) -> FileDataset:
+def picture_dataset(picture: StoredPicture, identity: Identity) -> FileDataset:
     """Return the picture as an image object in Explicit VR Little Endian, ready to be saved."""
     file_meta = FileMetaDataset()
     file_meta.FileMetaInformationGroupLength = 0  # written as it turns out
@@ -144,7 +144,7 @@ def wrap_picture(
         raise HeaderUnreadable("The file is no picture that can be read.") from error
     encoding = Encoding(bits=8 * pixels.dtype.itemsize, view_position=view_position)
     shown = shown_range(encoding) if encoding.bits == 8 else (int(pixels.min()), int(pixels.max()))
-    picture = Picture(
+    picture = StoredPicture(
         pixels,
         encoding,
         shown,
@@ -199,7 +199,7 @@ def _add_patient_and_study(dataset: Dataset, identity: Identity) -> None:
     dataset.ReferringPhysicianName = ""
 
 
-def _add_series(dataset: Dataset, picture: Picture, identity: Identity) -> None:
+def _add_series(dataset: Dataset, picture: StoredPicture, identity: Identity) -> None:
     dataset.SOPClassUID = _SOP_CLASSES[picture.encoding.kind]
     dataset.SOPInstanceUID = identity.sop_instance_uid
     dataset.SeriesInstanceUID = identity.series_instance_uid
@@ -216,7 +216,7 @@ def _add_series(dataset: Dataset, picture: Picture, identity: Identity) -> None:
     dataset.PatientOrientation = ["L", "F"]
 
 
-def _add_image(dataset: Dataset, picture: Picture) -> None:
+def _add_image(dataset: Dataset, picture: StoredPicture) -> None:
     dataset.ImageType = ["DERIVED", "PRIMARY"]
     dataset.DerivationDescription = picture.description
     dataset.ContentDate, dataset.ContentTime = _DATE, _TIME
@@ -259,7 +259,7 @@ def _coded(value: str, meaning: str) -> Sequence:
     return Sequence([item])
 
 
-def _add_pixels(dataset: Dataset, picture: Picture) -> None:
+def _add_pixels(dataset: Dataset, picture: StoredPicture) -> None:
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = picture.encoding.photometric
     dataset.Rows, dataset.Columns = picture.pixels.shape

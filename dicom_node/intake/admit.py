@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pydicom import config
 from pydicom.uid import UID
 
-from dicom_node.imaging.header import Code, FilmHeader
+from dicom_node.imaging.header import CodedEntry, FilmHeader
 from dicom_node.intake.rules import AdmissionRules, BodyPartRules, PriorityRule, ViewRules
 
 OWN_MANUFACTURER = "dicom-node"
@@ -216,11 +216,11 @@ def _descriptions(header: FilmHeader) -> tuple[str, ...]:
     )
 
 
-def _keys(codes: Iterable[Code]) -> set[str]:
+def _keys(codes: Iterable[CodedEntry]) -> set[str]:
     return {_key(code) for code in codes}
 
 
-def _key(code: Code) -> str:
+def _key(code: CodedEntry) -> str:
     """Return SCHEME:VALUE, the older names of SNOMED RT as SRT."""
     scheme = "SRT" if code.scheme in _SNOMED_RT else code.scheme
     return f"{scheme}:{code.value}"

@@ -49,7 +49,7 @@ _WANTED: list[BaseTag | int] = [
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class StatedIdentifiers:
     """The identifiers that a data set states; `check_uids` tells whether they are UIDs."""
 
     sop_class_uid: str
@@ -69,7 +69,7 @@ def check_command(affected_sop_instance_uid: str, rule: UidRule = "strict") -> N
         raise SopInstanceUidInvalid(_why("Affected SOP Instance UID", affected_sop_instance_uid))
 
 
-def check_uids(identity: Identity, rule: UidRule = "strict") -> None:
+def check_uids(identity: StatedIdentifiers, rule: UidRule = "strict") -> None:
     """Raise `SopInstanceUidInvalid`, `IdentifierMissing` or `IdentifierInvalid` with the reason."""
     if not is_uid(identity.sop_instance_uid, rule):
         raise SopInstanceUidInvalid(_why("SOP Instance UID", identity.sop_instance_uid))
@@ -128,7 +128,7 @@ class PatientFile:
         return data
 
 
-def identify(data: bytes | BinaryIO, transfer_syntax_uid: str) -> Identity:
+def identify(data: bytes | BinaryIO, transfer_syntax_uid: str) -> StatedIdentifiers:
     """Return the identifiers that an encoded data set states, which a file stands before.
 
     Raises `DataSetUnreadable`.
@@ -142,11 +142,11 @@ def identify(data: bytes | BinaryIO, transfer_syntax_uid: str) -> Identity:
         study, series = _text(dataset, "StudyInstanceUID"), _text(dataset, "SeriesInstanceUID")
     if not sop_class or not instance:
         raise DataSetUnreadable("The data set has no SOP Class UID or no SOP Instance UID.")
-    return Identity(sop_class, instance, study, series)
+    return StatedIdentifiers(sop_class, instance, study, series)
 
 
 def check_agreement(
-    identity: Identity,
+    identity: StatedIdentifiers,
     *,
     affected_sop_class_uid: str,
     affected_sop_instance_uid: str,

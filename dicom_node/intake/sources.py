@@ -14,7 +14,7 @@ from dicom_node.spool import Spool, Stored, Writing
 _CHUNK = 1 << 20
 
 
-class Source(Protocol):
+class EncodedDataSet(Protocol):
     """An encoded data set of ``size`` bytes."""
 
     @property

@@ -30,8 +30,8 @@ from dicom_node.errors import (
 from dicom_node.imaging.header import parsing
 from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES
 from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
-from dicom_node.intake.identify import Identity, PatientFile, check_uids, identify, is_uid
-from dicom_node.intake.sources import InFile, InMemory, Source, Streamed
+from dicom_node.intake.identify import PatientFile, StatedIdentifiers, check_uids, identify, is_uid
+from dicom_node.intake.sources import EncodedDataSet, InFile, InMemory, Streamed
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Received
 from dicom_node.logs import Log
@@ -56,7 +56,7 @@ class Taken:
     received: Received
 
 
-def _agreed(_identity: Identity) -> None:
+def _agreed(_identity: StatedIdentifiers) -> None:
     return
 
 
@@ -77,10 +77,10 @@ class FrontDoor:
 
     def take(
         self,
-        data_set: bytes | Source,
+        data_set: bytes | EncodedDataSet,
         transfer_syntax_uid: str,
         origin: Origin,
-        agrees: Callable[[Identity], None] = _agreed,
+        agrees: Callable[[StatedIdentifiers], None] = _agreed,
     ) -> Taken:
         """Make an encoded data set durable, note its arrival, and log it.
 
@@ -107,7 +107,10 @@ class FrontDoor:
         return Taken(arrival, received)
 
     def take_file(
-        self, file: bytes | BinaryIO, origin: Origin, agrees: Callable[[Identity], None] = _agreed
+        self,
+        file: bytes | BinaryIO,
+        origin: Origin,
+        agrees: Callable[[StatedIdentifiers], None] = _agreed,
     ) -> Taken:
         """Take the data set of a Part 10 file; its preamble and file meta information are not kept.
 
@@ -125,7 +128,7 @@ class FrontDoor:
         well = all(is_uid(uid, self.uids) for uid in announced)
         return Streamed(self.spool, _head(*announced) if well else None)
 
-    def _check(self, source: Source, transfer_syntax_uid: str) -> None:
+    def _check(self, source: EncodedDataSet, transfer_syntax_uid: str) -> None:
         if not source.size:
             raise DataSetUnreadable("There is no data set.")
         if source.size > self.max_object_bytes:
@@ -221,7 +224,7 @@ def _head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -
     return _PREAMBLE + buffer.getvalue()
 
 
-def _arrival(identity: Identity, syntax: str, stored: Stored, origin: Origin) -> Arrival:
+def _arrival(identity: StatedIdentifiers, syntax: str, stored: Stored, origin: Origin) -> Arrival:
     return Arrival(
         sop_instance_uid=identity.sop_instance_uid,
         sop_class_uid=identity.sop_class_uid,

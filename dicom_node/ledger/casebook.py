@@ -42,7 +42,7 @@ MEASURED = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class CaseRow:
     """A row of the case list. Extents are of 0-8, ``in_lungs`` and ``probability`` of 0-1.
 
     ``chance``: what ``in_lungs`` would be by chance. ``in_doubt``: answers on a film contradict
@@ -124,7 +124,7 @@ class CasePage:
     ``is_partial``: the words have more than `MATCHES` hits, of which only the latest count.
     """
 
-    cases: tuple[Case, ...]
+    cases: tuple[CaseRow, ...]
     after: tuple[str, int] | None
     is_partial: bool = False
 
@@ -195,7 +195,7 @@ class Casebook(Part):
         )
         return row is not None and row["hits"] > MATCHES
 
-    def case(self, study_id: StudyId) -> Case:
+    def case(self, study_id: StudyId) -> CaseRow:
         """Return the row of one study. Raises `RowMissing`."""
         required(self._connection, STUDIES, study_id)
         row = self._connection.one(
@@ -406,11 +406,11 @@ def _describe(connection: Connection, study_id: StudyId, texts: Mapping[str, str
     )
 
 
-def _case(row: Mapping[str, Any]) -> Case:
-    values = {each.name: row[each.name] for each in fields(Case)}
+def _case(row: Mapping[str, Any]) -> CaseRow:
+    values = {each.name: row[each.name] for each in fields(CaseRow)}
     for name in ("abstained", "in_doubt", "peak_in_lungs", "opacity"):
         values[name] = None if values[name] is None else bool(values[name])
-    return Case(**values)
+    return CaseRow(**values)
 
 
 def _feedback(row: Mapping[str, Any]) -> Feedback:

@@ -30,7 +30,7 @@ from dicom_node.records import (
 )
 
 
-class Reading(Part):
+class Questions(Part):
     """Questions that change nothing (but for `beat`)."""
 
     def instance(self, instance_id: InstanceId) -> Instance:

@@ -13,7 +13,7 @@ from dicom_node.ledger.delivering import Delivering
 from dicom_node.ledger.outbox import Outbox
 from dicom_node.ledger.patients import Patients
 from dicom_node.ledger.people import People
-from dicom_node.ledger.reading import Reading
+from dicom_node.ledger.reading import Questions
 from dicom_node.ledger.receiving import Receiving
 from dicom_node.ledger.reporting import Reporting
 from dicom_node.ledger.sign_ins import SignIns
@@ -27,7 +27,7 @@ class SqliteLedger(
     Workers,
     Reporting,
     Delivering,
-    Reading,
+    Questions,
     Outbox,
     Casebook,
     Patients,

@@ -20,7 +20,7 @@ _S = TypeVar("_S", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class LeasedTable:
     """A table whose rows have states and leases. ``transitions``: state to states, as text."""
 
     table: str
@@ -28,9 +28,9 @@ class Kind:
     transitions: Mapping[str, Set[str]]
 
 
-def _kind(table: str, noun: str, transitions: Mapping[_S, Set[_S]]) -> Kind:
+def _kind(table: str, noun: str, transitions: Mapping[_S, Set[_S]]) -> LeasedTable:
     # A StrEnum member is the text that the row holds.
-    return Kind(table, noun, {start: frozenset(ends) for start, ends in transitions.items()})
+    return LeasedTable(table, noun, {start: frozenset(ends) for start, ends in transitions.items()})
 
 
 INSTANCES = _kind("instances", "instance", INSTANCE_TRANSITIONS)
@@ -38,7 +38,7 @@ STUDIES = _kind("studies", "study", STUDY_TRANSITIONS)
 DELIVERIES = _kind("deliveries", "delivery", DELIVERY_TRANSITIONS)
 
 
-def required(connection: Connection, kind: Kind, row_id: int) -> Row:
+def required(connection: Connection, kind: LeasedTable, row_id: int) -> Row:
     """Return the row. Raises `RowMissing`."""
     row = connection.one(f"select * from {kind.table} where id = :id", id=row_id)  # noqa: S608
     if row is None:
@@ -46,7 +46,7 @@ def required(connection: Connection, kind: Kind, row_id: int) -> Row:
     return row
 
 
-def held(connection: Connection, kind: Kind, row_id: int, worker: str) -> Row:
+def held(connection: Connection, kind: LeasedTable, row_id: int, worker: str) -> Row:
     """Return the row if ``worker`` holds its lease. Raises `RowMissing` and `LeaseLost`."""
     row = required(connection, kind, row_id)
     if row["lease_owner"] != worker:
@@ -56,7 +56,7 @@ def held(connection: Connection, kind: Kind, row_id: int, worker: str) -> Row:
 
 def move(
     connection: Connection,
-    kind: Kind,
+    kind: LeasedTable,
     row: Row,
     target: StrEnum,
     *,
@@ -91,7 +91,7 @@ def move(
 
 
 def _say_why_not(
-    connection: Connection, kind: Kind, row_id: int, target: StrEnum, worker: str | None
+    connection: Connection, kind: LeasedTable, row_id: int, target: StrEnum, worker: str | None
 ) -> None:
     """Raise what kept a row from moving to ``target``."""
     row = required(connection, kind, row_id) if worker is None else held(
@@ -102,7 +102,9 @@ def _say_why_not(
     )
 
 
-def record(connection: Connection, kind: Kind, row: Row, what: str, detail: object = None) -> None:
+def record(
+    connection: Connection, kind: LeasedTable, row: Row, what: str, detail: object = None
+) -> None:
     """Write the event that belongs to a change of ``row``."""
     connection.insert(
         "events",

@@ -34,7 +34,7 @@ from dicom_node.spool import Spool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Film:
+class HungFilm:
     """A film ready for the networks: grey levels as hung, its shape as stored, notes on it."""
 
     hung: npt.NDArray[np.float32]
@@ -51,12 +51,12 @@ class Film:
         )
 
 
-def film_to_analyse(dataset: Dataset, max_megapixels: float) -> Film:
+def film_to_analyse(dataset: Dataset, max_megapixels: float) -> HungFilm:
     """Return the film of a data set, hung by its Patient Orientation. Raises ImageError."""
     film = shown(dataset, max_megapixels=max_megapixels)
     hung = hanging(header_of(dataset).patient_orientation)
     rows, columns = film.film.shape
-    return Film(hung.hang(film.film), hung, (rows, columns), (*film.notes, *hung.notes))
+    return HungFilm(hung.hang(film.film), hung, (rows, columns), (*film.notes, *hung.notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Analyst:
         if readable:
             self._analyse(readable)
 
-    def _film(self, instance: Instance) -> Film | None:
+    def _film(self, instance: Instance) -> HungFilm | None:
         try:
             dataset = read_dataset(self.spool.read(instance.digest))
             return film_to_analyse(dataset, self.settings.admission.max_megapixels)
@@ -125,7 +125,7 @@ class Analyst:
             self._fail(instance, _unforeseen(error))
         return None
 
-    def _analyse(self, readable: Sequence[tuple[Instance, Film]]) -> None:
+    def _analyse(self, readable: Sequence[tuple[Instance, HungFilm]]) -> None:
         started = time.monotonic()
         try:
             answers = self.engine.analyse_many(
@@ -140,7 +140,9 @@ class Analyst:
         for (instance, film), answer in zip(readable, answers, strict=True):
             self._conclude(instance, film, answer, milliseconds)
 
-    def _conclude(self, instance: Instance, film: Film, answer: Answer, milliseconds: int) -> None:
+    def _conclude(
+        self, instance: Instance, film: HungFilm, answer: Answer, milliseconds: int
+    ) -> None:
         try:
             self._note(instance, *film.answer(answer), milliseconds)
         except Unavailable:
@@ -148,7 +150,7 @@ class Analyst:
         except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
             self._fail(instance, _unforeseen(error))
 
-    def _spoilt(self, readable: Sequence[tuple[Instance, Film]], error: Exception) -> None:
+    def _spoilt(self, readable: Sequence[tuple[Instance, HungFilm]], error: Exception) -> None:
         """Find out whose fault it was that a batch got no answer: a film's, or the device's."""
         if len(readable) > 1:
             for pair in readable:

@@ -36,7 +36,7 @@ from dicom_node.settings import Configuration
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class FileAnswer:
     """What became of one file; ``film`` is there if it was analysed."""
 
     file: Path
@@ -64,7 +64,7 @@ class ByHand:
         engine.warm()
         return engine
 
-    def answers(self, files: Iterable[Path]) -> Iterator[Answer]:
+    def answers(self, files: Iterable[Path]) -> Iterator[FileAnswer]:
         """Yield what became of each file, in order.
 
         Whatever one file raises is its own answer. Raises `Unavailable` for what ails the house.
@@ -79,7 +79,7 @@ class ByHand:
             except Exception as error:  # noqa: BLE001 - the loop: one file's fault is its own
                 yield _failed(file, f"It met an error that nobody foresaw: {place_of(error)}.")
 
-    def _answer(self, file: Path) -> Answer:
+    def _answer(self, file: Path) -> FileAnswer:
         uid = ""
         try:
             dataset = read_film(file)
@@ -87,7 +87,7 @@ class ByHand:
             uid = header.sop_instance_uid
             decision = admit(header, self._rules)
             if isinstance(decision, Declined):
-                return Answer(file, FilmFindings(uid, Outcome.DECLINED, decision.reason))
+                return FileAnswer(file, FilmFindings(uid, Outcome.DECLINED, decision.reason))
             film = film_to_analyse(dataset, self._settings.admission.max_megapixels)
         except ImageError as error:
             return _failed(file, error.message, uid)
@@ -99,10 +99,10 @@ class ByHand:
         except AnalysisError as error:
             return _failed(file, error.message, uid)
         if findings.outcome is not Outcome.ANALYSED:
-            return Answer(file, findings)
+            return FileAnswer(file, findings)
         grey = film.hanging.store(film.hung)
         analysed = self._film(file, dataset, grey, (findings, explanation))
-        return Answer(file, findings, analysed)
+        return FileAnswer(file, findings, analysed)
 
     def _film(
         self,
@@ -118,7 +118,7 @@ class ByHand:
 
     def results(
         self,
-        answer: Answer,
+        answer: FileAnswer,
         kinds: Collection[ObjectKind] = (ObjectKind.REPORT, ObjectKind.CAPTURE),
         refuse: Callable[[Refused], object] | None = None,
     ) -> tuple[WrittenObject, ...]:
@@ -139,8 +139,8 @@ class ByHand:
         return in_order(write_each([answer.film], context, kinds, refuse))
 
 
-def _failed(file: Path, reason: str, uid: str = "") -> Answer:
-    return Answer(file, FilmFindings(uid, Outcome.FAILED, reason))
+def _failed(file: Path, reason: str, uid: str = "") -> FileAnswer:
+    return FileAnswer(file, FilmFindings(uid, Outcome.FAILED, reason))
 
 
 def read_film(file: Path) -> Dataset:

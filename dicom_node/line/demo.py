@@ -47,7 +47,7 @@ addresses = ["127.0.0.1/32"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DemoOutcome:
     """What the demo leaves behind and what it prints."""
 
     report: str
@@ -55,7 +55,7 @@ class Shown:
     seconds: float
 
 
-def demonstrate(image: Path | None, out: Path, say: Callable[[str], None]) -> Shown:
+def demonstrate(image: Path | None, out: Path, say: Callable[[str], None]) -> DemoOutcome:
     """Send one film to a node and collect what comes back over C-STORE into ``out``.
 
     ``image``: DICOM, PNG or JPEG; None takes the phantom. ``say`` gets one sentence a step. Raises
@@ -81,7 +81,7 @@ def demonstrate(image: Path | None, out: Path, say: Callable[[str], None]) -> Sh
     files = _collect(objects, out)
     report = (out / "report.txt").read_text("utf-8")
     shutil.rmtree(work, ignore_errors=True)
-    return Shown(report, files, seconds)
+    return DemoOutcome(report, files, seconds)
 
 
 def _film(image: Path | None, work: Path) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,19 @@ _LONG_WORK = ("analyse", "report")
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class NodeState:
+    """How the node is, in sentences. ``certificates``: until when each is good, by its key."""
+
+    well: bool
+    roles: tuple[RoleHealth, ...]
+    disk: str
+    work: str
+    starting: bool = False
+    certificates: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHealth:
     """The whole node."""
 
     roles: tuple[RoleHealth, ...]
@@ -100,13 +112,13 @@ class Health:
         }
 
 
-def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = True) -> Health:
+def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = True) -> NodeHealth:
     """Return how the node is, from its ledger and disk alone; not ``counted``: without rows."""
     now = ledger.moment()
     beats = ledger.beats()
     lease_seconds = configuration.settings.analysis.lease_seconds
     free = Spool(configuration.spool_path).free_bytes()
-    return Health(
+    return NodeHealth(
         tuple(
             _role(name, [beat for beat in beats if beat.worker.role == name], now, lease_seconds)
             for name in ROLES

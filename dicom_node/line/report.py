@@ -17,7 +17,7 @@ from dicom_node.errors import (
     Unavailable,
 )
 from dicom_node.imaging.values import CAN_RAISE
-from dicom_node.intake.admit import OWN_RESULT
+from dicom_node.intake.routing import is_told, parcels, route
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.logs import Log
@@ -99,25 +99,20 @@ class Reporter:
     def _report(self, study: Study, remotes: Mapping[str, Remote]) -> None:
         everything = self.ledger.instances(study.id)
         instances = newest(everything)
-        destinations = _destinations(self.ledger.origins(study.id), remotes)
-        reason = None if destinations else "no destination: no sender of this study is configured"
         found = any(item.state is InstanceState.ANALYSED for item in instances)
-        if not found:
-            # No silence, where the AE wants that: a small report with the reason.
-            destinations = [name for name in destinations if remotes[name].answer_always]
-            reason = f"nothing to report: {_nothing(everything)}"
-        told = [item for item in instances if _is_told(item, alone=not found)]
+        routed = route(self.ledger.origins(study.id), remotes, analysed=found)
+        reason = routed.reason if found else f"nothing to report: {_nothing(everything)}"
+        told = [item for item in instances if is_told(item.state, item.reason, analysed=found)]
         signature = self._signature(told)
         why: list[str] = []
-        films = self._films(told, study, why) if destinations or found else []
+        films = self._films(told, study, why) if routed.recipients or found else []
         why += [reason] if reason else []
         if not films:
             self._finish(study, [], signature, why)
             return
         why += filter(None, [contradiction_of(films)])
-        kinds = _kinds(destinations, remotes) if found else {ObjectKind.REPORT}
-        objects = self._objects(study, films, kinds, signature, why)
-        outgoing = [parcel for name in destinations for parcel in _parcels(remotes[name], objects)]
+        objects = self._objects(study, films, routed.kinds, signature, why)
+        outgoing = [parcel for each in routed.recipients for parcel in parcels(each, objects)]
         self._finish(study, outgoing, signature, why)
 
     def _films(self, told: Sequence[Instance], study: Study, why: list[str]) -> list[AnalysedFilm]:
@@ -255,34 +250,3 @@ def _nothing(instances: Sequence[Instance]) -> str:
     if any(item.state is InstanceState.ANALYSED for item in instances):
         return "a film that was analysed came again with other bytes, which were not"
     return "no film of this study was analysed"
-
-
-def _is_told(instance: Instance, *, alone: bool) -> bool:
-    """Whether the report tells of an instance; ``alone``: no film of the study was analysed.
-
-    A declined one (a lateral view, our own overlay coming back) changes no report on others.
-    """
-    if instance.state is InstanceState.DECLINED:
-        return alone and instance.reason != OWN_RESULT
-    return True
-
-
-def _kinds(destinations: Sequence[str], remotes: Mapping[str, Remote]) -> set[ObjectKind]:
-    return {ObjectKind(kind) for name in destinations for kind in remotes[name].wanted_objects}
-
-
-def _destinations(origins: Sequence[str], remotes: Mapping[str, Remote]) -> list[str]:
-    # By the AE table alone, never by an address learned from the wire.
-    names = [
-        name for origin in origins if origin in remotes for name in remotes[origin].destinations
-    ]
-    return [name for name in dict.fromkeys(names) if name in remotes]
-
-
-def _parcels(remote: Remote, objects: Sequence[ResultObject]) -> list[Outgoing]:
-    groups: dict[str, list[ResultObject]] = {}
-    for item in objects:
-        if str(item.kind) in remote.wanted_objects:
-            groups.setdefault(item.group, []).append(item)
-    held = None if remote.release == "at-once" else remote.release
-    return [Outgoing(remote.ae_title, tuple(items), held) for items in groups.values()]

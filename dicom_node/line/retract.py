@@ -15,9 +15,9 @@ from dicom_node.ledger import Ledger
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.records import REJECTION, Delivery, Digest, ObjectKind, ResultObject, Study
 from dicom_node.results.key_objects import (
-    Rejected,
     RejectionNote,
     RejectionReason,
+    RetractedObject,
     rejection_note,
 )
 from dicom_node.results.write import named_file
@@ -106,7 +106,7 @@ class Retractor:
         reason: RejectionReason,
     ) -> ResultObject:
         rejected = [
-            Rejected(item.sop_class_uid, item.sop_instance_uid, item.series_instance_uid)
+            RetractedObject(item.sop_class_uid, item.sop_instance_uid, item.series_instance_uid)
             for item in results
         ]
         note = RejectionNote(

@@ -13,8 +13,8 @@ from dicom_node.errors import RoleError
 
 @contextmanager
 def small_pacs(ae_title: str, folder: Path) -> Iterator[int]:
-    """Run `dicom_node.dimse.archive` into ``folder``; yield its port on the loopback address."""
-    command = [sys.executable, "-m", "dicom_node.dimse.archive", "--ae-title", ae_title]
+    """Run `dicom_node.line.demo_pacs` into ``folder``; yield its port on the loopback address."""
+    command = [sys.executable, "-m", "dicom_node.line.demo_pacs", "--ae-title", ae_title]
     command += ["--folder", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -21,7 +21,7 @@ from dicom_node.imaging.wrap import Identity
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.health import port_of
 from dicom_node.line.small_pacs import small_pacs
-from dicom_node.line.trial_step import Step
+from dicom_node.line.trial_step import TrialStep
 from dicom_node.records import TRIAL_AE, StudyState
 from dicom_node.settings import Configuration, Remote
 from dicom_node.settings.edit import drop_remote, keep_remote
@@ -31,21 +31,23 @@ _LIMIT_SECONDS = 180.0
 _POLL_SECONDS = 0.1
 
 
-def try_whole_way(configuration: Configuration, ledger: SqliteLedger) -> Sequence[Step]:
+def try_whole_way(configuration: Configuration, ledger: SqliteLedger) -> Sequence[TrialStep]:
     """Return the steps of a trial, the last one the first that failed."""
-    steps: list[Step] = []
+    steps: list[TrialStep] = []
     with TemporaryDirectory(prefix="dicom-node-trial-") as name:
         try:
             for step in _steps(configuration, ledger, Path(name)):
                 steps.append(step)
         except NodeError as error:
             steps.append(
-                Step("stopped", well=False, sentence=f"{error.message} {error.remedy}", seconds=0.0)
+                TrialStep(
+                    "stopped", well=False, sentence=f"{error.message} {error.remedy}", seconds=0.0
+                )
             )
     return steps
 
 
-def _steps(configuration: Configuration, ledger: SqliteLedger, folder: Path) -> Iterator[Step]:
+def _steps(configuration: Configuration, ledger: SqliteLedger, folder: Path) -> Iterator[TrialStep]:
     port = port_of(ledger, "receive")
     if port is None:
         raise RoleError("The receiving role does not run.", remedy="Look at `dicom-node health`.")
@@ -56,7 +58,7 @@ def _steps(configuration: Configuration, ledger: SqliteLedger, folder: Path) -> 
         address = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
         peer = _own_door(configuration, address, port)
         (sent,) = send_files([film], peer)
-        yield Step("C-STORE in", sent.stored, sent.sentence, time.monotonic() - begun)
+        yield TrialStep("C-STORE in", sent.stored, sent.sentence, time.monotonic() - begun)
         if not sent.stored:
             return
         yield _until("analysed", begun, lambda: _analysed(ledger, uid))
@@ -73,10 +75,10 @@ def _own_door(configuration: Configuration, address: str, port: int) -> Peer:
     return replace(peer_of(remote.ae_title, remote, settings), calling_ae_title=TRIAL_AE)
 
 
-def _until(name: str, begun: float, done: Callable[[], bool]) -> Step:
+def _until(name: str, begun: float, done: Callable[[], bool]) -> TrialStep:
     while time.monotonic() - begun < _LIMIT_SECONDS:
         if done():
-            return Step(name, well=True, sentence="done", seconds=time.monotonic() - begun)
+            return TrialStep(name, well=True, sentence="done", seconds=time.monotonic() - begun)
         time.sleep(_POLL_SECONDS)
     raise RoleError(
         f"{name}: not within {_LIMIT_SECONDS:.0f} s.", remedy="Look at the case, and at the roles."

@@ -26,7 +26,7 @@ import keras
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class LiteStage:
     """``blocks`` blocks of ``filters`` channels; the first one has ``strides``."""
 
     filters: int
@@ -37,13 +37,13 @@ class Stage:
 
 
 STAGES = (
-    Stage(16, 1, 3, 1, expansion=1),
-    Stage(24, 2, 3, 2),
-    Stage(40, 2, 5, 2),
-    Stage(80, 3, 3, 2),
-    Stage(112, 3, 5, 1),
-    Stage(192, 4, 5, 2),
-    Stage(320, 1, 3, 1),
+    LiteStage(16, 1, 3, 1, expansion=1),
+    LiteStage(24, 2, 3, 2),
+    LiteStage(40, 2, 5, 2),
+    LiteStage(80, 3, 3, 2),
+    LiteStage(112, 3, 5, 1),
+    LiteStage(192, 4, 5, 2),
+    LiteStage(320, 1, 3, 1),
 )
 _BLOCKS = (1, 3, 3, 4, 4, 5, 1)
 _WIDE = (16, 24, 48, 88, 120, 208, 352)
@@ -79,7 +79,7 @@ def stages(tensor: Any, first: int, last: int, variant: int = 0) -> Any:
     return tensor
 
 
-def _block(tensor: Any, stage: Stage, strides: int, *, name: str) -> Any:
+def _block(tensor: Any, stage: LiteStage, strides: int, *, name: str) -> Any:
     """Return an inverted residual block's output; the sum only where shapes agree."""
     channels = tensor.shape[-1]
     found = tensor

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-Shape = tuple[int | None, ...]
+TensorShape = tuple[int | None, ...]
 
 
 @keras.saving.register_keras_serializable(package="dicom_node")
@@ -35,7 +35,7 @@ class SpatialPyramidPooling(keras.layers.Layer):  # type: ignore[misc]
         """Return the descriptors, (batch, cells, channels)."""
         return ops.concatenate([_cell_means(inputs, level) for level in self.levels], axis=1)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         """Return (batch, cells, channels)."""
         return (input_shape[0], sum(level * level for level in self.levels), input_shape[-1])
 
@@ -85,7 +85,7 @@ class NetVLAD(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(**{"dtype": "float32", **kwargs})
         self.clusters = clusters
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: TensorShape) -> None:
         """Make assignment weights w, b and centres c."""
         channels = input_shape[-1]
         self.assignment = self.add_weight(
@@ -107,7 +107,7 @@ class NetVLAD(keras.layers.Layer):  # type: ignore[misc]
         flat = ops.reshape(_unit(residuals), (-1, self.clusters * inputs.shape[-1]))
         return _unit(flat)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         """Return (batch, clusters · channels)."""
         return (input_shape[0], self.clusters * int(input_shape[-1] or 0))
 
@@ -132,7 +132,7 @@ class ContextGating(keras.layers.Layer):  # type: ignore[misc]
     Input and output (batch, features).
     """
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: TensorShape) -> None:
         """Make W and b."""
         features = input_shape[-1]
         self.kernel = self.add_weight(
@@ -144,6 +144,6 @@ class ContextGating(keras.layers.Layer):  # type: ignore[misc]
         """Return the gated features."""
         return ops.sigmoid(ops.matmul(inputs, self.kernel) + self.bias) * inputs
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         """Return the input's shape."""
         return input_shape

@@ -5,42 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dicom_node.findings import Appearance, OpacityPresence
-from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.regions import Places, Polygon
 from dicom_node.results.severity import BOTH_LUNGS
+from dicom_node.results.subject import Subject
 from dicom_node.results.template_parts import Code
-from dicom_node.results.templates import Template
 from dicom_node.results.values import Group, Number, percentage
 from dicom_node.results.wording import appearance_sentence, every_appearance, opacity_sentence
 
 
-def groups_beside(
-    film: AnalysedFilm, places: Places, context: Context, where: str
-) -> Iterator[Group]:
+def groups_beside(subject: Subject) -> Iterator[Group]:
     """Yield the groups of one film; none where its network has no such outputs.
 
     Opacity is a finding where it reaches its threshold. An appearance is none by its name: a film
-    that has one is abnormal, and the appearance describes it. ``where``: as of `groups_of`.
+    that has one is abnormal, and the appearance describes it.
     """
-    place = places.seen if places.both_lungs is None else places.both_lungs
-    network = context.detector(film).id
-    if film.findings.opacity is not None:
-        yield _opacity(film.findings.opacity, place, context.template, (network, where))
-    if film.findings.appearance is not None:
-        yield _appearance(film.findings.appearance, place, context.template, (network, where))
+    findings = subject.film.findings
+    if findings.opacity is not None:
+        yield _opacity(subject, findings.opacity)
+    if findings.appearance is not None:
+        yield _appearance(subject, findings.appearance)
 
 
-def _opacity(
-    found: OpacityPresence, place: Polygon, template: Template, said: tuple[str, str]
-) -> Group:
-    words, (network, where) = template.opacity, said
+def _network(subject: Subject) -> str:
+    return subject.context.detector(subject.film).id
+
+
+def _opacity(subject: Subject, found: OpacityPresence) -> Group:
+    template, words = subject.template, subject.template.opacity
     name: Code = words.certainty if found.present else words.probability
     shown = template.percent(found.probability, found.threshold)
     return Group(
         key="opacity",
-        tracking=f"{words.tracking}{where}",
+        tracking=f"{words.tracking}{subject.where}",
         finding=words.finding if found.present else None,
-        place=place,
+        place=subject.lungs,
         numbers=(
             Number(
                 "opacity",
@@ -58,14 +55,12 @@ def _opacity(
             (template.texts.headline, opacity_sentence(found, template)),
             (template.texts.comment, words.comment),
         ),
-        network=network,
+        network=_network(subject),
     )
 
 
-def _appearance(
-    found: Appearance, place: Polygon, template: Template, said: tuple[str, str]
-) -> Group:
-    words, (network, where) = template.appearance, said
+def _appearance(subject: Subject, found: Appearance) -> Group:
+    template, words = subject.template, subject.template.appearance
     named = words.classes[found.named]
     called = words.unnamed if found.abstained else named.wording
     is_abnormal = not found.abstained and found.named != "negative"
@@ -73,9 +68,9 @@ def _appearance(
     meaning = () if found.abstained else ((comment, named.comment),)
     return Group(
         key="appearance",
-        tracking=f"{words.tracking.format(appearance=called)}{where}",
+        tracking=f"{words.tracking.format(appearance=called)}{subject.where}",
         finding=words.finding if is_abnormal else None,
-        place=place,
+        place=subject.lungs,
         numbers=(
             Number(
                 found.named,
@@ -92,6 +87,6 @@ def _appearance(
             (comment, every_appearance(found, template)),
             (comment, words.comment),
         ),
-        network=network,
+        network=_network(subject),
         others=0 if is_abnormal else 1,
     )

@@ -20,7 +20,7 @@ from dicom_node.findings import (
     opacities_by_class,
 )
 from dicom_node.imaging.grayscale import Film, Shown, is_inverted
-from dicom_node.imaging.header import Code, patient_orientation_of, view_of
+from dicom_node.imaging.header import CodedEntry, patient_orientation_of, view_of
 from dicom_node.imaging.orientation import Hanging, hanging, turned_back
 from dicom_node.imaging.values import integer, text
 from dicom_node.results.cards import NetworkCard
@@ -250,7 +250,7 @@ _VIEW_CODES = {
 }  # fmt: skip
 
 
-def _view_of(code: Code) -> str:
+def _view_of(code: CodedEntry) -> str:
     return _VIEW_CODES.get((code.scheme, code.value), "")
 
 

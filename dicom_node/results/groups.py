@@ -9,8 +9,9 @@ from dicom_node.findings import Detection, Evidence, has_findings
 from dicom_node.results.beside import groups_beside
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.mapped import map_groups
-from dicom_node.results.regions import Places, Polygon, begun_at, simplified
+from dicom_node.results.regions import Places, begun_at, simplified
 from dicom_node.results.severity import BOTH_LUNGS, severity_groups
+from dicom_node.results.subject import Subject
 from dicom_node.results.template_parts import Code
 from dicom_node.results.templates import Template
 from dicom_node.results.values import Group, Number, percentage
@@ -37,7 +38,7 @@ def groups_of(film: AnalysedFilm, places: Places, context: Context, where: str) 
     Groups about the same place begin their line at different corners: viewers write the words of a
     group where its line begins.
     """
-    yield from _apart(list(_groups(film, places, context, where)))
+    yield from _apart(list(_groups(Subject(film, places, context, where))))
 
 
 def _apart(groups: Sequence[Group]) -> Iterator[Group]:
@@ -54,54 +55,60 @@ def _apart(groups: Sequence[Group]) -> Iterator[Group]:
         yield replace(group, place=begun_at(group.place, part))
 
 
-def _groups(film: AnalysedFilm, places: Places, context: Context, where: str) -> Iterator[Group]:
-    if film.findings.finding is None:
-        yield _mention(film, places, context, where)
+def _groups(subject: Subject) -> Iterator[Group]:
+    findings = subject.film.findings
+    if findings.finding is None:
+        yield _mention(subject)
         return
-    yield _impression(film, places, context, where)
-    yield from groups_beside(film, places, context, where)
-    yield from map_groups(film, places, context, where)
-    if film.findings.evidence is not None:
-        yield _looked(film, places, context, where)
-    for network, detection in film.findings.detections.items():
-        if network != context.detector(film).id:
-            yield _second(film, places, context, (network, detection, where))
-    yield from severity_groups(film, places, context, where)
-    yield _parameters(film, places, context, where)
+    yield _impression(subject, findings.finding)
+    yield from groups_beside(subject)
+    yield from map_groups(subject)
+    if findings.evidence is not None:
+        yield _looked(subject, findings.finding)
+    for network, detection in findings.detections.items():
+        if network != _network(subject):
+            yield _second(subject, network, detection)
+    yield from severity_groups(subject)
+    yield _parameters(subject, findings.finding)
 
 
-def _mention(film: AnalysedFilm, places: Places, context: Context, where: str) -> Group:
-    template, words = context.template, context.template.not_analysed
+def _network(subject: Subject) -> str:
+    """Return which network named the finding."""
+    return subject.context.detector(subject.film).id
+
+
+def _mention(subject: Subject) -> Group:
+    template, words = subject.template, subject.template.not_analysed
+    findings, places = subject.film.findings, subject.places
     return Group(
         key="not analysed",
-        tracking=f"{words.tracking}{where}",
+        tracking=f"{words.tracking}{subject.where}",
         finding=words.finding,
         place=places.seen if places.seen.size else None,
         evaluations=(
-            (words.outcome, outcome_code(film.findings, template)),
+            (words.outcome, outcome_code(findings, template)),
             (template.status.concept, template.status.none_succeeded),
         ),
         texts=(
-            (words.reason, not_analysed(film.findings)),
+            (words.reason, not_analysed(findings)),
             (template.texts.comment, template.research_sentence),
         ),
     )
 
 
-def _impression(film: AnalysedFilm, places: Places, context: Context, where: str) -> Group:
-    detection, template = film.findings.finding, context.template
-    assert detection is not None
+def _impression(subject: Subject, detection: Detection) -> Group:
+    film, template = subject.film, subject.template
     named, impression = template.classes[detection.finding_class], template.impression
     return Group(
         key="impression",
-        tracking=f"{_label(film, template)[:_SHORT]}{where}",
+        tracking=f"{_label(film, template)[:_SHORT]}{subject.where}",
         finding=impression.abstained_finding if detection.abstained else named.finding,
-        place=_lungs(places),
+        place=subject.lungs,
         numbers=_probabilities(detection, template),
         evaluations=tuple(_evaluations(film, template)),
         site=None if detection.abstained else BOTH_LUNGS,
-        texts=tuple(_sentences(film, places, context)),
-        network=context.detector(film).id,
+        texts=tuple(_sentences(subject, detection)),
+        network=_network(subject),
         others=_others(detection),
     )
 
@@ -121,10 +128,10 @@ def _label(film: AnalysedFilm, template: Template) -> str:
     return words.format(finding=finding)
 
 
-def _sentences(film: AnalysedFilm, places: Places, context: Context) -> Iterator[tuple[Code, str]]:
+def _sentences(subject: Subject, detection: Detection) -> Iterator[tuple[Code, str]]:
     """Yield what is said of a film as a whole, the conclusion first."""
-    detection, template, texts = film.findings.finding, context.template, context.template.texts
-    assert detection is not None
+    film, places, context = subject.film, subject.places, subject.context
+    template, texts = subject.template, subject.template.texts
     wording = wording_of(film, context, has_contour=bool(places.salient))
     yield texts.headline, wording.headline
     yield texts.comment, template.impression.knows
@@ -162,21 +169,20 @@ def _probability(detection: Detection, name: str, template: Template, *, is_name
     return Number(name, words.certainty, exact, shown, also=template.measurements.certainty)
 
 
-def _looked(film: AnalysedFilm, places: Places, context: Context, where: str) -> Group:
+def _looked(subject: Subject, detection: Detection) -> Group:
     """Return the group that says where the network of the finding looked."""
-    detection, template = film.findings.finding, context.template
-    assert detection is not None
+    film, places, template = subject.film, subject.places, subject.template
     words, named = template.looked, template.classes[detection.finding_class]
     called = words.found.format(finding=named.wording) if places.salient else words.tracking
-    wording = wording_of(film, context, has_contour=bool(places.salient))
+    wording = wording_of(film, subject.context, has_contour=bool(places.salient))
     return Group(
         key="looked",
-        tracking=f"{called[:_SHORT]}{where}",
+        tracking=f"{called[:_SHORT]}{subject.where}",
         finding=None,
-        place=simplified(places.salient[0]) if places.salient else _lungs(places),
+        place=simplified(places.salient[0]) if places.salient else subject.lungs,
         numbers=tuple(_evidence(film, template)),
         texts=((template.texts.explanation, wording.explanation),),
-        network=context.detector(film).id,
+        network=_network(subject),
     )
 
 
@@ -199,31 +205,22 @@ def _evaluations(film: AnalysedFilm, template: Template) -> Iterator[tuple[Code,
         yield words.concept, words.pa if film.view == "PA" else words.ap
 
 
-def _second(
-    film: AnalysedFilm, places: Places, context: Context, said: tuple[str, Detection, str]
-) -> Group:
+def _second(subject: Subject, network: str, detection: Detection) -> Group:
     """Return the group of a further detection network: its class, and all its probabilities."""
-    network, detection, where = said
-    template, card = context.template, context.card(film, network)
+    template, card = subject.template, subject.context.card(subject.film, network)
     words, named = template.second, template.classes[detection.finding_class]
     sentence = words.sentence.format(headline=headline(detection, template))
     return Group(
         key=f"detection {network}",
-        tracking=f"{words.wording.format(network=card.title)[:_SHORT]}{where}",
+        tracking=f"{words.wording.format(network=card.title)[:_SHORT]}{subject.where}",
         finding=None if detection.abstained else named.finding,
-        place=_lungs(places),
+        place=subject.lungs,
         numbers=_probabilities(detection, template),
         site=None if detection.abstained else BOTH_LUNGS,
         texts=((template.texts.headline, sentence), (template.texts.comment, words.comment)),
         network=network,
         others=_others(detection),
     )
-
-
-def _lungs(places: Places) -> Polygon:
-    """Return both lungs; without them what the network saw."""
-    lungs = places.both_lungs
-    return places.seen if lungs is None else lungs
 
 
 def _evidence(film: AnalysedFilm, template: Template) -> Iterator[Number]:
@@ -240,29 +237,31 @@ def _evidence(film: AnalysedFilm, template: Template) -> Iterator[Number]:
             yield Number(key, concept, percentage(part), template.percent(part))
 
 
-def _parameters(film: AnalysedFilm, places: Places, context: Context, where: str) -> Group:
+def _parameters(subject: Subject, detection: Detection) -> Group:
     """Return what the algorithms ran with, and the findings as `FilmFindings.to_json_text`."""
-    detection, suite = film.findings.finding, film.findings.suite
-    assert detection is not None
+    findings, words = subject.film.findings, subject.template.parameters
     return Group(
         key="parameters",
-        tracking=f"{context.template.parameters.tracking}{where}",
+        tracking=f"{words.tracking}{subject.where}",
         finding=None,
-        place=_lungs(places),
+        place=subject.lungs,
         # OHIF draws no group without a number.
         numbers=(
             Number(
                 "threshold",
-                context.template.parameters.threshold,
+                words.threshold,
                 percentage(detection.threshold),
-                context.template.percent(detection.threshold),
+                subject.template.percent(detection.threshold),
             ),
         ),
-        network=context.detector(film).id,
+        network=_network(subject),
         parameters=(
-            *(f"network={name} {ran.version} {ran.weights}" for name, ran in suite.items()),
+            *(
+                f"network={name} {ran.version} {ran.weights}"
+                for name, ran in findings.suite.items()
+            ),
             f"threshold={detection.threshold!r}",
             f"calibrated={'yes' if detection.calibrated else 'no'}",
-            f"findings={film.findings.to_json_text()}",
+            f"findings={findings.to_json_text()}",
         ),
     )

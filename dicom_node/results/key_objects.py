@@ -16,7 +16,6 @@ from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage, SegmentationStorage
 
 from dicom_node import __version__
-from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.modules import (
     MANUFACTURER,
@@ -45,7 +44,7 @@ REASONS: dict[RejectionReason, CodedConcept] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RetractedObject:
     """A result object that is taken back."""
 
     sop_class_uid: str
@@ -62,6 +61,15 @@ class RejectionNote:
     series_number_base: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Selection:
+    """What is selected, under which document title, and why in words."""
+
+    title: CodedConcept
+    description: str
+    evidence: Sequence[Dataset]
+
+
 def is_of_interest(film: AnalysedFilm) -> bool:
     """Whether a film has a finding other than normal."""
     return film.is_named
@@ -73,43 +81,40 @@ def key_objects(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Da
     first = films[0].dataset
     template = context.template
     said = [f"{conclusion(film.findings, template)}. {view(film, template)}" for film in chosen]
-    described = f"{' '.join(said)} {template.research_sentence}"
+    description = f"{' '.join(said)} {template.research_sentence}"
     evidence = [_image(evidence_of(film.dataset)) for film in chosen]
-    document = _document(evidence, (_OF_INTEREST, described), uid, first, context.node_ae_title)
+    selection = _Selection(_OF_INTEREST, description, evidence)
+    document = _document(selection, uid, first, context.node_ae_title)
     document.SeriesInstanceUID = context.series_uid(first, "key-objects")
     document.SeriesNumber = context.series_number_base + SERIES_OFFSET
     document.SeriesDescription = _DESCRIPTION
     document.InstanceNumber = context.revision
     others = [film.dataset for film in films]
-    _finish(document, first, others, (context.node_ae_title, context.cards(films)))
+    _finish(document, first, others)
+    set_equipment(first, document, context.cards(films), context.node_ae_title)
     return document
 
 
 def rejection_note(
-    source: Dataset, rejected: Sequence[Rejected], note: RejectionNote, uid: str
+    source: Dataset, rejected: Sequence[RetractedObject], note: RejectionNote, uid: str
 ) -> Dataset:
     """Return the note that takes back ``rejected``, results on ``source`` and its study."""
     evidence = [_evidence(source, item) for item in rejected]
     title = REASONS[note.reason]
-    document = _document(evidence, (title, title.meaning), uid, source, note.node_ae_title)
+    selection = _Selection(title, title.meaning, evidence)
+    document = _document(selection, uid, source, note.node_ae_title)
     document.SeriesInstanceUID = derived_uid(
         "series", str(source.StudyInstanceUID), "rejection", note.node_ae_title
     )
     document.SeriesNumber = note.series_number_base + SERIES_OFFSET + 1
     document.SeriesDescription = REJECTION_SERIES
     document.InstanceNumber = 1
-    _finish(document, source, (), (note.node_ae_title, ()))
+    _finish(document, source, ())
+    set_equipment(source, document, (), note.node_ae_title)
     return document
 
 
-def _document(
-    evidence: Sequence[Dataset],
-    said: tuple[CodedConcept, str],
-    uid: str,
-    source: Dataset,
-    node_ae_title: str,
-) -> Dataset:
-    title, description = said
+def _document(selection: _Selection, uid: str, source: Dataset, node_ae_title: str) -> Dataset:
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=derived_uid("device", node_ae_title),
         name=node_ae_title,
@@ -117,16 +122,16 @@ def _document(
         model_name=f"{MODEL_NAME} {__version__}",
     )
     content = hd.ko.KeyObjectSelection(
-        document_title=title,
-        referenced_objects=evidence,
+        document_title=selection.title,
+        referenced_objects=selection.evidence,
         observer_device_context=hd.sr.ObserverContext(
             observer_type=CodedConcept("121007", "DCM", "Device"),
             observer_identifying_attributes=device,
         ),
-        description=description,
+        description=selection.description,
     )
     document: Dataset = hd.ko.KeyObjectSelectionDocument(
-        evidence=evidence,
+        evidence=selection.evidence,
         content=content,
         series_instance_uid=derived_uid("placeholder"),
         series_number=1,
@@ -139,18 +144,12 @@ def _document(
     return document
 
 
-def _finish(
-    document: Dataset,
-    source: Dataset,
-    others: Sequence[Dataset],
-    by: tuple[str, Sequence[NetworkCard]],
-) -> None:
+def _finish(document: Dataset, source: Dataset, others: Sequence[Dataset]) -> None:
     copy_identity(source, document)
     set_times(source, document, others)
-    set_equipment(source, document, by[1], by[0])
 
 
-def _evidence(source: Dataset, item: Rejected) -> Dataset:
+def _evidence(source: Dataset, item: RetractedObject) -> Dataset:
     evidence = evidence_of(source)
     evidence.SOPClassUID, evidence.SOPInstanceUID = item.sop_class_uid, item.sop_instance_uid
     evidence.SeriesInstanceUID = item.series_instance_uid

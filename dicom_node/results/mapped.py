@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dicom_node.findings import MappedOpacity, OpacityMap
-from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.regions import Places
 from dicom_node.results.severity import BOTH_LUNGS, side_of
+from dicom_node.results.subject import Subject
 from dicom_node.results.template_parts import Code
 from dicom_node.results.templates import Template
 from dicom_node.results.values import Group, Number, percentage
@@ -43,17 +44,17 @@ def mapped_parts(found: MappedOpacity | None, template: Template) -> str:
     return words.parts.format(lungs=template.percent(found.lungs), right=right, left=left)
 
 
-def map_groups(film: AnalysedFilm, places: Places, context: Context, where: str) -> Iterator[Group]:
+def map_groups(subject: Subject) -> Iterator[Group]:
     """Yield the groups of the map: of both lungs, then of each lung that was found.
 
     A lung where anything is mapped has its contours as one closed line, and the finding; none is
-    found in the other. ``where``: as of `groups_of`.
+    found in the other.
     """
-    opacity, found = film.explanation.opacity, film.findings.opacity_map
+    opacity, found = subject.film.explanation.opacity, subject.film.findings.opacity_map
     if opacity is None or found is None:
         return
-    yield _summary(film, places, context, (opacity, found, where))
-    words, template = context.template.opacity_map, context.template
+    yield _summary(subject, opacity, found)
+    words, template, places = subject.template.opacity_map, subject.template, subject.places
     of_lungs = (
         ("right", words.right, words.part_right, found.right),
         ("left", words.left, words.part_left, found.left),
@@ -64,7 +65,7 @@ def map_groups(film: AnalysedFilm, places: Places, context: Context, where: str)
         line = places.opaque_in.get(side)
         yield Group(
             key=f"opacity map {side}",
-            tracking=f"{tracking}{where}",
+            tracking=f"{tracking}{subject.where}",
             finding=None if line is None else template.severity.finding,
             place=places.lungs.get(side, places.seen) if line is None else line,
             numbers=(_part(side, concept, part, template),),
@@ -73,28 +74,21 @@ def map_groups(film: AnalysedFilm, places: Places, context: Context, where: str)
         )
 
 
-def _summary(
-    film: AnalysedFilm,
-    places: Places,
-    context: Context,
-    said: tuple[OpacityMap, MappedOpacity, str],
-) -> Group:
-    template, words, (opacity, found, where) = context.template, context.template.opacity_map, said
-    both = places.both_lungs
+def _summary(subject: Subject, opacity: OpacityMap, found: MappedOpacity) -> Group:
+    template, words, places = subject.template, subject.template.opacity_map, subject.places
     # Without lungs no part of them can be told: then the area itself is the place.
     largest = places.opaque[0] if places.opaque and found.lungs is None else None
-    outline = places.seen if both is None else both
     threshold = Number(
         "threshold", words.threshold, percentage(opacity.threshold),
         template.percent(opacity.threshold),
     )  # fmt: skip
     parts = () if found.lungs is None else (_part("lungs", words.part, found.lungs, template),)
-    comments = map_sentences(film, places, template)
+    comments = map_sentences(subject.film, places, template)
     return Group(
         key="opacity map",
-        tracking=f"{words.wording}{where}",
+        tracking=f"{words.wording}{subject.where}",
         finding=template.severity.finding if places.opaque else None,
-        place=outline if largest is None else largest,
+        place=subject.lungs if largest is None else largest,
         numbers=(*parts, threshold),
         site=BOTH_LUNGS if places.opaque else None,
         texts=((template.texts.explanation, " ".join(comments)),),

@@ -16,7 +16,7 @@ from highdicom.sr import CodedConcept, RelationshipTypeValues
 from pydicom import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 
-from dicom_node.imaging.header import Code as HeaderCode
+from dicom_node.imaging.header import CodedEntry as HeaderCode
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.stencil import Encodings, Key, Stencil, Value, cut
 from dicom_node.results.template_parts import Code

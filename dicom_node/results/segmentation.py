@@ -8,6 +8,7 @@ the network that named the finding is one, a byte a pixel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import highdicom as hd
@@ -64,6 +65,30 @@ _COPIED = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What a segment stands for: the label people read, category and type, the lung's side.
+
+    ``tracked``: what its Tracking UID is made of, beside the film.
+    """
+
+    label: str
+    category: CodedConcept
+    type: CodedConcept
+    tracked: tuple[str, str]
+    side: CodedConcept | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Content:
+    """Pixels of a segmentation and what each segment is; ``kind``: BINARY or FRACTIONAL."""
+
+    kind: str
+    description: str
+    pixels: Any
+    segments: Sequence[hd.seg.SegmentDescription]
+
+
 def lung_segmentation(
     film: AnalysedFilm, context: Context, uid: str, number: int
 ) -> Dataset | None:
@@ -76,7 +101,8 @@ def lung_segmentation(
         return None
     description = _LUNGS if film.explanation.opacity is None else _LUNGS_AND_OPACITY
     pixels = np.stack(masks, axis=-1)[None]
-    return _document(film, context, (uid, number, description), (pixels, described, "BINARY"))
+    content = _Content("BINARY", description, pixels, described)
+    return _document(film, context, (uid, number), content)
 
 
 def _found(
@@ -88,19 +114,16 @@ def _found(
         card = context.card(film, film.lungs.network)
         for side, mask in ((side, mask) for side, mask in _sides(film).items() if mask.any()):
             masks.append(mask)
-            described.append(
-                _segment(len(masks), f"{_SIDES[side].meaning} lung", (_ANATOMY, _LUNG), card,
-                         ("lung", side, film), _SIDES[side])
-            )  # fmt: skip
+            label, of = f"{_SIDES[side].meaning} lung", ("lung", side)
+            lung = _Meaning(label, _ANATOMY, _LUNG, of, _SIDES[side])
+            described.append(_segment(len(masks), lung, film, card))
     opacity, rows, columns = film.explanation.opacity, film.dataset.Rows, film.dataset.Columns
     opaque = opaque_on(film, (int(rows), int(columns)))
     if opacity is not None and opaque is not None and (mask := opaque > LEVEL).any():
         card = context.card(film, opacity.network)
         masks.append(mask)
-        which = ("opacity", card.id, film)
-        described.append(
-            _segment(len(masks), _OPACITY.meaning, (_ABNORMAL, _OPACITY), card, which, None)
-        )
+        meaning = _Meaning(_OPACITY.meaning, _ABNORMAL, _OPACITY, ("opacity", card.id))
+        described.append(_segment(len(masks), meaning, film, card))
     return masks, described
 
 
@@ -112,11 +135,11 @@ def saliency_segmentation(
     if drawn is None or not drawn.max() > 0:
         return None
     card = context.card(film, film.saliency[0].network)
-    which = ("saliency", card.id, film)
     label = f"Saliency: {card.title}"[:64]
-    described = [_segment(1, label, (_RELATIONAL, _EXPLANATION), card, which, None)]
-    pixels = drawn[None, ..., None]
-    return _document(film, context, (uid, number, _SALIENCY), (pixels, described, "FRACTIONAL"))
+    meaning = _Meaning(label, _RELATIONAL, _EXPLANATION, ("saliency", card.id))
+    described = [_segment(1, meaning, film, card)]
+    content = _Content("FRACTIONAL", _SALIENCY, drawn[None, ..., None], described)
+    return _document(film, context, (uid, number), content)
 
 
 def _sides(film: AnalysedFilm) -> dict[str, Any]:
@@ -135,64 +158,53 @@ def _sides(film: AnalysedFilm) -> dict[str, Any]:
 
 
 def _segment(
-    number: int,
-    label: str,
-    codes: tuple[CodedConcept, CodedConcept],
-    card: NetworkCard,
-    of: tuple[str, str, AnalysedFilm],
-    side: CodedConcept | None,
+    number: int, meaning: _Meaning, film: AnalysedFilm, card: NetworkCard
 ) -> hd.seg.SegmentDescription:
-    what, which, film = of
-    category, kind = codes
     segment = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=label,
-        segmented_property_category=category,
-        segmented_property_type=kind,
+        segment_label=meaning.label,
+        segmented_property_category=meaning.category,
+        segmented_property_type=meaning.type,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=card.title[:64], family=_FAMILY, version=card.version,
             parameters={"weights": card.weights},
         ),
-        tracking_uid=derived_uid("tracking", film.dataset.SOPInstanceUID, what, which),
-        tracking_id=label,
+        tracking_uid=derived_uid("tracking", film.dataset.SOPInstanceUID, *meaning.tracked),
+        tracking_id=meaning.label,
     )  # fmt: skip
-    if side is not None:
-        segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
-            side
-        ]
+    if meaning.side is not None:
+        (kind,) = segment.SegmentedPropertyTypeCodeSequence
+        kind.SegmentedPropertyTypeModifierCodeSequence = [meaning.side]
     return segment
 
 
 def _document(
-    film: AnalysedFilm,
-    context: Context,
-    named: tuple[str, int, str],
-    content: tuple[Any, Sequence[hd.seg.SegmentDescription], str],
+    film: AnalysedFilm, context: Context, named: tuple[str, int], content: _Content
 ) -> Dataset:
-    source, (uid, number, description), (pixels, segments, kind) = film.dataset, named, content
+    source, (uid, number) = film.dataset, named
     document: Dataset = hd.seg.Segmentation(
         source_images=[_source(source)],
-        pixel_array=pixels,
-        segmentation_type=kind,
-        segment_descriptions=segments,
-        series_instance_uid=context.series_uid(source, _SERIES[kind][0]),
-        series_number=context.series_number_base + _SERIES[kind][1],
+        pixel_array=content.pixels,
+        segmentation_type=content.kind,
+        segment_descriptions=content.segments,
+        series_instance_uid=context.series_uid(source, _SERIES[content.kind][0]),
+        series_number=context.series_number_base + _SERIES[content.kind][1],
         sop_instance_uid=uid,
         instance_number=number,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
         software_versions=__version__,
         device_serial_number=context.node_ae_title,
-        content_label="AI_LUNGS" if kind == "BINARY" else "AI_SALIENCY",
-        content_description=description,
+        content_label="AI_LUNGS" if content.kind == "BINARY" else "AI_SALIENCY",
+        content_description=content.description,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=False,
     )
     copy_identity(source, document)
     set_times(source, document)
     set_equipment(source, document, context.cards([film]), context.node_ae_title)
-    document.SeriesDescription = description
+    document.SeriesDescription = content.description
     document.BodyPartExamined = "CHEST"
     document.ImageComments = f"{context.template.research_sentence} {view(film, context.template)}"
     _mend(source, document)

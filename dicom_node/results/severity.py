@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dicom_node.findings import ZONES, Airspace, Score, is_opaque, opacities_by_score
-from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.regions import Places, Polygon
+from dicom_node.results.subject import Subject
 from dicom_node.results.template_parts import Code
 from dicom_node.results.values import Group, Number, Site, Unit, percentage
 from dicom_node.results.wording import explanation_of_grade
@@ -28,25 +27,22 @@ BOTH_LUNGS = Site(
 )
 
 
-def severity_groups(
-    film: AnalysedFilm, places: Places, context: Context, where: str
-) -> Iterator[Group]:
+def severity_groups(subject: Subject) -> Iterator[Group]:
     """Yield the groups of what was graded on one film; none where nothing was.
 
     Opacity is a finding only where the number says that there are opacities.
     """
-    for name, score in film.findings.scores.items():
-        yield _score(film, places, context, (name, score, where))
-        yield from _lungs(film, places, context, (name, score, where))
-    if film.findings.airspace is not None:
-        yield _airspace(film, places, context, (film.findings.airspace, where))
-        yield from _zones(film, places, context, (film.findings.airspace, where))
+    findings = subject.film.findings
+    for name, score in findings.scores.items():
+        yield _score(subject, name, score)
+        yield from _lungs(subject, name, score)
+    if findings.airspace is not None:
+        yield _airspace(subject, findings.airspace)
+        yield from _zones(subject, findings.airspace)
 
 
-def _score(
-    film: AnalysedFilm, places: Places, context: Context, said: tuple[str, Score, str]
-) -> Group:
-    template, words, (name, score, where) = context.template, context.template.severity, said
+def _score(subject: Subject, name: str, score: Score) -> Group:
+    template, words = subject.template, subject.template.severity
     text = words.scores[name]
     parts = {"value": (text.concept, score.value)}
     if score.low is not None and score.high is not None:
@@ -58,21 +54,19 @@ def _score(
     found = bool(opacities_by_score(score))
     return Group(
         key=name,
-        tracking=f"{text.wording}{where}",
+        tracking=f"{text.wording}{subject.where}",
         finding=words.finding if found else None,
-        place=_both(places),
+        place=subject.lungs,
         numbers=numbers,
         site=BOTH_LUNGS if found else None,
-        texts=_texts(film, context, name, text.comment),
-        network=context.grader(film, name).id,
+        texts=_texts(subject, name, text.comment),
+        network=_network(subject, name),
     )
 
 
-def _lungs(
-    film: AnalysedFilm, places: Places, context: Context, said: tuple[str, Score, str]
-) -> Iterator[Group]:
+def _lungs(subject: Subject, name: str, score: Score) -> Iterator[Group]:
     """Yield one group with each lung's part of a score, where the network tells it."""
-    template, words, (name, score, where) = context.template, context.template.severity, said
+    template, words = subject.template, subject.template.severity
     text = words.scores[name]
     parts = (("right", text.right, score.right), ("left", text.left, score.left))
     numbers = tuple(
@@ -84,34 +78,29 @@ def _lungs(
     if numbers:
         yield Group(
             key=f"{name} lungs",
-            tracking=f"{called[:_SHORT]}{where}",
+            tracking=f"{called[:_SHORT]}{subject.where}",
             finding=None,
-            place=_both(places),
+            place=subject.lungs,
             numbers=numbers,
             texts=((template.texts.comment, words.lung.comment),),
-            network=context.grader(film, name).id,
+            network=_network(subject, name),
         )
 
 
-def _both(places: Places) -> Polygon:
-    lungs = places.both_lungs
-    return places.seen if lungs is None else lungs
-
-
-def _texts(
-    film: AnalysedFilm, context: Context, target: str, comment: str
-) -> tuple[tuple[Code, str], ...]:
+def _texts(subject: Subject, target: str, comment: str) -> tuple[tuple[Code, str], ...]:
     """Return what the numbers mean, and what is known of where the network looked."""
-    texts, network = context.template.texts, context.grader(film, target).id
-    explained = explanation_of_grade(film, network, target, context.template)
+    texts, network = subject.template.texts, _network(subject, target)
+    explained = explanation_of_grade(subject.film, network, target, subject.template)
     said = ((texts.comment, comment), (texts.explanation, explained))
     return said if explained else said[:1]
 
 
-def _airspace(
-    film: AnalysedFilm, places: Places, context: Context, said: tuple[Airspace, str]
-) -> Group:
-    template, words, (airspace, where) = context.template, context.template.severity, said
+def _network(subject: Subject, target: str) -> str:
+    return subject.context.grader(subject.film, target).id
+
+
+def _airspace(subject: Subject, airspace: Airspace) -> Group:
+    template, words = subject.template, subject.template.severity
     certainty = Number(
         "probability",
         words.airspace.certainty,
@@ -122,23 +111,21 @@ def _airspace(
     found = airspace.level > 0
     return Group(
         key="airspace",
-        tracking=f"{words.airspace.wording}{where}",
+        tracking=f"{words.airspace.wording}{subject.where}",
         finding=words.finding if found else None,
-        place=_both(places),
+        place=subject.lungs,
         numbers=(certainty,),
         evaluations=((words.airspace.concept, words.levels[airspace.level]),),
         site=BOTH_LUNGS if found else None,
-        texts=_texts(film, context, "airspace", words.airspace.comment),
-        network=context.grader(film, "airspace").id,
+        texts=_texts(subject, "airspace", words.airspace.comment),
+        network=_network(subject, "airspace"),
     )
 
 
-def _zones(
-    film: AnalysedFilm, places: Places, context: Context, said: tuple[Airspace, str]
-) -> Iterator[Group]:
+def _zones(subject: Subject, airspace: Airspace) -> Iterator[Group]:
     """Yield a group at each zone that has opacities, then those of each lung that have none."""
-    template, words, (airspace, where) = context.template, context.template.severity.zone, said
-    network = context.grader(film, "airspace").id
+    template, words, places = subject.template, subject.template.severity.zone, subject.places
+    network = _network(subject, "airspace")
     numbers = {
         zone: Number(zone, words.concepts[zone], value, template.score(value), Unit.THREE)
         for zone in ZONES
@@ -148,7 +135,7 @@ def _zones(
     for zone in found:
         yield Group(
             key=f"zone {zone}",
-            tracking=f"{words.named(zone)}{where}",
+            tracking=f"{words.named(zone)}{subject.where}",
             finding=template.severity.finding,
             place=places.zones.get(zone, places.seen),
             numbers=(numbers[zone],),
@@ -160,7 +147,7 @@ def _zones(
         if rest:
             yield Group(
                 key=f"zones {side}",
-                tracking=f"{words.rest.format(side=getattr(words, side))[:_SHORT]}{where}",
+                tracking=f"{words.rest.format(side=getattr(words, side))[:_SHORT]}{subject.where}",
                 finding=None,
                 place=places.lungs.get(side, places.seen),
                 numbers=tuple(numbers[zone] for zone in rest),

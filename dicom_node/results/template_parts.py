@@ -93,13 +93,13 @@ Label = Annotated[
 Plain = Annotated[str, Field(min_length=1), words()]
 
 
-class Part(BaseModel):
+class TemplatePart(BaseModel):
     """A table of the template: nothing in it that is not known here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Code(Part):
+class Code(TemplatePart):
     """A coded concept: Code Value, Coding Scheme Designator, Code Meaning (PS3.3 section 8).
 
     A code of the scheme DCM must be one; in English, a code of DCM or SCT that DICOM uses has the
@@ -124,7 +124,7 @@ class Code(Part):
         return self
 
 
-class Grade(Part):
+class Grade(TemplatePart):
     """The words for a probability of ``at_least`` so much, in [0, 1]."""
 
     at_least: float = Field(ge=0.0, le=1.0)
@@ -134,7 +134,7 @@ class Grade(Part):
 Headline = Annotated[Words, words("finding", "films", "probability", "threshold", "grade")]
 
 
-class Impression(Part):
+class Impression(TemplatePart):
     """The first group of the report."""
 
     tracking: Annotated[str, Field(max_length=LONG_STRING - 12), words("finding")]
@@ -161,7 +161,7 @@ class Impression(Part):
         return grades
 
 
-class ContradictionText(Part):
+class ContradictionText(TemplatePart):
     """How answers that cannot both be true are said and coded."""
 
     headline: Annotated[Words, words("one", "other")]
@@ -173,7 +173,7 @@ class ContradictionText(Part):
     in_doubt: Code
 
 
-class ViewText(Part):
+class ViewText(TemplatePart):
     """How the view is coded and named, and what is said of it. ``names``: see `VIEWS`."""
 
     concept: Code
@@ -185,7 +185,7 @@ class ViewText(Part):
     caveat_unknown: Annotated[Words, words()]
 
 
-class GroupText(Part):
+class GroupText(TemplatePart):
     """How a measurement group is called in viewers' lists."""
 
     tracking: Short
@@ -203,7 +203,7 @@ class LookedText(GroupText):
     found: Annotated[str, Field(max_length=LONG_STRING - 12), words("finding")]
 
 
-class Measurements(Part):
+class Measurements(TemplatePart):
     """Concept names of the measurements; ``certainty``: the standard's, for a named class."""
 
     certainty: Code
@@ -212,7 +212,7 @@ class Measurements(Part):
     chance: Code
 
 
-class Texts(Part):
+class Texts(TemplatePart):
     """Concept names of the sentences."""
 
     headline: Code
@@ -221,7 +221,7 @@ class Texts(Part):
     comment: Code
 
 
-class FindingClass(Part):
+class FindingClass(TemplatePart):
     """How one class of the detection network is named and coded.
 
     ``films``: those that it resembles. ``certainty``: its number where it is the finding and the
@@ -262,7 +262,7 @@ class OpacityText(GroupText):
     comment: Annotated[Words, words()]
 
 
-class AppearanceClass(Part):
+class AppearanceClass(TemplatePart):
     """How one appearance is named and coded. ``answer``: its code; the number's name as of a class.
 
     ``comment``: what it means, and that it is no diagnosis.
@@ -275,7 +275,7 @@ class AppearanceClass(Part):
     comment: Annotated[Words, words()]
 
 
-class AppearanceText(Part):
+class AppearanceText(TemplatePart):
     """How the COVID-19 appearance is said and coded: a description, never a diagnosis.
 
     ``finding``: of a film that is named anything but negative. ``all``: the probabilities of all
@@ -296,7 +296,7 @@ class AppearanceText(Part):
     classes: Annotated[dict[str, AppearanceClass], exactly("appearances", APPEARANCES)]
 
 
-class EvidenceText(Part):
+class EvidenceText(TemplatePart):
     """How the explanation is described.
 
     ``ratio_below``: as many times as by chance, under which the network looked elsewhere;
@@ -316,7 +316,7 @@ class EvidenceText(Part):
     not_drawn: Annotated[Words, words()]
 
 
-class MapText(Part):
+class MapText(TemplatePart):
     """How the opacity map is named, coded and described.
 
     ``wording``: of the map; ``right`` and ``left``: of each lung. ``part`` and the two after it:
@@ -339,7 +339,7 @@ class MapText(Part):
     absent: Annotated[Words, words()]
 
 
-class Graded(Part):
+class Graded(TemplatePart):
     """How one kind of severity is named, coded and commented.
 
     ``checked``: what falls, in points, when that which weighed most is hidden.
@@ -364,14 +364,14 @@ class ScoreText(Graded):
     left: Code
 
 
-class LungText(Part):
+class LungText(TemplatePart):
     """How the group of each lung's part of a score is named."""
 
     wording: Annotated[str, Field(max_length=LONG_STRING - 12), words("score", "side")]
     comment: Annotated[Words, words()]
 
 
-class ZoneText(Part):
+class ZoneText(TemplatePart):
     """How the six zones are named and their scores coded.
 
     ``rest``: the group of a lung's zones that have no opacities.
@@ -393,7 +393,7 @@ class ZoneText(Part):
         return str(getattr(self, zone))
 
 
-class Severity(Part):
+class Severity(TemplatePart):
     """How severity is reported. ``decimals``: of the scores shown; ``levels``: 0, 1, 2.
 
     ``mapped`` and ``mapped_weak``: the evidence of networks that an opacity map explains.
@@ -414,7 +414,7 @@ class Severity(Part):
     zone: ZoneText
 
 
-class Status(Part):
+class Status(TemplatePart):
     """How the outcome of all algorithms together is coded (PS3.16 CID 6047)."""
 
     concept: Code
@@ -423,7 +423,7 @@ class Status(Part):
     none_succeeded: Code
 
 
-class QualityText(Part):
+class QualityText(TemplatePart):
     """How doubts about the film itself are coded and said (PS3.16 CID 6135)."""
 
     concept: Code
@@ -431,7 +431,7 @@ class QualityText(Part):
     comment: Annotated[Words, words("faults")]
 
 
-class NotesText(Part):
+class NotesText(TemplatePart):
     """How it is said in what way a film was read (`findings.NOTES`)."""
 
     unread: Annotated[Words, words("what")] = "Not readable in the header, taken as absent: {what}."
@@ -483,7 +483,7 @@ class NotesText(Part):
         return str(getattr(self, key, "")).format(what=what.replace(",", ", "))
 
 
-class Second(Part):
+class Second(TemplatePart):
     """How the answers of further detection networks are said."""
 
     wording: Annotated[str, Field(max_length=LONG_STRING - 12), words("network")]
@@ -491,7 +491,7 @@ class Second(Part):
     comment: Annotated[Words, words()]
 
 
-class Course(Part):
+class CourseTemplate(TemplatePart):
     """How earlier films of the same patient are told."""
 
     concept: Code
@@ -500,7 +500,7 @@ class Course(Part):
     scores: Annotated[Words, words("geographic_extent", "opacity_extent")]
 
 
-class NotAnalysed(Part):
+class NotAnalysed(TemplatePart):
     """How a film of the study that has no findings is mentioned."""
 
     tracking: Label
@@ -511,7 +511,7 @@ class NotAnalysed(Part):
     reason: Code
 
 
-class PanelText(Part):
+class PanelText(TemplatePart):
     """What stands beside the film on the overlay."""
 
     heading: Plain

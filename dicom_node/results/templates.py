@@ -20,7 +20,7 @@ from dicom_node.results.template_parts import (
     AppearanceText,
     Code,
     ContradictionText,
-    Course,
+    CourseTemplate,
     EvidenceText,
     FindingClass,
     Impression,
@@ -33,23 +33,23 @@ from dicom_node.results.template_parts import (
     OpacityText,
     PanelText,
     ParametersText,
-    Part,
     Plain,
     QualityText,
     Second,
     Severity,
     Status,
+    TemplatePart,
     Texts,
     ViewText,
     exactly,
 )
-from dicom_node.settings.faults import Fault, Location, Places, explain
-from dicom_node.settings.source import Source, parse, read_text
+from dicom_node.settings.faults import Fault, KeyPlaces, Location, explain
+from dicom_node.settings.source import SettingsFile, parse, read_text
 
 _DESCRIPTIONS = ("report_description", "overlay_description")
 
 
-class _Document(Part):
+class _Document(TemplatePart):
     template: Literal["TID 1500"]
     language: Code
     title: Code
@@ -81,7 +81,7 @@ class _Document(Part):
     quality: QualityText
     notes: NotesText = NotesText()
     second: Second
-    course: Course
+    course: CourseTemplate
     not_analysed: NotAnalysed
     panel: PanelText
 
@@ -242,7 +242,7 @@ def _completed(tables: Mapping[str, Any], shipped: Mapping[str, Any]) -> dict[st
     return found
 
 
-def _validated(source: Source, digest: str, name: str) -> Template:
+def _validated(source: SettingsFile, digest: str, name: str) -> Template:
     try:
         document = _Document.model_validate(source.tables, context=_spoken(source.tables))
     except ValidationError as error:
@@ -259,7 +259,7 @@ def _spoken(tables: Mapping[str, Any]) -> Mapping[str, str]:
     return {"language": str(language.get("value", ""))} if isinstance(language, dict) else {}
 
 
-def _check_spelt_out(template: Template, places: Places) -> None:
+def _check_spelt_out(template: Template, places: KeyPlaces) -> None:
     """Raise `TemplateInvalid` where a text becomes too long in plain letters ("ä" as "ae")."""
     plain = template.spoken_in(("ascii",))
     texts = [((*path, "meaning"), code.meaning) for path, code in _codes(plain)]

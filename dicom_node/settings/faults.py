@@ -35,7 +35,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class KeyPlaces:
     """Where keys were written: file name and line of each, and overrides by the environment."""
 
     file: str
@@ -59,7 +59,7 @@ def refusal(faults: Sequence[Fault], remedy: str | None = None) -> SettingsError
     return SettingsError(f"{faults[0]}{more}", faults=told, remedy=remedy)
 
 
-def explain(error: ValidationError, model: type[BaseModel], places: Places) -> list[Fault]:
+def explain(error: ValidationError, model: type[BaseModel], places: KeyPlaces) -> list[Fault]:
     """Turn what pydantic found in a ``model`` into faults for people."""
     return [_explain(detail, model, places) for detail in error.errors(include_url=False)]
 
@@ -85,7 +85,7 @@ def table_of(annotation: object) -> type[BaseModel] | None:
     return None
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel], places: Places) -> Fault:
+def _explain(detail: ErrorDetails, model: type[BaseModel], places: KeyPlaces) -> Fault:
     location: Location = detail["loc"]
     context: Mapping[str, Any] = detail.get("ctx", {})
     kind = detail["type"]

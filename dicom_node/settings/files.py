@@ -8,17 +8,17 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from dicom_node.settings.faults import Fault, Places
+from dicom_node.settings.faults import Fault, KeyPlaces
 
 
-def readable(path: Path, place: tuple[str, str], places: Places) -> Iterator[Fault]:
+def readable(path: Path, place: tuple[str, str], places: KeyPlaces) -> Iterator[Fault]:
     """Find whether a file cannot be read; ``place``: the section and key that name it."""
     if not os.access(path, os.R_OK) or not path.is_file():
         remedy = "put the file there, readable by the node's user, or correct the path"
         yield places.fault(place, f"{path} is not a readable file", remedy)
 
 
-def private(path: Path, place: tuple[str, str], places: Places) -> Iterator[Fault]:
+def private(path: Path, place: tuple[str, str], places: KeyPlaces) -> Iterator[Fault]:
     """Find whether a file cannot be read, or can be by others than the node's user and group."""
     unreadable = list(readable(path, place, places))
     yield from unreadable
@@ -26,7 +26,7 @@ def private(path: Path, place: tuple[str, str], places: Places) -> Iterator[Faul
         yield places.fault(place, f"{path} can be read by other users", f"chmod 600 {path}")
 
 
-def pair(certificate: Path, key: Path, section: str, places: Places) -> Iterator[Fault]:
+def pair(certificate: Path, key: Path, section: str, places: KeyPlaces) -> Iterator[Fault]:
     """Find what is wrong with a certificate in PEM and its own key without password."""
     place = (section, "certificate")
     faults = [*readable(certificate, place, places), *private(key, (section, "key"), places)]
@@ -40,7 +40,7 @@ def pair(certificate: Path, key: Path, section: str, places: Places) -> Iterator
         yield places.fault(place, what, "give a pair; the key without password")
 
 
-def authorities(path: Path, place: tuple[str, str], places: Places) -> Iterator[Fault]:
+def authorities(path: Path, place: tuple[str, str], places: KeyPlaces) -> Iterator[Fault]:
     """Find whether a file holds no certificate in PEM of who signs others."""
     unreadable = list(readable(path, place, places))
     yield from unreadable

@@ -19,11 +19,11 @@ from dicom_node import resources
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.settings.certificates import certificates
 from dicom_node.settings.environment import Overrides, overrides
-from dicom_node.settings.faults import Fault, Places, explain, refusal, suggestion
+from dicom_node.settings.faults import Fault, KeyPlaces, explain, refusal, suggestion
 from dicom_node.settings.files import authorities, pair, private
 from dicom_node.settings.model import OidcSection, Remote, Settings, WebSection
 from dicom_node.settings.remotes import build_table, read_remotes
-from dicom_node.settings.source import Source, parse, read_text
+from dicom_node.settings.source import SettingsFile, parse, read_text
 
 LEDGER = "ledger.sqlite"
 FOLDER_VARIABLE = "DICOM_NODE_CONFIG"
@@ -131,7 +131,7 @@ def is_shipped(folder: Path) -> bool:
     return folder.resolve() == resources.default_configuration().resolve()
 
 
-def _left_behind(data_dir: Path, folder: Path, places: Places) -> Iterator[Fault]:
+def _left_behind(data_dir: Path, folder: Path, places: KeyPlaces) -> Iterator[Fault]:
     """Find a ledger where a relative data_dir was looked up once: beside the command, not here."""
     old, new = data_dir.absolute(), folder / data_dir
     # Whoever runs a command may not be let into the folder that it is given in: nothing lies there.
@@ -144,18 +144,18 @@ def _left_behind(data_dir: Path, folder: Path, places: Places) -> Iterator[Fault
         yield places.fault(("node", "data_dir"), what, remedy)
 
 
-def _read_node(folder: Path, environment: Mapping[str, str]) -> tuple[Source, list[Fault]]:
+def _read_node(folder: Path, environment: Mapping[str, str]) -> tuple[SettingsFile, list[Fault]]:
     """Return what ``node.toml`` and the environment say together."""
     found, faults = overrides(environment, Settings)
     if folder.is_file():
         remedy = f"name its folder instead: {folder.parent}"
         faults.append(Fault(str(folder), "", "is a file, not the configuration folder", remedy))
-        return _merged(Source({}, Places("node.toml")), found), faults
+        return _merged(SettingsFile({}, KeyPlaces("node.toml")), found), faults
     text = read_text(folder / "node.toml", _node_file(folder))
     source = text if isinstance(text, Fault) else parse(text, "node.toml")
     if isinstance(source, Fault):
         faults.insert(0, source)
-        source = Source({}, Places("node.toml"))
+        source = SettingsFile({}, KeyPlaces("node.toml"))
     return _merged(source, found), faults
 
 
@@ -164,7 +164,7 @@ def _node_file(folder: Path) -> str:
     return "node.toml" if (folder / "node.toml").is_file() else str(folder / "node.toml")
 
 
-def _merged(source: Source, found: Overrides) -> Source:
+def _merged(source: SettingsFile, found: Overrides) -> SettingsFile:
     tables: dict[str, Any] = dict(source.tables)
     for (section, key), (_, value) in found.items():
         table = tables.get(section, {})
@@ -173,10 +173,10 @@ def _merged(source: Source, found: Overrides) -> Source:
     variables: Mapping[tuple[str, ...], str] = {
         (section, key): variable for (section, key), (variable, _) in found.items()
     }
-    return Source(tables, Places(source.places.file, source.places.lines, variables))
+    return SettingsFile(tables, KeyPlaces(source.places.file, source.places.lines, variables))
 
 
-def _validate(source: Source) -> tuple[Settings | None, list[Fault]]:
+def _validate(source: SettingsFile) -> tuple[Settings | None, list[Fault]]:
     text = json.dumps(source.tables, default=str)
     try:
         return Settings.model_validate_json(text, strict=True), []
@@ -215,7 +215,7 @@ def _absolute(settings: Settings, folder: Path, data_dir: Path | None) -> Settin
     return settings.model_copy(update=update)
 
 
-def _between_keys(settings: Settings, places: Places) -> Iterator[Fault]:
+def _between_keys(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
     """Find what is wrong between keys, and in the files that keys name."""
     node, delivery = settings.node, settings.delivery
     if node.max_associations_per_address > node.max_associations:
@@ -234,7 +234,7 @@ def _between_keys(settings: Settings, places: Places) -> Iterator[Fault]:
         yield places.fault(("web", "port"), what, "write another port")
 
 
-def _of_pages(settings: Settings, places: Places) -> Iterator[Fault]:
+def _of_pages(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
     yield from _web(settings.web, places)
     if settings.oidc is not None:
         yield from _oidc(settings.oidc, places)
@@ -245,7 +245,7 @@ def _meet(one: str, other: str) -> bool:
     return one == other or not {one, other}.isdisjoint({"0.0.0.0", "::"})  # noqa: S104 - compared
 
 
-def _oidc(oidc: OidcSection, places: Places) -> Iterator[Fault]:
+def _oidc(oidc: OidcSection, places: KeyPlaces) -> Iterator[Fault]:
     yield from private(oidc.client_secret, ("oidc", "client_secret"), places)
     issuer = urlsplit(oidc.issuer)
     if issuer.scheme != "https" and not is_loopback(issuer.hostname or ""):
@@ -256,7 +256,7 @@ def _oidc(oidc: OidcSection, places: Places) -> Iterator[Fault]:
         yield places.fault(("oidc", "readers"), what, "name groups in readers, operators or admins")
 
 
-def _web(web: WebSection, places: Places) -> Iterator[Fault]:
+def _web(web: WebSection, places: KeyPlaces) -> Iterator[Fault]:
     """Find what is wrong with the door of the pages: passwords cross no network in the clear."""
     if web.certificate is not None and web.key is not None:
         yield from pair(web.certificate, web.key, "web", places)
@@ -279,7 +279,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _dates(settings: Settings, places: Places) -> Iterator[Fault]:
+def _dates(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
     """Find certificates that are no good today."""
     now = datetime.now(UTC)
     for found in certificates(settings):
@@ -302,7 +302,7 @@ def _names_a_finding(models: Path, suite: Sequence[str]) -> bool:
     return False
 
 
-def _missing_resources(settings: Settings, places: Places) -> Iterator[Fault]:
+def _missing_resources(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
     models = settings.analysis.models_dir or resources.model_bundles()
     known = sorted(path.parent.name for path in models.glob("*/model.toml"))
     named: list[tuple[tuple[str | int, ...], str]] = [

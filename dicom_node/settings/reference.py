@@ -18,7 +18,7 @@ SECRET_KEYS = frozenset({("tls", "key")})
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SettingKey:
     """One key: its table (empty in ``remotes/*.toml``), name, values, default and meaning."""
 
     section: str
@@ -34,7 +34,7 @@ class Key:
         return f"{PREFIX}{self.section}__{self.name}".upper()
 
 
-def node_keys() -> tuple[Key, ...]:
+def node_keys() -> tuple[SettingKey, ...]:
     """Return every key of ``node.toml``, in the order of the model."""
     return tuple(
         key
@@ -43,7 +43,7 @@ def node_keys() -> tuple[Key, ...]:
     )
 
 
-def remote_keys() -> tuple[Key, ...]:
+def remote_keys() -> tuple[SettingKey, ...]:
     """Return every key of a file in ``remotes/``."""
     return tuple(_keys("", Remote))
 
@@ -100,16 +100,16 @@ def as_toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _row(key: Key) -> str:
+def _row(key: SettingKey) -> str:
     default = "(required)" if key.required else f"`{as_toml(key.default)}`"
     values = key.values.replace("|", "\\|")
     return f"| `{key.name}` | {values} | {default} | {key.meaning} |"
 
 
-def _keys(section: str, table: type[BaseModel]) -> Iterator[Key]:
+def _keys(section: str, table: type[BaseModel]) -> Iterator[SettingKey]:
     properties = table.model_json_schema().get("properties", {})
     for name, info in table.model_fields.items():
-        yield Key(
+        yield SettingKey(
             section=section,
             name=name,
             values=_values(properties[name]),

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from dicom_node.settings.faults import Fault, explain
 from dicom_node.settings.model import Remote, Settings
-from dicom_node.settings.source import Source, parse, read_text
+from dicom_node.settings.source import SettingsFile, parse, read_text
 
-Texts = Mapping[str, str | Fault]
+RemoteTexts = Mapping[str, str | Fault]
 
 
-def read_remotes(folder: Path) -> Texts:
+def read_remotes(folder: Path) -> RemoteTexts:
     """Return the text of each ``*.toml`` in ``folder``, by name; a missing folder is empty."""
     try:
         names = sorted(path.name for path in folder.iterdir())
@@ -38,13 +38,13 @@ def _vanished(path: Path, text: str | Fault) -> bool:
 
 
 def build_table(
-    texts: Texts, settings: Settings | None
+    texts: RemoteTexts, settings: Settings | None
 ) -> tuple[Mapping[str, Remote], list[Fault]]:
     """Return the AE table by AE title, and every fault within and between the files.
 
     ``settings`` are the node's own, for checks against its AE title and TLS; None skips these.
     """
-    sources: dict[str, Source] = {}
+    sources: dict[str, SettingsFile] = {}
     remotes: dict[str, Remote] = {}
     faults: list[Fault] = []
     for name, text in texts.items():
@@ -77,7 +77,7 @@ def find_remote(remotes: Mapping[str, Remote], ae_title: str) -> Remote | None:
 
 def _between(
     remotes: Mapping[str, Remote],
-    sources: Mapping[str, Source],
+    sources: Mapping[str, SettingsFile],
     settings: Settings | None,
     *,
     complete: bool,
@@ -124,7 +124,7 @@ def _unreachable(
     return (f"no file in remotes/ has the AE title {title!r}", "add its file, or correct the name")
 
 
-def _against_node(remote: Remote, source: Source, settings: Settings) -> Iterator[Fault]:
+def _against_node(remote: Remote, source: SettingsFile, settings: Settings) -> Iterator[Fault]:
     if remote.ae_title == settings.node.ae_title:
         what = f"{remote.ae_title!r} is the AE title of this node: it would send to itself"
         yield source.places.fault(("ae_title",), what, "write the AE title of the remote")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dicom_node.settings.faults import Fault, Places
+from dicom_node.settings.faults import Fault, KeyPlaces
 
 _TABLE = re.compile(r"^\s*\[\s*([\w\-.\"' ]+?)\s*\]")
 _KEY = re.compile(r"^\s*([\w\-.\"']+)\s*=")
@@ -17,11 +17,11 @@ _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SettingsFile:
     """What one file says: ``tables`` as nested dicts, ``places`` for messages."""
 
     tables: Mapping[str, Any]
-    places: Places
+    places: KeyPlaces
 
 
 def read_text(path: Path, name: str) -> str | Fault:
@@ -35,7 +35,7 @@ def read_text(path: Path, name: str) -> str | Fault:
         return Fault(name, "", "is not UTF-8 text", "save it as UTF-8")
 
 
-def parse(text: str, name: str) -> Source | Fault:
+def parse(text: str, name: str) -> SettingsFile | Fault:
     """Return the tables of a TOML text, or its first syntax error."""
     try:
         tables = tomllib.loads(text)
@@ -44,7 +44,7 @@ def parse(text: str, name: str) -> Source | Fault:
         what = _AT_LINE.sub("", str(error)).strip()
         line = int(found[1]) if found else text.count("\n") + 1
         return Fault(name, "", f"not valid TOML: {what}", "correct the line: key = value", line)
-    return Source(tables, Places(name, _lines(text)))
+    return SettingsFile(tables, KeyPlaces(name, _lines(text)))
 
 
 def _lines(text: str) -> dict[tuple[str, ...], int]:

@@ -10,7 +10,7 @@ from dicom_node.errors import SettingsError
 from dicom_node.settings.faults import Fault, refusal
 from dicom_node.settings.load import Configuration
 from dicom_node.settings.model import Remote
-from dicom_node.settings.remotes import Texts, build_table, read_remotes
+from dicom_node.settings.remotes import RemoteTexts, build_table, read_remotes
 
 
 class RemotesTable:
@@ -37,7 +37,7 @@ class RemotesTable:
         self._clock = clock
         self._lock = threading.Lock()
         self._table = configuration.remotes
-        self._texts: Texts | None = None
+        self._texts: RemoteTexts | None = None
         self._looked_at = float("-inf")
 
     def current(self) -> Mapping[str, Remote]:

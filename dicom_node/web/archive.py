@@ -18,7 +18,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from dicom_node.errors import HeaderUnreadable, ImageError, SpoolError
 from dicom_node.imaging.decode import decode, little_endian
 from dicom_node.imaging.header import parsing, read_attributes, read_dataset, transfer_syntax_of
-from dicom_node.ledger.casebook import Case
+from dicom_node.ledger.casebook import CaseRow
 from dicom_node.records import Digest, ResultObject, StudyId
 from dicom_node.results.stored import newest
 from dicom_node.web.house import House
@@ -169,7 +169,7 @@ def _tell(house: House, item: Kept, reason: str) -> None:
 
 
 def study_json(
-    house: House, case: Case, base: str, fields: Sequence[str] = ()
+    house: House, case: CaseRow, base: str, fields: Sequence[str] = ()
 ) -> dict[str, Any] | None:
     """Return a study for QIDO-RS, with more ``fields``; None where no instance of it is legible."""
     items = kept(house, case.study_id)

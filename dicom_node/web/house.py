@@ -13,9 +13,10 @@ from typing import Protocol
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.line.trial_step import Step
+from dicom_node.line.health import NodeState
+from dicom_node.line.trial_step import TrialStep
 from dicom_node.logs import Log
-from dicom_node.records import Instance, RoleHealth, Study, StudyId
+from dicom_node.records import Instance, Study, StudyId
 from dicom_node.resources import report_templates
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
@@ -24,18 +25,6 @@ from dicom_node.results.templates import Template, load_template
 from dicom_node.settings import Configuration, Remote, Settings
 from dicom_node.spool import Spool
 from dicom_node.web.album import Album
-
-
-@dataclass(frozen=True, slots=True)
-class NodeState:
-    """How the node is, in sentences. ``certificates``: until when each is good, by its key."""
-
-    well: bool
-    roles: tuple[RoleHealth, ...]
-    disk: str
-    work: str
-    starting: bool = False
-    certificates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +55,7 @@ class Doors(Protocol):
     def retract(self, study: Study, reason: str, who: str) -> Sequence[str]:
         """Take a study's results back; return the destinations that get a rejection note."""
 
-    def try_whole_way(self) -> Sequence[Step]:
+    def try_whole_way(self) -> Sequence[TrialStep]:
         """Send a phantom through the real port and wait for its answer at a loop AE."""
 
     def verify(self, bundle_id: str) -> str | None:

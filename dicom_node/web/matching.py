@@ -27,7 +27,7 @@ Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class MatchingKey:
     """An attribute that must match one of ``values``: as asked, lists of UIDs and codes apart."""
 
     keyword: str
@@ -55,7 +55,7 @@ class Key:
 class Search:
     """What is asked. ``unknown``: names of parameters that are no attribute known here."""
 
-    keys: tuple[Key, ...]
+    keys: tuple[MatchingKey, ...]
     limit: int
     offset: int
     fields: tuple[str, ...] = ()
@@ -63,11 +63,11 @@ class Search:
     fuzzy: bool = False
     warnings: list[str] = field(default_factory=list)
 
-    def key(self, keyword: str) -> Key | None:
+    def key(self, keyword: str) -> MatchingKey | None:
         """Return the key of an attribute, if it is asked for."""
         return next((key for key in self.keys if key.keyword == keyword), None)
 
-    def only(self, known: Sequence[str]) -> Sequence[Key]:
+    def only(self, known: Sequence[str]) -> Sequence[MatchingKey]:
         """Return the keys that can be matched against ``known``; of the others, warn."""
         others = [key.keyword for key in self.keys if key.keyword not in known]
         if left := [*others, *self.unknown]:
@@ -130,13 +130,13 @@ def _keyword(name: str) -> str:
     return name if tag_for_keyword(name) is not None else ""
 
 
-def _key(keyword: str, values: Sequence[str]) -> Key:
+def _key(keyword: str, values: Sequence[str]) -> MatchingKey:
     tag = tag_for_keyword(keyword)
     assert tag is not None
     vr = dictionary_VR(tag)[:2]
     if vr in ("UI", "CS"):
         values = [part.strip() for value in values for part in _LISTED.split(value)]
-    return Key(keyword, f"{tag:08X}", vr, tuple(filter(None, values)))
+    return MatchingKey(keyword, f"{tag:08X}", vr, tuple(filter(None, values)))
 
 
 def _texts(values: Iterable[Any]) -> Iterable[str]:

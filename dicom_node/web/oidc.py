@@ -32,7 +32,7 @@ _NEEDED = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuthenticationRequest:
     """A sign-in on its way. ``state`` comes back in the address, ``cookie`` by the browser."""
 
     state: str
@@ -57,16 +57,18 @@ class Provider:
 
     def __init__(self, oidc: OidcSection) -> None:
         self._oidc = oidc
-        self._waiting: dict[str, Asked] = {}
+        self._waiting: dict[str, AuthenticationRequest] = {}
         self._lock = threading.Lock()
 
-    def ask(self, back: str, target: str) -> tuple[str, Asked]:
+    def ask(self, back: str, target: str) -> tuple[str, AuthenticationRequest]:
         """Return the provider's address to go to, and what to remember. Raises `SignInError`.
 
         ``back``: this node's address to which the provider sends the browser.
         """
         state, cookie, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(4))
-        asked = Asked(state, cookie, nonce, verifier, target, time.monotonic() + _WAITS_SECONDS)
+        asked = AuthenticationRequest(
+            state, cookie, nonce, verifier, target, time.monotonic() + _WAITS_SECONDS
+        )
         with self._client(back) as client:
             address, _ = client.create_authorization_url(
                 self._described()["authorization_endpoint"],
@@ -75,7 +77,7 @@ class Provider:
         self._remember(asked)
         return str(address), asked
 
-    def _remember(self, asked: Asked) -> None:
+    def _remember(self, asked: AuthenticationRequest) -> None:
         with self._lock:
             # The oldest goes, not the newest: anybody may begin sign-ins that nobody ends.
             while len(self._waiting) >= _MOST_WAITING:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
-from dicom_node.ledger.casebook import Case, CaseQuery
+from dicom_node.ledger.casebook import CaseQuery, CaseRow
 from dicom_node.records import StudyId
 from dicom_node.web import archive
 from dicom_node.web.accept import Offer, chosen
@@ -18,7 +18,7 @@ from dicom_node.web.addresses import base_of
 from dicom_node.web.archive import Kept
 from dicom_node.web.dicomweb import Place, place_of, study_of
 from dicom_node.web.house import House
-from dicom_node.web.matching import Key, Search, search_of
+from dicom_node.web.matching import MatchingKey, Search, search_of
 from dicom_node.web.security import Person, house_of, reader
 from dicom_node.web.trail import seen
 
@@ -109,7 +109,7 @@ def search_instances(
 
 
 def _studies(
-    house: House, search: Search, keys: Sequence[Key], base: str
+    house: House, search: Search, keys: Sequence[MatchingKey], base: str
 ) -> Iterator[tuple[StudyId, dict[str, Any]]]:
     """Yield the studies that match, from the offset on, one more than the limit."""
     skipped = yielded = opened = 0
@@ -136,7 +136,7 @@ def _studies(
             return
 
 
-def _cases(house: House, search: Search, keys: Sequence[Key]) -> Iterator[Case]:
+def _cases(house: House, search: Search, keys: Sequence[MatchingKey]) -> Iterator[CaseRow]:
     known = [key for key in keys if key.keyword in _OF_CASE]
     for first in _queries(search):
         query = first
@@ -171,11 +171,11 @@ def _queries(search: Search) -> Iterator[CaseQuery]:
         yield replace(query, study_instance_uid=uid)
 
 
-def _is_meant(keys: Sequence[Key], case: Case) -> bool:
+def _is_meant(keys: Sequence[MatchingKey], case: CaseRow) -> bool:
     return all(key.means([str(getattr(case, _OF_CASE[key.keyword]))]) for key in keys)
 
 
-def _match(keys: Sequence[Key], document: dict[str, Any]) -> bool:
+def _match(keys: Sequence[MatchingKey], document: dict[str, Any]) -> bool:
     return all(key.matches(document) for key in keys)
 
 

@@ -22,6 +22,9 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from dicom_node.errors import PortUnavailable, listening_remedy
+from dicom_node.settings import host_and_port
+
 _GRACE_SECONDS, _KEEP_ALIVE_SECONDS, _HANDSHAKE_SECONDS = 5, 30, 15.0
 _MOST_CONNECTIONS = 512
 
@@ -207,3 +210,20 @@ def _places() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return _MOST_CONNECTIONS if most < 0 else max(16, min(_MOST_CONNECTIONS, most // 2))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens for the pages. Raises `PortUnavailable`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortUnavailable(
+            f"The pages cannot listen on {host_and_port(host, port)}: {error.strerror}.",
+            remedy=f"{listening_remedy(error, 'web.port', 'web.host')} Or serve without the pages:"
+            " --role receive,intake,housekeep,analyse,report,deliver.",
+        ) from error
+    return listener

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from dicom_node.dimse.status import status_of
 from dicom_node.errors import DataSetMismatch, SpoolUnwritable, StoreError, Unavailable
-from dicom_node.intake.identify import Identity, is_uid
+from dicom_node.intake.identify import StatedIdentifiers, is_uid
 from dicom_node.records import Origin
 from dicom_node.web import archive
 from dicom_node.web.addresses import base_of
@@ -113,9 +113,9 @@ def _told_as_400() -> Iterator[None]:
 def _keep(house: House, file: BinaryIO, study: str, base: str) -> dict[str, Any]:
     """Store one instance; return what is told of it (PS3.18 table I.2-2)."""
     door, origin = house.front_door, Origin(STOW, house.settings.node.ae_title, "")
-    meant: list[Identity] = []
+    meant: list[StatedIdentifiers] = []
 
-    def agrees(identity: Identity) -> None:
+    def agrees(identity: StatedIdentifiers) -> None:
         meant.append(identity)
         if study and identity.study_instance_uid != study:
             raise DataSetMismatch("The data set's study is not the one that the address names.")
@@ -131,7 +131,7 @@ def _keep(house: House, file: BinaryIO, study: str, base: str) -> dict[str, Any]
     return _named_so(*meant) | {_RETRIEVE_URL: _element("UR", archive.address_of(base, *where))}
 
 
-def _named_so(*meant: Identity) -> dict[str, Any]:
+def _named_so(*meant: StatedIdentifiers) -> dict[str, Any]:
     """Return the reference to an instance, without what is no UID."""
     named = [(_CLASS, one.sop_class_uid) for one in meant]
     named += [(_INSTANCE, one.sop_instance_uid) for one in meant]

@@ -18,7 +18,7 @@ from dicom_node.imaging.decode import Pixels
 from dicom_node.imaging.phantom import Encoding, phantom
 from dicom_node.imaging.wrap import (
     Identity,
-    Picture,
+    StoredPicture,
     picture_dataset,
     shown_range,
     stored_pixels,
@@ -155,7 +155,7 @@ def film(name: str = "baseline", encoding: Encoding | None = None, **identity: s
     """Return the museum's one film, upright, with disease in the right lung; UIDs by ``name``."""
     encoding = encoding or Encoding()
     pixels = stored_pixels(_DRAWN, encoding)
-    picture = Picture(pixels, encoding, shown_range(encoding), "SYNTHETIC PHANTOM", "Museum")
+    picture = StoredPicture(pixels, encoding, shown_range(encoding), "SYNTHETIC PHANTOM", "Museum")
     who = replace(Identity(), patient_id="M1", patient_birth_date="19500101", **identity)  # type: ignore[arg-type]
     dataset = picture_dataset(picture, with_uids(who, f"museum {name}", name))
     made = Film(pixels, encoding)

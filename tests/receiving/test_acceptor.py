@@ -21,7 +21,7 @@ from dicom_node.settings import Remote, Settings
 from dicom_node.settings.model import NodeSection
 from dicom_node.spool import Spool
 from tests.node.peers import wait_for
-from tests.receiving.test_store import film
+from tests.receiving.store_kit import film
 from tests.receiving.wire import COMPUTED_RADIOGRAPHY, EXPLICIT
 
 NODE = NodeSection(host="127.0.0.1", port=0, min_free_bytes=0, max_associations_per_address=2)

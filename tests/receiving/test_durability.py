@@ -18,7 +18,7 @@ from tests.conftest import debian
 from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
 from tests.receiving.hostile import LATEST_SECONDS
-from tests.receiving.test_store import encoded, film, raw_store
+from tests.receiving.store_kit import encoded, film, raw_store
 from tests.receiving.wire import c_store_rq
 
 pytestmark = pytest.mark.pacs("strace", "storescu")

@@ -8,6 +8,7 @@ import pytest
 
 from dicom_node.dimse.status import STATUS_OF_ERROR, StoreOutcome, outcome_of
 from dicom_node.errors import (
+    BrainUnavailable,
     DataSetMismatch,
     DataSetUnreadable,
     DeviceUnavailable,
@@ -19,7 +20,7 @@ from dicom_node.errors import (
     Unavailable,
 )
 from dicom_node.intake.identify import (
-    Identity,
+    StatedIdentifiers,
     check_agreement,
     check_command,
     check_uids,
@@ -57,7 +58,7 @@ def data_set(*, study: bytes = b"1.5", series: bytes = b"1.6") -> bytes:
 def test_the_identifiers_of_a_data_set_are_read_without_its_pixels() -> None:
     pixels = element(0x7FE0, 0x0010, b"")[:-4] + struct.pack("<I", 0xFFFFFFF0)
     found = identify(data_set() + pixels, IMPLICIT)
-    assert found == Identity(COMPUTED_RADIOGRAPHY, "1.2.3", "1.5", "1.6")
+    assert found == StatedIdentifiers(COMPUTED_RADIOGRAPHY, "1.2.3", "1.5", "1.6")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_uid_that_is_none_is_refused_with_its_name_and_the_reason(
 @pytest.mark.parametrize("uid", ["01.2", "1.2.0053.4", "1.00"])
 def test_leading_zeros_are_forgiven_where_the_setting_says_so(uid: str) -> None:
     check_command(uid, "lenient")
-    check_uids(Identity(COMPUTED_RADIOGRAPHY, uid, uid, uid), "lenient")
+    check_uids(StatedIdentifiers(COMPUTED_RADIOGRAPHY, uid, uid, uid), "lenient")
 
 
 @pytest.mark.parametrize("uid", ["", "12345678", "1..2", "1.", "1.2.a", "1." + "2" * 63, "A^B"])
@@ -143,7 +144,7 @@ def test_what_is_no_uid_by_any_rule_is_not_forgiven(uid: str) -> None:
 def test_command_data_set_and_context_must_name_the_same(
     sop_class: str, instance: str, abstract_syntax: str
 ) -> None:
-    identity = Identity(COMPUTED_RADIOGRAPHY, "1.2.3", "1.5", "1.6")
+    identity = StatedIdentifiers(COMPUTED_RADIOGRAPHY, "1.2.3", "1.5", "1.6")
     with pytest.raises(DataSetMismatch):
         check_agreement(
             identity,
@@ -159,8 +160,8 @@ def leaves(kind: type[Exception]) -> list[type[Exception]]:
 
 
 def test_each_error_of_receiving_has_its_status() -> None:
-    # No device is asked, and nothing read back, while an instance is received.
-    others = {DeviceUnavailable, SpoolUnreadable}
+    # Nothing is asked that thinks, and nothing read back, while an instance is received.
+    others = {BrainUnavailable, DeviceUnavailable, SpoolUnreadable}
     wanted = {*leaves(StoreError), *leaves(Unavailable)} - others
     assert wanted == set(STATUS_OF_ERROR)
     for status in STATUS_OF_ERROR.values():

@@ -22,7 +22,7 @@ from dicom_node.spool import Spool
 from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
 from tests.receiving.hostile import LATEST_SECONDS, closed_within, established
-from tests.receiving.test_store import encoded, film, raw_store
+from tests.receiving.store_kit import encoded, film, raw_store
 from tests.receiving.wire import c_store_rq, element, p_data, read_pdu, resident_bytes, status_of
 
 ROOM = 100_000_000

@@ -21,8 +21,8 @@ from dicom_node.results.templates import Template
 from dicom_node.results.wording import conclusion
 from dicom_node.results.write import write_results
 from tests.conftest import debian
-from tests.results.test_report import errors_of, groups, items, name_of, parsed
-from tests.results.test_told import ENGLISH, GERMAN, covid, findings_of, normal, undetermined
+from tests.results.report_kit import errors_of, groups, items, name_of, parsed
+from tests.results.told_kit import ENGLISH, GERMAN, covid, findings_of, normal, undetermined
 from tests.thinned import thinned
 
 ABNORMAL, OPACITY, NORMAL = "263654008", "112001", "17621005"

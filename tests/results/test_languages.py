@@ -16,7 +16,7 @@ from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.reading import findings_from_report
 from dicom_node.results.templates import Template, load_template, template_schema
 from dicom_node.results.write import AnalysedFilm, write_results
-from tests.results.test_report import errors_of
+from tests.results.report_kit import errors_of
 
 FOLDER = report_templates()
 NAMES = sorted(path.stem for path in FOLDER.glob("*.toml"))

@@ -28,7 +28,7 @@ from dicom_node.results.templates import load_template
 from dicom_node.results.wording import conclusion
 from dicom_node.results.write import write_results
 from tests.results.conftest import MakeFilm
-from tests.results.test_report import errors_of
+from tests.results.report_kit import errors_of
 
 SHAPES = [(160, 160), (300, 120), (120, 301), (700, 513)]
 CELL = 1 / 16

@@ -18,13 +18,13 @@ from dicom_node.findings import Detection, Explanation, LungMask, Region, Salien
 from dicom_node.imaging.phantom import Encoding, Identity
 from dicom_node.records import ObjectKind
 from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.key_objects import Rejected, RejectionNote, rejection_note
+from dicom_node.results.key_objects import RejectionNote, RetractedObject, rejection_note
 from dicom_node.results.modules import file_bytes
 from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.write import WrittenObject, write_results
 from tests.conftest import debian
 from tests.results.conftest import MakeFilm
-from tests.results.test_report import errors_of
+from tests.results.report_kit import errors_of
 
 OTHERS = (
     ObjectKind.OVERLAYS,
@@ -304,8 +304,8 @@ def test_a_rejection_note_names_the_results_and_why(
 ) -> None:
     source = make_film().dataset
     rejected = [
-        Rejected("1.2.840.10008.5.1.4.1.1.88.33", "2.25.5", "2.25.6"),
-        Rejected("1.2.840.10008.5.1.4.1.1.7", "2.25.7", "2.25.8"),
+        RetractedObject("1.2.840.10008.5.1.4.1.1.88.33", "2.25.5", "2.25.6"),
+        RetractedObject("1.2.840.10008.5.1.4.1.1.7", "2.25.7", "2.25.8"),
     ]
     note = RejectionNote(reason, "DICOMNODE", 9000)  # type: ignore[arg-type]
     document = rejection_note(source, rejected, note, "2.25.9")

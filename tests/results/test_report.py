@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pydicom
 import pytest
 from pydicom import Dataset
 from pydicom.sr._concepts_dict import concepts
@@ -26,38 +23,12 @@ from dicom_node.results.regions import places_of
 from dicom_node.results.write import Context, NetworkCard, WrittenObject, write_results
 from tests.conftest import debian
 from tests.results.conftest import PROBABILITIES, WEIGHTS, MakeFilm, analysed, second
-
-
-def parsed(item: WrittenObject) -> Dataset:
-    return pydicom.dcmread(io.BytesIO(item.data))
-
-
-def items(node: Dataset) -> Iterator[Dataset]:
-    for child in node.get("ContentSequence") or ():
-        yield child
-        yield from items(child)
-
-
-def groups(document: Dataset) -> list[Dataset]:
-    return [item for item in items(document) if name_of(item) == "125007"]
-
-
-def name_of(item: Dataset) -> str:
-    names = item.get("ConceptNameCodeSequence")
-    return str(names[0].get("CodeValue") or names[0].get("LongCodeValue")) if names else ""
+from tests.results.report_kit import errors_of, groups, items, name_of, parsed
 
 
 @pytest.fixture
 def report(make_film: MakeFilm, context: Context) -> Dataset:
     return parsed(write_results([make_film()], context)[0])
-
-
-def errors_of(data: bytes, tmp_path: Path) -> list[str]:
-    path = tmp_path / "object.dcm"
-    path.write_bytes(data)
-    done = subprocess.run([debian("dciodvfy"), str(path)], capture_output=True, check=False)
-    lines = (done.stdout + done.stderr).decode("latin-1").splitlines()
-    return [line for line in lines if line.startswith("Error")]
 
 
 def test_there_are_four_alternatives_of_one_report_and_a_capture(

@@ -31,7 +31,7 @@ from dicom_node.results.templates import load_template
 from dicom_node.results.write import Refused, write_each, write_results
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
-from tests.test_reporting import TEMPLATE, WORKER, Node, pacs
+from tests.reporting_kit import TEMPLATE, WORKER, Node, pacs
 from tests.thinned import thinned
 
 pytestmark = pytest.mark.usefixtures("phantoms_drawn_once")

@@ -33,7 +33,7 @@ from dicom_node.results.wording import answer_of, conclusion, course
 from dicom_node.results.write import AnalysedFilm, Context, NetworkCard, write_results
 from tests.conftest import debian
 from tests.results.conftest import WEIGHTS, MakeFilm, second
-from tests.results.test_report import errors_of, groups, items, name_of, parsed
+from tests.results.report_kit import errors_of, groups, items, name_of, parsed
 
 ZONES = {
     "right_upper": 0.4, "right_middle": 1.7, "right_lower": 2.2,

@@ -26,7 +26,7 @@ from dicom_node.results.templates import load_template
 from dicom_node.results.write import AnalysedFilm, WrittenObject, write_results
 from tests.conftest import debian
 from tests.results.conftest import analysed
-from tests.results.test_report import errors_of
+from tests.results.report_kit import errors_of
 from tests.thinned import thinned
 
 KINDS = tuple(ObjectKind)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +15,10 @@ from pydicom import Dataset
 
 from dicom_node.findings import (
     ZONES,
-    Airspace,
-    Detection,
     Evidence,
     FilmFindings,
-    Score,
 )
 from dicom_node.records import ObjectKind
-from dicom_node.resources import report_templates
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.narrative import report_text
 from dicom_node.results.picture import draw
@@ -33,51 +28,23 @@ from dicom_node.results.templates import load_template
 from dicom_node.results.wording import conclusion, looked_elsewhere
 from dicom_node.results.write import write_results
 from tests.results.conftest import reread
-from tests.results.test_report import errors_of, groups, items, name_of, parsed
+from tests.results.report_kit import errors_of, groups, items, name_of, parsed
+from tests.results.told_kit import (
+    ENGLISH,
+    GERMAN,
+    NONE,
+    covid,
+    doubtful,
+    film_with,
+    findings_of,
+    normal,
+    undetermined,
+)
 from tests.thinned import thinned
 
 OLDER = Path(__file__).parent / "older"
 CLASSES = {"882784691000119100": "covid19", "233604007": "pneumonia"}
 OPACITY, NORMAL, UNDETERMINED = "112001", "17621005", "371934000"
-ENGLISH, GERMAN = (
-    load_template(report_templates() / f"chest-radiograph-measurement-report{end}.toml")
-    for end in ("", "-de")
-)
-NONE = dict.fromkeys(ZONES, 0.0)
-
-
-def film_with(
-    probabilities: tuple[float, float, float], extent: float, level: int, zones: dict[str, float],
-    **changes: object,
-) -> AnalysedFilm:  # fmt: skip
-    film = preview_film()
-    findings = replace(
-        film.findings,
-        finding=Detection(
-            dict(zip(("normal", "pneumonia", "covid19"), probabilities, strict=True)),
-            0.55, calibrated=True,
-        ),
-        scores={name: Score(extent, max(extent - 2.4, 0), extent + 2.4, extent / 2, extent / 2)
-                for name in ("geographic_extent", "opacity_extent")},
-        airspace=Airspace(level, 0.8, zones), quality=(), opacity=None, appearance=None,
-    )  # fmt: skip
-    return replace(film, findings=replace(findings, **changes))  # type: ignore[arg-type]
-
-
-def normal() -> AnalysedFilm:
-    return film_with((0.98, 0.012, 0.008), 0.0, 0, NONE)
-
-
-def undetermined() -> AnalysedFilm:
-    return film_with((0.48, 0.42, 0.1), 0.2, 0, NONE)
-
-
-def covid() -> AnalysedFilm:
-    return film_with((0.04, 0.13, 0.83), 4.2, 1, NONE | {"left_lower": 2.1})
-
-
-def doubtful() -> AnalysedFilm:
-    return film_with((0.04, 0.13, 0.83), 0.3, 0, NONE)
 
 
 FILMS = {"normal": normal, "undetermined": undetermined, "covid": covid, "doubtful": doubtful}
@@ -92,16 +59,6 @@ def reports(film: AnalysedFilm, context: Context) -> list[Dataset]:
     """Return the report in every class that has numbers."""
     *written, _ = write_results([film], context, [ObjectKind.REPORT])
     return [parsed(item) for item in written]
-
-
-def findings_of(document: Dataset) -> Iterator[tuple[str, str]]:
-    """Yield every Finding with its group's Tracking Identifier."""
-    for group in groups(document):
-        label = next(item.TextValue for item in items(group) if name_of(item) == "112039")
-        for item in items(group):
-            if name_of(item) == "121071":
-                code = item.ConceptCodeSequence[0]
-                yield str(code.get("CodeValue") or code.get("LongCodeValue")), str(label)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from dicom_node.results.wording import ordered
 from dicom_node.results.write import WrittenObject, write_results
 from tests.conftest import debian
 from tests.results.conftest import MakeFilm
-from tests.results.test_report import errors_of
+from tests.results.report_kit import errors_of
 
 SHIPPED = report_templates() / "chest-radiograph-measurement-report.toml"
 CODES = Path(__file__).parents[2] / "docs" / "codes.md"

@@ -31,7 +31,7 @@ from dicom_node.ledger.people import ROLES as PERSONS_ROLES
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.admit import describe_studies
 from dicom_node.line.report import Reporter
-from dicom_node.line.trial_step import Step
+from dicom_node.line.trial_step import TrialStep
 from dicom_node.logs import Log
 from dicom_node.records import (
     ROLES,
@@ -53,7 +53,7 @@ from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.house import House, ModelOnShelf, NodeState
 from dicom_node.web.server import Deadlines, Server
 from tests.node.peers import wait_for
-from tests.test_reporting import WORKER, Node
+from tests.reporting_kit import WORKER, Node
 
 PASSWORD = "a long enough one"
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
@@ -94,8 +94,8 @@ class FakeDoors:
         self.retracted.append((int(study.id), reason, who))
         return ["PACS"]
 
-    def try_whole_way(self) -> Sequence[Step]:
-        return [Step("C-STORE in", well=True, sentence="stored", seconds=0.1)]
+    def try_whole_way(self) -> Sequence[TrialStep]:
+        return [TrialStep("C-STORE in", well=True, sentence="stored", seconds=0.1)]
 
     def verify(self, bundle_id: str) -> str | None:
         return None if self.well else f"{bundle_id}: the weights are damaged"

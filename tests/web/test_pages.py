@@ -608,7 +608,10 @@ def test_a_dry_run_tells_what_the_file_of_the_sender_says(site: Site, tmp_path: 
     assert "a small report with the reason" in answered
     # It does not want that, or no reports at all.
     assert "To PACS" not in answered
-    assert "Nobody gets an answer" in tried(hand, "PLAIN")
+    assert "Nothing for PACS: it wants no answer" in answered
+    plain = tried(hand, "PLAIN")
+    assert "Nobody gets an answer" in plain
+    assert "Nothing for PLAIN: it wants no report" in plain
 
 
 def test_a_parked_delivery_is_sent_again_from_the_outbox(site: Site) -> None:

@@ -25,6 +25,7 @@ from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.connection import text_of, utc_now
 from dicom_node.ledger.people import ROLES
+from dicom_node.records import Worker
 from dicom_node.results.preview import preview_film
 from dicom_node.roles.web import run
 from dicom_node.settings import load_configuration
@@ -660,4 +661,4 @@ def test_pages_that_others_could_reach_need_a_certificate_and_a_user(tmp_path: P
     web = settings.web.model_copy(update={"host": "0.0.0.0"})
     open_wide = replace(configuration, settings=settings.model_copy(update={"web": web}))
     with pytest.raises(RoleError, match="no user can sign in"):
-        run(open_wide, threading.Event())
+        run(open_wide, threading.Event(), Worker("web", "web"))

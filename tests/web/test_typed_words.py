@@ -5,34 +5,15 @@ from __future__ import annotations
 import csv
 import html
 import io
-import re
 from datetime import timedelta
 
 import pytest
-from fastapi.testclient import TestClient
-from httpx import Response
 
 from dicom_node.errors import LedgerUnavailable
 from dicom_node.ledger.connection import text_of, utc_now
 from dicom_node.records import StudyId
 from tests.web.conftest import CSRF, PASSWORD, Site, csrf_of
-
-HIDDEN = re.compile(r'<input type="hidden" name="([\w-]+)" value="([^"]*)">')
-
-
-def form_of(page: str) -> dict[str, str]:
-    """Return the hidden fields of the report's one form."""
-    form = page[page.index('<form id="saying"') :]
-    return {name: html.unescape(value) for name, value in HIDDEN.findall(form)}
-
-
-def save(client: TestClient, case: int, page: str = "", **typed: str) -> Response:
-    """Send the form of a report as it was shown, with what is typed."""
-    page = page or client.get(f"/cases/{case}/report").text
-    (film,) = set(re.findall(r'name="verdict-([^"]+)"', page))
-    fields = form_of(page) | {name.replace("_of_film", f"-{film}"): value
-                              for name, value in typed.items()}  # fmt: skip
-    return client.post(f"/cases/{case}/reading", data=fields, follow_redirects=False)
+from tests.web.reading_kit import save
 
 
 def comment(site: Site, case: int) -> str:

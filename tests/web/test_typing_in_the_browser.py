@@ -118,7 +118,7 @@ def test_a_reload_and_another_page_lose_nothing_and_leaving_asks(site: Site, pag
 def test_what_another_reader_wrote_meanwhile_is_shown_and_nothing_is_lost(
     site: Site, served: Callable[[], str], page: Page
 ) -> None:
-    from tests.web.test_typed_words import save
+    from tests.web.reading_kit import save
 
     page.get_by_label("Comment of reader").fill(TYPED)
     other = site.client("operator")

@@ -21,7 +21,7 @@ from dicom_node.training.datasets.cases import Box
 from dicom_node.training.datasets.copies import Picture, Print, Values, copies, print_of
 from dicom_node.training.datasets.own import PICTURES
 from dicom_node.training.datasets.records import Record
-from dicom_node.training.datasets.splits import Group, joined, split_groups
+from dicom_node.training.datasets.splits import PatientGroup, joined, split_groups
 from dicom_node.training.datasets.words import FINDINGS
 
 SHORTER_SIDE, QUALITY = 512, 92
@@ -52,7 +52,7 @@ Row = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class WrittenFilm:
     """A film that was read and written: sizes are (columns, rows), before and after."""
 
     image_id: str
@@ -110,9 +110,9 @@ def build(
 
 def _read_all(
     records: Iterable[Record], images: Path, say: OnStep
-) -> tuple[list[Film], dict[Path, str]]:
+) -> tuple[list[WrittenFilm], dict[Path, str]]:
     ordered = sorted(records, key=lambda film: (film.origin, film.name, film.path))
-    films: list[Film] = []
+    films: list[WrittenFilm] = []
     unreadable: dict[Path, str] = {}
     taken: Counter[str] = Counter()
     for number, record in enumerate(ordered, start=1):
@@ -152,7 +152,7 @@ def _eight_bits(deep: Values) -> Picture:
     return np.asarray(np.rint(share * 255), dtype=np.uint8)
 
 
-def _written(record: Record, picture: Picture, name: str, images: Path) -> Film:
+def _written(record: Record, picture: Picture, name: str, images: Path) -> WrittenFilm:
     """Write one film, not larger than it is; its identifier follows from its name in its source."""
     image_id = f"cxr_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     given = (picture.shape[1], picture.shape[0])
@@ -164,7 +164,7 @@ def _written(record: Record, picture: Picture, name: str, images: Path) -> Film:
     if size != given:
         small = small.resize(size, Image.Resampling.LANCZOS)
     small.save(images / f"{image_id}.jpg", quality=QUALITY)
-    return Film(image_id, record, print_of(picture), original, size)
+    return WrittenFilm(image_id, record, print_of(picture), original, size)
 
 
 def _unsquashed(given: tuple[int, int], original: tuple[int, int]) -> tuple[float, float]:
@@ -173,11 +173,11 @@ def _unsquashed(given: tuple[int, int], original: tuple[int, int]) -> tuple[floa
     return max(given[0], given[1] * ratio), max(given[1], given[0] / ratio)
 
 
-def _copy_sets(films: Sequence[Film]) -> list[list[Film]]:
+def _copy_sets(films: Sequence[WrittenFilm]) -> list[list[WrittenFilm]]:
     """Return the films, copies of one film together: the largest first, then by identifier."""
     pairs = ((films[i].image_id, films[j].image_id) for i, j in copies([f.seen for f in films]))
     group = joined(pairs, (film.image_id for film in films))
-    sets: defaultdict[str, list[Film]] = defaultdict(list)
+    sets: defaultdict[str, list[WrittenFilm]] = defaultdict(list)
     for film in films:
         sets[group[film.image_id]].append(film)
     for same in sets.values():
@@ -185,7 +185,7 @@ def _copy_sets(films: Sequence[Film]) -> list[list[Film]]:
     return list(sets.values())
 
 
-def _rows(sets: Sequence[Sequence[Film]], seed: int) -> tuple[Row, ...]:
+def _rows(sets: Sequence[Sequence[WrittenFilm]], seed: int) -> tuple[Row, ...]:
     patients = [[film.record.patient for film in same] for same in sets]
     pairs = ((same[0], other) for same in patients for other in same[1:])
     group_of = joined(pairs, (patient for same in patients for patient in same))
@@ -196,7 +196,7 @@ def _rows(sets: Sequence[Sequence[Film]], seed: int) -> tuple[Row, ...]:
     )
 
 
-def _groups(sets: Sequence[Sequence[Film]], groups: Sequence[str]) -> Iterable[Group]:
+def _groups(sets: Sequence[Sequence[WrittenFilm]], groups: Sequence[str]) -> Iterable[PatientGroup]:
     """Return the patient groups, each in the stratum of its source and its first finding."""
     findings: defaultdict[str, list[str]] = defaultdict(list)
     for same, group in zip(sets, groups, strict=True):
@@ -208,10 +208,10 @@ def _groups(sets: Sequence[Sequence[Film]], groups: Sequence[str]) -> Iterable[G
     }
     for group, found in findings.items():
         stratum = (group.split("_")[0], min(found, key=FINDINGS.index))
-        yield Group(group, stratum, len(found), group in taught_only)
+        yield PatientGroup(group, stratum, len(found), group in taught_only)
 
 
-def _counted(same: Sequence[Film]) -> list[Record]:
+def _counted(same: Sequence[WrittenFilm]) -> list[Record]:
     """Return the records whose findings count.
 
     Where radiologists read what a film looks like, a list of infected patients tells nothing else
@@ -223,11 +223,11 @@ def _counted(same: Sequence[Film]) -> list[Record]:
     return records
 
 
-def _finding(same: Sequence[Film]) -> str:
+def _finding(same: Sequence[WrittenFilm]) -> str:
     return min((record.finding for record in _counted(same)), key=FINDINGS.index)
 
 
-def _row(same: Sequence[Film], group: str, split: str) -> Row:
+def _row(same: Sequence[WrittenFilm], group: str, split: str) -> Row:
     """Return the row of a film and its copies: what the kept one does not tell, a copy may."""
     kept, records, read = same[0], [film.record for film in same], _counted(same)
     finding = _finding(same)
@@ -269,7 +269,7 @@ def _row(same: Sequence[Film], group: str, split: str) -> Row:
     return {column: known.get(column, "") for column in COLUMNS}
 
 
-def _boxes_of(same: Sequence[Film]) -> tuple[Box, ...] | None:
+def _boxes_of(same: Sequence[WrittenFilm]) -> tuple[Box, ...] | None:
     """Return the opacities drawn on a film, or on a copy of it, in pixels of the kept one.
 
     None where nobody drew any. Copies show the same field.
@@ -285,7 +285,7 @@ def _boxes_of(same: Sequence[Film]) -> tuple[Box, ...] | None:
     return None
 
 
-def _box_rows(same: Sequence[Film]) -> Iterable[Row]:
+def _box_rows(same: Sequence[WrittenFilm]) -> Iterable[Row]:
     for box in _boxes_of(same) or ():
         values = (same[0].image_id, *(f"{value:.1f}" for value in box))
         yield dict(zip(BOX_COLUMNS, values, strict=True))

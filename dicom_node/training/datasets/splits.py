@@ -12,7 +12,7 @@ PARTS = (("train", 0.7), ("val", 0.8), ("test", 1.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class PatientGroup:
     """A patient group: its name, the stratum it is balanced in, its number of films.
 
     ``taught_only``: it may be in no split but ``train``.
@@ -24,7 +24,7 @@ class Group:
     taught_only: bool = False
 
 
-def split_groups(groups: Iterable[Group], seed: int) -> dict[str, str]:
+def split_groups(groups: Iterable[PatientGroup], seed: int) -> dict[str, str]:
     """Return the split of each group by its name, 70 / 10 / 20 % of the films of each stratum.
 
     A hash of seed and name puts the groups of a stratum in order, and a group goes where its middle
@@ -32,7 +32,7 @@ def split_groups(groups: Iterable[Group], seed: int) -> dict[str, str]:
     change nothing; and a group more or less moves only groups beside the two borders. Groups that
     may only be taught are in ``train``, outside these shares.
     """
-    strata: defaultdict[tuple[str, ...], list[Group]] = defaultdict(list)
+    strata: defaultdict[tuple[str, ...], list[PatientGroup]] = defaultdict(list)
     taught: dict[str, str] = {}
     for group in groups:
         if group.taught_only:
@@ -43,7 +43,7 @@ def split_groups(groups: Iterable[Group], seed: int) -> dict[str, str]:
     return dealt | taught
 
 
-def _dealt(stratum: list[Group], seed: int) -> Iterable[tuple[str, str]]:
+def _dealt(stratum: list[PatientGroup], seed: int) -> Iterable[tuple[str, str]]:
     total, before = sum(group.films for group in stratum), 0
     for group in sorted(stratum, key=lambda each: _order(each.name, seed)):
         middle = (before + group.films / 2) / total

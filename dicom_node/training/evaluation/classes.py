@@ -107,7 +107,7 @@ class ClassEvaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SplitAnswers:
     """What a network said about the films of a split.
 
     ``found``: probabilities, (films, classes); ``altered``: the same by the name of the control;
@@ -128,7 +128,7 @@ def evaluate_classes(bundle: Bundle, data: Data, split: str) -> ClassEvaluation:
     return class_figures(bundle, split, cases, _told(bundle, cases))
 
 
-def _told(bundle: Bundle, cases: Sequence[Case]) -> Told:
+def _told(bundle: Bundle, cases: Sequence[Case]) -> SplitAnswers:
     """Run the network on the films, and on the films altered for each control."""
     import keras
 
@@ -144,7 +144,7 @@ def _told(bundle: Bundle, cases: Sequence[Case]) -> Told:
         return probabilities(logits, temperature)
 
     last = keras.Model(network.input, network.get_layer("logits").input)
-    return Told(
+    return SplitAnswers(
         ask(None),
         {name: ask(change) for name, (_, change) in ALTERED.items()},
         logits_of(last, cases, bundle.contract, lungs=lungs),
@@ -189,7 +189,9 @@ ALTERED: Mapping[str, tuple[str, Change]] = {
 """The controls that alter the film; the crop, where there is one, stays the unaltered film's."""
 
 
-def class_figures(bundle: Bundle, split: str, cases: Sequence[Case], told: Told) -> ClassEvaluation:
+def class_figures(
+    bundle: Bundle, split: str, cases: Sequence[Case], told: SplitAnswers
+) -> ClassEvaluation:
     """Return every figure of what was told about these films."""
     classes, found = bundle.classes, told.found
     labels = labels_of(cases, classes)
@@ -306,7 +308,7 @@ _WITHIN = (
 
 
 def _controls(
-    cases: Sequence[Case], labels: Labels, told: Told, classes: Sequence[str]
+    cases: Sequence[Case], labels: Labels, told: SplitAnswers, classes: Sequence[str]
 ) -> dict[str, Control]:
     """Ask what the source of a film cannot answer, and what the lungs alone can."""
     everyone, chance = Bootstrap([case.patient for case in cases]), 1 / len(classes)

@@ -40,7 +40,7 @@ STEEP = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GateRow:
     """Films that are looked at, and how each of them then lies."""
 
     name: str
@@ -57,7 +57,7 @@ class Count:
     right: int = 0
 
 
-def looked_at(row: Row, sights: Sequence[Sight]) -> list[Count]:
+def looked_at(row: GateRow, sights: Sequence[Sight]) -> list[Count]:
     """Return the counts of one row, one for each way to look."""
     counts = [Count() for _ in sights]
     for path in row.films:
@@ -71,21 +71,23 @@ def looked_at(row: Row, sights: Sequence[Sight]) -> list[Count]:
     return counts
 
 
-def rows_of_chests(data: Path, split: str, every: int, white: Sequence[Change]) -> Iterator[Row]:
+def rows_of_chests(
+    data: Path, split: str, every: int, white: Sequence[Change]
+) -> Iterator[GateRow]:
     """Yield the rows of a set of chest radiographs; ``white``: what whites out each lung."""
     name = f"chest radiographs, {data.name}"
     cases = of_split(read_cases(data), split)
     films = [case.path for case in cases][::every]
-    yield Row(name, films)
+    yield GateRow(name, films)
     for times, turn in enumerate(TURNS[1:], 1):
-        yield Row(f"{name}, turned by {90 * times}°", films, _turned(times), Lie(turned=turn))
+        yield GateRow(f"{name}, turned by {90 * times}°", films, _turned(times), Lie(turned=turn))
     for degrees in (STEEP, -STEEP):
-        yield Row(f"{name}, rotated by {degrees}°", films, _rotated(degrees))
-    yield Row(f"{name}, inverted", films, lambda film: 1 - film, Lie(inverted=True))
+        yield GateRow(f"{name}, rotated by {degrees}°", films, _rotated(degrees))
+    yield GateRow(f"{name}, inverted", films, lambda film: 1 - film, Lie(inverted=True))
     for side, change in zip(("left", "right"), white, strict=True):
-        yield Row(f"{name}, the lung at the {side} whited out", films, change)
+        yield GateRow(f"{name}, the lung at the {side} whited out", films, change)
     if opaque := most_opaque(cases):
-        yield Row(f"{name}, the most opaque twentieth", [case.path for case in opaque])
+        yield GateRow(f"{name}, the most opaque twentieth", [case.path for case in opaque])
 
 
 def most_opaque(cases: Sequence[Case]) -> list[Case]:
@@ -99,11 +101,11 @@ def most_opaque(cases: Sequence[Case]) -> list[Case]:
     return ordered[: -(-len(ordered) // 20)]
 
 
-def rows_of_pictures(pictures: Sequence[GateCase], split: str) -> Iterator[Row]:
+def rows_of_pictures(pictures: Sequence[GateCase], split: str) -> Iterator[GateRow]:
     """Yield a row for each kind of picture."""
     chosen = [each for each in pictures if each.split == split]
     for label in sorted({each.label for each in chosen}, key=lambda name: name != FRONTAL):
-        yield Row(f"pictures, {label}", [each.path for each in chosen if each.label == label])
+        yield GateRow(f"pictures, {label}", [each.path for each in chosen if each.label == label])
 
 
 def whited_out(finder: LungFinder, *, at_right: bool) -> Change:
@@ -137,7 +139,7 @@ def _rotated(degrees: float) -> Change:
     return change
 
 
-def rows_of(data: Data, split: str, every: int, finder: LungFinder) -> list[Row]:
+def rows_of(data: Data, split: str, every: int, finder: LungFinder) -> list[GateRow]:
     """Return all rows of chest radiographs and pictures below ``data``."""
     sets = sets_of(data)
     white = [whited_out(finder, at_right=side) for side in (False, True)]

@@ -67,7 +67,7 @@ def fit_flag(
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class OperatingTarget:
     """What the operating point of the three classes must hold on films of other hospitals.
 
     ``alarms``: largest part of the films read as negative that may be called COVID-19 or pneumonia
@@ -80,7 +80,7 @@ class Wanted:
 
 
 def finding_scale(cases: Sequence[Any], logits: Logits) -> Scale:
-    """Return the scale of the three classes on these films, at the operating point of `Wanted`.
+    """Return the scale of the three classes on these films, where `OperatingTarget` is held.
 
     ``logits``: (films, 3). Without films that were read as negative, or without typical ones, there
     is nothing to hold, and the scale is that of `fit_scale`.
@@ -105,7 +105,7 @@ def finding_scale(cases: Sequence[Any], logits: Logits) -> Scale:
 def operating_point(
     logits: Logits, labels: npt.NDArray[np.int64], weights: npt.NDArray[np.float64],
     scale: Scale, negative: npt.NDArray[np.bool_], typical: npt.NDArray[np.bool_],
-    wanted: Wanted = Wanted(),
+    wanted: OperatingTarget = OperatingTarget(),
 ) -> Scale:  # fmt: skip
     """Return the scale with the offsets of the last class, and then the second, moved.
 

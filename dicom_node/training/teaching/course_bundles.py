@@ -28,7 +28,7 @@ from dicom_node.training.teaching.calibrate import (
     shares,
 )
 from dicom_node.training.teaching.course import COURSE_FILE
-from dicom_node.training.teaching.courses import Told
+from dicom_node.training.teaching.courses import EndedRun
 from dicom_node.training.teaching.feed import Arrays
 from dicom_node.training.teaching.tasks.chest import NEGATIVE, SCORES
 
@@ -43,7 +43,7 @@ PASSED = 0.998
 """The part of the frontal chest films of ``val`` that a gate lets pass at least."""
 
 
-def write_bundles(told: Told, models: Path) -> list[Bundle]:
+def write_bundles(told: EndedRun, models: Path) -> list[Bundle]:
     """Write the course's bundles, the trunk's first, and return them.
 
     Cards and ``evaluation.json`` stay as they are: `evaluate --write` renews them.
@@ -66,7 +66,7 @@ def write_bundles(told: Told, models: Path) -> list[Bundle]:
     return written
 
 
-def _training(told: Told, before: Mapping[str, Any]) -> dict[str, Any]:
+def _training(told: EndedRun, before: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "data": before.get("training", {}).get("data", ""),
         "films": len(told.taught),
@@ -78,7 +78,7 @@ def _training(told: Told, before: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_chest(told: Told) -> dict[str, Tables]:
+def _of_chest(told: EndedRun) -> dict[str, Tables]:
     """Return the tables of thresholds and calibration of the five bundles."""
     known = {name: np.asarray(values, np.float64) for name, values in told.answers.items()}
     cases, targets = told.cases, told.targets
@@ -152,7 +152,7 @@ def map_threshold(cases: Sequence[Any], answers: Arrays) -> float:
     return 0.9
 
 
-def _of_gate(told: Told) -> Tables:
+def _of_gate(told: EndedRun) -> Tables:
     """Return the gate's thresholds: frontal films pass, and nothing is turned without need."""
     found = probabilities(told.answers["kind"], 1.0)[:, 0]
     frontal = told.targets["kind"][:, 0] > 0

@@ -43,7 +43,7 @@ Telling = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EndedRun:
     """A run that has ended: its task with the averaged weights, and what it says of ``val``.
 
     ``answers``: outputs by name, films first; ``targets`` and ``cases``: of the same films.
@@ -123,7 +123,7 @@ def task_of(course: Course, extent: Extent, seed: int, models: Path) -> FilmTask
 def teach(
     course: Course, data: Data, models: Path, runs: Path, tell: Telling,
     minutes: float = float("inf"),
-) -> Told | None:  # fmt: skip
+) -> EndedRun | None:  # fmt: skip
     """Teach the course, or the next ``minutes`` of it; return the ended run, or None if cut short.
 
     ``data``: see `read_cases`; the gate's course needs the folder of the gate's pictures among
@@ -145,7 +145,9 @@ def teach(
         fit(compiled(task, course), feed, course, run, (stop,))
     if 0 <= stop.last < course.epochs - 1:
         return None
-    return Told(course, task, answers_of(task, held.inputs), held.targets, held.cases, learn.cases)
+    return EndedRun(
+        course, task, answers_of(task, held.inputs), held.targets, held.cases, learn.cases
+    )
 
 
 def packed(course: Course, data: Data, models: Path, run: Path, tell: Telling) -> Films:

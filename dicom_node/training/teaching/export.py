@@ -22,7 +22,7 @@ from dicom_node.training.teaching.bundle_files import (
 from dicom_node.training.teaching.lessons.classes import cases_of
 from dicom_node.training.teaching.logits import logits_of
 from dicom_node.training.teaching.loop import BEST, RECIPE
-from dicom_node.training.teaching.recipe import RECIPE_FILE, Recipe, Texts, read_recipe
+from dicom_node.training.teaching.recipe import RECIPE_FILE, ManifestTexts, Recipe, read_recipe
 from dicom_node.training.teaching.suite_bundles import export_suite
 
 
@@ -84,7 +84,7 @@ def _fit(
     }
 
 
-def _texts(models: Path, bundle_id: str) -> Texts:
+def _texts(models: Path, bundle_id: str) -> ManifestTexts:
     """Return the manifest's texts from the recipe as it stands now: they decide no weights."""
     texts = read_recipe(models / bundle_id / RECIPE_FILE).bundle
     if texts is None:
@@ -101,7 +101,11 @@ _OUTPUTS: dict[str, dict[str, Any]] = {
 
 
 def _manifest(
-    recipe: Recipe, texts: Texts, run: Path, cases: tuple[Case, ...], contract: InputContract
+    recipe: Recipe,
+    texts: ManifestTexts,
+    run: Path,
+    cases: tuple[Case, ...],
+    contract: InputContract,
 ) -> dict[str, Any]:
     """Return the manifest without its weights table."""
     output = dict(_OUTPUTS[recipe.task])

@@ -38,7 +38,7 @@ _AWKWARD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class GatePicture:
     """One picture of the gate's course. ``child``: 1, 0, or -1 unknown; ``chosen``: of the gate's
     own table; ``patient``: "" where nobody knows whose it is.
     """
@@ -54,7 +54,7 @@ class Picture:
     chosen: bool
 
 
-def pictures(table: Sequence[GateCase], films: Sequence[Case]) -> list[Picture]:
+def pictures(table: Sequence[GateCase], films: Sequence[Case]) -> list[GatePicture]:
     """Return the pictures of the splits ``train`` and ``val``: the table's, then films of the sets.
 
     Frontal films of the table whose film or patient another set has in another split are left out
@@ -67,17 +67,17 @@ def pictures(table: Sequence[GateCase], films: Sequence[Case]) -> list[Picture]:
     return [picture for picture in chosen if picture.split != "test"]
 
 
-def _of_table(case: GateCase) -> Picture:
+def _of_table(case: GateCase) -> GatePicture:
     odd = any(word in case.note + case.detail for word in ("invert", "upside"))
     frontal = case.label == FRONTAL
     age = {"adult": 0.0, "child": 1.0}.get(case.age_group, -1.0)
-    return Picture(
+    return GatePicture(
         case.image_id, case.path, case.split, case.label, "gate", (*case.patients, "")[0],
         upright=frontal and not odd, child=age if frontal and not odd else -1.0, chosen=True,
     )  # fmt: skip
 
 
-def _of_sets(films: Sequence[Case]) -> list[Picture]:
+def _of_sets(films: Sequence[Case]) -> list[GatePicture]:
     groups: defaultdict[tuple[str, str], list[Case]] = defaultdict(list)
     for case in films:
         groups[case.source, case.split].append(case)
@@ -91,16 +91,16 @@ def _of_sets(films: Sequence[Case]) -> list[Picture]:
     return found
 
 
-def _of_set(case: Case) -> Picture:
+def _of_set(case: Case) -> GatePicture:
     notes = " ".join(case.quality_notes)
     child = case.age_group == "child" or "paediatric" in notes
-    return Picture(
+    return GatePicture(
         case.image_id, case.path, case.split, FRONTAL, case.source, case.patient,
         upright="rotated" not in notes, child=float(child), chosen=False,
     )  # fmt: skip
 
 
-def chances(shown: Sequence[Picture]) -> npt.NDArray[np.float64]:
+def chances(shown: Sequence[GatePicture]) -> npt.NDArray[np.float64]:
     """Return each picture's chance of being drawn, (pictures,), sum 1."""
     weights = np.zeros(len(shown))
     for label, part in _DRAWN.items():
@@ -112,7 +112,7 @@ def chances(shown: Sequence[Picture]) -> npt.NDArray[np.float64]:
 
 
 def write_pack(
-    shown: Sequence[Picture], find: Callable[[Float], Lungs], folder: Path,
+    shown: Sequence[GatePicture], find: Callable[[Float], Lungs], folder: Path,
     on_film: Callable[[int, int], None] | None = None,
 ) -> None:  # fmt: skip
     """Write the pack of these pictures; ``find``: film → its lungs; ``on_film``: (done, of all).

@@ -35,7 +35,7 @@ _ALLOWED = {"negative": (1, 0, 0), "typical": (0, 0, 1)}
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class FilmLabels:
     """What is known of one film; see `dicom_node.training.teaching.tasks.chest`."""
 
     finding: tuple[float, float, float]
@@ -72,7 +72,7 @@ def is_negative(case: Case) -> bool:
     return case.finding == "normal" and case.source.startswith(_READ_AS_NORMAL)
 
 
-def labels_of(case: Case, *, boxed: bool) -> Labels:
+def labels_of(case: Case, *, boxed: bool) -> FilmLabels:
     """Return the labels of a film; ``boxed``: whether opacities were drawn on it."""
     negative = is_negative(case)
     none: tuple[float, ...] = (0.0,) * 6 if negative else (-1.0,) * 6
@@ -84,7 +84,7 @@ def labels_of(case: Case, *, boxed: bool) -> Labels:
     geographic, opacity = case.geographic_extent, case.opacity_extent
     known = geographic is not None and opacity is not None
     level = case.airspace_level
-    return Labels(
+    return FilmLabels(
         finding=_allowed(case),
         appearance=tuple(float(case.appearance_class == name) for name in APPEARANCES),
         opacity=_opacity(case, boxed=boxed),
@@ -188,7 +188,7 @@ def _packed(
             fraction = float(drawn[whole].mean())
     labels = labels_of(case, boxed=kind in {BOXES, LESIONS})
     values = {
-        name: np.asarray(getattr(labels, name), dtype=np.float32) for name in Labels.__slots__
+        name: np.asarray(getattr(labels, name), dtype=np.float32) for name in FilmLabels.__slots__
     }
     if drawn is not None and case.zones is None and not case.appearance_class and whole.any():
         values["zones"] = _opaque_zones(drawn, whole, lungs)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dicom_node.bundles import Paper
 from dicom_node.errors import TrainingError
 from dicom_node.imaging.prepare import InputContract
 
@@ -78,16 +79,7 @@ class RecipeInput(_Part):
         return InputContract(rows=size, columns=size, **self.model_dump(exclude={"lungs"}))
 
 
-class Paper(_Part):
-    """The paper's network, for comparison. ``size``: side of its input, pixels; 0: unknown."""
-
-    title: str
-    parameters: int
-    macs: int
-    size: int = Field(default=0, ge=0)
-
-
-class Texts(_Part):
+class ManifestTexts(_Part):
     """What the manifest says beside numbers. It does not decide the weights."""
 
     title: str
@@ -139,7 +131,7 @@ class Recipe(_Part):
     ] = "balanced log loss"
     phases: tuple[Phase, ...] = Field(min_length=1)
     augmentation: Augmentation = Augmentation()
-    bundle: Texts | None = None
+    bundle: ManifestTexts | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -178,7 +170,7 @@ class Recipe(_Part):
         return self.model_copy(update={"phases": kept})
 
 
-class Share(_Part):
+class SharedRecipe(_Part):
     """A recipe that says only: taught together with another bundle, by that one's recipe.
 
     ``output``: which of the outputs that are taught there is this bundle's.
@@ -188,7 +180,7 @@ class Share(_Part):
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     taught_with: str
     output: str
-    bundle: Texts
+    bundle: ManifestTexts
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -196,11 +188,11 @@ def read_recipe(path: Path) -> Recipe:
     return read_part(path, Recipe)
 
 
-def read_share(path: Path) -> Share | None:
+def read_share(path: Path) -> SharedRecipe | None:
     """Return the recipe of a bundle that is taught with another one; None if it has its own."""
     if not path.is_file() or "taught_with" not in tomllib.loads(path.read_text(encoding="utf8")):
         return None
-    return read_part(path, Share)
+    return read_part(path, SharedRecipe)
 
 
 def read_part(path: Path, kind: type[_AnyPart]) -> _AnyPart:

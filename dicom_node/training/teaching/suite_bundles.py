@@ -26,7 +26,7 @@ from dicom_node.training.teaching.bundle_files import (
 from dicom_node.training.teaching.calibrate import conformal
 from dicom_node.training.teaching.lessons.classes import cases_of
 from dicom_node.training.teaching.lessons.suite import SuiteLesson, predicted, suite_network
-from dicom_node.training.teaching.recipe import RECIPE_FILE, Recipe, Share, read_share
+from dicom_node.training.teaching.recipe import RECIPE_FILE, Recipe, SharedRecipe, read_share
 from dicom_node.training.teaching.severity_data import level_of
 
 GRADING = "covidnet_cxr_s"
@@ -89,7 +89,11 @@ def _finding(
 
 
 def _grading(
-    severity: Any, share: Share, recipe: Recipe, cases: Sequence[Case], found: Mapping[str, Any]
+    severity: Any,
+    share: SharedRecipe,
+    recipe: Recipe,
+    cases: Sequence[Case],
+    found: Mapping[str, Any],
 ) -> _Part:
     """Return the bundle of airspace level and zones, calibrated on the films of ``found``."""
     own = build("covidnet-cxr-s", dropout=recipe.dropout)
@@ -113,7 +117,11 @@ def _grading(
 
 
 def _scoring(
-    severity: Any, share: Share, recipe: Recipe, cases: Sequence[Case], found: Mapping[str, Any]
+    severity: Any,
+    share: SharedRecipe,
+    recipe: Recipe,
+    cases: Sequence[Case],
+    found: Mapping[str, Any],
 ) -> _Part:
     """Return the bundle of one extent, with its 90 % interval from the films of ``found``."""
     own = build("covidnet-s", dropout=recipe.dropout)

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse, Response
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.findings import APPEARANCES, Evidence, FilmFindings
 from dicom_node.ledger.again import FINISHED, ask_again
-from dicom_node.ledger.casebook import MATCHES, Case, CaseQuery, Order
+from dicom_node.ledger.casebook import MATCHES, CaseQuery, CaseRow, Order
 from dicom_node.moments import shown
 from dicom_node.records import BY_HAND, DeliveryState, Instance, InstanceState, RoleHealth, StudyId
 from dicom_node.results.mapped import mapped_parts
@@ -244,13 +244,13 @@ def _findings(film: Instance) -> FilmFindings | None:
     return None if told is None else FilmFindings.from_json(json.loads(told))
 
 
-def is_elsewhere(case: Case, words: EvidenceText) -> bool:
+def is_elsewhere(case: CaseRow, words: EvidenceText) -> bool:
     """Whether the network of a case's finding looked elsewhere than at the lungs."""
     evidence = Evidence(case.in_lungs, case.change_when_hidden, case.chance, case.peak_in_lungs)
     return looked_elsewhere(evidence, words)
 
 
-def why_no_result(house: House, case: Case) -> str:
+def why_no_result(house: House, case: CaseRow) -> str:
     """Return in plain words why nothing, or nothing yet, has left for a case; "" if it has."""
     reason = case.reason.rstrip(".") if case.reason else ""
     if case.outcome in ("declined", "failed"):
@@ -267,7 +267,7 @@ def why_no_result(house: House, case: Case) -> str:
     return _why_not_sent(house, case, reason)
 
 
-def _sick_role(house: House, case: Case) -> RoleHealth | None:
+def _sick_role(house: House, case: CaseRow) -> RoleHealth | None:
     """Return the role that is not well, if the case waits for it."""
     names: tuple[str, ...] = ()
     if case.outcome == "waiting" or case.state != "reported":
@@ -279,7 +279,7 @@ def _sick_role(house: House, case: Case) -> RoleHealth | None:
     return next((each for each in roles if each.name in names and not each.well), None)
 
 
-def _why_not_sent(house: House, case: Case, reason: str) -> str:
+def _why_not_sent(house: House, case: CaseRow, reason: str) -> str:
     if case.sender == BY_HAND:
         return "Analysed by hand: nothing is sent anywhere."
     if case.delivery in ("held", "waiting"):
@@ -292,7 +292,7 @@ def _why_not_sent(house: House, case: Case, reason: str) -> str:
     return told.get(case.delivery, "")
 
 
-def _why_it_waits(house: House, case: Case) -> str:
+def _why_it_waits(house: House, case: CaseRow) -> str:
     waiting = [
         item
         for item in house.ledger.deliveries(study_id=case.study_id)

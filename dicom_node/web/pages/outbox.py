@@ -24,7 +24,7 @@ _SHOWN = 200
 _Day = Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 
 
-class Wanted(BaseModel):
+class OutboxFilter(BaseModel):
     """What an address asks of the outbox. Days are the site's."""
 
     state: Annotated[str, Field(max_length=20)] = ""
@@ -49,7 +49,7 @@ class Wanted(BaseModel):
 def outbox(
     request: Request,
     person: Annotated[Person, Depends(reader)],
-    wanted: Annotated[Wanted, Query()],
+    wanted: Annotated[OutboxFilter, Query()],
 ) -> Response:
     """List what was and is to be sent, newest first: of whom, where, when, and why not."""
     house = house_of(request)

@@ -12,10 +12,12 @@ from pydicom.uid import UID
 
 from dicom_node.errors import DeliveryError, ImageError, SettingsError
 from dicom_node.imaging.header import read_header
-from dicom_node.intake.admit import OWN_RESULT, Admitted, admit
+from dicom_node.intake.admit import Admitted, admit
+from dicom_node.intake.routing import accepted_sr_class, is_told, route
+from dicom_node.records import InstanceState, PeerContact
 from dicom_node.settings import Remote
 from dicom_node.settings.edit import can_be_added, drop_remote, file_of, keep_remote
-from dicom_node.settings.model import SR_CLASS_UIDS, ObjectName, SrClassName, Viewer
+from dicom_node.settings.model import ObjectName, SrClassName, Viewer
 from dicom_node.settings.values import is_address
 from dicom_node.web.house import House
 from dicom_node.web.rendering import done, page
@@ -179,37 +181,34 @@ def _told(house: House, data: bytes, sender: str) -> dict[str, Any]:
     remote = remotes.get(sender)
     if remote is not None and not remote.may_send:
         why = f"{sender} may not send: its associations are rejected before any film comes."
-        return {"outcome": "Rejected", "why": why, "parcels": []}
+        return {"outcome": "Rejected", "why": why, "parcels": [], "left_out": ()}
     try:
         decision = admit(read_header(data), house.rules)
     except ImageError as error:
-        return {"outcome": "Declined", "why": error.message, "parcels": []}
-    names = [name for name in (remote.destinations if remote else ()) if name in remotes]
+        return {"outcome": "Declined", "why": error.message, "parcels": [], "left_out": ()}
+    origins = (sender,) if sender else ()
+    routed = route(origins, remotes, analysed=isinstance(decision, Admitted))
     contacts = {item.ae_title: item for item in house.ledger.peers()}
+    sent = [(remotes[each.ae_title], contacts.get(each.ae_title)) for each in routed.recipients]
     if not isinstance(decision, Admitted):
-        told = [remotes[name] for name in names if _is_answered(remotes[name], decision.reason)]
-        parcels = [_parcel(each, contacts.get(each.ae_title)) | _APOLOGY for each in told]
-        return {"outcome": "Declined", "why": f"{decision.reason}.", "parcels": parcels}
+        told = is_told(InstanceState.DECLINED, decision.reason, analysed=False)
+        parcels = [_parcel(*each) | _APOLOGY for each in sent] if told else []
+        why = f"{decision.reason}."
+        return {"outcome": "Declined", "why": why, "parcels": parcels, "left_out": routed.left_out}
     view = f"view {decision.view}" if decision.view else "no view stated"
     return {
         "outcome": "Admitted",
         "why": f"A frontal chest radiograph by its header ({view}).",
-        "parcels": [_parcel(remotes[name], contacts.get(name)) for name in names],
+        "parcels": [_parcel(*each) for each in sent],
+        "left_out": routed.left_out,
     }
-
-
-def _is_answered(remote: Remote, reason: str) -> bool:
-    """Whether an AE gets a report on a study of which no film was analysed."""
-    return remote.answer_always and "sr" in remote.wanted_objects and reason != OWN_RESULT
 
 
 _APOLOGY = {"objects": "a small report with the reason, if no film of the study is analysed"}
 
 
-def _parcel(remote: Remote, contact: Any) -> dict[str, Any]:
-    accepted = set(contact.accepted) if contact else set()
-    classes = [SR_CLASS_UIDS[name] for name in remote.wanted_sr_classes]
-    chosen = next((uid for uid in classes if uid in accepted), None)
+def _parcel(remote: Remote, contact: PeerContact | None) -> dict[str, str]:
+    chosen = accepted_sr_class(remote, contact.accepted if contact else ())
     said = (
         f"{UID(chosen).name}: the first of its list that it accepted last time"
         if chosen

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from dicom_node.delivery.association import peer_of
 from dicom_node.delivery.files import echo as c_echo
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.line.health import health_of
+from dicom_node.line.health import NodeState, health_of
 from dicom_node.line.retract import Retractor
 from dicom_node.line.trial import try_whole_way
-from dicom_node.line.trial_step import Step
+from dicom_node.line.trial_step import TrialStep
 from dicom_node.line.upkeep import verified
 from dicom_node.records import Study
 from dicom_node.results.key_objects import REASONS
 from dicom_node.settings import Configuration, Remote
 from dicom_node.spool import Spool
-from dicom_node.web.house import NodeState
 
 
 @dataclass(frozen=True, slots=True)
-class RoleDoors:
+class NodeDoors:
     """The doors of a running node."""
 
     configuration: Configuration
@@ -52,7 +51,7 @@ class RoleDoors:
         retractor = Retractor(self.ledger, self.spool, self.configuration.settings, who)
         return retractor.retract(study, chosen)
 
-    def try_whole_way(self) -> Sequence[Step]:
+    def try_whole_way(self) -> Sequence[TrialStep]:
         """Send a phantom through the real port and wait for its answer."""
         return try_whole_way(self.configuration, self.ledger)
 

@@ -1,6 +1,6 @@
 """A small PACS: writes whatever it receives to a folder. The other side of `dicom-node demo`.
 
-``python -m dicom_node.dimse.archive --ae-title DEMOPACS --folder DIR`` listens on the loopback
+``python -m dicom_node.line.demo_pacs --ae-title DEMOPACS --folder DIR`` listens on the loopback
 address only, on a free port, and prints ``port N`` as its first line.
 """
 

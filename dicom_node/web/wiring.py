@@ -1,0 +1,43 @@
+"""What the pages work with, made of the configuration and an open ledger."""
+
+from __future__ import annotations
+
+from dicom_node.bundles import list_bundles
+from dicom_node.intake.rules import load_rules
+from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.wiring import network_cards
+from dicom_node.line.wiring_remotes import remotes_table
+from dicom_node.logs import Log
+from dicom_node.settings import Configuration
+from dicom_node.spool import Spool
+from dicom_node.web.house import Doors, House, ModelOnShelf
+
+
+def furnished(
+    configuration: Configuration, ledger: SqliteLedger, spool: Spool, doors: Doors, log: Log
+) -> House:
+    """Return what the pages work with, over an open ledger."""
+    settings = configuration.settings
+    in_use = set(settings.analysis.bundles)
+    shelf = tuple(
+        ModelOnShelf(
+            id=bundle.id, title=bundle.manifest.title, version=bundle.manifest.version,
+            task=bundle.manifest.task, digest=bundle.manifest.weights.digest,
+            parameters=bundle.manifest.weights.parameters, macs=bundle.manifest.weights.macs,
+            intended_use=bundle.manifest.intended_use, folder=bundle.folder,
+            in_use=bundle.id in in_use,
+        )
+        for bundle in list_bundles(configuration.models_path)
+    )  # fmt: skip
+    return House(
+        configuration=configuration,
+        ledger=ledger,
+        spool=spool,
+        rules=load_rules(configuration.admission_path, settings.admission),
+        cards=network_cards(settings),
+        shelf=shelf,
+        # Whoever has just changed the table sees the change on the next page.
+        remotes=remotes_table(configuration, log, interval_seconds=0.0).current,
+        doors=doors,
+        log=log,
+    )
