@@ -178,6 +178,15 @@ class Ledger(Protocol):
         Returns how many rejection notes are new.
         """
 
+    def keep_recipe(self, study_id: StudyId, group: str, recipe: bytes) -> None:
+        """Keep by what a report is made in another SOP class."""
+
+    def recipe(self, group: str) -> bytes | None:
+        """Return the recipe of a report; None for what is sent in one SOP class only."""
+
+    def frozen_again(self, item: ResultObject) -> None:
+        """Freeze a report in one more SOP class, beside the one that it was made from."""
+
     def study_failed(self, study: Study, worker: str, reason: str) -> None:
         """Note why no result could be written and move to `reported` with that reason."""
 

@@ -190,6 +190,22 @@ def m012_severity_of_a_film(db: Database) -> None:
         )
 
 
+@migrations()
+def m013_recipes(db: Database) -> None:
+    """Keep by what a frozen report is made in another SOP class.
+
+    Reports of earlier releases were frozen in each of them.
+    """
+    db.execute(
+        """create table recipes (
+               group_key  text primary key,
+               study_id   integer not null references studies (id) on delete cascade,
+               recipe     blob not null
+           ) strict"""
+    )
+    db.execute("create index recipes_by_study on recipes (study_id)")
+
+
 def is_current(db: Database, steps: Migrations = migrations) -> bool:
     """Return whether nothing is left to do. Only reads. Raises `SchemaTooNew`."""
     known = {migration.name for migration in steps._migrations}

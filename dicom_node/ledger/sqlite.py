@@ -14,6 +14,7 @@ from dicom_node.ledger.patients import Patients
 from dicom_node.ledger.people import People
 from dicom_node.ledger.reading import Reading
 from dicom_node.ledger.receiving import Receiving
+from dicom_node.ledger.recipes import Recipes
 from dicom_node.ledger.reporting import Reporting
 from dicom_node.ledger.sign_ins import SignIns
 from dicom_node.ledger.workers import Workers
@@ -30,6 +31,7 @@ class SqliteLedger(
     Outbox,
     Casebook,
     Patients,
+    Recipes,
     People,
     SignIns,
 ):

@@ -11,6 +11,7 @@ from dicom_node.delivery.sender import PARCEL_SIZE, Sender, lease_seconds
 from dicom_node.errors import DeliveryError, Unavailable
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.heart import Heart
+from dicom_node.line.reissue import Reissuer
 from dicom_node.line.wiring_remotes import remotes_table
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
@@ -31,7 +32,10 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     spool = patience.until("the spool", lambda: Spool(configuration.spool_path), stop)
     if ledger is None or spool is None:
         return
-    sender = Sender(settings, spool, ledger, worker.token, log, stop, patience)
+    sender = Sender(
+        settings, spool, ledger, worker.token, log, stop, patience,
+        reissues=Reissuer(ledger, spool),
+    )  # fmt: skip
     heart = Heart(ledger, worker, patience)
     porters = _Porters(sender, ledger, remotes_table(configuration, log))
     log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version)
