@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -186,6 +186,15 @@ class Ledger(Protocol):
 
     def frozen_again(self, item: ResultObject) -> None:
         """Freeze a report in one more SOP class, beside the one that it was made from."""
+
+    def facts(self, digests: Iterable[Digest]) -> Mapping[Digest, str]:
+        """Return what is known of the headers of stored objects, as JSON."""
+
+    def without_facts(self, limit: int) -> Sequence[Digest]:
+        """Return objects whose header nobody has read yet."""
+
+    def keep_facts(self, told: Mapping[Digest, str]) -> None:
+        """Keep what headers say; of objects that are gone meanwhile nothing."""
 
     def study_failed(self, study: Study, worker: str, reason: str) -> None:
         """Note why no result could be written and move to `reported` with that reason."""

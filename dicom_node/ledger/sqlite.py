@@ -9,6 +9,7 @@ from dicom_node.ledger.casebook import Casebook
 from dicom_node.ledger.clock import Steady
 from dicom_node.ledger.connection import BUSY_SECONDS, Clock, Connection, utc_now
 from dicom_node.ledger.delivering import Delivering
+from dicom_node.ledger.facts import HeaderFacts
 from dicom_node.ledger.outbox import Outbox
 from dicom_node.ledger.patients import Patients
 from dicom_node.ledger.people import People
@@ -32,6 +33,7 @@ class SqliteLedger(
     Casebook,
     Patients,
     Recipes,
+    HeaderFacts,
     People,
     SignIns,
 ):
