@@ -31,6 +31,7 @@ from dicom_node.records import (
     Origin,
     ResultObject,
     Study,
+    StudyState,
 )
 from dicom_node.resources import report_templates
 from dicom_node.results.films import AnalysedFilm
@@ -542,6 +543,20 @@ def test_the_same_analysis_again_does_not_bring_a_retracted_result_back(node: No
     before = node.outbox(study)
     node.reanalyse(film)
     assert node.outbox(node.report(pacs())) == before
+
+
+def test_two_reporters_never_write_one_study(node: Node) -> None:
+    for number in (1, 2):
+        node.receive(number, InstanceState.ANALYSED)
+    node.ledger.quieten(0)
+    first = node.ledger.claim_quiet_study("another reporter", 60)
+    assert first is not None
+    remotes = {"PACS": pacs()}
+    assert node.reporter.work(remotes)
+    assert not node.reporter.work(remotes)
+    reported = node.ledger.studies(state=StudyState.REPORTED)
+    assert [study.id for study in reported] != [first.id]
+    assert len(reported) == 1
 
 
 def test_there_is_nothing_to_retract_of_a_study_without_results(node: Node) -> None:
