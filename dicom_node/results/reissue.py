@@ -7,6 +7,7 @@ writer, or at the door when a destination turns out to take another class. No fi
 from __future__ import annotations
 
 import json
+import warnings
 import zlib
 from collections.abc import Sequence
 from copy import deepcopy
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
+from pydicom.tag import Tag
 from pydicom.uid import (
     BasicTextSRStorage,
     Comprehensive3DSRStorage,
@@ -22,6 +25,7 @@ from pydicom.uid import (
 )
 
 from dicom_node.imaging.header import read_attributes
+from dicom_node.imaging.received import as_it_came
 from dicom_node.results.modules import code_item, reissued, renamed
 from dicom_node.results.names import UNNAMED, name_of, named_file
 
@@ -31,6 +35,12 @@ TREES = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStorage)
 CLASSES = (*TREES, BasicTextSRStorage)
 """Every SOP class of a report."""
 
+
+_ITS_OWN = tuple(
+    map(Tag, ("SOPClassUID", "SOPInstanceUID", "ConceptNameCodeSequence", "ContentTemplateSequence",
+              "ContentSequence"))
+)  # fmt: skip
+"""Attributes of Basic Text that are other than those of the report with numbers."""
 
 _OF_THE_ROOT = frozenset({"HAS CONCEPT MOD", "HAS OBS CONTEXT"})
 
@@ -83,6 +93,13 @@ def reissue(data: bytes, recipe: Recipe, sop_class_uid: str) -> tuple[str, bytes
     ``data``: the report in one of `TREES`. Raises `ImageError` where it is not legible, and
     `IdentityNotPreserved` where patient or study would not be exactly those of ``data``.
     """
+    with warnings.catch_warnings():
+        # A film's values that break their VR were copied as they came; pydicom would quote them.
+        warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
+        return _reissued(data, recipe, sop_class_uid)
+
+
+def _reissued(data: bytes, recipe: Recipe, sop_class_uid: str) -> tuple[str, bytes]:
     source = read_attributes(data)
     if sop_class_uid != BasicTextSRStorage:
         uid = name_of(renamed(data, sop_class_uid, UNNAMED), recipe.facts)
@@ -94,7 +111,9 @@ def _basic_text(document: Dataset, recipe: Recipe) -> Dataset:
     """Return a report of sentences: Basic Text SR, TID 2000 (PS3.3 A.35.1)."""
     plain = Dataset()
     for tag in document.keys():  # noqa: SIM118 - iterating a data set converts its values
-        plain[tag] = document.get_item(tag)
+        if tag not in _ITS_OWN:
+            copied = as_it_came(document, keyword_for_tag(tag))
+            plain[tag] = deepcopy(document[tag]) if copied is None else copied
     kept = [
         item
         for item in document.ContentSequence
