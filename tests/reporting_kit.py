@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pydicom
+import pytest
 from pydicom import Dataset
 
 from dicom_node.findings import pack_explanation
 from dicom_node.imaging.header import header_of
+from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.report import Reporter
 from dicom_node.line.retract import Retractor
+from dicom_node.logs import Log
 from dicom_node.records import (
     Arrival,
     InstanceState,
@@ -23,7 +27,7 @@ from dicom_node.records import (
 )
 from dicom_node.resources import report_templates
 from dicom_node.results.films import AnalysedFilm
-from dicom_node.results.preview import preview_film
+from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.stored import StoredFilms
 from dicom_node.results.templates import load_template
 from dicom_node.settings import Remote, Settings
@@ -129,3 +133,13 @@ def _file(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    ledger = open_ledger(tmp_path / "ledger.sqlite", who="test")
+    spool = Spool(tmp_path / "spool")
+    cards = preview_context(TEMPLATE).networks
+    reporter = Reporter(ledger, spool, Settings(), TEMPLATE, cards, WORKER, Log("analyse"))
+    yield Node(ledger, spool, reporter)
+    ledger.close()

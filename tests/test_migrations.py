@@ -182,3 +182,24 @@ def test_a_patient_key_of_the_old_rule_joins_nobody(path: Path) -> None:
     now = raw(path)
     assert now.execute("select patient_key from instances").fetchall() == [("new",)]
     now.close()
+
+
+def test_headers_of_an_earlier_release_are_asked_for_once_each(path: Path) -> None:
+    old = first_release(path)
+    old.execute(
+        "insert into instances (study_id, sop_instance_uid, sop_class_uid, transfer_syntax_uid,"
+        " series_instance_uid, digest, size_bytes, state, received_at)"
+        " values (1, '1.2.3', '1', '1', '1', 'd-film', 1, 'analysed', '2026-01-01')"
+    )
+    old.execute(
+        "insert into results (study_id, revision, group_key, kind, sop_instance_uid, sop_class_uid,"
+        " series_instance_uid, digest, size_bytes, written_at)"
+        " values (1, 1, 'sr:1', 'sr', '1.2.4', '1', '1', 'd-report', 1, '2026-01-01')"
+    )
+    old.close()
+    ledger = opened(path)
+    assert sorted(ledger.without_facts(10)) == ["d-film", "d-report"]
+    ledger.keep_facts(dict.fromkeys(ledger.without_facts(10), "null"))
+    assert ledger.without_facts(10) == []
+    assert ledger.recipe("sr:1") is None
+    ledger.close()

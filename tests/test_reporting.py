@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,36 +10,21 @@ from pathlib import Path
 import pytest
 
 from dicom_node.errors import RowMissing, SpoolUnreadable
-from dicom_node.ledger import open_ledger
 from dicom_node.line.admit import key_patients
-from dicom_node.line.report import Reporter
-from dicom_node.logs import Log
 from dicom_node.records import (
     BY_HAND,
     DeliveryState,
     InstanceState,
     ObjectKind,
     ResultObject,
+    StudyState,
 )
 from dicom_node.results.narrative import report_text
-from dicom_node.results.preview import preview_context
 from dicom_node.results.stored import newest
-from dicom_node.settings import Settings
-from dicom_node.spool import Spool
-from tests.reporting_kit import TEMPLATE, WORKER, Node, pacs
+from tests.reporting_kit import TEMPLATE, WORKER, Node, node, pacs  # noqa: F401 - a fixture
 from tests.thinned import thinned
 
 pytestmark = pytest.mark.usefixtures("phantoms_drawn_once")
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    ledger = open_ledger(tmp_path / "ledger.sqlite", who="test")
-    spool = Spool(tmp_path / "spool")
-    cards = preview_context(TEMPLATE).networks
-    reporter = Reporter(ledger, spool, Settings(), TEMPLATE, cards, WORKER, Log("analyse"))
-    yield Node(ledger, spool, reporter)
-    ledger.close()
 
 
 def kinds(items: list[ResultObject]) -> list[str]:
@@ -429,6 +413,20 @@ def test_the_same_analysis_again_does_not_bring_a_retracted_result_back(node: No
     before = node.outbox(study)
     node.reanalyse(film)
     assert node.outbox(node.report(pacs())) == before
+
+
+def test_two_reporters_never_write_one_study(node: Node) -> None:
+    for number in (1, 2):
+        node.receive(number, InstanceState.ANALYSED)
+    node.ledger.quieten(0)
+    first = node.ledger.claim_quiet_study("another reporter", 60)
+    assert first is not None
+    remotes = {"PACS": pacs()}
+    assert node.reporter.work(remotes)
+    assert not node.reporter.work(remotes)
+    reported = node.ledger.studies(state=StudyState.REPORTED)
+    assert [study.id for study in reported] != [first.id]
+    assert len(reported) == 1
 
 
 def test_there_is_nothing_to_retract_of_a_study_without_results(node: Node) -> None:

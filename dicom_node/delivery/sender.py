@@ -10,10 +10,12 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 import pydicom
 from pydicom import Dataset
@@ -40,9 +42,11 @@ from dicom_node.errors import (
     AssociationRefused,
     DeliveryError,
     DestinationUnknown,
+    ImageError,
     LedgerError,
     LedgerUnavailable,
     NodeError,
+    ResultError,
     SettingsError,
     SpoolError,
 )
@@ -53,6 +57,20 @@ from dicom_node.records import Delivery, ResultObject
 from dicom_node.settings import Remote, Settings
 from dicom_node.settings.model import SR_CLASS_UIDS, DeliverySection
 from dicom_node.spool import Spool
+
+
+class Reissues(Protocol):
+    """Makes a frozen report in another SOP class; what it returned is durable."""
+
+    def classes(self, delivery: Delivery) -> Collection[str]:
+        """Return the SOP classes in which the object of a delivery can be made; maybe none."""
+
+    def reissue(self, delivery: Delivery, sop_class_uid: str) -> ResultObject:
+        """Return the object in one of those; the same is the same bytes and the same UID.
+
+        Raises `Unavailable`, `SpoolError`, `ImageError` and `ResultError`.
+        """
+
 
 PARCEL_SIZE = 32
 """So many objects at most are claimed, and sent, together."""
@@ -80,6 +98,8 @@ class Sender:
     patience: Patience = field(default_factory=lambda: Patience(Log("deliver")))
     unsupported: dict[str, set[str]] = field(default_factory=dict)
     """SOP classes that a destination accepted by context and then did not, since this start."""
+    reissues: Reissues | None = None
+    """None: every object goes in the classes in which it was frozen."""
 
     def deliver(self, parcel: Sequence[Delivery], remotes: Mapping[str, Remote]) -> None:
         """Deliver what was claimed for one destination and study, each object on its own merits.
@@ -107,7 +127,7 @@ class Sender:
         """Send as many as the association and the time allow; return those not tried."""
         name = parcel[0].destination
         remote = remotes.get(name)
-        classes = [item.sop_class_uid for delivery in parcel for item in delivery.alternatives]
+        classes = list(chain.from_iterable(map(self._classes, parcel)))
         try:
             peer = peer_of(name, remote, self.settings)
             association = associate(peer, proposed_contexts(classes))
@@ -143,10 +163,11 @@ class Sender:
         passed: set[str] = set()
         try:
             while True:
-                chosen = self._choose(association, delivery, remote, passed)
-                if chosen is None:
+                sop_class = self._choose(association, delivery, remote, passed)
+                if sop_class is None:
                     self._not_accepted(delivery)
                     return True
+                chosen = self._frozen(delivery, sop_class)
                 self.ledger.pin(delivery.id, self.worker, chosen.sop_instance_uid)
                 status = self._store(association, chosen)
                 if self._is_given_up(delivery, chosen, status):
@@ -157,9 +178,9 @@ class Sender:
                 return True
         except LedgerError:
             return True  # the row went elsewhere meanwhile: a person dropped it, say
-        except (DeliveryError, SpoolError) as error:
+        except (DeliveryError, SpoolError, ImageError, ResultError) as error:
             self._postpone(delivery, error)
-            return isinstance(error, PeerGone | SpoolError)
+            return not isinstance(error, DeliveryError) or isinstance(error, PeerGone)
 
     def _is_given_up(self, delivery: Delivery, item: ResultObject, status: int) -> bool:
         """Whether this alternative will not be taken: its class is not, or it was refused often."""
@@ -172,29 +193,38 @@ class Sender:
 
     def _choose(
         self, association: Association, delivery: Delivery, remote: Remote, passed: set[str]
-    ) -> ResultObject | None:
-        """Return the object to send: the pinned one, else the first that the peer accepts.
+    ) -> str | None:
+        """Return the class to send: that of the pinned object, else the first that is accepted.
 
         ``passed``: classes that it has just not taken. One that it did not take before comes last.
         """
         accepted = set(_accepted(association)) - passed
-        possible = [item for item in delivery.alternatives if item.sop_class_uid in accepted]
-        for item in possible:
-            if item.sop_instance_uid == delivery.pinned_sop_instance_uid:
-                return item
+        possible = [name for name in self._classes(delivery) if name in accepted]
+        for item in delivery.alternatives:
+            is_pinned = item.sop_instance_uid == delivery.pinned_sop_instance_uid
+            if is_pinned and item.sop_class_uid in possible:
+                return item.sop_class_uid
         preferred = [SR_CLASS_UIDS[name] for name in remote.wanted_sr_classes]
         unsupported = self.unsupported.get(delivery.destination, ())
-        ranked = [item for item in possible if item.sop_class_uid in preferred]
+        ranked = [name for name in possible if name in preferred]
         if ranked:
-            return min(
-                ranked,
-                key=lambda item: (
-                    item.sop_class_uid in unsupported,
-                    preferred.index(item.sop_class_uid),
-                ),
-            )
-        others = [item for item in possible if item.sop_class_uid not in SR_CLASS_UIDS.values()]
+            return min(ranked, key=lambda name: (name in unsupported, preferred.index(name)))
+        others = [name for name in possible if name not in SR_CLASS_UIDS.values()]
         return others[0] if others else None
+
+    def _classes(self, delivery: Delivery) -> Collection[str]:
+        """Return the SOP classes that a delivery's object has, and those it can be made in."""
+        frozen = [item.sop_class_uid for item in delivery.alternatives]
+        more = self.reissues.classes(delivery) if self.reissues else ()
+        return dict.fromkeys([*frozen, *more])
+
+    def _frozen(self, delivery: Delivery, sop_class: str) -> ResultObject:
+        """Return the object in a class: as it was frozen, else made now and frozen."""
+        known = {item.sop_class_uid: item for item in reversed(delivery.alternatives)}
+        if sop_class in known:
+            return known[sop_class]
+        assert self.reissues is not None  # else `_classes` names no other
+        return self.reissues.reissue(delivery, sop_class)
 
     def _store(self, association: Association, item: ResultObject) -> int:
         data = self.spool.read(item.digest)

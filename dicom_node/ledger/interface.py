@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -187,6 +187,24 @@ class Ledger(Protocol):
 
         Returns how many rejection notes are new.
         """
+
+    def keep_recipe(self, study_id: StudyId, group: str, recipe: bytes) -> None:
+        """Keep by what a report is made in another SOP class."""
+
+    def recipe(self, group: str) -> bytes | None:
+        """Return the recipe of a report; None for what is sent in one SOP class only."""
+
+    def frozen_again(self, item: ResultObject) -> None:
+        """Freeze a report in one more SOP class, beside the one that it was made from."""
+
+    def facts(self, digests: Iterable[Digest]) -> Mapping[Digest, str]:
+        """Return what is known of the headers of stored objects, as JSON."""
+
+    def without_facts(self, limit: int) -> Sequence[Digest]:
+        """Return objects whose header nobody has read yet."""
+
+    def keep_facts(self, told: Mapping[Digest, str]) -> None:
+        """Keep what headers say; of objects that are gone meanwhile nothing."""
 
     def study_failed(self, study: Study, worker: str, reason: str) -> None:
         """Note why no result could be written and move to `reported` with that reason."""

@@ -190,6 +190,46 @@ def m012_severity_of_a_film(db: Database) -> None:
         )
 
 
+@migrations()
+def m013_recipes(db: Database) -> None:
+    """Keep by what a frozen report is made in another SOP class.
+
+    Reports of earlier releases were frozen in each of them.
+    """
+    db.execute(
+        """create table recipes (
+               group_key  text primary key,
+               study_id   integer not null references studies (id) on delete cascade,
+               recipe     blob not null
+           ) strict"""
+    )
+    db.execute("create index recipes_by_study on recipes (study_id)")
+
+
+@migrations()
+def m014_facts_of_headers(db: Database) -> None:
+    """Keep what headers say, so that lists and courses open no files; the intake role fills it."""
+    db.execute(
+        """create table facts (
+               digest    text primary key,
+               study_id  integer not null references studies (id) on delete cascade,
+               told      text
+           ) strict"""
+    )
+    db.execute("create index facts_by_study on facts (study_id)")
+    db.execute("create index facts_wanted on facts (digest) where told is null")
+    for table in ("instances", "results"):
+        db.execute(
+            f"insert into facts (digest, study_id) select digest, min(study_id) from {table}"  # noqa: S608
+            f" where digest not in (select digest from facts) group by digest"
+        )
+        db.execute(
+            f"create trigger facts_of_{table} after insert on {table}"  # noqa: S608
+            " when not exists (select 1 from facts where digest = new.digest)"
+            " begin insert into facts (digest, study_id) values (new.digest, new.study_id); end"
+        )
+
+
 def is_current(db: Database, steps: Migrations = migrations) -> bool:
     """Return whether nothing is left to do. Only reads. Raises `SchemaTooNew`."""
     known = {migration.name for migration in steps._migrations}

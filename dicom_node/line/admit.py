@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from dicom_node.errors import ImageError, LeaseLost, SpoolError, Unavailable
-from dicom_node.imaging.header import read_attributes, read_header
+from dicom_node.imaging.header import header_of, read_attributes
 from dicom_node.imaging.identity import read_identity
 from dicom_node.imaging.patient import patient_of
 from dicom_node.imaging.values import CAN_RAISE
@@ -16,7 +16,8 @@ from dicom_node.ledger import Ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
-from dicom_node.records import Instance, InstanceState, StudyId
+from dicom_node.records import Digest, Instance, InstanceState, StudyId
+from dicom_node.results.facts import UNREADABLE, facts_of
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 
@@ -30,9 +31,12 @@ def admit_received(
     """Admit or decline what was received since the last call; return how many were looked at."""
     instances = ledger.claim_instances(InstanceState.RECEIVED, worker, _LEASE_SECONDS, _AT_ONCE)
     tell_quarantined(ledger, log)
+    told: dict[Digest, str] = {}
     for instance in instances:
         with suppress(LeaseLost):
-            _decide(ledger, spool, rules, worker, log, instance)
+            _decide(ledger, spool, rules, worker, log, instance, told)
+    if told:
+        ledger.keep_facts(told)
     return len(instances)
 
 
@@ -48,12 +52,20 @@ def tell_quarantined(ledger: Ledger, log: Log) -> None:
 
 
 def _decide(
-    ledger: Ledger, spool: Spool, rules: AdmissionRules, worker: str, log: Log, instance: Instance
+    ledger: Ledger,
+    spool: Spool,
+    rules: AdmissionRules,
+    worker: str,
+    log: Log,
+    instance: Instance,
+    told: dict[Digest, str],
 ) -> None:
     uid = instance.sop_instance_uid
     try:
         with spool.reading(instance.digest) as path:
-            header = read_header(path)
+            attributes = read_attributes(path)
+        header = header_of(attributes)
+        told[instance.digest] = facts_of(attributes).to_json_text()
         decision = admit(header, rules)
     except Unavailable:
         raise
@@ -72,6 +84,20 @@ def _decide(
         case Declined(reason=reason):
             ledger.declined(instance.id, worker, reason)
             log.event("instance.declined", sop_instance_uid=uid, reason=reason)
+
+
+def note_facts(ledger: Ledger, spool: Spool) -> int:
+    """Note what headers say that nobody has read: of results, and of what older releases took."""
+    waiting = ledger.without_facts(_AT_ONCE)
+    if waiting:
+        ledger.keep_facts({digest: _told(spool, digest) for digest in waiting})
+    return len(waiting)
+
+
+def _told(spool: Spool, digest: Digest) -> str:
+    with suppress(ImageError, SpoolError, *CAN_RAISE), spool.reading(digest) as path:
+        return facts_of(read_attributes(path)).to_json_text()
+    return UNREADABLE
 
 
 def describe_studies(ledger: SqliteLedger, spool: Spool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -26,10 +26,12 @@ from dicom_node.records import (
     Instance,
     InstanceState,
     ObjectKind,
+    PeerContact,
     ResultObject,
     Study,
 )
 from dicom_node.results.apart import contradiction_of
+from dicom_node.results.reissue import TREES
 from dicom_node.results.stored import StoredFilms, newest
 from dicom_node.results.templates import Template
 from dicom_node.results.write import (
@@ -42,6 +44,7 @@ from dicom_node.results.write import (
     write_each,
 )
 from dicom_node.settings import Remote, Settings
+from dicom_node.settings.model import SR_CLASS_UIDS
 from dicom_node.spool import Spool
 
 _AT_HAND_BYTES = 64 << 20
@@ -111,7 +114,9 @@ class Reporter:
             self._finish(study, [], signature, why)
             return
         why += filter(None, [contradiction_of(films)])
-        objects = self._objects(study, films, routed.kinds, signature, why)
+        names = [each.ae_title for each in routed.recipients]
+        sr_class = _sr_class(names, remotes, self.ledger.peers())
+        objects = self._objects(study, films, (routed.kinds, sr_class), signature, why)
         outgoing = [parcel for each in routed.recipients for parcel in parcels(each, objects)]
         self._finish(study, outgoing, signature, why)
 
@@ -138,16 +143,19 @@ class Reporter:
         self,
         study: Study,
         films: Sequence[AnalysedFilm],
-        kinds: Collection[ObjectKind],
+        wanted: tuple[Collection[ObjectKind], str],
         signature: str,
         why: list[str],
     ) -> list[ResultObject]:
         """Return the study's objects: those that exist if nothing has changed, else new ones."""
         if signature != study.signature:
-            return self._write(study, films, kinds, study.revision + 1, why)
+            return self._write(study, films, wanted, study.revision + 1, why)
+        kinds, sr_class = wanted
         known = [item for item in self.ledger.results(study.id) if item.revision == study.revision]
         missing = set(kinds) - {item.kind for item in known}
-        return known + (self._write(study, films, missing, study.revision, why) if missing else [])
+        return known + (
+            self._write(study, films, (missing, sr_class), study.revision, why) if missing else []
+        )
 
     def _finish(
         self, study: Study, outgoing: Sequence[Outgoing], signature: str, why: Sequence[str]
@@ -172,7 +180,7 @@ class Reporter:
         self,
         study: Study,
         films: Sequence[AnalysedFilm],
-        kinds: Collection[ObjectKind],
+        wanted: tuple[Collection[ObjectKind], str],
         revision: int,
         why: list[str],
     ) -> list[ResultObject]:
@@ -194,16 +202,27 @@ class Reporter:
             refusals.append(f"{refused.kind} could not be written: {refused.reason}")
 
         written = []
-        for item in write_each(films, context, kinds, refuse):
+        kinds, sr_class = wanted
+        for item in write_each(films, context, kinds, refuse, sr_class):
             self.pulse()
-            written.append((place_of_object(item), self._kept(item)))
+            written.append((place_of_object(item), self._kept(study, item)))
         why += refusals
         if refusals and not written:
             raise ResultError(refusals[-1], remedy=_REPORT_IT)
-        return [item for _, item in sorted(written, key=lambda each: each[0])]
+        fresh = [item for _, item in sorted(written, key=lambda each: each[0])]
+        return [each for item in fresh for each in (item, *self._reissues(study, item))]
 
-    def _kept(self, item: WrittenObject) -> ResultObject:
+    def _reissues(self, study: Study, item: ResultObject) -> Iterator[ResultObject]:
+        """Yield what was made of a report in other SOP classes before: it belongs to it still."""
+        if item.kind is ObjectKind.REPORT:
+            for known in self.ledger.results(study.id):
+                if known.group == item.group and known.sop_instance_uid != item.sop_instance_uid:
+                    yield known
+
+    def _kept(self, study: Study, item: WrittenObject) -> ResultObject:
         stored = self.spool.write(item.data)
+        if item.recipe is not None:
+            self.ledger.keep_recipe(study.id, item.group, item.recipe.packed())
         return ResultObject(
             group=item.group,
             kind=item.kind,
@@ -250,3 +269,21 @@ def _nothing(instances: Sequence[Instance]) -> str:
     if any(item.state is InstanceState.ANALYSED for item in instances):
         return "a film that was analysed came again with other bytes, which were not"
     return "no film of this study was analysed"
+
+
+def _sr_class(
+    destinations: Sequence[str], remotes: Mapping[str, Remote], peers: Iterable[PeerContact]
+) -> str:
+    """Return the SOP class to freeze a report in: the most wanted that is known to be accepted.
+
+    Of the first destination that gets reports; others get theirs made anew at the door, and text
+    alone is always made there, since only the numbers hold all that a report says.
+    """
+    accepted = {peer.ae_title: peer.accepted for peer in peers}
+    for name in destinations:
+        if ObjectKind.REPORT in remotes[name].wanted_objects:
+            wanted = [SR_CLASS_UIDS[each] for each in remotes[name].wanted_sr_classes]
+            trees = [each for each in wanted if each in TREES]
+            known = [each for each in trees if each in accepted.get(name, ())]
+            return next(iter(known or trees), TREES[0])
+    return TREES[0]

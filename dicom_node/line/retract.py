@@ -20,7 +20,7 @@ from dicom_node.results.key_objects import (
     RetractedObject,
     rejection_note,
 )
-from dicom_node.results.write import named_file
+from dicom_node.results.names import named_file
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 from dicom_node.uids import derived_uid

@@ -1,4 +1,4 @@
-"""The report for archives that take text alone: Basic Text SR, TID 2000 (PS3.3 A.35.1).
+"""The report for archives that take text alone: what it says, as sentences on its groups.
 
 Made from the same groups as the report with numbers, so that both say the same.
 """
@@ -7,98 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from highdicom.sr import (
-    CodedConcept,
-    ContainerContentItem,
-    ContentSequence,
-    RelationshipTypeValues,
-    TextContentItem,
-)
-from pydicom import DataElement, Dataset
-from pydicom.tag import Tag
-from pydicom.uid import BasicTextSRStorage
-from pydicom.valuerep import VR
-
-from dicom_node.results.modules import code_item
+from dicom_node.results.reissue import ReissueRecipe, Said, Sentence
 from dicom_node.results.values import Group, Number
 
-_FINDINGS = CodedConcept("121070", "DCM", "Findings")
-_FINDING = CodedConcept("121071", "DCM", "Finding")
-_IMPRESSIONS = CodedConcept("121072", "DCM", "Impressions")
-_IMPRESSION = CodedConcept("121073", "DCM", "Impression")
-_CONTAINS = RelationshipTypeValues.CONTAINS
-_COMMENT = CodedConcept("121106", "DCM", "Comment")
-_ITS_OWN = tuple(
-    map(Tag, ("SOPClassUID", "SOPInstanceUID", "ConceptNameCodeSequence", "ContentTemplateSequence",
-              "ContentSequence"))
-)  # fmt: skip
-"""Attributes that are other than those of the report; the content is thousands of items."""
 
-_OF_THE_ROOT = frozenset({"HAS CONCEPT MOD", "HAS OBS CONTEXT"})
-
-_Line = tuple[CodedConcept, str]
-"""A concept name and its sentence."""
+def recipe_of(groups: Sequence[Group], facts: tuple[str, ...]) -> ReissueRecipe:
+    """Return by what the report on ``groups`` is made anew in another SOP class."""
+    return ReissueRecipe(
+        facts, tuple(_impressions(groups)), tuple(line for each in groups for line in _lines(each))
+    )
 
 
-def basic_text(document: Dataset, groups: Sequence[Group]) -> Dataset:
-    """Return a copy of the report ``document`` whose content is sentences on ``groups``."""
-    plain = Dataset()
-    for tag in document.keys():  # noqa: SIM118 - iterating a data set converts its values
-        if tag not in _ITS_OWN:
-            plain[tag] = document.get_item(tag)
-    plain.SOPClassUID, plain.SOPInstanceUID = BasicTextSRStorage, document.SOPInstanceUID
-    plain.ConceptNameCodeSequence = [code_item("18748-4", "LN", "Diagnostic imaging study")]
-    template = Dataset()
-    template.update(document.ContentTemplateSequence[0])
-    template["TemplateIdentifier"] = DataElement(Tag("TemplateIdentifier"), VR.CS, "2000")
-    plain.ContentTemplateSequence = [template]
-    kept = [
-        item
-        for item in document.ContentSequence
-        if item.RelationshipType in _OF_THE_ROOT and item.ValueType in ("CODE", "TEXT", "UIDREF")
-    ]
-    plain.ContentSequence = [*kept, _impressions(groups), _findings(groups)]
-    return plain
+def _impressions(groups: Sequence[Group]) -> Iterator[Sentence]:
+    for group in groups:
+        if group.key in ("impression", "not analysed"):
+            for _, text in group.texts:
+                yield Said.IMPRESSION, f"{group.tracking}: {text}"
 
 
-def _impressions(groups: Sequence[Group]) -> Dataset:
-    said = [
-        (_IMPRESSION, f"{group.tracking}: {text}")
-        for group in groups
-        if group.key in ("impression", "not analysed")
-        for _, text in group.texts
-    ]
-    return _section(_IMPRESSIONS, said)
-
-
-def _findings(groups: Sequence[Group]) -> Dataset:
-    return _section(_FINDINGS, [line for group in groups for line in _lines(group)])
-
-
-def _lines(group: Group) -> Iterator[_Line]:
+def _lines(group: Group) -> Iterator[Sentence]:
     """Yield what a group says; a Finding is only what was found, all else a Comment."""
     if group.finding is not None:
         answers = (f"{name.meaning}: {answer.meaning}" for name, answer in group.evaluations)
         found = (*answers, *_numbers(group.numbers[: group.of_finding]))
-        yield _FINDING, f"{group.tracking}: {'; '.join((group.finding.meaning, *found))}"
+        yield Said.FINDING, f"{group.tracking}: {'; '.join((group.finding.meaning, *found))}"
     else:
         for name, answer in group.evaluations:
-            yield _COMMENT, f"{group.tracking}: {name.meaning}: {answer.meaning}"
+            yield Said.COMMENT, f"{group.tracking}: {name.meaning}: {answer.meaning}"
     if rest := ", ".join(_numbers(group.numbers[group.of_finding :])):
-        yield _COMMENT, f"{group.tracking}: {rest}"
+        yield Said.COMMENT, f"{group.tracking}: {rest}"
     if group.key not in ("impression", "not analysed"):
         for _, text in group.texts:
-            yield _COMMENT, f"{group.tracking}: {text}"
+            yield Said.COMMENT, f"{group.tracking}: {text}"
 
 
 def _numbers(numbers: Sequence[Number]) -> list[str]:
     return [f"{each.name.meaning} {each.shown} {each.unit.value[2]}" for each in numbers]
-
-
-def _section(name: CodedConcept, lines: Sequence[_Line]) -> Dataset:
-    section = ContainerContentItem(name, relationship_type=_CONTAINS)
-    section.ContinuityOfContent = "SEPARATE"
-    section.ContentSequence = ContentSequence(
-        [TextContentItem(each, line, relationship_type=_CONTAINS) for each, line in lines]
-    )
-    return section

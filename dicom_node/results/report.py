@@ -14,11 +14,6 @@ from itertools import groupby
 import highdicom as hd
 from highdicom.sr import CodedConcept
 from pydicom import Dataset
-from pydicom.uid import (
-    Comprehensive3DSRStorage,
-    ComprehensiveSRStorage,
-    EnhancedSRStorage,
-)
 
 from dicom_node import __version__
 from dicom_node.imaging.header import header_of
@@ -50,6 +45,7 @@ from dicom_node.results.modules import (
     set_times,
 )
 from dicom_node.results.regions import Places
+from dicom_node.results.reissue import TREES
 from dicom_node.results.stencil import (
     CONTENT,
     Encodings,
@@ -64,8 +60,7 @@ from dicom_node.results.templates import Template
 from dicom_node.results.values import Group
 from dicom_node.uids import derived_uid
 
-SOP_CLASSES = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStorage)
-"""Alternatives of one report, the default first."""
+SOP_CLASSES = TREES
 
 SERIES_OFFSET = 1
 PRIVATE_SCHEME = "99DICOMNODE"
@@ -94,7 +89,7 @@ def report(
 
     ``groups``: those of each film, as `groups_of_study` returns them. The other classes differ
     from it in SOP Class and SOP Instance UID alone; Basic Text is made from it by
-    `dicom_node.results.basic_text`.
+    `dicom_node.results.reissue`.
 
     Raises `ResultError` where findings do not say which network answered.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -29,6 +29,7 @@ from dicom_node.imaging.placeholders import Placeholders, placeholders, shipped
 from dicom_node.imaging.received import drop_bulk
 from dicom_node.ledger import Ledger
 from dicom_node.records import Digest, Instance, InstanceState, StudyId
+from dicom_node.results.facts import UNREADABLE, HeaderFact, facts_of
 from dicom_node.results.films import AnalysedFilm, EarlierFilm, taken_at
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
@@ -158,7 +159,10 @@ class StoredFilms:
 
         Also who else has the Patient ID, and why nothing is compared, where it is not.
         """
-        patients = [patient_of(source) for source in sources]
+        return self._history(study_id, [(patient_of(each), taken_at(each)) for each in sources])
+
+    def _history(self, study_id: StudyId, told: Sequence[tuple[Patient, str]]) -> History:
+        patients = [patient for patient, _ in told]
         if not patients:
             return History()
         if not one_patient(patients):
@@ -168,7 +172,9 @@ class StoredFilms:
         if why := why_nobody(patient, self.placeholders):
             return History(note=why)
         known = self.ledger.earlier(study_id, _EARLIER_READ)
-        return self._compared(patient, known, min(filter(None, map(taken_at, sources)), default=""))
+        return self._compared(
+            patient, known, min(filter(None, (when for _, when in told)), default="")
+        )
 
     def earlier(self, study_id: StudyId, films: Sequence[AnalysedFilm]) -> tuple[EarlierFilm, ...]:
         """Return the latest analysed films of the same person before those of this study."""
@@ -183,19 +189,32 @@ class StoredFilms:
 
     def history_of(self, study_id: StudyId, instances: Iterable[Instance]) -> History:
         """Return the history of a study by the headers of its films alone."""
-        sources = [source for item in instances if (source := self.attributes(item)) is not None]
-        return self.history(study_id, sources)
+        told = self.told(list(instances)).values()
+        return self._history(study_id, [(each.patient, each.taken) for each in told])
+
+    def told(self, instances: Sequence[Instance]) -> Mapping[Digest, HeaderFact]:
+        """Return what headers say, by digest: from the ledger, else from the files.
+
+        Without those that cannot be read.
+        """
+        kept = self.ledger.facts(item.digest for item in instances)
+        found: dict[Digest, HeaderFact] = {}
+        for item in instances:
+            fact = HeaderFact.from_json_text(kept.get(item.digest, UNREADABLE))
+            if fact is None and (source := self._attributes(item)) is not None:
+                fact = facts_of(source)
+            if fact is not None:
+                found[item.digest] = fact
+        return found
 
     def _compared(self, patient: Patient, known: Sequence[Instance], first: str) -> History:
         films, others = [], []
-        for item in known:
-            source = self.attributes(item)
-            if source is None:
-                continue
-            whose = patient_of(source)
+        told = self.told(known)
+        for item in (item for item in known if item.digest in told):
+            whose = told[item.digest].patient
             match same_person(patient, whose, self.placeholders):
                 case Same():
-                    films.append(StoredFilm(item, taken_at(source), whose))
+                    films.append(StoredFilm(item, told[item.digest].taken, whose))
                 case Different() if whose.key == patient.key:
                     others.append(whose)
         note = ""
@@ -212,8 +231,7 @@ class StoredFilms:
             note=note,
         )  # fmt: skip
 
-    def attributes(self, instance: Instance) -> Dataset | None:
-        """Return what a film's header says; None where the file is gone or cannot be read."""
+    def _attributes(self, instance: Instance) -> Dataset | None:
         try:
             return read_attributes(self.spool.path(instance.digest))
         except (ImageError, SpoolError, OSError):

@@ -6,7 +6,6 @@ same UID is the same bytes, for ever and at every node, and another answer is an
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -26,18 +25,19 @@ from dicom_node.imaging.values import CAN_RAISE, Guarded, text, texts
 from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.apart import apart
-from dicom_node.results.basic_text import basic_text
+from dicom_node.results.basic_text import recipe_of
 from dicom_node.results.capture import capture, overlay
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.document import document, draw_for_page
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.key_objects import is_of_interest, key_objects
-from dicom_node.results.modules import IDENTITY, TYPE_2, reissued, renamed, unchecked_bytes
+from dicom_node.results.modules import IDENTITY, TYPE_2
+from dicom_node.results.names import UNNAMED, named_file
 from dicom_node.results.presentation import presentation
 from dicom_node.results.regions import places_of
-from dicom_node.results.report import SOP_CLASSES, groups_of_study, report
+from dicom_node.results.reissue import CLASSES, TREES, ReissueRecipe, reissue
+from dicom_node.results.report import groups_of_study, report
 from dicom_node.results.segmentation import lung_segmentation, saliency_segmentation
-from dicom_node.uids import derived_uid
 
 __all__ = [
     "AnalysedFilm",
@@ -51,9 +51,6 @@ __all__ = [
 
 _OVERLAYS = 100
 """Overlays of film 1 are instances 101, 102 …: beside its capture, instance 1."""
-
-_UNNAMED = derived_uid("unnamed")
-"""The SOP Instance UID of an object until its bytes have given it its own."""
 
 _FAULTS = (
     *CAN_RAISE, DecompressionBombError, ImageError, LayoutError, ResultError, RuntimeError,
@@ -70,7 +67,7 @@ _Films = Sequence[AnalysedFilm]
 
 @dataclass(frozen=True, slots=True)
 class WrittenObject:
-    """A result as a Part 10 file. Alternatives of the same report share ``group``."""
+    """A result as a Part 10 file. A report in another SOP class has the same ``group``."""
 
     group: str
     kind: ObjectKind
@@ -80,6 +77,9 @@ class WrittenObject:
     data: bytes
     patient: int = 0
     """Which of the study's patients it is of, where its films contradict each other."""
+
+    recipe: ReissueRecipe | None = None
+    """Of a report: how it is made in another SOP class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,24 @@ def write_results(
     bytes. Raises `ResultError`, and `IdentityNotPreserved` where patient or study of a result would
     not be exactly the source's.
     """
-    return in_order(write_each(films, context, kinds))
+    written = in_order(write_each(films, context, kinds))
+    return tuple(each for item in written for each in in_every_class(item))
+
+
+def in_every_class(item: WrittenObject) -> Iterator[WrittenObject]:
+    """Yield an object, a report in each of its SOP classes."""
+    if item.recipe is None:
+        yield item
+        return
+    for sop_class in CLASSES:
+        yield _in_class(item, sop_class)
+
+
+def _in_class(item: WrittenObject, sop_class: str) -> WrittenObject:
+    if sop_class == item.sop_class_uid or item.recipe is None:
+        return item
+    uid, data = reissue(item.data, item.recipe, sop_class)
+    return replace(item, sop_class_uid=sop_class, sop_instance_uid=uid, data=data)
 
 
 def in_order(written: Iterable[WrittenObject]) -> tuple[WrittenObject, ...]:
@@ -121,9 +138,15 @@ def place_of_object(item: WrittenObject) -> tuple[int, bool]:
 
 
 def write_each(
-    films: _Films, context: Context, kinds: Collection[ObjectKind], refuse: Refuse | None = None
+    films: _Films,
+    context: Context,
+    kinds: Collection[ObjectKind],
+    refuse: Refuse | None = None,
+    sop_class: str = TREES[0],
 ) -> Iterator[WrittenObject]:
     """Yield what `write_results` returns, one object at a time: what is told of all films last.
+
+    The report in ``sop_class`` alone, one of `TREES`.
 
     Of the films one is in memory: its objects are written together, then its pixels are let go.
     With ``refuse`` whatever is raised while one object is written is told to it, and the others
@@ -131,7 +154,7 @@ def write_each(
     """
     for patient, (own, theirs) in enumerate(apart(films, context)):
         for item in _of_patient(_shown(own), theirs, kinds, refuse):
-            yield replace(item, patient=patient)
+            yield replace(_in_class(item, sop_class), patient=patient)
 
 
 def _of_patient(
@@ -144,11 +167,13 @@ def _of_patient(
         yield from _of_film(film, (context, number), kinds, refuse)
         film.let_go()
     if ObjectKind.REPORT in kinds:
-        reports = partial(_reports, context=context)
-        yield from _of_study(reports, films, (ObjectKind.REPORT, _lesser), refuse) or ()
+        made = partial(_report, context=context)
+        item = _of_study(made, films, (ObjectKind.REPORT, _lesser), refuse)
+        if item is not None:
+            yield item
     for kind in (kind for kind in _OF_A_STUDY if kind in kinds and found):
-        made = partial(_OF_A_STUDY[kind], context=context)
-        item = _of_study(made, found, (kind, lambda _: ()), refuse)
+        make = partial(_OF_A_STUDY[kind], context=context)
+        item = _of_study(make, found, (kind, lambda _: ()), refuse)
         if item is not None:
             yield item
 
@@ -279,60 +304,50 @@ def _taken(film: AnalysedFilm) -> tuple[str, ...]:
     return (*when, text(film.dataset, "InstanceNumber").zfill(12))
 
 
-def _reports(films: _Films, context: Context) -> list[WrittenObject]:
-    """Return the report in each of its SOP classes."""
-    source = films[0].dataset
+def _report(films: _Films, context: Context) -> WrittenObject | None:
     placed = []
     for film in films:
         context.alive()
         placed.append((film, places_of(film)))
     groups = groups_of_study(placed, context)
-    written = report(films, groups, context, _UNNAMED)
     facts = context.facts(films)
-    first = _written(ObjectKind.REPORT, source, facts, lambda: written)
-    assert first is not None
-    found = [first]
-    for sop_class in SOP_CLASSES[1:]:
-        uid = _name(renamed(first.data, sop_class, _UNNAMED), facts)
-        data = reissued(first.data, source, sop_class, uid)
-        found.append(replace(first, sop_class_uid=sop_class, sop_instance_uid=uid, data=data))
-    plain = basic_text(written, [group for own in groups for group in own])
-    last = _written(ObjectKind.REPORT, source, facts, lambda: plain)
-    assert last is not None
-    return [*found, replace(last, group=first.group)]
+    make = partial(report, films, groups, context, UNNAMED)
+    written = _written(ObjectKind.REPORT, films[0].dataset, facts, make)
+    recipe = recipe_of([group for own in groups for group in own], facts)
+    return written and replace(written, recipe=recipe)
 
 
 _Maker = Iterator[Callable[[], Dataset | None]]
 
 
 def _captures(film: AnalysedFilm, context: Context, number: int) -> _Maker:
-    yield partial(capture, film, context, _UNNAMED, number)
+    yield partial(capture, film, context, UNNAMED, number)
 
 
 def _overlays(film: AnalysedFilm, context: Context, number: int) -> _Maker:
     # What an opacity map explains is in the capture.
     for place, heat in enumerate(film.explanation.looked, 1):
-        yield partial(overlay, film, context, heat, _UNNAMED, number * _OVERLAYS + place)
+        yield partial(overlay, film, context, heat, UNNAMED, number * _OVERLAYS + place)
 
 
 def _presentations(film: AnalysedFilm, context: Context, number: int) -> _Maker:
-    yield partial(presentation, film, context, _UNNAMED, number)
+    yield partial(presentation, film, context, UNNAMED, number)
 
 
 def _segmentations(film: AnalysedFilm, context: Context, number: int) -> _Maker:
-    yield partial(lung_segmentation, film, context, _UNNAMED, number)
-    yield partial(saliency_segmentation, film, context, _UNNAMED, number)
+    yield partial(lung_segmentation, film, context, UNNAMED, number)
+    yield partial(saliency_segmentation, film, context, UNNAMED, number)
 
 
 def _document(films: _Films, context: Context) -> WrittenObject | None:
-    make = partial(document, films, context, _UNNAMED)
+    make = partial(document, films, context, UNNAMED)
     return _written(ObjectKind.DOCUMENT, films[0].dataset, context.facts(films), make)
 
 
 def _key_objects(films: _Films, context: Context) -> WrittenObject | None:
     if not any(is_of_interest(film) for film in films):
         return None
-    make = partial(key_objects, films, context, _UNNAMED)
+    make = partial(key_objects, films, context, UNNAMED)
     return _written(ObjectKind.KEY_OBJECTS, films[0].dataset, context.facts(films), make)
 
 
@@ -361,18 +376,3 @@ def _written(
         series_instance_uid=str(made.SeriesInstanceUID),
         data=data,
     )
-
-
-def named_file(dataset: Dataset, source: Dataset, facts: Sequence[str] = ()) -> tuple[str, bytes]:
-    """Return a result's SOP Instance UID, from its other bytes and ``facts``, and its file.
-
-    Raises `IdentityNotPreserved`, see `file_bytes`.
-    """
-    dataset.SOPInstanceUID = _UNNAMED
-    data = unchecked_bytes(dataset, source)
-    dataset.SOPInstanceUID = uid = _name(data, facts)
-    return uid, reissued(data, source, dataset.SOPClassUID, uid)
-
-
-def _name(unnamed: bytes, facts: Sequence[str]) -> str:
-    return derived_uid("result", hashlib.sha256(unnamed).hexdigest(), *facts)

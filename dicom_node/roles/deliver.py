@@ -6,6 +6,7 @@ import threading
 
 from dicom_node.delivery.sender import Sender
 from dicom_node.line.deliver import Porters
+from dicom_node.line.reissue import Reissuer
 from dicom_node.line.wiring_remotes import remotes_table
 from dicom_node.records import Worker
 from dicom_node.roles.shift import shift
@@ -18,7 +19,10 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     if own is None:
         return
     settings = configuration.settings
-    sender = Sender(settings, own.spool, own.ledger, own.worker, own.log, stop, own.patience)
+    sender = Sender(
+        settings, own.spool, own.ledger, own.worker, own.log, stop, own.patience,
+        reissues=Reissuer(own.ledger, own.spool),
+    )  # fmt: skip
     porters = Porters(sender, own.ledger, remotes_table(configuration, own.log))
     own.work(
         {"taking deliveries": porters.send_one},

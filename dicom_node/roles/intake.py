@@ -12,6 +12,7 @@ from dicom_node.line.admit import (
     admit_received,
     describe_studies,
     key_patients,
+    note_facts,
     quieten_studies,
 )
 from dicom_node.records import Worker
@@ -32,6 +33,7 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
         {
             "admitting films": lambda: admit_received(ledger, spool, rules, own.worker, own.log),
             "describing studies": lambda: describe_studies(ledger, spool),
+            "noting headers": lambda: note_facts(ledger, spool),
             "noting patients": lambda: key_patients(ledger, spool),
             "ending studies": lambda: quieten_studies(ledger, settings, own.log),
         },

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pydicom
 from pydicom import Dataset
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dicom_node.errors import HeaderUnreadable, ImageError, SpoolError
+from dicom_node.errors import ImageError, SpoolError
 from dicom_node.imaging.decode import decode, little_endian
 from dicom_node.imaging.header import parsing, read_attributes, read_dataset, transfer_syntax_of
 from dicom_node.ledger.casebook import CaseRow
 from dicom_node.records import Digest, ResultObject, StudyId
+from dicom_node.results.facts import INSTANCE, KEPT, SERIES, STUDY, HeaderFact, json_of, vr_of
 from dicom_node.results.stored import newest
 from dicom_node.web.house import House
 
 _NATIVE = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian})
 
-STUDY = (
-    "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyDescription",
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID",
-)  # fmt: skip
-SERIES = (
-    "Modality", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber",
-    "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime", "BodyPartExamined",
-)  # fmt: skip
-INSTANCE = (
-    "SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Rows", "Columns", "BitsAllocated",
-    "NumberOfFrames",
-)  # fmt: skip
 T = TypeVar("T")
-
-_BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +94,12 @@ def metadata_json(house: House, item: Kept, bulk: str) -> dict[str, Any]:
     """
     dataset = read_dataset(house.spool.read(item.digest))
     tags = (tag for tag in sorted(dataset.keys()) if tag.group != 2)
-    told = ((tag, _value(dataset, tag, bulk)) for tag in tags)
+    told = ((tag, json_of(dataset, tag, bulk)) for tag in tags)
     return _document(house, item, told)
 
 
 def _picked(
-    house: House, item: Kept, dataset: Dataset, keywords: Sequence[str], more: Mapping[str, Any]
+    house: House, item: Kept, said: _Said, keywords: Sequence[str], more: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return some attributes of an instance, absent ones empty, and ``more`` that is not in it."""
     added = Dataset()
@@ -123,7 +107,7 @@ def _picked(
         for keyword, value in more.items():
             setattr(added, keyword, value)
     tags = (Tag(keyword) for keyword in keywords)
-    told = ((tag, _value(dataset, tag, "")) for tag in tags if tag not in added)
+    told = ((tag, said(tag)) for tag in tags if tag not in added)
     return dict(sorted((_document(house, item, told) | added.to_json_dict()).items()))
 
 
@@ -133,35 +117,12 @@ def _document(
     """Return a document of attributes; of those without legible value the VR alone."""
     document, without = {}, []
     for tag, value in told:
-        document[f"{tag:08X}"] = {"vr": _vr(tag)} if value is None else value
+        document[f"{tag:08X}"] = {"vr": vr_of(tag)} if value is None else value
         if value is None:
             without.append(f"{tag:08X}")
     if without:
         _tell(house, item, f"Values that cannot be told: {', '.join(without)}.")
     return document
-
-
-def _value(dataset: Dataset, tag: BaseTag, bulk: str) -> dict[str, Any] | None:
-    """Return an attribute as DICOM JSON; None for a value that is none of its VR, or no JSON."""
-    single = Dataset()
-    try:
-        with parsing():
-            if tag not in dataset:
-                return {"vr": _vr(tag)}
-            element = dataset[tag]
-            if element.VR in _BULK:
-                return {"vr": element.VR, "BulkDataURI": f"{bulk}/bulk/{tag:08X}"}
-            single[tag] = element
-            told: dict[str, Any] = single.to_json_dict(bulk_data_threshold=1 << 30)[f"{tag:08X}"]
-            # Not a number, infinity and half a surrogate pair have no place in JSON.
-            json.dumps(told, allow_nan=False, ensure_ascii=False).encode()
-    except HeaderUnreadable:
-        return None
-    return told
-
-
-def _vr(tag: BaseTag) -> str:
-    return dictionary_VR(tag)[:2] if dictionary_has_tag(tag) else "UN"
 
 
 def _tell(house: House, item: Kept, reason: str) -> None:
@@ -176,10 +137,10 @@ def study_json(
     if not items:
         return None
     try:
-        headers = list(legible(house, items, _with_attributes))
+        told = list(legible(house, items, headers(house, items, fields)))
     except (ImageError, SpoolError):
         return None
-    modalities = sorted({_modality(each) for _, each in headers} - {""})
+    modalities = sorted({_modality(each) for _, each in told} - {""})
     more = {
         "ModalitiesInStudy": modalities,
         "RetrieveURL": f"{base}/studies/{case.study_instance_uid}",
@@ -187,23 +148,40 @@ def study_json(
         "NumberOfStudyRelatedSeries": len({item.series_instance_uid for item in items}),
         "NumberOfStudyRelatedInstances": len(items),
     }
-    return _picked(house, *headers[0], (*STUDY, *fields), more)
+    return _picked(house, *told[0], (*STUDY, *fields), more)
 
 
-def _with_attributes(house: House, item: Kept) -> tuple[Kept, Dataset]:
-    return item, attributes(house, item)
+_Said = Callable[[BaseTag], dict[str, Any] | None]
+"""Gives an attribute of one instance as DICOM JSON, None without legible value."""
 
 
-def _modality(dataset: Dataset) -> str:
-    with suppress(HeaderUnreadable), parsing():
-        return str(dataset.get("Modality") or "")
-    return ""
+def headers(
+    house: House, items: Sequence[Kept], fields: Sequence[str]
+) -> Callable[[House, Kept], tuple[Kept, _Said]]:
+    """Return what gives the attributes of an instance: from the ledger if it has all ``fields``."""
+    known = house.ledger.facts(item.digest for item in items) if KEPT.issuperset(fields) else {}
+
+    def read(house: House, item: Kept) -> tuple[Kept, _Said]:
+        fact = HeaderFact.from_json_text(known[item.digest]) if item.digest in known else None
+        if fact is None:
+            dataset = attributes(house, item)
+            return item, lambda tag: json_of(dataset, tag, "")
+        told = {int(Tag(keyword)): value for keyword, value in fact.attributes.items()}
+        return item, lambda tag: told.get(int(tag), {"vr": vr_of(tag)})
+
+    return read
+
+
+def _modality(said: _Said) -> str:
+    told = said(Tag("Modality")) or {}
+    return "\\".join(str(each) for each in told.get("Value", ()) if each)
 
 
 def series_json(
     house: House, study: str, items: Sequence[Kept], base: str, fields: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
     """Yield the series of some instances of a study that have a legible one."""
+    read = headers(house, items, fields)
     by_series: dict[str, list[Kept]] = {}
     for item in items:
         by_series.setdefault(item.series_instance_uid, []).append(item)
@@ -214,7 +192,7 @@ def series_json(
             "StudyInstanceUID": study,
         }
         try:
-            first = next(legible(house, members, _with_attributes))
+            first = next(legible(house, members, read))
         except (ImageError, SpoolError):
             continue
         yield _picked(house, *first, (*SERIES, *fields), more)
@@ -235,7 +213,8 @@ def instance_json(
         "StudyInstanceUID": study,
         "SeriesInstanceUID": item.series_instance_uid,
     }
-    return _picked(house, item, attributes(house, item), (*INSTANCE, *fields), more)
+    _, said = headers(house, [item], fields)(house, item)
+    return _picked(house, item, said, (*INSTANCE, *fields), more)
 
 
 def as_sent(house: House, item: Kept, *, any_syntax: bool) -> tuple[str, bytes]:

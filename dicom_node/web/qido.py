@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from dicom_node.ledger.casebook import CaseQuery, CaseRow
 from dicom_node.records import StudyId
+from dicom_node.results.facts import INSTANCE, SERIES, STUDY
 from dicom_node.web import archive
 from dicom_node.web.accept import Offer, chosen
 from dicom_node.web.addresses import base_of
@@ -51,7 +52,7 @@ def search_studies(
 ) -> Response:
     """Search for studies."""
     house = house_of(request)
-    keys = search.only((*archive.STUDY, "ModalitiesInStudy"))
+    keys = search.only((*STUDY, "ModalitiesInStudy"))
     found = list(_studies(house, search, keys, base_of(request)))
     if len(found) > search.limit:
         search.more(None)
@@ -70,7 +71,7 @@ def search_series(
     """Search for the series of a study."""
     house, base = house_of(request), base_of(request)
     study_id = study_of(house, place.study)
-    keys = search.only((*archive.SERIES, "StudyInstanceUID"))
+    keys = search.only((*SERIES, "StudyInstanceUID"))
     every = archive.series_json(
         house, place.study, archive.kept(house, study_id), base, search.fields
     )
@@ -91,7 +92,7 @@ def search_instances(
     """Search for the instances of a study, or of a series."""
     house, base = house_of(request), base_of(request)
     study_id = study_of(house, place.study)
-    keys = search.only((*archive.INSTANCE, "StudyInstanceUID", "SeriesInstanceUID"))
+    keys = search.only((*INSTANCE, "StudyInstanceUID", "SeriesInstanceUID"))
     items = archive.chosen(archive.kept(house, study_id), place.series, None)
 
     def told(house: House, item: Kept) -> dict[str, Any]:

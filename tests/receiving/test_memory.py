@@ -21,7 +21,7 @@ from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
 from tests.receiving.hostile import LATEST_SECONDS
 from tests.receiving.memory_kit import HOSTILE, Peer, association_of, forget_peak, peak_bytes
-from tests.receiving.test_store import film
+from tests.receiving.store_kit import film
 from tests.receiving.wire import associate_rq, p_data
 
 MANY = 64

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date
 
-from dicom_node.imaging.patient import Patient, patient_of
-from dicom_node.imaging.values import text
+from dicom_node.imaging.patient import Patient
 from dicom_node.records import Instance
-from dicom_node.results.films import taken_at
 from dicom_node.results.stored import StoredFilms
 
 _MANY_DAYS, _MANY_MONTHS = 60, 24
@@ -38,12 +36,10 @@ class FilmLabel:
 
 def label_of(stored: StoredFilms, instance: Instance) -> FilmLabel:
     """Return the label of a film, by its header; an empty one where that cannot be read."""
-    source = stored.attributes(instance)
-    if source is None:
+    told = stored.told([instance]).get(instance.digest)
+    if told is None:
         return FilmLabel(instance)
-    return FilmLabel(
-        instance, patient_of(source), text(source, "AccessionNumber"), taken_at(source)
-    )
+    return FilmLabel(instance, told.patient, told.accession_number, told.taken)
 
 
 def how_long_ago(before: str, now: str) -> str:

@@ -1,0 +1,45 @@
+"""The ledger as whoever makes a frozen report anew sees it: recipes, and what was made by them."""
+
+from __future__ import annotations
+
+from dicom_node.ledger.part import Part
+from dicom_node.records import ResultObject, StudyId
+
+
+class Recipes(Part):
+    """By what a report is made in another SOP class; a recipe goes with its study."""
+
+    def keep_recipe(self, study_id: StudyId, group: str, recipe: bytes) -> None:
+        """Keep the recipe of a report; asking twice keeps it once."""
+        with self._connection.transaction() as connection:
+            connection.run(
+                """insert into recipes (group_key, study_id, recipe)
+                   values (:group, :study, :recipe) on conflict do nothing""",
+                group=group,
+                study=study_id,
+                recipe=recipe,
+            )
+
+    def recipe(self, group: str) -> bytes | None:
+        """Return the recipe of a report; None for what is sent in one SOP class only."""
+        row = self._connection.one("select recipe from recipes where group_key = :group",
+                                   group=group)  # fmt: skip
+        return None if row is None else bytes(row["recipe"])
+
+    def frozen_again(self, item: ResultObject) -> None:
+        """Freeze a report in one more SOP class, beside the one that it was made from."""
+        with self._connection.transaction() as connection:
+            connection.run(
+                """insert into results (study_id, revision, group_key, kind, sop_instance_uid,
+                       sop_class_uid, series_instance_uid, digest, size_bytes, written_at)
+                   select study_id, revision, group_key, kind, :uid, :sop_class,
+                       series_instance_uid, :digest, :size, :now
+                   from results where group_key = :group order by id limit 1
+                   on conflict (sop_instance_uid) do nothing""",
+                group=item.group,
+                uid=item.sop_instance_uid,
+                sop_class=item.sop_class_uid,
+                digest=item.digest,
+                size=item.size_bytes,
+                now=connection.now(),
+            )
