@@ -48,8 +48,11 @@ def on_grid(
     # Two neighbours a place, one axis after the other: on grids of this size a product of matrices
     # costs ten times as much, most of it in waking threads.
     tall = plane[y.lower] * y.before[:, None] + plane[y.upper] * y.after[:, None]
-    found = tall[:, x.lower] * x.before + tall[:, x.upper] * x.after
-    return np.asarray(np.clip(found, 0, 1), np.float32)
+    found, rest = np.take(tall, x.lower, axis=1), np.take(tall, x.upper, axis=1)
+    found *= x.before
+    rest *= x.after
+    found += rest
+    return np.asarray(np.clip(found, 0, 1, out=found), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,9 +97,16 @@ def contours(heat: Float, level: float = 0.5) -> tuple[Polyline, ...]:
     touches the film's edge is closed along that edge.
     """
     rows, columns = heat.shape
-    framed = np.pad(heat, 1)
-    lines = contourpy.contour_generator(z=framed).lines(level)
-    closed = (np.clip(np.asarray(line) - 0.5, 0, (columns, rows)) for line in lines)
+    hot = np.nonzero(heat > level)
+    if not len(hot[0]):
+        return ()
+    # Lines run nowhere but around what is hot: the rest of the film need not be searched.
+    (top, bottom), (left, right) = ((int(axis.min()), int(axis.max()) + 1) for axis in hot)
+    begin = (max(top - 1, 0), max(left - 1, 0))
+    part = heat[begin[0] : bottom + 1, begin[1] : right + 1]
+    lines = contourpy.contour_generator(z=np.pad(part, 1)).lines(level)
+    corner = (begin[1] - 0.5, begin[0] - 0.5)
+    closed = (np.clip(np.asarray(line) + corner, 0, (columns, rows)) for line in lines)
     return tuple(
         line.astype(np.float32) for line in sorted(closed, key=len, reverse=True) if len(line) >= 4
     )

@@ -69,9 +69,12 @@ def drawn(
 
 def without_specks(heat: Float, area: float) -> Float:
     """Return the heat without areas above `LEVEL`, and holes, below a hundredth of ``area``."""
-    heat[_specks(heat > LEVEL, area)] = 0
+    specks = _specks(heat > LEVEL, area)
+    if specks is not None:
+        heat[specks] = 0
     holes = _specks(heat <= LEVEL, area)
-    heat[holes] = np.maximum(heat[holes], np.nextafter(np.float32(LEVEL), np.float32(1)))
+    if holes is not None:
+        heat[holes] = np.maximum(heat[holes], np.nextafter(np.float32(LEVEL), np.float32(1)))
     return np.asarray(heat, np.float32)
 
 
@@ -105,9 +108,10 @@ def _by_threshold(probability: Float, opacity: OpacityMap) -> Float:
     return np.asarray(np.where(probability >= least, above, np.minimum(below, LEVEL)), np.float32)
 
 
-def _specks(places: Mask, area: float) -> Mask:
-    """Return of some places those in pieces smaller than a hundredth of ``area``."""
+def _specks(places: Mask, area: float) -> Mask | None:
+    """Return of some places those in pieces smaller than a hundredth of ``area``, if any are."""
     pieces, count = label(places)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = places.size
-    return np.asarray((sizes < SPECK * area)[pieces])
+    small = sizes < SPECK * area
+    return np.asarray(small[pieces]) if small.any() else None

@@ -6,7 +6,6 @@ Made from the same groups as the report with numbers, so that both say the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 
 from highdicom.sr import (
     CodedConcept,
@@ -15,8 +14,10 @@ from highdicom.sr import (
     RelationshipTypeValues,
     TextContentItem,
 )
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.tag import Tag
 from pydicom.uid import BasicTextSRStorage
+from pydicom.valuerep import VR
 
 from dicom_node.results.modules import code_item
 from dicom_node.results.values import Group, Number
@@ -27,7 +28,12 @@ _IMPRESSIONS = CodedConcept("121072", "DCM", "Impressions")
 _IMPRESSION = CodedConcept("121073", "DCM", "Impression")
 _CONTAINS = RelationshipTypeValues.CONTAINS
 _COMMENT = CodedConcept("121106", "DCM", "Comment")
-_CONTENT = "ContentSequence"
+_ITS_OWN = tuple(
+    map(Tag, ("SOPClassUID", "SOPInstanceUID", "ConceptNameCodeSequence", "ContentTemplateSequence",
+              "ContentSequence"))
+)  # fmt: skip
+"""Attributes that are other than those of the report; the content is thousands of items."""
+
 _OF_THE_ROOT = frozenset({"HAS CONCEPT MOD", "HAS OBS CONTEXT"})
 
 _Line = tuple[CodedConcept, str]
@@ -37,17 +43,21 @@ _Line = tuple[CodedConcept, str]
 def basic_text(document: Dataset, groups: Sequence[Group]) -> Dataset:
     """Return a copy of the report ``document`` whose content is sentences on ``groups``."""
     plain = Dataset()
-    # All but the content, which is thousands of items and is not kept.
-    plain.update({item.tag: deepcopy(item) for item in document if item.keyword != _CONTENT})
-    plain.SOPClassUID = BasicTextSRStorage
+    for tag in document.keys():  # noqa: SIM118 - iterating a data set converts its values
+        if tag not in _ITS_OWN:
+            plain[tag] = document.get_item(tag)
+    plain.SOPClassUID, plain.SOPInstanceUID = BasicTextSRStorage, document.SOPInstanceUID
     plain.ConceptNameCodeSequence = [code_item("18748-4", "LN", "Diagnostic imaging study")]
-    plain.ContentTemplateSequence[0].TemplateIdentifier = "2000"
+    template = Dataset()
+    template.update(document.ContentTemplateSequence[0])
+    template["TemplateIdentifier"] = DataElement(Tag("TemplateIdentifier"), VR.CS, "2000")
+    plain.ContentTemplateSequence = [template]
     kept = [
         item
         for item in document.ContentSequence
         if item.RelationshipType in _OF_THE_ROOT and item.ValueType in ("CODE", "TEXT", "UIDREF")
     ]
-    plain.ContentSequence = [*deepcopy(kept), _impressions(groups), _findings(groups)]
+    plain.ContentSequence = [*kept, _impressions(groups), _findings(groups)]
     return plain
 
 

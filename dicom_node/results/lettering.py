@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
@@ -25,8 +26,7 @@ _STEPS = 64
 """Places between two pixels that FreeType tells apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Face:
+class Face(NamedTuple):
     """A type: ``size`` in pixels."""
 
     size: int

@@ -11,12 +11,15 @@ import re
 import struct
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import pydicom
 from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from dicom_node import __version__
 from dicom_node.errors import IdentityNotPreserved
@@ -84,6 +87,7 @@ _AS_IT_IS = frozenset({*TYPE_2, *IDENTITY})
 """What goes as it came, whatever it is."""
 
 _META = 0x0002
+_PIXEL_DATA = Tag("PixelData")
 _BEGIN = 132
 """Where the first element of a file begins: behind preamble and "DICM" (PS3.10 7.1)."""
 
@@ -271,20 +275,42 @@ def unchecked_bytes(dataset: Dataset, source: Dataset) -> bytes:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = f"DICOMNODE {__version__}"[:16]
+    last, tags = _encoded_last(dataset), sorted(dataset.keys())
     plain = Dataset()
-    plain.update({tag: dataset.get_item(tag) for tag in dataset.keys() if tag.group != 2})  # noqa: SIM118
+    for tag in tags[:-1] if last else tags:
+        if tag.group != _META:
+            plain[tag] = dataset.get_item(tag)
     file = FileDataset("", plain, preamble=bytes(128), file_meta=meta)
     buffer = io.BytesIO()
     with warnings.catch_warnings(record=True) as said:
         # Values that break their VR are copied as they came; lost characters are an error, below.
         warnings.simplefilter("always")
         file.save_as(buffer, enforce_file_format=True)
+    buffer.write(last)
+    data = buffer.getvalue()
     if any(str(warning.message).startswith(_ENCODING_FAILED) for warning in said):
+        # Where it is the patient that was lost, that is what is to be said.
+        check_identity(source, data)
         raise IdentityNotPreserved(
             f"The Specific Character Set of {source.SOPInstanceUID} cannot hold the texts of its"
             " result."
         )
-    return buffer.getvalue()
+    return data
+
+
+def _encoded_last(dataset: Dataset) -> bytes:
+    """Return the element that a data set ends with where its value is encoded: a tree, or pixels.
+
+    pydicom would take the tree to pieces to write it, and copy the pixels several times.
+    """
+    element: Any = dataset.get_item(max(dataset.keys()))
+    is_tree = isinstance(element, RawDataElement) and element.VR == VR.SQ
+    is_bytes = element.tag == _PIXEL_DATA and element.VR == VR.OB and len(element.value) % 2 == 0
+    if not (is_tree or is_bytes):
+        return b""
+    tag, vr = element.tag, element.VR.encode("ascii")
+    head = struct.pack("<HH2sHL", tag.group, tag.element, vr, 0, len(element.value))
+    return b"".join([head, element.value])
 
 
 def reissued(data: bytes, source: Dataset, sop_class_uid: str, sop_instance_uid: str) -> bytes:

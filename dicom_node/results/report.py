@@ -6,12 +6,13 @@ DCMTK and Weasis print the numbers of CONTINUOUS ones without their names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
-from typing import Any
 
 import highdicom as hd
-from highdicom.sr import CodedConcept, RelationshipTypeValues
+from highdicom.sr import CodedConcept
 from pydicom import Dataset
 from pydicom.uid import (
     Comprehensive3DSRStorage,
@@ -27,6 +28,17 @@ from dicom_node.imaging.values import text as text_of
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.groups import groups_of
 from dicom_node.results.library import image_library
+from dicom_node.results.measured import (
+    SMALLEST,
+    Shape,
+    Values,
+    concept,
+    content_of_shape,
+    separate,
+    shape_of,
+    stencil_of,
+    values_of,
+)
 from dicom_node.results.modules import (
     MANUFACTURER,
     MODEL_NAME,
@@ -38,9 +50,18 @@ from dicom_node.results.modules import (
     set_times,
 )
 from dicom_node.results.regions import Places
+from dicom_node.results.stencil import (
+    CONTENT,
+    Encodings,
+    content_of,
+    cut,
+    encodings_of,
+    fill,
+    sequence,
+)
 from dicom_node.results.template_parts import Code
 from dicom_node.results.templates import Template
-from dicom_node.results.values import Group, Number, Site
+from dicom_node.results.values import Group
 from dicom_node.uids import derived_uid
 
 SOP_CLASSES = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStorage)
@@ -48,18 +69,8 @@ SOP_CLASSES = (ComprehensiveSRStorage, Comprehensive3DSRStorage, EnhancedSRStora
 
 SERIES_OFFSET = 1
 PRIVATE_SCHEME = "99DICOMNODE"
-_FAMILY = CodedConcept("123110", "DCM", "Artificial Intelligence")
-_MEASUREMENTS = "126010"
-_TRACKING = 2
-"""Items that a group begins with: Tracking Identifier and its UID."""
-
 _CHEST = {"CHEST", "THORAX", "LUNG", "CHESTABDOMEN"}
 _CHEST_CODES = {("SCT", "51185008"), ("SRT", "T-D3000")}
-
-_Content = (
-    hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
-    | hd.sr.MeasurementsAndQualitativeEvaluations
-)
 
 PlacedFilm = tuple[AnalysedFilm, Places]
 """A film with where its network looked."""
@@ -88,10 +99,11 @@ def report(
     Raises `ResultError` where findings do not say which network answered.
     """
     first = films[0].dataset
-    tree = _tree(films, groups, context)
-    items, library = list(tree.ContentSequence), image_library([film.dataset for film in films])
-    # highdicom copies and searches what it is given several times, which is half of the work of a
-    # report. The library refers to every film, so that the evidence is that of the whole tree.
+    title = _Title.of(first, context)
+    # highdicom copies and searches what it is given several times. The library refers to every
+    # film, so that the evidence is that of the whole tree.
+    tree, library = Dataset(), image_library([film.dataset for film in films])
+    tree.update({item.tag: item for item in _root(title) if item.tag != CONTENT})
     tree.ContentSequence = [library]
     document: Dataset = hd.sr.ComprehensiveSR(
         evidence=[evidence_of(film.dataset) for film in films],
@@ -107,15 +119,26 @@ def report(
         is_verified=False,
         requested_procedures=requests_of(first) or None,
     )
-    names = [str(item.ConceptNameCodeSequence[0].get("CodeValue")) for item in items]
-    place = names.index(_MEASUREMENTS)
-    document.ContentSequence = [*items[:place], library, *items[place:]]
-    _separate(document)
     copy_identity(first, document)
     set_times(first, document, [film.dataset for film in films])
     set_equipment(first, document, context.cards(films), context.node_ae_title)
     _general(document, first, context)
+    _fill_in(document, title, library, _measured(films, groups, context))
     return document
+
+
+def _fill_in(
+    document: Dataset, title: _Title, library: Dataset, measured: Iterable[tuple[Shape, Values]]
+) -> None:
+    """Give the document its content, of which highdicom has made every kind of item before."""
+    encodings = encodings_of(document)
+    separate(library)
+    document.ContinuityOfContent = "SEPARATE"
+    *context, container = _opening(title, encodings)
+    groups = [fill(stencil_of(shape, encodings), values, encodings) for shape, values in measured]
+    items = [*context, fill(cut(library, {}, encodings), {}, encodings)]
+    document[CONTENT] = content_of([*items, container + sequence(CONTENT, groups)])
+    document.set_original_encoding(False, True, list(encodings))  # noqa: FBT003 - explicit, little
 
 
 def _general(document: Dataset, source: Dataset, context: Context) -> None:
@@ -129,52 +152,79 @@ def _general(document: Dataset, source: Dataset, context: Context) -> None:
         document.PredecessorDocumentsSequence = [_predecessors(source, context)]
 
 
-def _tree(
-    films: Sequence[AnalysedFilm], groups: Sequence[Sequence[Group]], context: Context
-) -> Dataset:
-    template = context.template
-    content = hd.sr.MeasurementReport(
-        observation_context=hd.sr.ObservationContext(observer_device_context=_observer(context)),
-        procedure_reported=_procedure(films[0].dataset, template),
-        imaging_measurements=[
-            _content(group, film, context)
-            for last in (False, True)
-            for film, own in zip(films, groups, strict=True)
-            for group in own
-            if bool(group.parameters) == last
-        ],
-        title=concept(template.title),
+@dataclass(frozen=True, slots=True)
+class _Title:
+    """What a report begins with: who observed, what was done, what it is, in which language."""
+
+    node_ae_title: str
+    procedure: tuple[str, str, str]
+    title: Code
+    language: Code
+
+    @classmethod
+    def of(cls, source: Dataset, context: Context) -> _Title:
+        template = context.template
+        procedure = _procedure(source, template)
+        return cls(context.node_ae_title, procedure, template.title, template.language)
+
+
+@lru_cache(maxsize=64)
+def _root(title: _Title) -> Dataset:
+    """Return the root of a tree whose measurements are empty."""
+    whole = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(
+            observer_device_context=_observer(title.node_ae_title)
+        ),
+        procedure_reported=CodedConcept(*title.procedure),
+        imaging_measurements=[content_of_shape(SMALLEST)],
+        title=concept(title.title),
         language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(
-            concept(template.language)
+            concept(title.language)
         ),
     )
-    tree: Dataset = content[0]
-    return tree
+    root: Dataset = whole[0]
+    separate(root)
+    del root.ContentSequence[-1].ContentSequence
+    return root
+
+
+@lru_cache(maxsize=64)
+def _opening(title: _Title, encodings: Encodings) -> tuple[bytes, ...]:
+    """Return the items of a root encoded; the last one is the container of measurements."""
+    items = _root(title).ContentSequence
+    return tuple(fill(cut(item, {}, encodings), {}, encodings) for item in items)
+
+
+def _measured(
+    films: Sequence[AnalysedFilm], groups: Sequence[Sequence[Group]], context: Context
+) -> Iterator[tuple[Shape, Values]]:
+    """Yield the groups of all films, and behind them what the algorithms ran with."""
+    for last in (False, True):
+        for film, own in zip(films, groups, strict=True):
+            for group in (group for group in own if bool(group.parameters) == last):
+                context.alive()
+                yield shape_of(group, film, context), values_of(group, film)
 
 
 def _where(number: int, films: int) -> str:
     return f", film {number}" if films > 1 else ""
 
 
-def concept(code: Code) -> CodedConcept:
-    """Return a template's code as highdicom's."""
-    return CodedConcept(code.value, code.scheme, code.meaning)
-
-
-def _observer(context: Context) -> hd.sr.ObserverContext:
+def _observer(node_ae_title: str) -> hd.sr.ObserverContext:
     return hd.sr.ObserverContext(
         observer_type=CodedConcept("121007", "DCM", "Device"),
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=derived_uid("device", context.node_ae_title),
-            name=context.node_ae_title,
+            uid=derived_uid("device", node_ae_title),
+            name=node_ae_title,
             manufacturer_name=MANUFACTURER,
             model_name=f"{MODEL_NAME} {__version__}",
-            serial_number=context.node_ae_title,
+            serial_number=node_ae_title,
         ),
     )
 
 
-def _procedure(source: Dataset, template: Template) -> CodedConcept:
+def _procedure(source: Dataset, template: Template) -> tuple[str, str, str]:
+    """Return what was done, as value, scheme and meaning."""
     for keyword in ("ProcedureCodeSequence", "PerformedProtocolCodeSequence"):
         for item in items_of(source, keyword):
             value, scheme = text_of(item, "CodeValue"), text_of(item, "CodingSchemeDesignator")
@@ -182,107 +232,16 @@ def _procedure(source: Dataset, template: Template) -> CodedConcept:
             if value and scheme and _is_whole(item, value + scheme):
                 # What its character set does not have cannot be written whole.
                 legible = meaning and _is_whole(item, meaning)
-                return CodedConcept(value, scheme, meaning[:64] if legible else value)
+                return value, scheme, meaning[:64] if legible else value
     header = header_of(source)
     regions = {(code.scheme, code.value) for code in header.anatomic_regions}
     of_chest = header.body_part_examined.upper() in _CHEST or regions & _CHEST_CODES
-    return concept(template.procedure_chest if of_chest else template.procedure)
+    code = template.procedure_chest if of_chest else template.procedure
+    return code.value, code.scheme, code.meaning
 
 
 def _is_whole(item: Dataset, text: str) -> bool:
     return "\N{REPLACEMENT CHARACTER}" not in text and can_hold(item, text)
-
-
-def _content(group: Group, film: AnalysedFilm, context: Context) -> _Content:
-    context.alive()
-    content = _bare(group, film, context)
-    items = content[0].ContentSequence
-    _show([item for item in items if item.ValueType == "NUM"], group)
-    contains = RelationshipTypeValues.CONTAINS
-    texts = [
-        hd.sr.TextContentItem(concept(name), text, relationship_type=contains)
-        for name, text in group.texts
-    ]
-    # What a group concludes stands before its numbers: it begins with identifier and UID.
-    first = [item for item in texts if item.name == concept(context.template.texts.headline)]
-    rest = [item for item in texts if item not in first]
-    content[0].ContentSequence = [*items[:_TRACKING], *first, *items[_TRACKING:], *rest]
-    return content
-
-
-def _bare(group: Group, film: AnalysedFilm, context: Context) -> _Content:
-    """Return the group without its sentences: with its place (TID 1410), or of the whole film."""
-    source = film.dataset
-    common: dict[str, Any] = {
-        "tracking_identifier": hd.sr.TrackingIdentifier(
-            uid=derived_uid("tracking", source.SOPInstanceUID, group.key),
-            identifier=group.tracking,
-        ),
-        "finding_type": concept(group.finding) if group.finding else None,
-        "finding_sites": [_site(group.site)] if group.site else None,
-        "algorithm_id": _algorithm(group, film, context),
-        "measurements": [
-            hd.sr.Measurement(concept(number.name), number.exact, _unit(number))
-            for number in group.numbers
-        ]
-        or None,
-        "qualitative_evaluations": [
-            hd.sr.QualitativeEvaluation(concept(name), concept(answer))
-            for name, answer in group.evaluations
-        ]
-        or None,
-    }
-    image = hd.sr.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID)
-    if group.place is None:
-        whole = hd.sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)
-        return hd.sr.MeasurementsAndQualitativeEvaluations(source_images=[whole], **common)
-    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        referenced_region=hd.sr.ImageRegion(
-            graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
-            graphic_data=group.place,
-            source_image=image,
-        ),
-        **common,
-    )
-
-
-def _unit(number: Number) -> CodedConcept:
-    value, meaning, _ = number.unit.value
-    return CodedConcept(value, "UCUM", meaning)
-
-
-def _site(site: Site) -> hd.sr.FindingSite:
-    return hd.sr.FindingSite(concept(site.place), laterality=concept(site.laterality))
-
-
-def _show(items: Sequence[Dataset], group: Group) -> None:
-    # People read Numeric Value, rounded; Floating Point Value beside it keeps every digit.
-    for item, number in zip(items, group.numbers, strict=True):
-        item.MeasuredValueSequence[0].NumericValue = number.shown.replace(",", ".")
-        if number.also is not None:
-            # PS3.3 section 8.8: a code of the same meaning, beside the one that viewers print.
-            item.ConceptNameCodeSequence[0].EquivalentCodeSequence = [concept(number.also)]
-
-
-def _algorithm(
-    group: Group, film: AnalysedFilm, context: Context
-) -> hd.sr.AlgorithmIdentification | None:
-    if not group.network:
-        return None
-    card = context.card(film, group.network)
-    return hd.sr.AlgorithmIdentification(
-        name=card.title,
-        version=card.version,
-        family=_FAMILY,
-        parameters=list(group.parameters) or None,
-    )
-
-
-def _separate(item: Dataset) -> None:
-    if item.get("ValueType") == "CONTAINER":
-        item.ContinuityOfContent = "SEPARATE"
-    for child in item.get("ContentSequence") or ():
-        _separate(child)
 
 
 def _coding_scheme() -> Dataset:

@@ -152,11 +152,15 @@ def _folded(part: Any, encodings: Sequence[str], letters: Mapping[str, str]) -> 
             name: _folded(getattr(part, name), encodings, letters)
             for name in type(part).model_fields
         }
-        return part.model_copy(update=values)
+        # Most parts are spoken as they are.
+        changed = any(value is not getattr(part, name) for name, value in values.items())
+        return part.model_copy(update=values) if changed else part
     if isinstance(part, dict):
-        return {key: _folded(value, encodings, letters) for key, value in part.items()}
+        folded = {key: _folded(value, encodings, letters) for key, value in part.items()}
+        return folded if any(folded[key] is not part[key] for key in part) else part
     if isinstance(part, tuple):
-        return tuple(_folded(value, encodings, letters) for value in part)
+        several = tuple(_folded(value, encodings, letters) for value in part)
+        return several if any(a is not b for a, b in zip(several, part, strict=True)) else part
     return part
 
 
