@@ -6,11 +6,11 @@ Made from the same groups as the report with numbers, so that both say the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from highdicom.sr import (
     CodedConcept,
     ContainerContentItem,
-    ContentSequence,
     RelationshipTypeValues,
     TextContentItem,
 )
@@ -20,6 +20,16 @@ from pydicom.uid import BasicTextSRStorage
 from pydicom.valuerep import VR
 
 from dicom_node.results.modules import code_item
+from dicom_node.results.stencil import (
+    CONTENT,
+    Encodings,
+    Stencil,
+    content_of,
+    cut,
+    encodings_of,
+    fill,
+    sequence,
+)
 from dicom_node.results.values import Group, Number
 
 _FINDINGS = CodedConcept("121070", "DCM", "Findings")
@@ -34,6 +44,7 @@ _ITS_OWN = tuple(
 )  # fmt: skip
 """Attributes that are other than those of the report; the content is thousands of items."""
 
+_MARK = "a sentence"
 _OF_THE_ROOT = frozenset({"HAS CONCEPT MOD", "HAS OBS CONTEXT"})
 
 _Line = tuple[CodedConcept, str]
@@ -52,27 +63,32 @@ def basic_text(document: Dataset, groups: Sequence[Group]) -> Dataset:
     template.update(document.ContentTemplateSequence[0])
     template["TemplateIdentifier"] = DataElement(Tag("TemplateIdentifier"), VR.CS, "2000")
     plain.ContentTemplateSequence = [template]
+    encodings = encodings_of(document)
     kept = [
-        item
+        fill(cut(item, {}, encodings), {}, encodings)
         for item in document.ContentSequence
         if item.RelationshipType in _OF_THE_ROOT and item.ValueType in ("CODE", "TEXT", "UIDREF")
     ]
-    plain.ContentSequence = [*kept, _impressions(groups), _findings(groups)]
+    sections = [
+        _section(name, lines, encodings)
+        for name, lines in ((_IMPRESSIONS, _impressions(groups)), (_FINDINGS, _findings(groups)))
+    ]
+    plain[CONTENT] = content_of([*kept, *sections])
+    plain.set_original_encoding(False, True, list(encodings))  # noqa: FBT003 - explicit, little
     return plain
 
 
-def _impressions(groups: Sequence[Group]) -> Dataset:
-    said = [
+def _impressions(groups: Sequence[Group]) -> list[_Line]:
+    return [
         (_IMPRESSION, f"{group.tracking}: {text}")
         for group in groups
         if group.key in ("impression", "not analysed")
         for _, text in group.texts
     ]
-    return _section(_IMPRESSIONS, said)
 
 
-def _findings(groups: Sequence[Group]) -> Dataset:
-    return _section(_FINDINGS, [line for group in groups for line in _lines(group)])
+def _findings(groups: Sequence[Group]) -> list[_Line]:
+    return [line for group in groups for line in _lines(group)]
 
 
 def _lines(group: Group) -> Iterator[_Line]:
@@ -95,10 +111,16 @@ def _numbers(numbers: Sequence[Number]) -> list[str]:
     return [f"{each.name.meaning} {each.shown} {each.unit.value[2]}" for each in numbers]
 
 
-def _section(name: CodedConcept, lines: Sequence[_Line]) -> Dataset:
+def _section(name: CodedConcept, lines: Sequence[_Line], encodings: Encodings) -> bytes:
+    items = [
+        fill(_sentence(concept, encodings), {_MARK: line}, encodings) for concept, line in lines
+    ]
     section = ContainerContentItem(name, relationship_type=_CONTAINS)
     section.ContinuityOfContent = "SEPARATE"
-    section.ContentSequence = ContentSequence(
-        [TextContentItem(each, line, relationship_type=_CONTAINS) for each, line in lines]
-    )
-    return section
+    return fill(cut(section, {}, encodings), {}, encodings) + sequence(CONTENT, items)
+
+
+@lru_cache(maxsize=64)
+def _sentence(concept: CodedConcept, encodings: Encodings) -> Stencil:
+    item = TextContentItem(concept, _MARK, relationship_type=_CONTAINS)
+    return cut(item, {_MARK: _MARK}, encodings)
