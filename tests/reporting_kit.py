@@ -135,8 +135,8 @@ def _file(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
+@pytest.fixture(name="node")
+def reporting_node(tmp_path: Path) -> Iterator[Node]:
     ledger = open_ledger(tmp_path / "ledger.sqlite", who="test")
     spool = Spool(tmp_path / "spool")
     cards = preview_context(TEMPLATE).networks

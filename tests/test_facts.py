@@ -21,9 +21,9 @@ from dicom_node.resources import default_configuration
 from dicom_node.results.facts import HeaderFact, facts_of
 from dicom_node.results.stored import newest
 from dicom_node.web import archive
-from tests.reporting_kit import Node, node, pacs
+from tests.reporting_kit import Node, pacs, reporting_node
 
-__all__ = ["node"]
+__all__ = ["reporting_node"]
 
 
 class Pages:

@@ -23,9 +23,9 @@ from dicom_node.results.reissue import CLASSES, TREES, ReissueRecipe, reissue
 from dicom_node.results.write import WrittenObject, in_every_class, write_each
 from dicom_node.settings import Settings
 from tests.delivery.pacs import ScriptedPacs, listening
-from tests.reporting_kit import TEMPLATE, Node, node, pacs
+from tests.reporting_kit import TEMPLATE, Node, pacs, reporting_node
 
-__all__ = ["node"]
+__all__ = ["reporting_node"]
 
 CAPTURE = SecondaryCaptureImageStorage
 

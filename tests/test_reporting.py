@@ -21,8 +21,10 @@ from dicom_node.records import (
 )
 from dicom_node.results.narrative import report_text
 from dicom_node.results.stored import newest
-from tests.reporting_kit import TEMPLATE, WORKER, Node, node, pacs  # noqa: F401 - a fixture
+from tests.reporting_kit import WORKER, Node, pacs, reporting_node
 from tests.thinned import thinned
+
+__all__ = ["reporting_node"]
 
 pytestmark = pytest.mark.usefixtures("phantoms_drawn_once")
 

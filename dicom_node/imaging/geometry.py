@@ -97,11 +97,12 @@ def contours(heat: Float, level: float = 0.5) -> tuple[Polyline, ...]:
     touches the film's edge is closed along that edge.
     """
     rows, columns = heat.shape
-    hot = np.nonzero(heat > level)
-    if not len(hot[0]):
+    hot = heat > level
+    if not hot.any():
         return ()
     # Lines run nowhere but around what is hot: the rest of the film need not be searched.
-    (top, bottom), (left, right) = ((int(axis.min()), int(axis.max()) + 1) for axis in hot)
+    across = (np.flatnonzero(hot.any(axis=axis)) for axis in (1, 0))
+    (top, bottom), (left, right) = ((int(each[0]), int(each[-1]) + 1) for each in across)
     begin = (max(top - 1, 0), max(left - 1, 0))
     part = heat[begin[0] : bottom + 1, begin[1] : right + 1]
     lines = contourpy.contour_generator(z=np.pad(part, 1)).lines(level)

@@ -110,7 +110,7 @@ def _by_threshold(probability: Float, opacity: OpacityMap) -> Float:
 
 def _specks(places: Mask, area: float) -> Mask | None:
     """Return of some places those in pieces smaller than a hundredth of ``area``, if any are."""
-    pieces, count = label(places)
+    pieces, count = label(places, output=np.intp)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = places.size
     small = sizes < SPECK * area

@@ -28,7 +28,7 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
-from dicom_node.results.picture import Layout, Picture, draw, draw_overlay
+from dicom_node.results.picture import Layout, Picture, draw, draw_overlay, drawn
 from dicom_node.results.wording import view
 
 __all__ = ["Layout", "Picture", "capture", "draw", "overlay", "save_picture"]
@@ -50,7 +50,7 @@ def capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Data
         shown, code, card = "Grad-CAM", _GRAD_CAM, context.detector(film)
     by = (shown, code, card) if opacity or film.saliency else ("Findings", None, card)
     _derivation(film, context, document, by)
-    _pixels(draw(film, context), document)
+    _pixels(drawn(film, context), document)
     return document
 
 
@@ -160,10 +160,10 @@ def _compression(film: AnalysedFilm, document: Dataset) -> None:
         document.LossyImageCompressionRatio = f"{raw / length:.2f}"
 
 
-def _pixels(picture: Picture, document: Dataset) -> None:
+def _pixels(picture: Image.Image, document: Dataset) -> None:
     document.SamplesPerPixel, document.PhotometricInterpretation = 3, "RGB"
     document.PlanarConfiguration = 0
-    document.Rows, document.Columns = picture.shape[:2]
+    document.Columns, document.Rows = picture.size
     document.BitsAllocated = document.BitsStored = 8
     document.HighBit, document.PixelRepresentation = 7, 0
     data = picture.tobytes()

@@ -84,9 +84,7 @@ class AnalysedFilm:
     @property
     def view(self) -> str:
         """How the film was taken, one of `VIEWS`: as it was admitted, else as its header says."""
-        position, codes = view_of(self.dataset)
-        said = (self.admitted_view, position, *map(_view_of, codes))
-        return next((each for each in map(str.upper, said) if each in VIEWS), "unknown")
+        return _view(self)
 
     @property
     def hanging(self) -> Hanging:
@@ -148,6 +146,13 @@ def _once(
 def _shown(film: AnalysedFilm) -> Shown:
     assert callable(film.pixels)
     return film.pixels()
+
+
+@once_a_study
+def _view(film: AnalysedFilm) -> str:
+    position, codes = view_of(film.dataset)
+    said = (film.admitted_view, position, *map(_view_of, codes))
+    return next((each for each in map(str.upper, said) if each in VIEWS), "unknown")
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,13 +49,18 @@ def image_library(sources: Sequence[Dataset]) -> ContainerContentItem:
     return library
 
 
-def _entry(source: Dataset) -> ImageContentItem:
-    entry = ImageContentItem(
+def reference_in_tree(source: Dataset) -> ImageContentItem:
+    """Return the entry of a film with nothing said of it."""
+    return ImageContentItem(
         CodedConcept("260753009", "SCT", "Source"),
         referenced_sop_class_uid=source.SOPClassUID,
         referenced_sop_instance_uid=source.SOPInstanceUID,
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
+
+
+def _entry(source: Dataset) -> ImageContentItem:
+    entry = reference_in_tree(source)
     descriptors = [*_modality(source), *_taken(source), *_matrix(source), *_orientation(source)]
     if descriptors:
         entry.ContentSequence = ContentSequence(descriptors)

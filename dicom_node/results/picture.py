@@ -6,6 +6,7 @@ belongs: see `Layout`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -116,6 +117,11 @@ class Layout:
 
 def draw(film: AnalysedFilm, context: Context) -> Picture:
     """Return the picture of one analysed film, long edge 1536."""
+    return np.asarray(drawn(film, context))
+
+
+def drawn(film: AnalysedFilm, context: Context) -> Image.Image:
+    """Return what `draw` does, as Pillow has it."""
     places, picture = places_of(film), draw_film(film)
     film = _upright(film)
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
@@ -125,7 +131,7 @@ def draw(film: AnalysedFilm, context: Context) -> Picture:
     wording = wording_of(film, context, has_contour=bool(places.salient))
     image.paste(_panel(film, (places, wording), context), (FILM_WIDTH, 0))
     _banner(image, context.template.research_sentence)
-    return np.asarray(image)
+    return image
 
 
 def draw_film(film: AnalysedFilm) -> Image.Image:
@@ -166,7 +172,7 @@ def _lies(film: AnalysedFilm) -> Hanging:
     return drawn.then(turned_back(film.findings.turned))
 
 
-def draw_overlay(film: AnalysedFilm, context: Context, heat: SaliencyMap) -> Picture:
+def draw_overlay(film: AnalysedFilm, context: Context, heat: SaliencyMap) -> Image.Image:
     """Return the film with where one network looked, and what it answered; long edge 1536."""
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
     image = Image.new("RGB", size, panel.BACKGROUND)
@@ -177,7 +183,7 @@ def draw_overlay(film: AnalysedFilm, context: Context, heat: SaliencyMap) -> Pic
     column = Panel(image, FILM_WIDTH + _MARGIN, image.width - _MARGIN, _PANEL_TOP, 1.0)
     _explain_network(column, film, heat, context)
     _banner(image, context.template.research_sentence)
-    return np.asarray(image)
+    return image
 
 
 def _explain_network(
@@ -252,8 +258,9 @@ def _panel(film: AnalysedFilm, said: tuple[Places, Wording], context: Context) -
         _explain(column, film, said, context)
         return column.y
 
-    fits = (s for s in _SCALES if written(s, dry=True) <= image.height - _MARGIN)
-    written(next(fits, _SCALES[-1]), dry=False)
+    room = image.height - _MARGIN
+    fits = bisect_left(_SCALES, True, key=lambda scale: written(scale, dry=True) <= room)  # noqa: FBT003
+    written(_SCALES[min(fits, len(_SCALES) - 1)], dry=False)
     return image
 
 

@@ -22,7 +22,7 @@ from dicom_node.imaging.values import items as items_of
 from dicom_node.imaging.values import text as text_of
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.groups import groups_of
-from dicom_node.results.library import image_library
+from dicom_node.results.library import image_library, reference_in_tree
 from dicom_node.results.measured import (
     SMALLEST,
     Shape,
@@ -95,11 +95,11 @@ def report(
     """
     first = films[0].dataset
     title = _Title.of(first, context)
-    # highdicom copies and searches what it is given several times. The library refers to every
+    # highdicom copies and searches what it is given several times: here one reference to every
     # film, so that the evidence is that of the whole tree.
-    tree, library = Dataset(), image_library([film.dataset for film in films])
+    tree = Dataset()
     tree.update({item.tag: item for item in _root(title) if item.tag != CONTENT})
-    tree.ContentSequence = [library]
+    tree.ContentSequence = [reference_in_tree(film.dataset) for film in films]
     document: Dataset = hd.sr.ComprehensiveSR(
         evidence=[evidence_of(film.dataset) for film in films],
         content=tree,
@@ -118,6 +118,7 @@ def report(
     set_times(first, document, [film.dataset for film in films])
     set_equipment(first, document, context.cards(films), context.node_ae_title)
     _general(document, first, context)
+    library = image_library([film.dataset for film in films])
     _fill_in(document, title, library, _measured(films, groups, context))
     return document
 
