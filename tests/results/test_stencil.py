@@ -26,8 +26,8 @@ from dicom_node.results.stencil import Encodings, fill
 from dicom_node.results.values import Group
 from dicom_node.results.write import write_results
 from dicom_node.uids import derived_uid
+from tests.reporting_kit import TEMPLATE
 from tests.results.conftest import MakeFilm
-from tests.test_reporting import TEMPLATE
 
 LATIN: Encodings = ("iso8859",)
 
