@@ -273,6 +273,7 @@ from dataclasses import replace
 from pathlib import Path
 from dicom_node import logs
 from dicom_node.results.preview import preview_film
+from dicom_node.records import Worker
 from dicom_node.roles import analyse, process
 from dicom_node.settings import load_configuration
 
@@ -295,7 +296,7 @@ class Engine:
 logs.configure()
 analyse.engine_of = lambda settings: Engine()
 node = load_configuration(Path(sys.argv[1]), data_dir=Path(sys.argv[2]), thorough=False)
-sys.exit(process.run_role(process.new_worker("analyse"), node))
+sys.exit(process.run_role(Worker("analyse", sys.argv[3]), node))
 """
 
 
@@ -305,7 +306,7 @@ class Crashing(Tiny):
     def _command(self, worker: Worker) -> list[str]:
         node = self._configuration
         where = [str(node.folder), str(node.settings.node.data_dir)]
-        return [sys.executable, "-c", CRASHING, *where]
+        return [sys.executable, "-c", CRASHING, *where, worker.token]
 
 
 @pytest.mark.slow
