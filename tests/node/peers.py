@@ -100,7 +100,7 @@ class RunningNode:
         environment = {**os.environ, **self.environment}
         self.process = subprocess.Popen(command, stderr=log, env=environment)
         log.close()
-        self.port = wait_for(self._listening_port, 30, "the receiver listens")
+        self.port = wait_for(self._listening_port, 120, "the receiver listens")
 
     def _listening_port(self) -> int:
         assert self.process is not None

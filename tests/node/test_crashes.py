@@ -71,7 +71,7 @@ def test_each_role_killed_at_work_comes_back_and_each_film_is_answered_once(
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
             wait_for(lambda pid=pid, role=role: node.pid_of(role) != pid, 60, f"{role} is back")
-            node.port = wait_for(node._listening_port, 30, "the receiver listens")
+            node.port = wait_for(node._listening_port, 120, "the receiver listens")
     wait_for(node.finished, 240, "every film is answered")
     results = pacs.received()
     for path in paths:
