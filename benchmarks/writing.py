@@ -25,7 +25,7 @@ from dicom_node.line.networks import engine_of
 from dicom_node.line.wiring import network_cards, template_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.films import AnalysedFilm, Context
-from dicom_node.results.write import write_results
+from dicom_node.results.write import write_each
 from dicom_node.settings import Settings
 
 SIZES = (1024, 1536)
@@ -82,12 +82,13 @@ def main() -> None:
     engine, context = engine_of(settings), context_of(settings)
     engine.warm()
     for size in SIZES:
-        write_results([analysed(engine, _WARMING, size)], context)
+        kinds = (ObjectKind.REPORT, ObjectKind.CAPTURE)
+        list(write_each([analysed(engine, _WARMING, size)], context, kinds))
         films = [analysed(engine, seed, size) for seed in range(count)]
         said = []
-        for kind in (ObjectKind.REPORT, ObjectKind.CAPTURE):
+        for kind in kinds:
             costs = [
-                cpu_seconds(lambda film=film, kind=kind: write_results([film], context, {kind}))
+                cpu_seconds(lambda film=film, kind=kind: list(write_each([film], context, {kind})))
                 for film in films
             ]
             said.append((kind, statistics.median(costs)))
