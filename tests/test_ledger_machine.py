@@ -122,16 +122,16 @@ class LedgerMachine(RuleBasedStateMachine):
             self.films[item.id].lease(worker, self.now)
 
     def _claimed(self, state: str, limit: int) -> list[int]:
-        free = [key for key, row in self.films.items() if row.state == state and row.free(self.now)]
+        rows = self.films.items()
+        free = [key for key, row in rows if row.state == state and row.free(self.now)]
+        spent = [key for key in free if self.films[key].attempts >= 2]
+        for key in spent:
+            self.films[key].move("failed")
         taken: list[int] = []
-        for key in free[:limit]:
-            attempts = self.films[key].attempts
-            if attempts >= 2:
-                self.films[key].move("failed")
-            elif attempts == 1:
+        for key in [key for key in free if key not in spent][:limit]:
+            if self.films[key].attempts == 1:
                 return taken or [key]
-            else:
-                taken.append(key)
+            taken.append(key)
         return taken
 
     @precondition(lambda self: self.films)
