@@ -53,6 +53,21 @@ class Outgoing:
     held: Literal["approve", "shadow"] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What became of a film that was claimed.
+
+    ``state``: `analysed`, with ``findings_json`` and the digest of the stored ``saliency`` maps; or
+    `declined` or `failed`, with a ``reason``.
+    """
+
+    instance: Instance
+    state: InstanceState
+    reason: str | None = None
+    findings_json: str | None = None
+    saliency: Digest | None = None
+
+
 class Ledger(Protocol):
     """Durable memory of the node. Times are UTC with microseconds.
 
@@ -136,6 +151,12 @@ class Ledger(Protocol):
 
     def failed(self, instance_id: InstanceId, worker: str, reason: str) -> None:
         """Move to `failed`."""
+
+    def concluded(self, worker: str, conclusions: Sequence[Conclusion]) -> frozenset[InstanceId]:
+        """Move films to what became of them, in one transaction; return which.
+
+        One whose lease ``worker`` has lost, or that is gone, is dropped alone: no `LeaseLost`.
+        """
 
     def asked_again(self, instance_id: InstanceId, who: str) -> None:
         """Move a finished instance back to `received`: a person wants it analysed once more."""
