@@ -11,7 +11,7 @@ from dicom_node.ledger.clock import Steady
 from dicom_node.ledger.connection import BUSY_SECONDS, Clock, Connection, utc_now
 from dicom_node.ledger.delivering import Delivering
 from dicom_node.ledger.facts import HeaderFacts
-from dicom_node.ledger.outbox import Outbox
+from dicom_node.ledger.outbox import SearchedOutbox
 from dicom_node.ledger.patients import Patients
 from dicom_node.ledger.people import People
 from dicom_node.ledger.reading import Questions
@@ -19,18 +19,18 @@ from dicom_node.ledger.receiving import Receiving
 from dicom_node.ledger.recipes import Recipes
 from dicom_node.ledger.reporting import Reporting
 from dicom_node.ledger.sign_ins import SignIns
-from dicom_node.ledger.workers import Workers
+from dicom_node.ledger.workers import Supervising
 from dicom_node.ledger.working import Working
 
 
 class SqliteLedger(
     Receiving,
     Working,
-    Workers,
+    Supervising,
     Reporting,
     Delivering,
     Questions,
-    Outbox,
+    SearchedOutbox,
     Casebook,
     Patients,
     Recipes,

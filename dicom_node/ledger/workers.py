@@ -13,7 +13,7 @@ from dicom_node.ledger.steps import give_back, orphan, renew
 from dicom_node.records import Worker, WorkerBeat
 
 
-class Workers(Part):
+class Supervising(Part):
     """Signs of life, and the leases of the living and the dead."""
 
     def beat(self, worker: Worker, state: str, detail: str | None = None) -> None:
