@@ -18,8 +18,8 @@ from dicom_node.errors import (
     TransitionRefused,
 )
 from dicom_node.ledger import open_ledger
-from dicom_node.ledger.connection import refuse_affected
 from dicom_node.ledger.interface import Outgoing, Received
+from dicom_node.ledger.opening import refuse_affected
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.ledger.steps import DELIVERIES, INSTANCES, STUDIES, LeasedTable, move, required
 from dicom_node.records import (
