@@ -328,6 +328,9 @@ class Ledger(Protocol):
         """Return how many instances, studies and deliveries are not at their end."""
 
     # roles and upkeep
+    def version(self) -> tuple[int, int]:
+        """Return what differs as soon as anything in the ledger has changed: there may be work."""
+
     def beat(self, worker: Worker, state: str, detail: str | None = None) -> None:
         """Note that this process is ``worker``."""
 
