@@ -20,6 +20,7 @@ from dicom_node.errors import DiskFull, LedgerUnavailable, OutputNotFinite, Unav
 from dicom_node.findings import Explanation, FilmFindings
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.ballast import BALLAST_BYTES, take_ballast
+from dicom_node.ledger.opening import unavailable
 from dicom_node.line.analyse import Analyst
 from dicom_node.line.heart import Heart
 from dicom_node.line.report import Reporter

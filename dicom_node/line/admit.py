@@ -17,7 +17,7 @@ from dicom_node.ledger import Headers, KnownFilms, Studies, Work
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Instance, InstanceState, StudyId
-from dicom_node.results.facts import UNREADABLE, facts_of
+from dicom_node.results.facts import LAST, UNREADABLE, facts_of
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 
@@ -100,7 +100,7 @@ def note_facts(ledger: Headers, spool: Spool) -> int:
 
 def _told(spool: Spool, digest: Digest) -> str:
     with suppress(ImageError, SpoolError, *CAN_RAISE), spool.reading(digest) as path:
-        return facts_of(read_attributes(path)).to_json_text()
+        return facts_of(read_attributes(path, last=LAST)).to_json_text()
     return UNREADABLE
 
 
