@@ -1,6 +1,45 @@
 """What is known and what remains to do, durable in SQLite."""
 
-from dicom_node.ledger.interface import Conclusion, Ledger
+from dicom_node.ledger.interface import (
+    Accounts,
+    Arrivals,
+    AuditTrail,
+    Cases,
+    Conclusion,
+    Courses,
+    Deliveries,
+    Figures,
+    Headers,
+    KnownFilms,
+    Neighbours,
+    Outbox,
+    ReadersWords,
+    ReadingRoom,
+    Studies,
+    Upkeep,
+    Work,
+    Workers,
+)
 from dicom_node.ledger.sqlite import open_ledger
 
-__all__ = ["Conclusion", "Ledger", "open_ledger"]
+__all__ = [
+    "Accounts",
+    "Arrivals",
+    "AuditTrail",
+    "Cases",
+    "Conclusion",
+    "Courses",
+    "Deliveries",
+    "Figures",
+    "Headers",
+    "KnownFilms",
+    "Neighbours",
+    "Outbox",
+    "ReadersWords",
+    "ReadingRoom",
+    "Studies",
+    "Upkeep",
+    "Work",
+    "Workers",
+    "open_ledger",
+]

@@ -24,7 +24,7 @@ from dicom_node.findings import Outcome, pack_explanation
 from dicom_node.imaging.grayscale import shown
 from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.orientation import Hanging, as_stored, hanging
-from dicom_node.ledger import Conclusion, Ledger
+from dicom_node.ledger import Conclusion, Work
 from dicom_node.line.admit import tell_quarantined
 from dicom_node.line.flight import Crew, Flight, FlightPlan
 from dicom_node.logs import Log
@@ -77,7 +77,7 @@ class Analyst:
     """What is needed to analyse films: the networks, the stores, and who works."""
 
     engine: Engine
-    ledger: Ledger
+    ledger: Work
     spool: Spool
     settings: Settings
     worker: str

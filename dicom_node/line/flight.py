@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from dicom_node.errors import Unavailable
 from dicom_node.records import Instance
 
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 """How often who has room looks for more films, and how often there is a pulse."""
 
 _Outcome = TypeVar("_Outcome")

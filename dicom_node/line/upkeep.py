@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from dicom_node.errors import (
     DestinationUnknown,
@@ -22,8 +22,7 @@ from dicom_node.errors import (
 from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.values import CAN_RAISE, text
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger import Ledger
-from dicom_node.ledger.ageing import Ageing
+from dicom_node.ledger import Arrivals, Upkeep
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Origin, Study
@@ -41,7 +40,7 @@ _SETTLED_SECONDS = 60.0
 """Younger bytes may just have come again, their row about to follow."""
 
 
-def expire(ledger: Ledger, log: Log) -> None:
+def expire(ledger: Upkeep, log: Log) -> None:
     """Park what could not be delivered in time."""
     for delivery in ledger.expire_deliveries():
         log.event(
@@ -75,7 +74,7 @@ def watch_certificates(settings: Settings, log: Log) -> None:
             )
 
 
-def retain(ledger: Ledger, spool: Spool, settings: Settings, log: Log) -> None:
+def retain(ledger: Upkeep, spool: Spool, settings: Settings, log: Log) -> None:
     """Forget studies past their time, or the oldest finished ones while too much is stored."""
     kept = settings.retention
     removal = _Removal(ledger, spool)
@@ -94,7 +93,7 @@ def retain(ledger: Ledger, spool: Spool, settings: Settings, log: Log) -> None:
 class _Removal:
     """Forgets studies and counts what that gave."""
 
-    def __init__(self, ledger: Ledger, spool: Spool) -> None:
+    def __init__(self, ledger: Upkeep, spool: Spool) -> None:
         self._ledger, self._spool = ledger, spool
         self.instances = self.freed = 0
 
@@ -114,7 +113,7 @@ class _Removal:
         return forgotten
 
 
-def forget_the_old(ledger: Ageing, settings: Settings) -> None:
+def forget_the_old(ledger: Upkeep, settings: Settings) -> None:
     """Forget refused callers, sessions and events of removed studies that are past their time."""
     pages, kept = settings.web, settings.retention
     ledger.forget_refusals(kept.refusals_days)
@@ -124,7 +123,7 @@ def forget_the_old(ledger: Ageing, settings: Settings) -> None:
     ledger.forget_events(kept.events_days)
 
 
-def announce(ledger: Ledger, settings: Settings, log: Log) -> None:
+def announce(ledger: Upkeep, settings: Settings, log: Log) -> None:
     """Say beforehand which parked results will go, so that a person may still send them."""
     soon = ledger.parked(float(settings.retention.parked_days) - _ANNOUNCED_DAYS, _COUNTED)
     if soon:
@@ -137,7 +136,11 @@ def announce(ledger: Ledger, settings: Settings, log: Log) -> None:
         )
 
 
-def sweep(ledger: Ledger, spool: Spool, log: Log, settings: Settings | None = None) -> None:
+class SweptLedger(Upkeep, Arrivals, Protocol):
+    """What the spool's files are compared with, and taken in to."""
+
+
+def sweep(ledger: SweptLedger, spool: Spool, log: Log, settings: Settings | None = None) -> None:
     """Remove interrupted writes; take in received files whose row a crash prevented."""
     door = FrontDoor.of(settings or Settings(), spool, ledger, log)
     swept = spool.sweep(ledger.digests_of_shard)
