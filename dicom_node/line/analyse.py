@@ -22,7 +22,7 @@ from dicom_node.errors import (
 )
 from dicom_node.findings import Outcome, pack_explanation
 from dicom_node.imaging.grayscale import shown
-from dicom_node.imaging.header import header_of, read_dataset
+from dicom_node.imaging.header import patient_orientation_of, read_dataset
 from dicom_node.imaging.orientation import Hanging, as_stored, hanging
 from dicom_node.ledger import Conclusion, Work
 from dicom_node.line.admit import tell_quarantined
@@ -58,7 +58,7 @@ class HungFilm:
 def film_to_analyse(dataset: Dataset, max_megapixels: float) -> HungFilm:
     """Return the film of a data set, hung by its Patient Orientation. Raises ImageError."""
     film = shown(dataset, max_megapixels=max_megapixels)
-    hung = hanging(header_of(dataset).patient_orientation)
+    hung = hanging(patient_orientation_of(dataset))
     rows, columns = film.film.shape
     return HungFilm(hung.hang(film.film), hung, (rows, columns), (*film.notes, *hung.notes))
 
