@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -132,10 +133,54 @@ def test_too_much_stored_removes_the_oldest_delivered_first(
     clock.now += timedelta(hours=1)
     _, young, _ = reported_study(ledger, spool, 2)
     deliver_all(ledger)
-    limit = spool.used_bytes() - 1
+    limit = ledger.stored_bytes() - 1
     upkeep.retain(ledger, spool, settings(max_bytes=limit), log)
     assert not spool.path(old).exists()
     assert spool.path(young).exists()
+
+
+def test_how_full_the_spool_is_is_known_without_a_look_at_its_files(
+    ledger: SqliteLedger, spool: Spool, clock: Clock, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, old, _ = reported_study(ledger, spool, 1)
+    deliver_all(ledger)
+
+    def look(*_: object) -> None:
+        raise AssertionError("every file was looked at")
+
+    monkeypatch.setattr(Spool, "_files", look)
+    fullness = upkeep.Fullness(ledger)
+    assert fullness.used_bytes() == len(b"film 1") + len(b"result 1")
+    upkeep.retain(ledger, spool, settings(max_bytes=13), log, fullness)
+    assert not spool.path(old).exists()
+    assert fullness.used_bytes() == 0
+
+
+def test_what_no_row_names_counts_from_the_sweep_on(
+    ledger: SqliteLedger, spool: Spool, log: Log
+) -> None:
+    reported_study(ledger, spool, 1)
+    taken_in, removed = film_bytes(seed=5), b"a map of no film"
+    left = taken_in[:400]
+    for content in (taken_in, removed, left):
+        age(spool.path(spool.write(content).digest))
+    spool.write(b"a map, just written")
+    fullness = upkeep.Fullness(ledger)
+    upkeep.sweep(ledger, spool, log, fullness=fullness)
+    assert fullness.used_bytes() == sum(status.st_size for _, status in spool._files())
+    assert not spool.path(digest_of(removed)).exists()
+    assert spool.path(digest_of(left)).exists()
+
+
+def test_a_film_that_is_result_and_arrival_alike_takes_its_room_once(
+    ledger: SqliteLedger, spool: Spool, log: Log
+) -> None:
+    _, _, result = reported_study(ledger, spool, 1)
+    origin = Origin("PACS", "NODE", "127.0.0.1")
+    ledger.received(Arrival("2.25.1", "1.3", "1.2", "1.2.9", "2.25.9", result, 8, origin))
+    fullness = upkeep.Fullness(ledger)
+    upkeep.sweep(ledger, spool, log, fullness=fullness)
+    assert fullness.used_bytes() == sum(status.st_size for _, status in spool._files())
 
 
 def test_a_received_file_whose_row_a_crash_prevented_is_taken_in(
@@ -290,6 +335,10 @@ def test_a_left_over_that_is_no_instance_is_removed(
     age(spool.path(stored.digest))
     upkeep.sweep(ledger, spool, log)
     assert not spool.path(stored.digest).exists()
+
+
+def digest_of(content: bytes) -> Digest:
+    return Digest(hashlib.sha256(content).hexdigest())
 
 
 def age(path: Path) -> None:

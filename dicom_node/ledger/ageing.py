@@ -31,6 +31,12 @@ class Ageing(Part):
         )
         return frozenset(Digest(row["digest"]) for row in rows)
 
+    def stored_bytes(self) -> int:
+        """Return the sizes of all received films and of all results together, a sum kept so far."""
+        row = self._connection.one("select bytes from stored")
+        assert row is not None
+        return int(row["bytes"])
+
     def forget_refusals(self, days: float) -> int:
         """Forget refused callers who have not called for so long; return how many there were."""
         return self._forget("refusals", "last_at < :old", old=self._before(days=days))

@@ -99,6 +99,9 @@ class Ledger(Protocol):
     def digests_of_shard(self, prefix: str) -> frozenset[Digest]:
         """Return the digests of spooled files that rows name and that begin with ``prefix``."""
 
+    def stored_bytes(self) -> int:
+        """Return the sizes of all received films and of all results together."""
+
     # intake and analysis
     def claim_instances(
         self, state: InstanceState, worker: str, lease_seconds: float, limit: int

@@ -57,8 +57,9 @@ def _keep_well(
 
     chores.every(10.0, "expiry", lambda: upkeep.expire(ledger, log))
     chores.every(10.0, "disk", disk)
-    chores.every(600.0, "retention", lambda: upkeep.retain(ledger, spool, settings, log))
-    chores.every(3600.0, "left-overs", lambda: upkeep.sweep(ledger, spool, log, settings))
+    fullness = upkeep.Fullness(ledger)
+    chores.every(600.0, "retention", lambda: upkeep.retain(ledger, spool, settings, log, fullness))
+    chores.every(3600.0, "left-overs", lambda: upkeep.sweep(ledger, spool, log, settings, fullness))
     chores.every(3600.0, "old age", lambda: upkeep.forget_the_old(ledger, settings))
 
 
