@@ -32,7 +32,7 @@ from dicom_node.records import (
     Worker,
 )
 from dicom_node.results.stored import newest
-from dicom_node.settings import Settings, load_configuration
+from dicom_node.settings import Configuration, Settings, load_configuration
 from dicom_node.spool import Spool, Swept
 from tests.ledger_kit import Clock, arrival
 
@@ -420,9 +420,33 @@ def test_a_film_that_is_set_aside_is_told_of_once(ledger: SqliteLedger, log: Log
 
 def test_what_is_past_its_time_is_forgotten(ledger: SqliteLedger, clock: Clock) -> None:
     ledger.refused("X", "DICOMNODE", "10.0.0.9", "unknown")
+    ledger.received(arrival())
     settings = Settings.model_validate({"retention": {"refusals_days": 10}})
-    upkeep.forget_the_old(ledger, settings)
-    assert len(ledger.refusals()) == 1
+    upkeep.forget_the_old(ledger, Configuration(Path(), settings, {}))
+    assert len(ledger.refusals()) == len(ledger.peers()) == 1
     clock.tick(days=11)
-    upkeep.forget_the_old(ledger, settings)
-    assert ledger.refusals() == []
+    upkeep.forget_the_old(ledger, Configuration(Path(), settings, {}))
+    assert ledger.refusals() == ledger.peers() == []
+
+
+def test_lines_of_the_audit_trail_go_after_their_days_and_that_is_said_beforehand(
+    ledger: SqliteLedger, clock: Clock, log: Log
+) -> None:
+    said = io.StringIO()
+    logs.configure(stream=said, strict=True)
+    ledger.note("ada", "case.viewed")
+    kept = Settings.model_validate({"retention": {"audit_days": 365}})
+    clock.tick(days=350)
+    upkeep.age_audit(ledger, kept, log)
+    assert said.getvalue() == ""
+    clock.tick(days=10)
+    upkeep.age_audit(ledger, kept, log)
+    assert [line.what for line in ledger.audit()] == ["case.viewed"]
+    clock.tick(days=7)
+    upkeep.age_audit(ledger, kept, log)
+    told = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert [(each["event"], each["lines"]) for each in told] == [
+        ("audit.announced", 1), ("audit.removed", 1)
+    ]  # fmt: skip
+    (line,) = ledger.audit()
+    assert (line.what, line.detail) == ("audit.aged", "1 lines older than 365 days")

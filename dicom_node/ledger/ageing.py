@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from dicom_node.ledger.connection import text_of
 from dicom_node.ledger.part import Part
 from dicom_node.records import Digest
+
+ANNOUNCED_DAYS = 7
+"""So long before what is old goes, log and pages say that it will."""
+
+COUNTED = 10_000
+"""No more of what will go is counted."""
 
 _AT_ONCE = 2000
 """Rows that one transaction removes: receiving waits for it no longer than for another film."""
@@ -61,6 +68,52 @@ class Ageing(Part):
                     first=first, last=last, old=old,
                 )  # fmt: skip
         return removed
+
+    def audit_lines_older(self, days: float, most: int) -> int:
+        """Count lines of the audit trail that are older than that, up to ``most``."""
+        row = self._connection.one(
+            """select count(*) as lines from (
+                   select 1 from (select at from audit order by id limit :most) where at < :old)""",
+            most=most, old=self._before(days=days),
+        )  # fmt: skip
+        assert row is not None
+        return int(row["lines"])
+
+    def forget_audit(self, days: float) -> int:
+        """Forget lines of the audit trail older than that, in small steps; return how many.
+
+        The trail says itself how many went.
+        """
+        removed = 0
+        # Looked for without a lock, and by number: they stand in the order in which they came.
+        while self.audit_lines_older(days, _AT_ONCE):
+            with self._connection.transaction() as connection:
+                removed += connection.run(
+                    """delete from audit where at < :old
+                       and id in (select id from audit order by id limit :most)""",
+                    old=self._before(days=days), most=_AT_ONCE,
+                )  # fmt: skip
+        if removed:
+            with self._connection.transaction() as connection:
+                connection.insert(
+                    "audit", at=connection.now(), who=connection.who, what="audit.aged",
+                    detail=f"{removed} lines older than {days:g} days",
+                )  # fmt: skip
+        return removed
+
+    def forget_peers(self, days: float, known: Iterable[str]) -> int:
+        """Forget AEs that the site does not know and that were silent for so long.
+
+        A node that takes films from everybody is told titles by strangers.
+        """
+        return self._forget(
+            "peers",
+            """coalesce(last_received_at, '') < :old and coalesce(last_sent_at, '') < :old
+               and coalesce(last_error_at, '') < :old
+               and ae_title not in (select value from json_each(:known))""",
+            old=self._before(days=days),
+            known=json.dumps(list(known)),
+        )
 
     def _orphaned_events(self, old: str) -> Iterator[tuple[int, int]]:
         """Yield ranges of ids that hold some, found without a lock."""

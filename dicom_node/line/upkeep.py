@@ -23,7 +23,7 @@ from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.values import CAN_RAISE, text
 from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger import Ledger
-from dicom_node.ledger.ageing import Ageing
+from dicom_node.ledger.ageing import ANNOUNCED_DAYS, COUNTED, Ageing
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Origin, Study
@@ -33,7 +33,6 @@ from dicom_node.settings.certificates import REMEDY, certificates
 from dicom_node.spool import Spool, Stored
 
 _SELF_TEST_SECONDS = 900
-_ANNOUNCED_DAYS, _COUNTED = 7, 10_000
 _OF_ONE_FILE = (SpoolError, SpoolUnreadable, SpoolUnwritable)
 """A file that cannot be read or removed keeps none behind it from being taken in."""
 
@@ -136,24 +135,40 @@ class _Removal:
         return forgotten
 
 
-def forget_the_old(ledger: Ageing, settings: Settings) -> None:
-    """Forget refused callers, sessions and events of removed studies that are past their time."""
-    pages, kept = settings.web, settings.retention
+def forget_the_old(ledger: Ageing, configuration: Configuration) -> None:
+    """Forget callers, sessions and events of removed studies that are past their time."""
+    pages, kept = configuration.settings.web, configuration.settings.retention
     ledger.forget_refusals(kept.refusals_days)
+    ledger.forget_peers(kept.refusals_days, configuration.remotes)
     ledger.forget_sessions(
         timedelta(minutes=pages.idle_minutes), timedelta(hours=pages.longest_hours)
     )
     ledger.forget_events(kept.events_days)
 
 
+def age_audit(ledger: Ageing, settings: Settings, log: Log) -> None:
+    """Forget lines of the audit trail past their time; say beforehand which are next to go."""
+    days = settings.retention.audit_days
+    if lines := ledger.forget_audit(days):
+        log.event("audit.removed", lines=lines, days=days)
+    if soon := ledger.audit_lines_older(days - ANNOUNCED_DAYS, COUNTED):
+        log.event(
+            "audit.announced",
+            lines=soon,
+            days=ANNOUNCED_DAYS,
+            remedy="Save the trail beforehand, by the page Audit or from /audit.csv, or raise"
+            " retention.audit_days.",
+        )
+
+
 def announce(ledger: Ledger, settings: Settings, log: Log) -> None:
     """Say beforehand which parked results will go, so that a person may still send them."""
-    soon = ledger.parked(float(settings.retention.parked_days) - _ANNOUNCED_DAYS, _COUNTED)
+    soon = ledger.parked(float(settings.retention.parked_days) - ANNOUNCED_DAYS, COUNTED)
     if soon:
         log.event(
             "retention.announced",
             studies=len(soon),
-            days=_ANNOUNCED_DAYS,
+            days=ANNOUNCED_DAYS,
             remedy="See `dicom-node outbox`; send with `dicom-node outbox retry`, or approve; or"
             " raise retention.parked_days.",
         )
