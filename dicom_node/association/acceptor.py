@@ -23,7 +23,7 @@ from dicom_node.dimse.status import SUCCESS
 from dicom_node.dimse.tls import acceptor_context
 from dicom_node.errors import PortUnavailable, listening_remedy
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Arrivals
 from dicom_node.logs import Log
 from dicom_node.records import Origin, Refusal
 from dicom_node.settings import Remote, Settings
@@ -43,7 +43,7 @@ class Acceptor:
         settings: Settings,
         remotes: Callable[[], Mapping[str, Remote]],
         spool: Spool,
-        ledger: Ledger,
+        ledger: Arrivals,
         log: Log,
     ) -> None:
         self._settings, self._remotes, self._log = settings, remotes, log

@@ -10,12 +10,6 @@ from dicom_node.ledger.connection import text_of
 from dicom_node.ledger.part import Part
 from dicom_node.records import Digest
 
-ANNOUNCED_DAYS = 7
-"""So long before what is old goes, log and pages say that it will."""
-
-COUNTED = 10_000
-"""No more of what will go is counted."""
-
 _AT_ONCE = 2000
 """Rows that one transaction removes: receiving waits for it no longer than for another film."""
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from dicom_node.errors import (
     DestinationUnknown,
@@ -22,8 +22,7 @@ from dicom_node.errors import (
 from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.values import CAN_RAISE, text
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger import Ledger
-from dicom_node.ledger.ageing import ANNOUNCED_DAYS, COUNTED, Ageing
+from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED, Arrivals, Upkeep
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Origin, Study
@@ -40,7 +39,7 @@ _SETTLED_SECONDS = 60.0
 """Younger bytes may just have come again, their row about to follow."""
 
 
-def expire(ledger: Ledger, log: Log) -> None:
+def expire(ledger: Upkeep, log: Log) -> None:
     """Park what could not be delivered in time."""
     for delivery in ledger.expire_deliveries():
         log.event(
@@ -82,7 +81,7 @@ class Fullness:
     left-overs that stay) or less (one file that two rows name).
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Upkeep) -> None:
         self._ledger, self._beside = ledger, 0
 
     def found(self, size_bytes: int, named_bytes: int) -> None:
@@ -95,7 +94,7 @@ class Fullness:
 
 
 def retain(
-    ledger: Ledger, spool: Spool, settings: Settings, log: Log, fullness: Fullness | None = None
+    ledger: Upkeep, spool: Spool, settings: Settings, log: Log, fullness: Fullness | None = None
 ) -> None:
     """Forget studies past their time, or the oldest finished ones while too much is stored."""
     kept = settings.retention
@@ -115,7 +114,7 @@ def retain(
 class _Removal:
     """Forgets studies and counts what that gave."""
 
-    def __init__(self, ledger: Ledger, spool: Spool) -> None:
+    def __init__(self, ledger: Upkeep, spool: Spool) -> None:
         self._ledger, self._spool = ledger, spool
         self.instances = self.freed = 0
 
@@ -135,7 +134,7 @@ class _Removal:
         return forgotten
 
 
-def forget_the_old(ledger: Ageing, configuration: Configuration) -> None:
+def forget_the_old(ledger: Upkeep, configuration: Configuration) -> None:
     """Forget callers, sessions and events of removed studies that are past their time."""
     pages, kept = configuration.settings.web, configuration.settings.retention
     ledger.forget_refusals(kept.refusals_days)
@@ -146,7 +145,7 @@ def forget_the_old(ledger: Ageing, configuration: Configuration) -> None:
     ledger.forget_events(kept.events_days)
 
 
-def age_audit(ledger: Ageing, settings: Settings, log: Log) -> None:
+def age_audit(ledger: Upkeep, settings: Settings, log: Log) -> None:
     """Forget lines of the audit trail past their time; say beforehand which are next to go."""
     days = settings.retention.audit_days
     if lines := ledger.forget_audit(days):
@@ -161,7 +160,7 @@ def age_audit(ledger: Ageing, settings: Settings, log: Log) -> None:
         )
 
 
-def announce(ledger: Ledger, settings: Settings, log: Log) -> None:
+def announce(ledger: Upkeep, settings: Settings, log: Log) -> None:
     """Say beforehand which parked results will go, so that a person may still send them."""
     soon = ledger.parked(float(settings.retention.parked_days) - ANNOUNCED_DAYS, COUNTED)
     if soon:
@@ -174,8 +173,12 @@ def announce(ledger: Ledger, settings: Settings, log: Log) -> None:
         )
 
 
+class SweptLedger(Upkeep, Arrivals, Protocol):
+    """What the spool's files are compared with, and taken in to."""
+
+
 def sweep(
-    ledger: Ledger,
+    ledger: SweptLedger,
     spool: Spool,
     log: Log,
     settings: Settings | None = None,

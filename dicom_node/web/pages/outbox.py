@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from dicom_node.ledger.ageing import ANNOUNCED_DAYS, COUNTED
+from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED
 from dicom_node.ledger.outbox import OutboxQuery
 from dicom_node.moments import day_span
 from dicom_node.records import DeliveryId, DeliveryState

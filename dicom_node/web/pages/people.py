@@ -10,9 +10,8 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import NodeError, SettingsError, SignInRefused, TransitionRefused
-from dicom_node.ledger.ageing import ANNOUNCED_DAYS, COUNTED
+from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED, AuditTrail
 from dicom_node.ledger.people import ROLES, AuditLine, User
-from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.web.oidc import Provider
 from dicom_node.web.passwords import check_user, hashed, token, token_hash
 from dicom_node.web.rendering import csv_stream, done, page
@@ -182,7 +181,7 @@ def audit_table(request: Request, person: Annotated[Person, Depends(admin)]) -> 
     return csv_stream("audit.csv", _COLUMNS, map(asdict, _every_line(ledger)))
 
 
-def _every_line(ledger: SqliteLedger) -> Iterator[AuditLine]:
+def _every_line(ledger: AuditTrail) -> Iterator[AuditLine]:
     before: int | None = None
     while lines := ledger.audit(_EXPORTED_AT_ONCE, before=before):
         yield from lines
