@@ -192,7 +192,7 @@ _KINDS = (
     _kind(
         "role.died",
         "error",
-        "role pid exit_status restart_seconds",
+        "role number pid exit_status restart_seconds",
         "A role died; the supervisor starts it again.",
     ),
     _kind(
