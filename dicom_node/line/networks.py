@@ -18,4 +18,5 @@ def engine_of(settings: Settings) -> Engine:
         lungs=analysis.lungs,
         gate=analysis.gate,
         memory_growth=analysis.gpu_memory_growth,
+        engine=analysis.engine,
     )

@@ -137,6 +137,10 @@ class AdmissionSection(Section):
 class AnalysisSection(Section):
     """Where and how networks run."""
 
+    engine: Literal["auto", "keras"] = Field(
+        default="auto",
+        description="who computes the networks; auto takes the fastest that is installed and proved",
+    )
     device: Literal["auto", "gpu", "cpu"] = Field(
         default="auto", description="auto takes a GPU if any"
     )
