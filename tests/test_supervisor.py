@@ -280,7 +280,7 @@ from dicom_node.settings import load_configuration
 answered = preview_film()
 
 class Engine:
-    device = "cpu"
+    device, computed_by, passed_over = "cpu", "keras", None
 
     def warm(self):
         pass

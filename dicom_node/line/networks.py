@@ -19,4 +19,5 @@ def engine_of(settings: Settings) -> Engine:
         gate=analysis.gate,
         memory_growth=analysis.gpu_memory_growth,
         engine=analysis.engine,
+        shelf=settings.node.data_dir / "engines",
     )
