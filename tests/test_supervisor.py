@@ -181,7 +181,7 @@ from dicom_node.settings import load_configuration
 answered = preview_film()
 
 class Engine:
-    device, lanes = "cpu", 1
+    device, lanes, computed_by, passed_over = "cpu", 1, "keras", None
 
     def warm(self):
         pass

@@ -32,11 +32,13 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     own.heart.beat("starting", "loading networks")
     with stopped_at_once(stop):
         engine.warm()
+    if (why := engine.passed_over) is not None:
+        own.log.event("engine.passed_over", reason=why.message, remedy=why.remedy)
     thinking = _Thinking(own, engine)
-    device = engine.device
     own.work(
         {"analysing films": thinking.analyse},
-        detail=device, going_on=thinking.is_able, device=device,
+        detail=f"{engine.computed_by}, {engine.device}", going_on=thinking.is_able,
+        device=engine.device, engine=engine.computed_by,
     )  # fmt: skip
     own.ledger.close()
     thinking.raise_if_lost()

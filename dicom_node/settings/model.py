@@ -137,6 +137,11 @@ class AdmissionSection(Section):
 class AnalysisSection(Section):
     """Where and how networks run."""
 
+    engine: Literal["auto", "keras", "openvino"] = Field(
+        default="auto",
+        description="who computes the networks; auto: OpenVINO on a CPU, where it is installed and"
+        " answers as Keras does, else Keras",
+    )
     device: Literal["auto", "gpu", "cpu"] = Field(
         default="auto", description="auto takes a GPU if any"
     )
