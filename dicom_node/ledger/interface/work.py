@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dicom_node.ledger.interface.films import KnownFilms
-from dicom_node.records import Digest, Instance, InstanceId, InstanceState
+from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyId
 
 
 class Work(KnownFilms, Protocol):
@@ -24,6 +24,9 @@ class Work(KnownFilms, Protocol):
 
     def quarantined(self) -> Sequence[InstanceId]:
         """Return, once, which films `claim_instances` of this process has set aside."""
+
+    def earlier_severity(self, study_id: StudyId, patient_key: str) -> float | None:
+        """Return the severity of the most severe film of a patient's other studies, if any."""
 
     def declined(self, instance_id: InstanceId, worker: str, reason: str) -> None:
         """Move to `declined`."""
