@@ -102,7 +102,7 @@ def test_studies_of_these_patients_are_written_first_too(intake: Intake) -> None
         intake.ledger.failed(taken, WORKER, "a test")
     intake.ledger.quieten(0)
     written = [intake.ledger.claim_quiet_study(WORKER, 60) for _ in range(3)]
-    assert [study.id for study in written if study] == [severe, earlier, new]
+    assert [int(study.id) for study in written if study] == [severe, earlier, new]
 
 
 def test_a_film_without_a_patient_id_is_of_nobody_who_came_before(intake: Intake) -> None:
