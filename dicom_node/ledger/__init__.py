@@ -1,6 +1,8 @@
 """What is known and what remains to do, durable in SQLite."""
 
 from dicom_node.ledger.interface import (
+    ANNOUNCED_DAYS,
+    COUNTED,
     Accounts,
     Arrivals,
     AuditTrail,
@@ -22,6 +24,8 @@ from dicom_node.ledger.interface import (
 from dicom_node.ledger.sqlite import open_ledger
 
 __all__ = [
+    "ANNOUNCED_DAYS",
+    "COUNTED",
     "Accounts",
     "Arrivals",
     "AuditTrail",

@@ -58,9 +58,10 @@ def _keep_well(
 
     chores.every(10.0, "expiry", lambda: upkeep.expire(ledger, log))
     chores.every(10.0, "disk", disk)
-    chores.every(600.0, "retention", lambda: upkeep.retain(ledger, spool, settings, log))
-    chores.every(3600.0, "left-overs", lambda: upkeep.sweep(ledger, spool, log, settings))
-    chores.every(3600.0, "old age", lambda: upkeep.forget_the_old(ledger, settings))
+    fullness = upkeep.Fullness(ledger)
+    chores.every(600.0, "retention", lambda: upkeep.retain(ledger, spool, settings, log, fullness))
+    chores.every(3600.0, "left-overs", lambda: upkeep.sweep(ledger, spool, log, settings, fullness))
+    chores.every(3600.0, "old age", lambda: upkeep.forget_the_old(ledger, configuration))
 
 
 def _at_hours(clock: WallClock, site: Configuration, ledger: Upkeep, log: Log) -> None:
@@ -68,4 +69,5 @@ def _at_hours(clock: WallClock, site: Configuration, ledger: Upkeep, log: Log) -
     certificates = partial(upkeep.watch_certificates, settings, log)
     clock.daily(said, "certificates", certificates, at_once=True)
     clock.daily(said, "parked", lambda: upkeep.announce(ledger, settings, log), at_once=True)
+    clock.daily(said, "audit", lambda: upkeep.age_audit(ledger, settings, log), at_once=True)
     clock.daily(_SELF_TEST_HOUR, "self-test", lambda: upkeep.self_test(site, log))

@@ -19,11 +19,13 @@ from dicom_node.ledger.interface.films import Headers, KnownFilms
 from dicom_node.ledger.interface.outbox import Outbox
 from dicom_node.ledger.interface.reading_room import ReadingRoom
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
-from dicom_node.ledger.interface.upkeep import Upkeep
+from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Upkeep
 from dicom_node.ledger.interface.work import Work
 from dicom_node.ledger.interface.workers import Workers
 
 __all__ = [
+    "ANNOUNCED_DAYS",
+    "COUNTED",
     "Accounts",
     "Arrivals",
     "AuditTrail",

@@ -76,5 +76,8 @@ class AuditTrail(Protocol):
         ``before``: only lines older than the one with this `AuditLine.id`.
         """
 
+    def audit_lines_older(self, days: float, most: int) -> int:
+        """Count lines of the audit trail that are older than that, up to ``most``."""
+
     def reserve_upload(self, who: str, size_bytes: int, most: int) -> bool:
         """Count bytes that a person uploads today (UTC); False where they would pass ``most``."""

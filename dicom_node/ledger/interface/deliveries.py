@@ -12,6 +12,7 @@ from dicom_node.records import (
     DeliveryState,
     PeerContact,
     Refusal,
+    Study,
     StudyId,
 )
 
@@ -33,6 +34,9 @@ class Deliveries(Protocol):
         limit: int | None = None,
     ) -> Sequence[Delivery]:
         """Return deliveries, newest first, ``limit`` at most."""
+
+    def parked(self, days: float, limit: int = 100) -> Sequence[Study]:
+        """Return reported studies older than that of which nothing goes by itself any more."""
 
     def resend(self, delivery_id: DeliveryId, who: str, keep_hours: float) -> None:
         """Move a refused, expired or sent delivery back to `waiting`, due now.
