@@ -132,6 +132,11 @@ class AdmissionSection(Section):
     max_megapixels: int = Field(
         default=200, ge=1, description="larger images fail without being decoded"
     )
+    earlier_findings_first: bool = Field(
+        default=True,
+        description="films of patients with severe earlier findings go before others that are as"
+        " urgent by `[[priority]]` of admission.toml",
+    )
 
 
 class AnalysisSection(Section):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dicom_node.ledger.interface.films import KnownFilms
-from dicom_node.records import Digest, Instance, InstanceId, InstanceState
+from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyId
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Work(KnownFilms, Protocol):
 
     def quarantined(self) -> Sequence[InstanceId]:
         """Return, once, which films `claim_instances` of this process has set aside."""
+
+    def earlier_severity(self, study_id: StudyId, patient_key: str) -> float | None:
+        """Return the severity of the most severe film of a patient's other studies, if any."""
 
     def declined(self, instance_id: InstanceId, worker: str, reason: str) -> None:
         """Move to `declined`."""
