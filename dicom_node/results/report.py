@@ -6,9 +6,9 @@ DCMTK and Weasis print the numbers of CONTINUOUS ones without their names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 
 import highdicom as hd
@@ -16,7 +16,7 @@ from highdicom.sr import CodedConcept
 from pydicom import Dataset
 
 from dicom_node import __version__
-from dicom_node.imaging.header import header_of
+from dicom_node.imaging.header import body_part_of
 from dicom_node.imaging.received import can_hold
 from dicom_node.imaging.values import items as items_of
 from dicom_node.imaging.values import text as text_of
@@ -118,22 +118,24 @@ def report(
     set_times(first, document, [film.dataset for film in films])
     set_equipment(first, document, context.cards(films), context.node_ae_title)
     _general(document, first, context)
-    library = image_library([film.dataset for film in films])
+    library = partial(image_library, [film.dataset for film in films])
     _fill_in(document, title, library, _measured(films, groups, context))
     return document
 
 
 def _fill_in(
-    document: Dataset, title: _Title, library: Dataset, measured: Iterable[tuple[Shape, Values]]
+    document: Dataset,
+    title: _Title,
+    library: Callable[[Encodings], bytes],
+    measured: Iterable[tuple[Shape, Values]],
 ) -> None:
     """Give the document its content, of which highdicom has made every kind of item before."""
     encodings = encodings_of(document)
-    separate(library)
     document.ContinuityOfContent = "SEPARATE"
     *context, container = _opening(title, encodings)
     groups = [fill(stencil_of(shape, encodings), values, encodings) for shape, values in measured]
-    items = [*context, fill(cut(library, {}, encodings), {}, encodings)]
-    document[CONTENT] = content_of([*items, container + sequence(CONTENT, groups)])
+    items = [*context, library(encodings), container + sequence(CONTENT, groups)]
+    document[CONTENT] = content_of(items)
     document.set_original_encoding(False, True, list(encodings))  # noqa: FBT003 - explicit, little
 
 
@@ -229,9 +231,9 @@ def _procedure(source: Dataset, template: Template) -> tuple[str, str, str]:
                 # What its character set does not have cannot be written whole.
                 legible = meaning and _is_whole(item, meaning)
                 return value, scheme, meaning[:64] if legible else value
-    header = header_of(source)
-    regions = {(code.scheme, code.value) for code in header.anatomic_regions}
-    of_chest = header.body_part_examined.upper() in _CHEST or regions & _CHEST_CODES
+    part, codes = body_part_of(source)
+    regions = {(code.scheme, code.value) for code in codes}
+    of_chest = part.upper() in _CHEST or regions & _CHEST_CODES
     code = template.procedure_chest if of_chest else template.procedure
     return code.value, code.scheme, code.meaning
 
