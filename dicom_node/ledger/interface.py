@@ -162,6 +162,7 @@ class Ledger(Protocol):
         keep_hours: float,
         signature: str,
         reason: str | None = None,
+        recipes: Mapping[str, bytes] | None = None,
     ) -> int:
         """Freeze the objects, fill the outbox, move to `reported`; return new deliveries.
 
@@ -169,7 +170,7 @@ class Ledger(Protocol):
         revision stays, and only deliveries that are missing are added. Objects that exist (same
         SOP Instance UID) and deliveries that exist (same group and destination) are left alone:
         asking twice sends nothing twice. Only what waits in shadow takes the hold that its
-        destination has by now.
+        destination has by now. ``recipes``: by group, how a report is made in another SOP class.
         """
 
     def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
@@ -187,9 +188,6 @@ class Ledger(Protocol):
 
         Returns how many rejection notes are new.
         """
-
-    def keep_recipe(self, study_id: StudyId, group: str, recipe: bytes) -> None:
-        """Keep by what a report is made in another SOP class."""
 
     def recipe(self, group: str) -> bytes | None:
         """Return the recipe of a report; None for what is sent in one SOP class only."""
