@@ -14,8 +14,6 @@ import pydicom
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dicom_node.imaging.lossless import compressed
-
 _PLAIN = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian})
 
 
@@ -30,6 +28,9 @@ def payload_of(
     if not _PLAIN.intersection(accepted):
         compression_uid = next(iter(accepted))
     if compression_uid is not None and compression_uid in accepted:
+        # Only a site that asks for it loads codecs here, and they see our own pictures alone.
+        from dicom_node.imaging.lossless import compressed
+
         return compressed(pydicom.dcmread(io.BytesIO(data)), compression_uid)
     return path if ExplicitVRLittleEndian in accepted else _implicit(data)
 

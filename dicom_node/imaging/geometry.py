@@ -7,6 +7,7 @@ Coordinates on the film run from the top-left corner of its first pixel, whose c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import contourpy
 import numpy as np
@@ -79,8 +80,8 @@ class _Between:
 
     def part(self, pixels: slice) -> _Between:
         """Return the same of some pixels alone."""
-        every = (self.lower, self.upper, self.before, self.after)
-        return _Between(*(each[pixels] for each in every))
+        cells = self.lower[pixels], self.upper[pixels]
+        return _Between(*cells, self.before[pixels], self.after[pixels])
 
 
 def _between(cells: int, begin: float, end: float, pixels: int) -> _Between:
@@ -140,14 +141,15 @@ def _lines(heat: Float, level: float) -> list[npt.NDArray[np.float64]]:
     z[1:-1, 1:-1] = heat
     x, y = np.empty_like(z), np.empty_like(z)
     x[:], y[:] = np.arange(columns), np.arange(rows)[:, None]
+    unmasked: Any = None
     # What `contour_generator` makes, without its copies and its search for numbers that are none.
     drawing = contourpy.SerialContourGenerator(
-        x, y, z, None, corner_mask=True, line_type=contourpy.LineType.Separate,
+        x, y, z, unmasked, corner_mask=True, line_type=contourpy.LineType.Separate,
         fill_type=contourpy.FillType.OuterOffset, quad_as_tri=False,
         z_interp=contourpy.ZInterp.Linear,
     )  # fmt: skip
-    lines: list[npt.NDArray[np.float64]] = drawing.lines(level)
-    return lines
+    lines: Any = drawing.lines(level)
+    return list(lines)
 
 
 def on_film(

@@ -57,8 +57,8 @@ class Working(Part):
     ) -> Sequence[Instance]:
         """Take up to ``limit`` instances in ``state`` that nobody holds, oldest first.
 
-        A film whose worker died once is handed out alone, so that it cannot take others with it; every
-        free one that stopped its worker twice is moved to `failed` first.
+        A film whose worker died once is handed out alone, so that it cannot take others with it;
+        every free one that stopped its worker twice is moved to `failed` first.
         ``attempts`` of what is returned does not count this one.
         """
         if not self._has_work(state):
