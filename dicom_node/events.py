@@ -225,6 +225,13 @@ _KINDS = (
         "Studies whose results nobody took or approved will soon be removed with them.",
     ),
     _kind(
+        "audit.announced",
+        "warning",
+        "lines days remedy",
+        "Lines of the audit trail will soon be past retention.audit_days and go.",
+    ),
+    _kind("audit.removed", "info", "lines days", "Lines of the audit trail past their time went."),
+    _kind(
         "spool.left",
         "warning",
         "digest reason remedy",

@@ -54,11 +54,15 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What `Spool.sweep` found: left-overs removed, and files that no row names."""
+    """What `Spool.sweep` found: left-overs removed, what stays, and files that no row names.
+
+    ``named_bytes``: the size of all files but the ``unknown``.
+    """
 
     removed_files: int
     removed_bytes: int
-    unknown: tuple[Digest, ...]
+    named_bytes: int
+    unknown: tuple[Stored, ...]
 
 
 class Spool:
@@ -176,10 +180,6 @@ class Spool:
         """Return the free space of the file system that an unprivileged user may fill."""
         return shutil.disk_usage(self._folder).free
 
-    def used_bytes(self) -> int:
-        """Return the size of all stored files together."""
-        return sum(status.st_size for _, status in self._files())
-
     def sweep(
         self, known: Callable[[str], frozenset[Digest]], *, min_age_seconds: float = 3600.0
     ) -> Swept:
@@ -198,15 +198,16 @@ class Spool:
                     path.unlink()
                     removed_files += 1
                     removed_bytes += status.st_size
-        unknown: list[Digest] = []
+        unknown: list[Stored] = []
+        named_bytes = 0
         for shard in _SHARDS:
             named = known(shard)
-            unknown += [
-                Digest(path.name)
-                for path, status in self._files(shard)
-                if path.name not in named and status.st_mtime <= oldest
-            ]
-        return Swept(removed_files, removed_bytes, tuple(unknown))
+            for path, status in self._files(shard):
+                if path.name not in named and status.st_mtime <= oldest:
+                    unknown.append(Stored(Digest(path.name), status.st_size))
+                else:
+                    named_bytes += status.st_size
+        return Swept(removed_files, removed_bytes, named_bytes, tuple(unknown))
 
     def _files(self, *shards: str) -> Iterator[tuple[Path, os.stat_result]]:
         # Whatever else a person or a file system put there is none of ours.

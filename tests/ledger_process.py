@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from dicom_node.errors import LedgerUnavailable
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import InstanceState
@@ -89,6 +90,18 @@ def hold(path: Path) -> None:
     connection.close()
 
 
+def open_each() -> None:
+    """Open, and make where there is none, the ledger at each path of standard input."""
+    say("ready")
+    for line in sys.stdin:
+        try:
+            open_ledger(Path(line.strip()), who="test").close()
+        except LedgerUnavailable as error:
+            say(error.message)
+        else:
+            say("open")
+
+
 TASKS = {
     task.__name__: task
     for task in (receive, receive_in_threads, receive_the_same, count, claim, claim_deliveries)
@@ -97,6 +110,9 @@ TASKS = {
 
 def main() -> None:
     task, path, *arguments = sys.argv[1:]
+    if task == "open_each":
+        open_each()
+        return
     if task == "hold":
         hold(Path(path))
         return

@@ -82,6 +82,34 @@ def test_a_year_of_films_leaves_no_more_events_than_a_month_of_them(
     assert counts[-1] == counts[-2] == counts[-3]
 
 
+def test_the_audit_trail_ages_in_small_steps_and_the_young_lines_stay(
+    ledger: SqliteLedger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.ledger.ageing._AT_ONCE", 3)
+    for number in range(8):
+        ledger.note("ada", f"old-{number}")
+    clock.tick(days=100)
+    ledger.note("ada", "young")
+    assert ledger.audit_lines_older(90, 1000) == 8
+    assert ledger.audit_lines_older(90, 5) == 5
+    assert ledger.forget_audit(101) == 0
+    assert ledger.forget_audit(90) == 8
+    assert [line.what for line in ledger.audit()] == ["audit.aged", "young"]
+    assert ledger.forget_audit(90) == 0
+
+
+def test_senders_whom_the_site_does_not_know_are_forgotten_once_silent_for_long(
+    ledger: SqliteLedger, clock: Clock
+) -> None:
+    ledger.received(arrival(1, sender="STRANGER"))
+    ledger.received(arrival(2, sender="PACS"))
+    clock.tick(days=50)
+    ledger.received(arrival(3, sender="NEW"))
+    clock.tick(days=50)
+    assert ledger.forget_peers(90, ["PACS"]) == 1
+    assert [peer.ae_title for peer in ledger.peers()] == ["NEW", "PACS"]
+
+
 def test_the_digests_of_a_shard_are_those_that_begin_so(ledger: SqliteLedger) -> None:
     ledger.received(arrival(1))
     digest = digest_of("film 1")

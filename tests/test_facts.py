@@ -50,7 +50,7 @@ def listed(node: Node) -> Any:
     (case,) = node.ledger.cases(CaseQuery()).cases
     items = archive.kept(house, case.study_id)
     series = list(archive.series_json(house, case.study_instance_uid, items, "base"))
-    instances = [archive.instance_json(house, "1.2", item, "base") for item in items]
+    instances = list(archive.instances_json(house, "1.2", items, "base"))
     return archive.study_json(house, case, "base"), series, instances
 
 
@@ -62,6 +62,21 @@ def test_a_search_says_the_same_without_any_file(node: Node) -> None:
     lose_every_file(node)
     assert listed(node) == from_files
     assert from_files[0]["00080061"]["Value"]
+
+
+def test_a_search_asks_the_ledger_no_more_often_for_many_films_than_for_one(node: Node) -> None:
+    asked: list[str] = []
+    counts = []
+    node.ledger._connection._sqlite.set_trace_callback(asked.append)
+    for first, last in ((1, 1), (2, 20)):
+        for number in range(first, last + 1):
+            node.receive(number, InstanceState.RECEIVED, StudyInstanceUID="1.2.4.1")
+        noted(node)
+        lose_every_file(node)
+        asked.clear()
+        assert len(listed(node)[2]) == last
+        counts.append(len(asked))
+    assert counts[0] == counts[1] > 0
 
 
 def test_a_course_is_told_without_the_files_of_the_earlier_films(node: Node) -> None:

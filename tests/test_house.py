@@ -18,8 +18,9 @@ from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 from dicom_node import logs
 from dicom_node.errors import DiskFull, LedgerUnavailable, OutputNotFinite, Unavailable
 from dicom_node.findings import Explanation, FilmFindings
-from dicom_node.ledger import connection, open_ledger
+from dicom_node.ledger import open_ledger
 from dicom_node.ledger.ballast import BALLAST_BYTES, take_ballast
+from dicom_node.ledger.opening import unavailable
 from dicom_node.line.analyse import Analyst
 from dicom_node.line.heart import Heart
 from dicom_node.line.report import Reporter
@@ -429,11 +430,11 @@ def test_one_misread_page_of_a_whole_ledger_sends_nobody_to_the_backups(
         error = sqlite3.DatabaseError("database disk image is malformed")
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         with (
-            pytest.raises(LedgerUnavailable) as unavailable,
-            connection._unavailable("The ledger could not be read", path),
+            pytest.raises(LedgerUnavailable) as raised,
+            unavailable("The ledger could not be read", path),
         ):
             raise error
-        return unavailable.value.remedy
+        return raised.value.remedy
 
     assert "backup" not in told()
     data = bytearray(path.read_bytes())

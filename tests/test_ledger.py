@@ -17,9 +17,9 @@ from dicom_node.errors import (
     SqliteAffected,
     TransitionRefused,
 )
-from dicom_node.ledger import Ledger, open_ledger
-from dicom_node.ledger.connection import refuse_affected
+from dicom_node.ledger import open_ledger
 from dicom_node.ledger.interface import Outgoing, Received
+from dicom_node.ledger.opening import refuse_affected
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.ledger.steps import DELIVERIES, INSTANCES, STUDIES, LeasedTable, move, required
 from dicom_node.records import (
@@ -948,12 +948,6 @@ def test_a_sqlite_without_it_is_not(version: tuple[int, ...]) -> None:
 
 def test_the_sqlite_that_is_installed_is_a_fixed_one(ledger: SqliteLedger) -> None:
     refuse_affected(tuple(map(int, ledger.sqlite_version.split("."))))
-
-
-def test_the_sqlite_ledger_is_a_ledger(ledger: SqliteLedger) -> None:
-    promised: Ledger = ledger
-    names = {name for name in vars(Ledger) if not name.startswith("_")}
-    assert names <= set(dir(promised))
 
 
 def test_asking_when_there_is_nothing_to_do_takes_no_lock(

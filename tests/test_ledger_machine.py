@@ -324,6 +324,15 @@ class LedgerMachine(RuleBasedStateMachine):
         assert told == {key: DeliveryState(row.state) for key, row in self.deliveries.items()}
 
     @invariant()
+    def what_is_stored_is_the_sum_of_the_rows(self) -> None:
+        rows = [
+            row
+            for key in self.studies
+            for row in (*self.ledger.instances(key), *self.ledger.results(key))  # type: ignore[arg-type]
+        ]
+        assert self.ledger.stored_bytes() == sum(row.size_bytes for row in rows)
+
+    @invariant()
     def what_is_unfinished_is_counted(self) -> None:
         ends = {"received", "admitted", "open", "quiet", "waiting"}
         rows = (*self.films.values(), *self.studies.values(), *self.deliveries.values())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,13 +58,21 @@ def start(path: Path) -> Iterator[Start]:
         process.communicate()
 
 
+def heard(process: Process) -> str:
+    """Return the next line that a process says."""
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+def tell(process: Process, line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n")
+
+
 def go(*processes: Process) -> None:
+    assert [heard(process) for process in processes] == ["ready"] * len(processes)
     for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
+        tell(process, "go")
 
 
 def together(*processes: Process) -> list[list[str]]:
@@ -86,6 +95,19 @@ def test_twenty_arrivals_of_one_film_at_one_moment_are_one_row(
     assert sorted(answers) == ["1 again"] * 19 + ["1 new"]
     assert ledger.instance(InstanceId(1)).duplicate_count == 19
     assert len(ledger.studies()) == 1
+
+
+def test_processes_that_make_a_new_ledger_at_one_moment_all_open_it(
+    tmp_path: Path, start: Start
+) -> None:
+    processes = [start("open_each") for _ in range(8)]
+    assert [heard(process) for process in processes] == ["ready"] * 8
+    for number in range(20):
+        for process in processes:
+            tell(process, str(tmp_path / f"new{number}.sqlite"))
+        assert [heard(process) for process in processes] == ["open"] * 8
+    with closing(open_ledger(tmp_path / "new0.sqlite", who="test")) as made:
+        assert made.unfinished() == 0
 
 
 def test_no_increment_of_several_writers_is_lost(ledger: SqliteLedger, start: Start) -> None:

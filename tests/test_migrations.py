@@ -189,15 +189,16 @@ def test_headers_of_an_earlier_release_are_asked_for_once_each(path: Path) -> No
     old.execute(
         "insert into instances (study_id, sop_instance_uid, sop_class_uid, transfer_syntax_uid,"
         " series_instance_uid, digest, size_bytes, state, received_at)"
-        " values (1, '1.2.3', '1', '1', '1', 'd-film', 1, 'analysed', '2026-01-01')"
+        " values (1, '1.2.3', '1', '1', '1', 'd-film', 10, 'analysed', '2026-01-01')"
     )
     old.execute(
         "insert into results (study_id, revision, group_key, kind, sop_instance_uid, sop_class_uid,"
         " series_instance_uid, digest, size_bytes, written_at)"
-        " values (1, 1, 'sr:1', 'sr', '1.2.4', '1', '1', 'd-report', 1, '2026-01-01')"
+        " values (1, 1, 'sr:1', 'sr', '1.2.4', '1', '1', 'd-report', 7, '2026-01-01')"
     )
     old.close()
     ledger = opened(path)
+    assert ledger.stored_bytes() == 10 + 7
     assert sorted(ledger.without_facts(10)) == ["d-film", "d-report"]
     ledger.keep_facts(dict.fromkeys(ledger.without_facts(10), "null"))
     assert ledger.without_facts(10) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -31,7 +32,7 @@ from dicom_node.records import (
     Worker,
 )
 from dicom_node.results.stored import newest
-from dicom_node.settings import Settings, load_configuration
+from dicom_node.settings import Configuration, Settings, load_configuration
 from dicom_node.spool import Spool, Swept
 from tests.ledger_kit import Clock, arrival
 
@@ -132,10 +133,54 @@ def test_too_much_stored_removes_the_oldest_delivered_first(
     clock.now += timedelta(hours=1)
     _, young, _ = reported_study(ledger, spool, 2)
     deliver_all(ledger)
-    limit = spool.used_bytes() - 1
+    limit = ledger.stored_bytes() - 1
     upkeep.retain(ledger, spool, settings(max_bytes=limit), log)
     assert not spool.path(old).exists()
     assert spool.path(young).exists()
+
+
+def test_how_full_the_spool_is_is_known_without_a_look_at_its_files(
+    ledger: SqliteLedger, spool: Spool, clock: Clock, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, old, _ = reported_study(ledger, spool, 1)
+    deliver_all(ledger)
+
+    def look(*_: object) -> None:
+        raise AssertionError("every file was looked at")
+
+    monkeypatch.setattr(Spool, "_files", look)
+    fullness = upkeep.Fullness(ledger)
+    assert fullness.used_bytes() == len(b"film 1") + len(b"result 1")
+    upkeep.retain(ledger, spool, settings(max_bytes=13), log, fullness)
+    assert not spool.path(old).exists()
+    assert fullness.used_bytes() == 0
+
+
+def test_what_no_row_names_counts_from_the_sweep_on(
+    ledger: SqliteLedger, spool: Spool, log: Log
+) -> None:
+    reported_study(ledger, spool, 1)
+    taken_in, removed = film_bytes(seed=5), b"a map of no film"
+    left = taken_in[:400]
+    for content in (taken_in, removed, left):
+        age(spool.path(spool.write(content).digest))
+    spool.write(b"a map, just written")
+    fullness = upkeep.Fullness(ledger)
+    upkeep.sweep(ledger, spool, log, fullness=fullness)
+    assert fullness.used_bytes() == sum(status.st_size for _, status in spool._files())
+    assert not spool.path(digest_of(removed)).exists()
+    assert spool.path(digest_of(left)).exists()
+
+
+def test_a_film_that_is_result_and_arrival_alike_takes_its_room_once(
+    ledger: SqliteLedger, spool: Spool, log: Log
+) -> None:
+    _, _, result = reported_study(ledger, spool, 1)
+    origin = Origin("PACS", "NODE", "127.0.0.1")
+    ledger.received(Arrival("2.25.1", "1.3", "1.2", "1.2.9", "2.25.9", result, 8, origin))
+    fullness = upkeep.Fullness(ledger)
+    upkeep.sweep(ledger, spool, log, fullness=fullness)
+    assert fullness.used_bytes() == sum(status.st_size for _, status in spool._files())
 
 
 def test_a_received_file_whose_row_a_crash_prevented_is_taken_in(
@@ -292,6 +337,10 @@ def test_a_left_over_that_is_no_instance_is_removed(
     assert not spool.path(stored.digest).exists()
 
 
+def digest_of(content: bytes) -> Digest:
+    return Digest(hashlib.sha256(content).hexdigest())
+
+
 def age(path: Path) -> None:
     os.utime(path, (0, 0))
 
@@ -371,9 +420,33 @@ def test_a_film_that_is_set_aside_is_told_of_once(ledger: SqliteLedger, log: Log
 
 def test_what_is_past_its_time_is_forgotten(ledger: SqliteLedger, clock: Clock) -> None:
     ledger.refused("X", "DICOMNODE", "10.0.0.9", "unknown")
+    ledger.received(arrival())
     settings = Settings.model_validate({"retention": {"refusals_days": 10}})
-    upkeep.forget_the_old(ledger, settings)
-    assert len(ledger.refusals()) == 1
+    upkeep.forget_the_old(ledger, Configuration(Path(), settings, {}))
+    assert len(ledger.refusals()) == len(ledger.peers()) == 1
     clock.tick(days=11)
-    upkeep.forget_the_old(ledger, settings)
-    assert ledger.refusals() == []
+    upkeep.forget_the_old(ledger, Configuration(Path(), settings, {}))
+    assert ledger.refusals() == ledger.peers() == []
+
+
+def test_lines_of_the_audit_trail_go_after_their_days_and_that_is_said_beforehand(
+    ledger: SqliteLedger, clock: Clock, log: Log
+) -> None:
+    said = io.StringIO()
+    logs.configure(stream=said, strict=True)
+    ledger.note("ada", "case.viewed")
+    kept = Settings.model_validate({"retention": {"audit_days": 365}})
+    clock.tick(days=350)
+    upkeep.age_audit(ledger, kept, log)
+    assert said.getvalue() == ""
+    clock.tick(days=10)
+    upkeep.age_audit(ledger, kept, log)
+    assert [line.what for line in ledger.audit()] == ["case.viewed"]
+    clock.tick(days=7)
+    upkeep.age_audit(ledger, kept, log)
+    told = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert [(each["event"], each["lines"]) for each in told] == [
+        ("audit.announced", 1), ("audit.removed", 1)
+    ]  # fmt: skip
+    (line,) = ledger.audit()
+    assert (line.what, line.detail) == ("audit.aged", "1 lines older than 365 days")

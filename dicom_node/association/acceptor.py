@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
-from dicom_node.association.policy import UNDECIDED, Accepted, Rejected, Requested, decide
+from dicom_node.association.policy import STOPPING, UNDECIDED, Accepted, Rejected, Requested, decide
 from dicom_node.association.refusals import GatheredRefusals
 from dicom_node.association.store import StoreService
 from dicom_node.dimse.contexts import accepted_contexts
@@ -23,15 +23,13 @@ from dicom_node.dimse.status import SUCCESS
 from dicom_node.dimse.tls import acceptor_context
 from dicom_node.errors import PortUnavailable, listening_remedy
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Arrivals
 from dicom_node.logs import Log
 from dicom_node.records import Origin, Refusal
 from dicom_node.settings import Remote, Settings
 from dicom_node.spool import Spool
 
 _NEGOTIATION_SECONDS = 10.0
-_POLL_SECONDS = 0.05
-_QUIET_SECONDS = 0.3
 _ABORT_SECONDS = 2.0
 _UNLIMITED = 1_000_000
 """The number of associations is limited by our policy, which does not count stalled peers."""
@@ -45,13 +43,11 @@ class Acceptor:
         settings: Settings,
         remotes: Callable[[], Mapping[str, Remote]],
         spool: Spool,
-        ledger: Ledger,
+        ledger: Arrivals,
         log: Log,
     ) -> None:
         self._settings, self._remotes, self._log = settings, remotes, log
         self._titles: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
-        self._storing = 0
-        self._lock = threading.Lock()
         self._front_door = FrontDoor.of(settings, spool, ledger, log)
         self._service = StoreService(self._front_door, self._origin_of)
         self._ae = self._entity()
@@ -68,17 +64,12 @@ class Acceptor:
         return int(self._server.server_address[1])
 
     def stop(self, drain_seconds: float) -> None:
-        """Stop listening, let what is in flight finish for so long, abort the rest."""
+        """Stop listening, let what has begun finish for so long, abort the rest.
+
+        From here on no association and no message begins.
+        """
         self._server.shutdown()
-        now = time.monotonic()
-        deadline, quiet_since = now + drain_seconds, now
-        # Bytes of an object may be on their way from the socket to the message, or the message to
-        # its handler, where nobody sees them: a moment without work is not yet the end of it.
-        while self._in_use() and now - quiet_since < _QUIET_SECONDS and now < deadline:
-            time.sleep(_POLL_SECONDS)
-            now = time.monotonic()
-            if self._busy():
-                quiet_since = now
+        self._server.underway.finish(drain_seconds)
         _abort(self._ae.active_associations)
         self._refusals.stop()
 
@@ -111,7 +102,7 @@ class Acceptor:
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_C_ECHO, self._echo),
-            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_STORE, self._service.store),
             (evt.EVT_ABORTED, self._lost),
         ]
         try:
@@ -148,6 +139,8 @@ class Acceptor:
         self._log.event("association.accepted", **_peer(requested))
 
     def _decide(self, requested: Requested) -> Accepted | Rejected:
+        if self._server.underway.is_closed:
+            return STOPPING
         try:
             established = self._established()
             same = established.count(requested.peer_address)
@@ -189,15 +182,6 @@ class Acceptor:
         self._log.event("echo.answered", **_peer(_requested_by(event)))
         return SUCCESS
 
-    def _store(self, event: evt.Event) -> int:
-        with self._lock:
-            self._storing += 1
-        try:
-            return self._service.store(event)
-        finally:
-            with self._lock:
-                self._storing -= 1
-
     def _lost(self, event: evt.Event) -> None:
         if event.assoc.requestor.primitive is not None:
             reason = "the association was aborted"
@@ -207,16 +191,6 @@ class Acceptor:
         # No title, no admission: what follows the KeyError is a refusal.
         requested, title = _requested_by(event), self._titles[event.assoc]
         return Origin(title, requested.called_ae_title, requested.peer_address)
-
-    def _in_use(self) -> bool:
-        return self._storing > 0 or bool(self._established())
-
-    def _busy(self) -> bool:
-        return self._storing > 0 or any(
-            item.is_established
-            and (item.dimse.message is not None or item.dimse.msg_queue.qsize() > 0)
-            for item in self._ae.active_associations
-        )
 
 
 def _abort(associations: list[Association]) -> None:

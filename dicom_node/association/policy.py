@@ -55,6 +55,11 @@ UNDECIDED = Rejected(
 )
 """Where no decision can be made nobody is let in."""
 
+STOPPING = Rejected(
+    _TRANSIENT, _PRESENTATION, 1, "the node stops", "Nothing: the sender tries again later."
+)
+"""While the last objects are taken nobody new is let in."""
+
 
 def decide(
     requested: Requested,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from dicom_node.errors import LedgerUnavailable
-from dicom_node.ledger.interface import Ledger
+from dicom_node.ledger import Arrivals
 from dicom_node.logs import Log
 from dicom_node.records import OTHER_CALLERS, Refusal
 
@@ -24,7 +24,7 @@ _MOST_CALLERS = 500
 class GatheredRefusals:
     """Counts rejected associations in memory; a thread of its own writes them."""
 
-    def __init__(self, ledger: Ledger, log: Log, *, seconds: float = _SECONDS) -> None:
+    def __init__(self, ledger: Arrivals, log: Log, *, seconds: float = _SECONDS) -> None:
         self._ledger, self._log, self._seconds = ledger, log, seconds
         self._callers: dict[tuple[str, ...], Refusal] = {}
         self._lock, self._stop = threading.Lock(), threading.Event()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import tzinfo
 
-    from dicom_node.ledger.sqlite import SqliteLedger
+    from dicom_node.ledger import Cases, Deliveries
     from dicom_node.records import Delivery, Instance, Study
 
 _ID_DIGITS = 19
@@ -66,7 +66,7 @@ def list_cases(
     settings = configuration(config, data_dir)
     ledger = ledger_of(settings)
     studies = _searched(ledger, search, limit) if search else ledger.studies(limit=limit)
-    rows = [_row(ledger, study) for study in studies]
+    rows = [_row(ledger, ledger, study) for study in studies]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif not rows:
@@ -96,16 +96,16 @@ def _print(rows: Sequence[Mapping[str, Any]], zone: tzinfo | None) -> None:
     wide_console().print(table)
 
 
-def _searched(ledger: SqliteLedger, words: str, limit: int) -> Sequence[Study]:
+def _searched(ledger: Cases, words: str, limit: int) -> Sequence[Study]:
     from dicom_node.ledger.casebook import CaseQuery
 
     found = ledger.cases(CaseQuery(words=words, limit=limit)).cases
     return [ledger.study(case.study_id) for case in found]
 
 
-def _row(ledger: SqliteLedger, study: Study) -> dict[str, Any]:
+def _row(ledger: Cases, outbox: Deliveries, study: Study) -> dict[str, Any]:
     instances = ledger.instances(study.id)
-    deliveries = ledger.deliveries(study_id=study.id)
+    deliveries = outbox.deliveries(study_id=study.id)
     reasons = [*(item.reason for item in instances), study.reason]
     held = [f"{item.destination}: {item.told}" for item in deliveries if item.held is not None]
     return {
@@ -254,7 +254,7 @@ def _again(study: str, config: Any, data_dir: Any, states: Any) -> None:
     raise typer.Exit(0 if asked else 1)
 
 
-def _find(ledger: SqliteLedger, text: str) -> Study:
+def _find(ledger: Cases, text: str) -> Study:
     """Return a study by number, Study Instance UID or accession number."""
     from dicom_node.errors import RowMissing
     from dicom_node.ledger.casebook import CaseQuery

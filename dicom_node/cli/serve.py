@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from dicom_node.ledger import Ledger
+    from dicom_node.ledger import Workers
     from dicom_node.settings import Configuration, Settings
 
 _LOOK_SECONDS = 0.3
@@ -82,7 +82,7 @@ def _announce(configuration: Configuration, doors: set[str], stop: threading.Eve
                 return
 
 
-def _ports(ledger: Ledger, begun: datetime) -> Mapping[str, int]:
+def _ports(ledger: Workers, begun: datetime) -> Mapping[str, int]:
     """Return the ports that roles have said since, by role."""
     told = {
         beat.role: beat.detail.removeprefix("port=")

@@ -18,6 +18,7 @@ from pynetdicom.presentation import PresentationContext
 from dicom_node.delivery.deadline import limited, longest_seconds
 from dicom_node.delivery.unreachable import name_unknown, not_answered, not_connected
 from dicom_node.dimse.entity import limit_socket, requestor
+from dicom_node.dimse.messages import RequestorMessages
 from dicom_node.dimse.status import StoreOutcome
 from dicom_node.dimse.tls import requestor_context
 from dicom_node.errors import (
@@ -111,6 +112,7 @@ def associate(peer: Peer, contexts: Sequence[PresentationContext]) -> Associatio
 
     def open_now(event: evt.Event) -> None:
         opened.set()
+        RequestorMessages.guard(event.assoc.dimse)
         limit_socket(event, peer.answer_seconds)
 
     try:

@@ -43,7 +43,7 @@ from dicom_node.errors import (
     SettingsError,
     SpoolError,
 )
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Outbox
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
 from dicom_node.records import Delivery, ResultObject
@@ -84,7 +84,7 @@ class Sender:
 
     settings: Settings
     spool: Spool
-    ledger: Ledger
+    ledger: Outbox
     worker: str
     log: Log
     stop: threading.Event = field(default_factory=threading.Event)

@@ -1,16 +1,14 @@
 """What pynetdicom leaves open at the front door: deadlines, lengths, back-pressure, hand-shakes.
 
 pynetdicom 3.0.4 waits for ever for the rest of a PDU, reads a PDU of any length into memory,
-queues pipelined requests without limit, uses ``select`` (which fails from 1024 descriptors on),
-makes TLS handshakes inside ``accept`` and loses its thread, without an A-ABORT, on a message that
-it cannot decode. This module replaces its socket wrapper, message provider and server there.
+queues pipelined requests without limit, uses ``select`` (which fails from 1024 descriptors on) and
+makes TLS handshakes inside ``accept``. This module replaces its socket wrapper and server there;
+what becomes of the bytes is `messages`' part.
 
 It leans on these internals, each with a test of its own: ``AssociationSocket._is_connected``,
 ``AssociationSocket.recv`` called with 6 and then with the PDU length, ``Association.dul.socket``,
-``Association.dimse.msg_queue``, ``Association.dimse.message`` with its ``data_set`` (ours where it
-is large), ``command_set`` and ``encoded_command_set``, ``Association._accepted_cx``,
-``DULServiceProvider._idle_timer`` and ``_kill_thread``,
-``DIMSEServiceProvider.receive_primitive``, "Evt19" in ``dul.event_queue``,
+``Association.dimse.msg_queue``, ``Association.dimse.message`` with its ``data_set`` and
+``encoded_command_set``, ``DULServiceProvider._idle_timer`` and ``_kill_thread``,
 ``RequestHandler._create_association``, ``AssociationServer.get_request``, ``ssl_context`` and
 ``process_request_thread``, ``timer.time``.
 """
@@ -23,37 +21,33 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from socketserver import TCPServer
 from typing import Any
 
 from pynetdicom import timer
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.transport import (
     AssociationSocket,
     RequestHandler,
     ThreadedAssociationServer,
 )
 
-from dicom_node.dimse.incoming import Begin, Incoming
+from dicom_node.dimse.incoming import Begin
 from dicom_node.dimse.memory import (
     MAX_COMMAND_BYTES,
     MAX_FRAGMENTS,
     MAX_NEGOTIATED_ITEMS,
     Budget,
     Share,
-    command_bytes,
-    cost_of_command,
     cost_of_items,
     cost_of_pdu,
     cost_of_request,
     fragments_of,
     items_of,
 )
+from dicom_node.dimse.messages import CountedAssociation, GuardedMessages, OnDrop
 from dicom_node.dimse.pace import Pace
-from dicom_node.imaging.values import CAN_RAISE
+from dicom_node.dimse.underway import Underway
 
 _ASSOCIATE_RQ, _P_DATA = 0x01, 0x04
 _PDU_TYPES = range(0x01, 0x08)
@@ -65,12 +59,6 @@ _READ_BYTES = 1 << 18
 _SMALL_PDU_BYTES = 1024
 """Shorter ones, requests to release among them, wait for nobody's memory."""
 _MEMORY_BYTES = 1 << 28
-
-_INVALID_PDU = "Evt19"
-"""PS3.8 table 9-10: unrecognised or invalid PDU received; the answer is an A-P-ABORT."""
-
-OnDrop = Callable[[str, str], None]
-"""Called with the peer's address and the reason when the guard drops it."""
 
 
 class PeerDropped(OSError):
@@ -136,7 +124,7 @@ class GuardedSocket(AssociationSocket):
         self._pdu.release()
         if self.socket is None or not self._is_connected:
             return False
-        if self.assoc.dimse.msg_queue.qsize() >= _QUEUED_MESSAGES:
+        if self._has_enough:
             self._pace.restart()
             return False
         poll = select.poll()
@@ -147,6 +135,12 @@ class GuardedSocket(AssociationSocket):
             return False
         pending = isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
         return pending or bool(poll.poll(0))
+
+    @property
+    def _has_enough(self) -> bool:
+        messages = self.assoc.dimse
+        last = isinstance(messages, GuardedMessages) and messages.is_answering_last
+        return last or messages.msg_queue.qsize() >= _QUEUED_MESSAGES
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read exactly ``nr_bytes`` before the PDU's deadline; less only if the peer closed.
@@ -253,6 +247,8 @@ class GuardedSocket(AssociationSocket):
         if length > allowed:
             raise self._dropped(f"a PDU of {length} bytes is longer than {allowed}")
         self._check_message()
+        if pdu_type == _P_DATA and isinstance(self.assoc.dimse, GuardedMessages):
+            self.assoc.dimse.comes()
         self._body_type = pdu_type if length else 0
 
     def _check_message(self) -> None:
@@ -285,60 +281,6 @@ class GuardedSocket(AssociationSocket):
     def _forget(self) -> None:
         if isinstance(self.assoc.dimse, GuardedMessages):
             self.assoc.dimse.forget()
-
-
-class GuardedMessages(DIMSEServiceProvider):
-    """Puts the PDUs of one association together to messages; aborts on what is none."""
-
-    on_drop: OnDrop
-    begin: Begin | None
-    budget: Budget
-    is_ended: bool = False
-    """Whether no more is read: what pours on after the A-ABORT would else keep its thread."""
-
-    @classmethod
-    def guard(cls, provider: Any, on_drop: OnDrop, begin: Begin | None, budget: Budget) -> None:
-        """Put ``provider``, which its association has made already, under guard."""
-        provider.__class__ = cls
-        provider.on_drop, provider.begin, provider.budget = on_drop, begin, budget
-
-    def receive_primitive(self, primitive: Any) -> None:
-        """Add the content of one P-DATA-TF PDU to the message."""
-        if self.message is None and self.begin is not None:
-            self.message = DIMSEMessage()
-            self.message.data_set = Incoming(
-                self.message, self._transfer_syntax_of, self.begin, self.budget.messages
-            )
-        if not self._has_short_command(primitive):
-            self.is_ended = True
-            self._end(f"a command set of over {MAX_COMMAND_BYTES} bytes")
-            return
-        try:
-            super().receive_primitive(primitive)
-        except CAN_RAISE:
-            self._end("not a DIMSE message")
-
-    def _has_short_command(self, primitive: Any) -> bool:
-        """Whether the command set is one, before it is decoded: that takes fifty times as much."""
-        more = command_bytes(primitive.presentation_data_value_list)
-        message: Any = self.message
-        if more and isinstance(data_set := getattr(message, "data_set", None), Incoming):
-            data_set.command.hold(cost_of_command(min(more, MAX_COMMAND_BYTES)))
-        begun = message.encoded_command_set.tell() if message is not None else 0
-        return bool(begun + more <= MAX_COMMAND_BYTES)
-
-    def _end(self, reason: str) -> None:
-        self.on_drop(str(self.assoc.requestor.address), reason)
-        self.dul.event_queue.put(_INVALID_PDU)
-
-    def forget(self) -> None:
-        """Leave nothing of a message that will never be whole."""
-        unfinished = self.message.data_set if self.message is not None else None
-        if isinstance(unfinished, Incoming):
-            unfinished.discard()
-
-    def _transfer_syntax_of(self, context_id: int) -> str:
-        return str(self.assoc._accepted_cx[context_id].transfer_syntax[0])
 
 
 def _with_plain_titles(body: bytearray) -> bytearray:
@@ -392,7 +334,10 @@ class GuardedHandler(RequestHandler):
         association.dul.daemon = True
         socket_wrapper, budget = association.dul.socket, server.budget
         GuardedSocket.guard(socket_wrapper, server.limits, server.on_drop, budget)
-        GuardedMessages.guard(association.dimse, server.on_drop, server.begin, budget)
+        GuardedMessages.guard(
+            association.dimse, server.on_drop, server.begin, budget, server.underway
+        )
+        association.__class__ = CountedAssociation
         return association
 
 
@@ -409,6 +354,7 @@ class GuardedServer(ThreadedAssociationServer):
 
     def __init__(self, *arguments: Any, limits: Limits, **keywords: Any) -> None:
         self.limits, self.budget = limits, Budget(limits.memory_bytes)
+        self.underway = Underway()
         self.on_drop = self.on_handshake_failed = _say_nothing
         self._connections = _Connections()
         keywords["request_handler"] = GuardedHandler

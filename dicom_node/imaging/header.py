@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import mmap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ from dicom_node.imaging.transfer_syntaxes import (
 )
 from dicom_node.imaging.values import CAN_RAISE, integer, items, numbers, text, texts
 
+LAST_BEFORE_PIXELS = 0x7FE0000F
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _PIXEL_DATA_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 
@@ -93,7 +95,7 @@ def read_header(source: Path | bytes) -> FilmHeader:
     HeaderUnreadable where nothing sensible can be parsed, and TransferSyntaxUnsupported for a
     deflated data set, which is not inflated.
     """
-    return header_of(_read(source, stop_before_pixels=True))
+    return header_of(_read(source, last=LAST_BEFORE_PIXELS))
 
 
 def read_dataset(source: Path | bytes) -> Dataset:
@@ -102,15 +104,18 @@ def read_dataset(source: Path | bytes) -> Dataset:
     pydicom converts values when they are first used: use them inside `parsing`, too. Raises also
     PixelDataTruncated where the source ends within encapsulated Pixel Data.
     """
-    dataset = _read(source, stop_before_pixels=False)
+    dataset = _read(source, last=None)
     if "PixelData" not in dataset and _announces_pixel_data(source):
         raise PixelDataTruncated("The object ends within Pixel Data.")
     return dataset
 
 
-def read_attributes(source: Path | bytes) -> Dataset:
-    """Return the data set of a file, or of its bytes, up to Pixel Data; errors as above."""
-    return _read(source, stop_before_pixels=True)
+def read_attributes(source: Path | bytes, *, last: int = LAST_BEFORE_PIXELS) -> Dataset:
+    """Return the data set of a file, or of its bytes, up to Pixel Data; errors as above.
+
+    ``last``: the last tag that is wanted; a report's tree, say, is then not parsed.
+    """
+    return _read(source, last=last)
 
 
 def header_of(dataset: Dataset) -> FilmHeader:
@@ -225,17 +230,17 @@ def _header(dataset: Dataset) -> FilmHeader:
     )
 
 
-def _read(source: Path | bytes, *, stop_before_pixels: bool) -> Dataset:
+def _read(source: Path | bytes, *, last: int | None) -> Dataset:
     dataset = None
     with parsing(), _stream(source) as stream:
         stated, start = _stated_transfer_syntax(stream)
         if stated != DEFLATED_EXPLICIT_LITTLE_ENDIAN:
-            readable, lost = _followed(source, stream, start, stated)
-            dataset = pydicom.dcmread(readable, force=True, stop_before_pixels=stop_before_pixels)
+            readable, lost = _followed(source, stream, start, stated, last or LAST_BEFORE_PIXELS)
+            dataset = filereader.read_partial(readable, _after(last), force=True)
             keep_received(dataset)
     if dataset is None:
         raise TransferSyntaxUnsupported("A deflated data set is not inflated.")
-    if lost and ("Rows" if stop_before_pixels else "PixelData") not in dataset:
+    if lost and ("PixelData" if last is None else "Rows") not in dataset:
         raise HeaderUnreadable(
             f"The data set cannot be parsed past element ({lost}), whose VR or length is none: "
             "what comes after it, Pixel Data too, is lost.",
@@ -244,14 +249,28 @@ def _read(source: Path | bytes, *, stop_before_pixels: bool) -> Dataset:
     return dataset
 
 
+def _after(last: int | None) -> Callable[[BaseTag, str | None, int], bool] | None:
+    if last is None:
+        return None
+    if last == LAST_BEFORE_PIXELS:
+        # Not simply by number: some files have elements out of their order.
+        return lambda tag, _vr, _length: tag in _PIXELS
+    return lambda tag, _vr, _length: tag > last
+
+
 def _followed(
-    source: Path | bytes, stream: BinaryIO, start: int, transfer_syntax_uid: str
+    source: Path | bytes, stream: BinaryIO, start: int, transfer_syntax_uid: str, last: int
 ) -> tuple[BinaryIO, str]:
     """Return the stream, with elements of no VR mended, and the tag where the track is lost."""
     whole: Any = source
     if isinstance(source, Path):
         whole = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    followed = follow(whole, start, little_endian=transfer_syntax_uid != EXPLICIT_BIG_ENDIAN)
+    followed = follow(
+        whole,
+        start,
+        little_endian=transfer_syntax_uid != EXPLICIT_BIG_ENDIAN,
+        last=last,
+    )
     return stream if followed.data is whole else io.BytesIO(followed.data), followed.lost
 
 
@@ -259,7 +278,7 @@ def _announces_pixel_data(source: Path | bytes) -> bool:
     """Whether the source goes on with Pixel Data: where it ends within, pydicom drops all of it."""
     with parsing(), _stream(source) as stream:
         stated, start = _stated_transfer_syntax(stream)
-        readable, _ = _followed(source, stream, start, stated)
+        readable, _ = _followed(source, stream, start, stated, LAST_BEFORE_PIXELS)
         pydicom.dcmread(readable, force=True, stop_before_pixels=True)
         return readable.read(4) in _PIXEL_DATA_TAGS
 

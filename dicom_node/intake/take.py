@@ -32,7 +32,7 @@ from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES
 from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
 from dicom_node.intake.identify import PatientFile, StatedIdentifiers, check_uids, identify, is_uid
 from dicom_node.intake.sources import EncodedDataSet, InFile, InMemory, Streamed
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Arrivals
 from dicom_node.ledger.interface import Received
 from dicom_node.logs import Log
 from dicom_node.records import Arrival, Origin
@@ -65,13 +65,13 @@ class FrontDoor:
     """What every door needs to take an instance in. ``uids``: `admission.uids` of the settings."""
 
     spool: Spool
-    ledger: Ledger
+    ledger: Arrivals
     log: Log
     max_object_bytes: int
     uids: UidRule = "strict"
 
     @classmethod
-    def of(cls, settings: Settings, spool: Spool, ledger: Ledger, log: Log) -> FrontDoor:
+    def of(cls, settings: Settings, spool: Spool, ledger: Arrivals, log: Log) -> FrontDoor:
         """Return the front door of a node."""
         return cls(spool, ledger, log, settings.node.max_object_bytes, settings.admission.uids)
 

@@ -1,6 +1,47 @@
 """What is known and what remains to do, durable in SQLite."""
 
-from dicom_node.ledger.interface import Ledger
+from dicom_node.ledger.interface import (
+    ANNOUNCED_DAYS,
+    COUNTED,
+    Accounts,
+    Arrivals,
+    AuditTrail,
+    Cases,
+    Courses,
+    Deliveries,
+    Figures,
+    Headers,
+    KnownFilms,
+    Neighbours,
+    Outbox,
+    ReadersWords,
+    ReadingRoom,
+    Studies,
+    Upkeep,
+    Work,
+    Workers,
+)
 from dicom_node.ledger.sqlite import open_ledger
 
-__all__ = ["Ledger", "open_ledger"]
+__all__ = [
+    "ANNOUNCED_DAYS",
+    "COUNTED",
+    "Accounts",
+    "Arrivals",
+    "AuditTrail",
+    "Cases",
+    "Courses",
+    "Deliveries",
+    "Figures",
+    "Headers",
+    "KnownFilms",
+    "Neighbours",
+    "Outbox",
+    "ReadersWords",
+    "ReadingRoom",
+    "Studies",
+    "Upkeep",
+    "Work",
+    "Workers",
+    "open_ledger",
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from dicom_node.ledger.connection import text_of
@@ -31,6 +32,12 @@ class Ageing(Part):
         )
         return frozenset(Digest(row["digest"]) for row in rows)
 
+    def stored_bytes(self) -> int:
+        """Return the sizes of all received films and of all results together, a sum kept so far."""
+        row = self._connection.one("select bytes from stored")
+        assert row is not None
+        return int(row["bytes"])
+
     def forget_refusals(self, days: float) -> int:
         """Forget refused callers who have not called for so long; return how many there were."""
         return self._forget("refusals", "last_at < :old", old=self._before(days=days))
@@ -55,6 +62,52 @@ class Ageing(Part):
                     first=first, last=last, old=old,
                 )  # fmt: skip
         return removed
+
+    def audit_lines_older(self, days: float, most: int) -> int:
+        """Count lines of the audit trail that are older than that, up to ``most``."""
+        row = self._connection.one(
+            """select count(*) as lines from (
+                   select 1 from (select at from audit order by id limit :most) where at < :old)""",
+            most=most, old=self._before(days=days),
+        )  # fmt: skip
+        assert row is not None
+        return int(row["lines"])
+
+    def forget_audit(self, days: float) -> int:
+        """Forget lines of the audit trail older than that, in small steps; return how many.
+
+        The trail says itself how many went.
+        """
+        removed = 0
+        # Looked for without a lock, and by number: they stand in the order in which they came.
+        while self.audit_lines_older(days, _AT_ONCE):
+            with self._connection.transaction() as connection:
+                removed += connection.run(
+                    """delete from audit where at < :old
+                       and id in (select id from audit order by id limit :most)""",
+                    old=self._before(days=days), most=_AT_ONCE,
+                )  # fmt: skip
+        if removed:
+            with self._connection.transaction() as connection:
+                connection.insert(
+                    "audit", at=connection.now(), who=connection.who, what="audit.aged",
+                    detail=f"{removed} lines older than {days:g} days",
+                )  # fmt: skip
+        return removed
+
+    def forget_peers(self, days: float, known: Iterable[str]) -> int:
+        """Forget AEs that the site does not know and that were silent for so long.
+
+        A node that takes films from everybody is told titles by strangers.
+        """
+        return self._forget(
+            "peers",
+            """coalesce(last_received_at, '') < :old and coalesce(last_sent_at, '') < :old
+               and coalesce(last_error_at, '') < :old
+               and ae_title not in (select value from json_each(:known))""",
+            old=self._before(days=days),
+            known=json.dumps(list(known)),
+        )
 
     def _orphaned_events(self, old: str) -> Iterator[tuple[int, int]]:
         """Yield ranges of ids that hold some, found without a lock."""

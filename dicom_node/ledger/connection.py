@@ -12,39 +12,24 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]  # pysqlite3 if it is there
 
-from dicom_node.errors import LedgerUnavailable, SqliteAffected
-from dicom_node.ledger.ballast import drop_ballast
-from dicom_node.ledger.clock import STEP_SECONDS, Steady, moved, settle
+from dicom_node.errors import LedgerUnavailable
+from dicom_node.ledger.clock import STEP_SECONDS, Steady, settle
 from dicom_node.ledger.clock import steady as machine_steady
 from dicom_node.ledger.migrations import is_current, migrate
+from dicom_node.ledger.opening import (
+    BUSY_SECONDS,
+    DAMAGED_REMEDY,
+    opened,
+    refuse_affected,
+    unavailable,
+    write_ahead,
+)
 
 Row = Mapping[str, Any]
 Clock = Callable[[], datetime]
 
-BUSY_SECONDS = 5.0
-"""How long a transaction waits for another process before it gives up."""
-
-_WAL_RESET_BUG = ((3, 7, 0), (3, 51, 3))
-"""From (inclusive) and to (exclusive): several writers can lose commits when the WAL is reset."""
-
 _LOOKS = 10
-_PRAGMAS = ("journal_mode=wal", "synchronous=full", "foreign_keys=on")
-
-_DAMAGED_REMEDY = (
-    "Stop the node and keep a copy of data_dir. Restore the ledger from a backup; without one, move"
-    " ledger.sqlite* aside: the stored films are then taken in again, but without their senders."
-)
-_MISREAD_REMEDY = (
-    "The ledger was misread once and is whole: the node goes on by itself. Check the disk of"
-    " data_dir and the system log of this machine."
-)
-_MISREAD = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_REMEDIES = {
-    sqlite3.SQLITE_FULL: "Free disk space in data_dir; the ledger goes on by itself.",
-    sqlite3.SQLITE_READONLY: "Check the mount, owner and permissions of data_dir.",
-    sqlite3.SQLITE_CANTOPEN: "Check the mount, owner and permissions of data_dir.",
-    sqlite3.SQLITE_IOERR: "Check the disk of data_dir and the system log of this machine.",
-}
+_PRAGMAS = ("synchronous=full", "foreign_keys=on")
 
 
 def utc_now() -> datetime:
@@ -55,15 +40,6 @@ def utc_now() -> datetime:
 def text_of(moment: datetime) -> str:
     """Return ``moment`` as the ledger writes it: UTC, microseconds always there, sortable."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def refuse_affected(version: tuple[int, ...]) -> None:
-    """Raise `SqliteAffected` if this SQLite loses commits of several writing processes."""
-    first, fixed = _WAL_RESET_BUG
-    if first <= version < fixed:
-        raise SqliteAffected(
-            f"SQLite {'.'.join(map(str, version))} can lose commits when several processes write."
-        )
 
 
 class Connection:
@@ -97,10 +73,11 @@ class Connection:
         self._project = project
         self._touched: dict[int, None] = {}
         self._lock = threading.RLock()
-        with _unavailable(f"The ledger {path} cannot be opened", path):
-            self._sqlite = _opened(path, busy_seconds)
+        with unavailable(f"The ledger {path} cannot be opened", path):
+            self._sqlite = opened(path, busy_seconds)
         try:
-            with _unavailable(f"The ledger {path} cannot be opened", path):
+            with unavailable(f"The ledger {path} cannot be opened", path):
+                write_ahead(self._sqlite, busy_seconds)
                 self._prepare(path, verify=verify)
         except BaseException:
             self._sqlite.close()
@@ -112,7 +89,7 @@ class Connection:
         if verify:
             (answer,) = self._sqlite.execute("pragma quick_check(1)").fetchone()
             if answer != "ok":
-                raise LedgerUnavailable(f"The ledger {path} is damaged.", remedy=_DAMAGED_REMEDY)
+                raise LedgerUnavailable(f"The ledger {path} is damaged.", remedy=DAMAGED_REMEDY)
         database = Database(self._sqlite)
         # Most openings find nothing to do and need no lock.
         if not is_current(database):
@@ -184,7 +161,7 @@ class Connection:
         ``begin immediate`` takes the write lock first: a deferred transaction of two writers ends
         in "database is locked" in spite of the busy time-out.
         """
-        with self._lock, _unavailable("The ledger could not commit", self._path):
+        with self._lock, unavailable("The ledger could not commit", self._path):
             self._sqlite.execute("begin immediate")
             try:
                 if self._is_ready and self._was_set():
@@ -209,7 +186,7 @@ class Connection:
     @contextmanager
     def step(self) -> Iterator[None]:
         """Run a block inside a transaction so that its failure undoes the block alone."""
-        with _unavailable("The ledger could not commit", self._path):
+        with unavailable("The ledger could not commit", self._path):
             self._sqlite.execute("savepoint step")
             try:
                 yield
@@ -222,14 +199,14 @@ class Connection:
 
     def run(self, sql: str, **values: object) -> int:
         """Execute one statement and return the number of rows it changed."""
-        with self._lock, _unavailable("The ledger could not be written", self._path):
+        with self._lock, unavailable("The ledger could not be written", self._path):
             return int(self._sqlite.execute(sql, values).rowcount)
 
     def insert(self, table: str, **values: object) -> int:
         """Insert one row and return its id. ``table`` and the keys are names in our own code."""
         names = ", ".join(values)
         places = ", ".join(f":{name}" for name in values)
-        with self._lock, _unavailable("The ledger could not be written", self._path):
+        with self._lock, unavailable("The ledger could not be written", self._path):
             cursor = self._sqlite.execute(
                 f"insert into {table} ({names}) values ({places})",  # noqa: S608
                 values,
@@ -238,15 +215,24 @@ class Connection:
 
     def one(self, sql: str, **values: object) -> Row | None:
         """Return the first row, or None."""
-        with self._lock, _unavailable("The ledger could not be read", self._path):
+        with self._lock, unavailable("The ledger could not be read", self._path):
             row: Row | None = self._sqlite.execute(sql, values).fetchone()
             return row
 
     def all(self, sql: str, **values: object) -> Sequence[Row]:
         """Return all rows."""
-        with self._lock, _unavailable("The ledger could not be read", self._path):
+        with self._lock, unavailable("The ledger could not be read", self._path):
             rows: Sequence[Row] = self._sqlite.execute(sql, values).fetchall()
             return rows
+
+    def version(self) -> tuple[int, int]:
+        """Return what differs as soon as anybody has changed the ledger: others, and ourselves.
+
+        Cheap: a few microseconds, and no lock that a writer waits for.
+        """
+        with self._lock, unavailable("The ledger could not be read", self._path):
+            (others,) = self._sqlite.execute("pragma data_version").fetchone()
+            return int(others), int(self._sqlite.total_changes)
 
     def close(self) -> None:
         """Close the connection; a later call of anything else fails."""
@@ -254,50 +240,5 @@ class Connection:
             self._sqlite.close()
 
 
-def _is_damaged(path: Path) -> bool:
-    """Return whether SQLite, reading the whole file anew, says that it is damaged."""
-    try:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
-        try:
-            (answer,) = connection.execute("pragma quick_check(1)").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError as error:
-        return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _MISREAD
-    return bool(answer != "ok")
-
-
-def _opened(path: Path, busy_seconds: float) -> Any:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        # SQLite gives the files beside it (-wal, -shm) the same permissions.
-        path.touch(mode=0o600)
-    connection = sqlite3.connect(
-        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
-    )
-    connection.row_factory = sqlite3.Row
-    connection.create_function("moved", 2, moved, deterministic=True)
-    return connection
-
-
 def _agree(one: tuple[str, float], other: tuple[str, float]) -> bool:
     return one[0] == other[0] and abs(one[1] - other[1]) < STEP_SECONDS
-
-
-@contextmanager
-def _unavailable(what: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        remedy = _REMEDIES.get(primary)
-        if primary == sqlite3.SQLITE_FULL:
-            drop_ballast(path)
-        if primary in _MISREAD:
-            # One failed read of the disk looks the same: nobody restores a backup because of it.
-            remedy = _DAMAGED_REMEDY if _is_damaged(path) else _MISREAD_REMEDY
-        raise LedgerUnavailable(f"{what}: {error}.", remedy=remedy) from error
-    except OSError as error:
-        raise LedgerUnavailable(
-            f"{what}: {error.strerror}.", remedy=_REMEDIES[sqlite3.SQLITE_CANTOPEN]
-        ) from error

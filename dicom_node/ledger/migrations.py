@@ -230,6 +230,27 @@ def m014_facts_of_headers(db: Database) -> None:
         )
 
 
+@migrations()
+def m015_stored_bytes(db: Database) -> None:
+    """Keep the sum of what the rows name, so that nobody has to look at every file to know it."""
+    db.execute(
+        """create table stored (
+               id     integer primary key check (id = 1),
+               bytes  integer not null
+           ) strict"""
+    )
+    db.execute(
+        """insert into stored select 1, (select coalesce(sum(size_bytes), 0) from instances)
+               + (select coalesce(sum(size_bytes), 0) from results)"""
+    )
+    for table in ("instances", "results"):
+        for what, sign, row in (("insert", "+", "new"), ("delete", "-", "old")):
+            db.execute(
+                f"create trigger bytes_of_{table}_{what} after {what} on {table}"  # noqa: S608
+                f" begin update stored set bytes = bytes {sign} {row}.size_bytes; end"
+            )
+
+
 def is_current(db: Database, steps: Migrations = migrations) -> bool:
     """Return whether nothing is left to do. Only reads. Raises `SchemaTooNew`."""
     known = {migration.name for migration in steps._migrations}

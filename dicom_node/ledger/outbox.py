@@ -52,7 +52,7 @@ class OutboxRow:
     accession_number: str
 
 
-class Outbox(Part):
+class SearchedOutbox(Part):
     """The deliveries, searched."""
 
     def outbox(self, query: OutboxQuery) -> tuple[tuple[OutboxRow, ...], int]:

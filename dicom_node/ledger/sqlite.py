@@ -1,4 +1,4 @@
-"""The ledger in SQLite: the embedded default of one machine (see `interface.py` for promises)."""
+"""The ledger in SQLite: the embedded default of one machine (see `interface` for promises)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dicom_node.ledger.ageing import Ageing
 from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.casebook import Casebook
 from dicom_node.ledger.clock import Steady
-from dicom_node.ledger.connection import BUSY_SECONDS, Clock, Connection, utc_now
+from dicom_node.ledger.connection import Clock, Connection, utc_now
 from dicom_node.ledger.delivering import Delivering
 from dicom_node.ledger.facts import HeaderFacts
-from dicom_node.ledger.outbox import Outbox
+from dicom_node.ledger.opening import BUSY_SECONDS
+from dicom_node.ledger.outbox import SearchedOutbox
 from dicom_node.ledger.patients import Patients
 from dicom_node.ledger.people import People
 from dicom_node.ledger.reading import Questions
@@ -19,18 +20,18 @@ from dicom_node.ledger.receiving import Receiving
 from dicom_node.ledger.recipes import Recipes
 from dicom_node.ledger.reporting import Reporting
 from dicom_node.ledger.sign_ins import SignIns
-from dicom_node.ledger.workers import Workers
+from dicom_node.ledger.workers import Supervising
 from dicom_node.ledger.working import Working
 
 
 class SqliteLedger(
     Receiving,
     Working,
-    Workers,
+    Supervising,
     Reporting,
     Delivering,
     Questions,
-    Outbox,
+    SearchedOutbox,
     Casebook,
     Patients,
     Recipes,
@@ -39,7 +40,7 @@ class SqliteLedger(
     SignIns,
     Ageing,
 ):
-    """All of `interface.Ledger`, and what the pages need; one part a file."""
+    """Every protocol of `interface`; one part a file."""
 
 
 def open_ledger(

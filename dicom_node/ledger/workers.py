@@ -13,8 +13,12 @@ from dicom_node.ledger.steps import give_back, orphan, renew
 from dicom_node.records import Worker, WorkerBeat
 
 
-class Workers(Part):
+class Supervising(Part):
     """Signs of life, and the leases of the living and the dead."""
+
+    def version(self) -> tuple[int, int]:
+        """Return what differs as soon as anything in the ledger has changed: there may be work."""
+        return self._connection.version()
 
     def beat(self, worker: Worker, state: str, detail: str | None = None) -> None:
         """Note that this process is ``worker``."""

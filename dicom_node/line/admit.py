@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict
+from typing import Protocol
 
 from dicom_node.errors import ImageError, LeaseLost, SpoolError, Unavailable
 from dicom_node.imaging.header import header_of, read_attributes
@@ -12,12 +13,11 @@ from dicom_node.imaging.patient import patient_of
 from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.intake.admit import Admitted, Declined, admit, priority_of
 from dicom_node.intake.rules import AdmissionRules
-from dicom_node.ledger import Ledger
-from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.ledger import Headers, KnownFilms, Studies, Work
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Instance, InstanceState, StudyId
-from dicom_node.results.facts import UNREADABLE, facts_of
+from dicom_node.results.facts import LAST, UNREADABLE, facts_of
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
 
@@ -25,8 +25,12 @@ _AT_ONCE = 32
 _LEASE_SECONDS = 60.0
 
 
+class IntakeLedger(Work, Headers, Protocol):
+    """Films to be decided on, and what their headers say."""
+
+
 def admit_received(
-    ledger: Ledger, spool: Spool, rules: AdmissionRules, worker: str, log: Log
+    ledger: IntakeLedger, spool: Spool, rules: AdmissionRules, worker: str, log: Log
 ) -> int:
     """Admit or decline what was received since the last call; return how many were looked at."""
     instances = ledger.claim_instances(InstanceState.RECEIVED, worker, _LEASE_SECONDS, _AT_ONCE)
@@ -40,7 +44,7 @@ def admit_received(
     return len(instances)
 
 
-def tell_quarantined(ledger: Ledger, log: Log) -> None:
+def tell_quarantined(ledger: Work, log: Log) -> None:
     """Log which films the last claim has set aside, since each stopped its worker twice."""
     for instance in map(ledger.instance, ledger.quarantined()):
         log.event(
@@ -52,7 +56,7 @@ def tell_quarantined(ledger: Ledger, log: Log) -> None:
 
 
 def _decide(
-    ledger: Ledger,
+    ledger: Work,
     spool: Spool,
     rules: AdmissionRules,
     worker: str,
@@ -86,7 +90,7 @@ def _decide(
             log.event("instance.declined", sop_instance_uid=uid, reason=reason)
 
 
-def note_facts(ledger: Ledger, spool: Spool) -> int:
+def note_facts(ledger: Headers, spool: Spool) -> int:
     """Note what headers say that nobody has read: of results, and of what older releases took."""
     waiting = ledger.without_facts(_AT_ONCE)
     if waiting:
@@ -96,11 +100,11 @@ def note_facts(ledger: Ledger, spool: Spool) -> int:
 
 def _told(spool: Spool, digest: Digest) -> str:
     with suppress(ImageError, SpoolError, *CAN_RAISE), spool.reading(digest) as path:
-        return facts_of(read_attributes(path)).to_json_text()
+        return facts_of(read_attributes(path, last=LAST)).to_json_text()
     return UNREADABLE
 
 
-def describe_studies(ledger: SqliteLedger, spool: Spool) -> int:
+def describe_studies(ledger: Headers, spool: Spool) -> int:
     """Fill the case list's entries that name no patient yet, from the stored films."""
     waiting = ledger.undescribed(_AT_ONCE)
     if waiting:
@@ -108,7 +112,7 @@ def describe_studies(ledger: SqliteLedger, spool: Spool) -> int:
     return len(waiting)
 
 
-def _identity(ledger: Ledger, spool: Spool, study_id: StudyId) -> dict[str, str]:
+def _identity(ledger: KnownFilms, spool: Spool, study_id: StudyId) -> dict[str, str]:
     # The latest first: a study that is sent again may have been corrected.
     for instance in reversed(ledger.instances(study_id)):
         # What cannot be read is listed without a name, with its reason.
@@ -117,7 +121,7 @@ def _identity(ledger: Ledger, spool: Spool, study_id: StudyId) -> dict[str, str]
     return {}
 
 
-def key_patients(ledger: SqliteLedger, spool: Spool) -> int:
+def key_patients(ledger: Headers, spool: Spool) -> int:
     """Note whose films older ones are, where today's rule has not been asked; return how many."""
     waiting = ledger.unkeyed(_AT_ONCE)
     if waiting:
@@ -132,7 +136,7 @@ def _patient_key(spool: Spool, instance: Instance) -> str:
     return ""
 
 
-def quieten_studies(ledger: Ledger, settings: Settings, log: Log) -> int:
+def quieten_studies(ledger: Studies, settings: Settings, log: Log) -> int:
     """Mark complete studies as quiet, their results are written next; return how many."""
     at_once = settings.results.when == "instance"
     quiet = ledger.quieten(0.0 if at_once else settings.results.quiet_seconds)

@@ -24,7 +24,7 @@ from dicom_node.findings import Explanation, FilmFindings, Outcome, pack_explana
 from dicom_node.imaging.grayscale import shown
 from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.orientation import Hanging, as_stored, hanging
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Work
 from dicom_node.line.admit import tell_quarantined
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
@@ -64,7 +64,7 @@ class Analyst:
     """What is needed to analyse films: the networks, the stores, and who works."""
 
     engine: Engine
-    ledger: Ledger
+    ledger: Work
     spool: Spool
     settings: Settings
     worker: str

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from dicom_node.delivery.sender import PARCEL_SIZE, Sender, lease_seconds
 from dicom_node.errors import DeliveryError, Unavailable
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Outbox
 from dicom_node.records import Delivery
 from dicom_node.settings import RemotesTable
 
@@ -18,7 +18,7 @@ _MAX_DESTINATIONS = 16
 class Porters:
     """The threads, one a destination that has something due."""
 
-    def __init__(self, sender: Sender, ledger: Ledger, remotes: RemotesTable) -> None:
+    def __init__(self, sender: Sender, ledger: Outbox, remotes: RemotesTable) -> None:
         self._sender, self._ledger, self._remotes = sender, ledger, remotes
         self._lease_seconds = lease_seconds(sender.settings.delivery)
         self._busy: dict[str, threading.Thread] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Workers
 from dicom_node.records import ROLES, RoleHealth, WorkerBeat
 from dicom_node.settings import Configuration
 from dicom_node.settings.certificates import Dates, certificates
@@ -112,7 +112,7 @@ class NodeHealth:
         }
 
 
-def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = True) -> NodeHealth:
+def health_of(ledger: Workers, configuration: Configuration, *, counted: bool = True) -> NodeHealth:
     """Return how the node is, from its ledger and disk alone; not ``counted``: without rows."""
     now = ledger.moment()
     beats = ledger.beats()
@@ -130,7 +130,7 @@ def health_of(ledger: Ledger, configuration: Configuration, *, counted: bool = T
     )
 
 
-def port_of(ledger: Ledger, role: str) -> int | None:
+def port_of(ledger: Workers, role: str) -> int | None:
     """Return the port on which a role said that it listens, if it did."""
     for beat in ledger.beats():
         if beat.worker.role == role and (beat.detail or "").startswith("port="):

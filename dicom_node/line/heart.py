@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Workers
 from dicom_node.patience import Patience
 from dicom_node.records import Worker
 
@@ -14,7 +14,7 @@ _SECONDS = 1.0
 class Heart:
     """Beats for one worker. A ledger that takes no beat ends nobody."""
 
-    def __init__(self, ledger: Ledger, worker: Worker, patience: Patience) -> None:
+    def __init__(self, ledger: Workers, worker: Worker, patience: Patience) -> None:
         self._ledger, self._worker, self._patience = ledger, worker, patience
         self._last: tuple[float, str, str | None] | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Workers
 from dicom_node.line.heart import Heart
 from dicom_node.patience import Patience
 
@@ -15,7 +15,7 @@ class Pulse:
     """Called between two films, or objects, of long work."""
 
     def __init__(
-        self, ledger: Ledger, worker: str, heart: Heart, patience: Patience, lease_seconds: float
+        self, ledger: Workers, worker: str, heart: Heart, patience: Patience, lease_seconds: float
     ) -> None:
         self._ledger, self._worker, self._heart = ledger, worker, heart
         self._patience, self._lease_seconds = patience, lease_seconds

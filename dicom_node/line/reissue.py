@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Outbox
 from dicom_node.records import Delivery, ObjectKind, ResultObject
 from dicom_node.results.reissue import CLASSES, TREES, ReissueRecipe, reissue
 from dicom_node.spool import Spool
@@ -15,7 +15,7 @@ from dicom_node.spool import Spool
 class Reissuer:
     """What the sender asks for another SOP class, see `dicom_node.delivery.sender.Reissues`."""
 
-    ledger: Ledger
+    ledger: Outbox
     spool: Spool
 
     def classes(self, delivery: Delivery) -> Collection[str]:

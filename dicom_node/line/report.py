@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from dicom_node.errors import (
     ImageError,
@@ -18,7 +19,7 @@ from dicom_node.errors import (
 )
 from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.intake.routing import is_told, parcels, route
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Courses, Studies
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
@@ -66,11 +67,15 @@ class _Draft:
     recipes: dict[str, bytes] = field(default_factory=dict)
 
 
+class ReportLedger(Studies, Courses, Protocol):
+    """Studies to be written, and the patient's other films."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reporter:
     """What is needed to write results: the template, the stores, the AE table, and who works."""
 
-    ledger: Ledger
+    ledger: ReportLedger
     spool: Spool
     settings: Settings
     template: Template

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from dicom_node.errors import ImageError, RowMissing, SpoolError
 from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.patient import by_patient, contradiction, patient_of
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Studies
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.records import REJECTION, Delivery, Digest, ObjectKind, ResultObject, Study
 from dicom_node.results.key_objects import (
@@ -30,7 +30,7 @@ from dicom_node.uids import derived_uid
 class Retractor:
     """What is needed to take results back, and who does."""
 
-    ledger: Ledger
+    ledger: Studies
     spool: Spool
     settings: Settings
     who: str

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from dicom_node.delivery.association import Peer, peer_of
 from dicom_node.delivery.files import send_files
 from dicom_node.errors import NodeError, RoleError
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.wrap import Identity
-from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.ledger import Cases, Workers
 from dicom_node.line.health import port_of
 from dicom_node.line.small_pacs import small_pacs
 from dicom_node.line.trial_step import TrialStep
@@ -31,7 +32,11 @@ _LIMIT_SECONDS = 180.0
 _POLL_SECONDS = 0.1
 
 
-def try_whole_way(configuration: Configuration, ledger: SqliteLedger) -> Sequence[TrialStep]:
+class TrialLedger(Cases, Workers, Protocol):
+    """Where the node listens, and what became of the phantom."""
+
+
+def try_whole_way(configuration: Configuration, ledger: TrialLedger) -> Sequence[TrialStep]:
     """Return the steps of a trial, the last one the first that failed."""
     steps: list[TrialStep] = []
     with TemporaryDirectory(prefix="dicom-node-trial-") as name:
@@ -47,7 +52,7 @@ def try_whole_way(configuration: Configuration, ledger: SqliteLedger) -> Sequenc
     return steps
 
 
-def _steps(configuration: Configuration, ledger: SqliteLedger, folder: Path) -> Iterator[TrialStep]:
+def _steps(configuration: Configuration, ledger: TrialLedger, folder: Path) -> Iterator[TrialStep]:
     port = port_of(ledger, "receive")
     if port is None:
         raise RoleError("The receiving role does not run.", remedy="Look at `dicom-node health`.")
@@ -115,11 +120,11 @@ def _loop_ae(configuration: Configuration, folder: Path) -> Iterator[Path]:
             drop_remote(configuration, TRIAL_AE)
 
 
-def _analysed(ledger: SqliteLedger, uid: str) -> bool:
+def _analysed(ledger: Cases, uid: str) -> bool:
     study = ledger.find_study(uid)
     return study is not None and all(i.findings_json for i in ledger.instances(study.id))
 
 
-def _reported(ledger: SqliteLedger, uid: str) -> bool:
+def _reported(ledger: Cases, uid: str) -> bool:
     study = ledger.find_study(uid)
     return study is not None and study.state is StudyState.REPORTED

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from dicom_node.errors import (
     DestinationUnknown,
@@ -22,18 +22,16 @@ from dicom_node.errors import (
 from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.values import CAN_RAISE, text
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger import Ledger
-from dicom_node.ledger.ageing import Ageing
+from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED, Arrivals, Upkeep
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Origin, Study
 from dicom_node.results.modules import MANUFACTURER
 from dicom_node.settings import Configuration, Settings
 from dicom_node.settings.certificates import REMEDY, certificates
-from dicom_node.spool import Spool
+from dicom_node.spool import Spool, Stored
 
 _SELF_TEST_SECONDS = 900
-_ANNOUNCED_DAYS, _COUNTED = 7, 10_000
 _OF_ONE_FILE = (SpoolError, SpoolUnreadable, SpoolUnwritable)
 """A file that cannot be read or removed keeps none behind it from being taken in."""
 
@@ -41,7 +39,7 @@ _SETTLED_SECONDS = 60.0
 """Younger bytes may just have come again, their row about to follow."""
 
 
-def expire(ledger: Ledger, log: Log) -> None:
+def expire(ledger: Upkeep, log: Log) -> None:
     """Park what could not be delivered in time."""
     for delivery in ledger.expire_deliveries():
         log.event(
@@ -75,11 +73,33 @@ def watch_certificates(settings: Settings, log: Log) -> None:
             )
 
 
-def retain(ledger: Ledger, spool: Spool, settings: Settings, log: Log) -> None:
+class Fullness:
+    """How full the spool is, known without a look at its files.
+
+    The ledger keeps the sum of the sizes that its rows name, changed with them in one transaction:
+    no crash makes it wrong. Beside it counts by how much the last sweep found more (maps,
+    left-overs that stay) or less (one file that two rows name).
+    """
+
+    def __init__(self, ledger: Upkeep) -> None:
+        self._ledger, self._beside = ledger, 0
+
+    def found(self, size_bytes: int, named_bytes: int) -> None:
+        """Note what all files together took when the rows' sum was ``named_bytes``."""
+        self._beside = size_bytes - named_bytes
+
+    def used_bytes(self) -> int:
+        """Return the size of all stored files together."""
+        return self._ledger.stored_bytes() + self._beside
+
+
+def retain(
+    ledger: Upkeep, spool: Spool, settings: Settings, log: Log, fullness: Fullness | None = None
+) -> None:
     """Forget studies past their time, or the oldest finished ones while too much is stored."""
     kept = settings.retention
     removal = _Removal(ledger, spool)
-    excess = spool.used_bytes() - kept.max_bytes
+    excess = (fullness or Fullness(ledger)).used_bytes() - kept.max_bytes
     while removal.of(ledger.removable(float(kept.keep_days))):
         pass
     # Over the limit age no longer protects; what is not delivered is never in this list.
@@ -94,7 +114,7 @@ def retain(ledger: Ledger, spool: Spool, settings: Settings, log: Log) -> None:
 class _Removal:
     """Forgets studies and counts what that gave."""
 
-    def __init__(self, ledger: Ledger, spool: Spool) -> None:
+    def __init__(self, ledger: Upkeep, spool: Spool) -> None:
         self._ledger, self._spool = ledger, spool
         self.instances = self.freed = 0
 
@@ -114,46 +134,81 @@ class _Removal:
         return forgotten
 
 
-def forget_the_old(ledger: Ageing, settings: Settings) -> None:
-    """Forget refused callers, sessions and events of removed studies that are past their time."""
-    pages, kept = settings.web, settings.retention
+def forget_the_old(ledger: Upkeep, configuration: Configuration) -> None:
+    """Forget callers, sessions and events of removed studies that are past their time."""
+    pages, kept = configuration.settings.web, configuration.settings.retention
     ledger.forget_refusals(kept.refusals_days)
+    ledger.forget_peers(kept.refusals_days, configuration.remotes)
     ledger.forget_sessions(
         timedelta(minutes=pages.idle_minutes), timedelta(hours=pages.longest_hours)
     )
     ledger.forget_events(kept.events_days)
 
 
-def announce(ledger: Ledger, settings: Settings, log: Log) -> None:
+def age_audit(ledger: Upkeep, settings: Settings, log: Log) -> None:
+    """Forget lines of the audit trail past their time; say beforehand which are next to go."""
+    days = settings.retention.audit_days
+    if lines := ledger.forget_audit(days):
+        log.event("audit.removed", lines=lines, days=days)
+    if soon := ledger.audit_lines_older(days - ANNOUNCED_DAYS, COUNTED):
+        log.event(
+            "audit.announced",
+            lines=soon,
+            days=ANNOUNCED_DAYS,
+            remedy="Save the trail beforehand, by the page Audit or from /audit.csv, or raise"
+            " retention.audit_days.",
+        )
+
+
+def announce(ledger: Upkeep, settings: Settings, log: Log) -> None:
     """Say beforehand which parked results will go, so that a person may still send them."""
-    soon = ledger.parked(float(settings.retention.parked_days) - _ANNOUNCED_DAYS, _COUNTED)
+    soon = ledger.parked(float(settings.retention.parked_days) - ANNOUNCED_DAYS, COUNTED)
     if soon:
         log.event(
             "retention.announced",
             studies=len(soon),
-            days=_ANNOUNCED_DAYS,
+            days=ANNOUNCED_DAYS,
             remedy="See `dicom-node outbox`; send with `dicom-node outbox retry`, or approve; or"
             " raise retention.parked_days.",
         )
 
 
-def sweep(ledger: Ledger, spool: Spool, log: Log, settings: Settings | None = None) -> None:
+class SweptLedger(Upkeep, Arrivals, Protocol):
+    """What the spool's files are compared with, and taken in to."""
+
+
+def sweep(
+    ledger: SweptLedger,
+    spool: Spool,
+    log: Log,
+    settings: Settings | None = None,
+    fullness: Fullness | None = None,
+) -> None:
     """Remove interrupted writes; take in received files whose row a crash prevented."""
     door = FrontDoor.of(settings or Settings(), spool, ledger, log)
+    named_bytes = ledger.stored_bytes()
     swept = spool.sweep(ledger.digests_of_shard)
     if swept.removed_files:
         log.event("spool.swept", files=swept.removed_files, bytes=swept.removed_bytes)
-    for digest in swept.unknown:
-        try:
-            _adopt(door, digest)
-        except (ImageError, StoreError, *_OF_ONE_FILE, *CAN_RAISE) as error:
-            known = isinstance(error, NodeError)
-            log.event(
-                "spool.left",
-                digest=digest,
-                reason=str(error) if known else place_of(error),
-                remedy="Move the file out of data_dir if nothing else needs it.",
-            )
+    left_bytes = sum(_left(door, each) for each in swept.unknown)
+    if fullness is not None:
+        fullness.found(swept.named_bytes + left_bytes, named_bytes)
+
+
+def _left(door: FrontDoor, unknown: Stored) -> int:
+    """Take in or remove a file without a row; return its bytes where neither could be done."""
+    try:
+        _adopt(door, unknown.digest)
+    except (ImageError, StoreError, *_OF_ONE_FILE, *CAN_RAISE) as error:
+        known = isinstance(error, NodeError)
+        door.log.event(
+            "spool.left",
+            digest=unknown.digest,
+            reason=str(error) if known else place_of(error),
+            remedy="Move the file out of data_dir if nothing else needs it.",
+        )
+        return unknown.size_bytes
+    return 0
 
 
 def _adopt(door: FrontDoor, digest: Digest) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from dicom_node.delivery.association import peer_of
 from dicom_node.delivery.files import echo as c_echo
-from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.ledger import Studies
 from dicom_node.line.health import NodeState, health_of
 from dicom_node.line.retract import Retractor
-from dicom_node.line.trial import try_whole_way
+from dicom_node.line.trial import TrialLedger, try_whole_way
 from dicom_node.line.trial_step import TrialStep
 from dicom_node.line.upkeep import verified
 from dicom_node.records import Study
@@ -19,12 +20,16 @@ from dicom_node.settings import Configuration, Remote
 from dicom_node.spool import Spool
 
 
+class DoorsLedger(Studies, TrialLedger, Protocol):
+    """Results to be taken back, and what health and a trial look at."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeDoors:
     """The doors of a running node."""
 
     configuration: Configuration
-    ledger: SqliteLedger
+    ledger: DoorsLedger
     spool: Spool
 
     def state(self, *, counted: bool = False) -> NodeState:

@@ -35,6 +35,9 @@ INSTANCE = (
 KEPT = frozenset({*STUDY, *SERIES, *INSTANCE, "ViewPosition"})
 """Attributes of which the ledger knows what a header says."""
 
+LAST = 0x00409FFF
+"""No fact comes after this tag: of a report, all before its tree."""
+
 UNREADABLE = json.dumps(None)
 """Kept of an object whose header cannot be read, so that nobody tries again."""
 

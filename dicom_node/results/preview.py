@@ -27,11 +27,12 @@ from dicom_node.findings import (
 )
 from dicom_node.imaging.opaque import mapped
 from dicom_node.imaging.phantom import phantom_dataset
+from dicom_node.records import ObjectKind
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
 from dicom_node.results.narrative import report_text
 from dicom_node.results.templates import Template
-from dicom_node.results.write import write_results
+from dicom_node.results.write import write_each, write_results
 
 _SIZE = 256
 _WEIGHTS = "sha256:" + "0" * 64
@@ -50,6 +51,12 @@ def preview_text(template: Template) -> str:
     """Return the report on a phantom with invented numbers, in the words of ``template``."""
     report, *_ = write_results([preview_film_with_map()], preview_context(template))
     return report_text(pydicom.dcmread(io.BytesIO(report.data)))
+
+
+def rehearse(template: Template) -> None:
+    """Write a preview's report and capture to nowhere: what is made once a process is then made."""
+    kinds = (ObjectKind.REPORT, ObjectKind.CAPTURE)
+    list(write_each([preview_film_with_map()], preview_context(template), kinds))
 
 
 def preview_film() -> AnalysedFilm:

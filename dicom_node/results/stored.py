@@ -27,7 +27,7 @@ from dicom_node.imaging.patient import (
 )
 from dicom_node.imaging.placeholders import Placeholders, placeholders, shipped
 from dicom_node.imaging.received import drop_bulk
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Courses
 from dicom_node.records import Digest, Instance, InstanceState, StudyId
 from dicom_node.results.facts import UNREADABLE, HeaderFact, facts_of
 from dicom_node.results.films import AnalysedFilm, EarlierFilm, taken_at
@@ -87,13 +87,13 @@ class StoredFilms:
     ``max_megapixels``: larger ones are not decoded. ``placeholders``: what is nobody's.
     """
 
-    ledger: Ledger
+    ledger: Courses
     spool: Spool
     max_megapixels: float
     placeholders: Placeholders = field(default_factory=shipped)
 
     @classmethod
-    def of(cls, ledger: Ledger, spool: Spool, settings: Settings) -> StoredFilms:
+    def of(cls, ledger: Courses, spool: Spool, settings: Settings) -> StoredFilms:
         """Return the stored films of a node as it is configured."""
         said = settings.identity
         known = placeholders(

@@ -26,6 +26,8 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     porters = Porters(sender, own.ledger, remotes_table(configuration, own.log))
     own.work(
         {"taking deliveries": porters.send_one},
+        # A destination is free again when its thread ends, which the ledger does not tell.
+        idle_seconds=0.1,
         drain=lambda: porters.drain(settings.node.drain_seconds),
     )
     own.ledger.close()

@@ -6,11 +6,12 @@ import os
 import threading
 from functools import partial
 
+from dicom_node.ledger import Upkeep
 from dicom_node.ledger.ballast import take_ballast
-from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line import upkeep
 from dicom_node.line.chores import Chores, WallClock
 from dicom_node.line.heart import Heart
+from dicom_node.line.upkeep import SweptLedger
 from dicom_node.logs import Log
 from dicom_node.moments import zone_of
 from dicom_node.patience import Patience
@@ -46,7 +47,7 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
 
 
 def _keep_well(
-    chores: Chores, configuration: Configuration, ledger: SqliteLedger, spool: Spool, log: Log
+    chores: Chores, configuration: Configuration, ledger: SweptLedger, spool: Spool, log: Log
 ) -> None:
     settings = configuration.settings
 
@@ -57,14 +58,16 @@ def _keep_well(
 
     chores.every(10.0, "expiry", lambda: upkeep.expire(ledger, log))
     chores.every(10.0, "disk", disk)
-    chores.every(600.0, "retention", lambda: upkeep.retain(ledger, spool, settings, log))
-    chores.every(3600.0, "left-overs", lambda: upkeep.sweep(ledger, spool, log, settings))
-    chores.every(3600.0, "old age", lambda: upkeep.forget_the_old(ledger, settings))
+    fullness = upkeep.Fullness(ledger)
+    chores.every(600.0, "retention", lambda: upkeep.retain(ledger, spool, settings, log, fullness))
+    chores.every(3600.0, "left-overs", lambda: upkeep.sweep(ledger, spool, log, settings, fullness))
+    chores.every(3600.0, "old age", lambda: upkeep.forget_the_old(ledger, configuration))
 
 
-def _at_hours(clock: WallClock, site: Configuration, ledger: SqliteLedger, log: Log) -> None:
+def _at_hours(clock: WallClock, site: Configuration, ledger: Upkeep, log: Log) -> None:
     said, settings = _CERTIFICATES_HOUR, site.settings
     certificates = partial(upkeep.watch_certificates, settings, log)
     clock.daily(said, "certificates", certificates, at_once=True)
     clock.daily(said, "parked", lambda: upkeep.announce(ledger, settings, log), at_once=True)
+    clock.daily(said, "audit", lambda: upkeep.age_audit(ledger, settings, log), at_once=True)
     clock.daily(_SELF_TEST_HOUR, "self-test", lambda: upkeep.self_test(site, log))

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from dicom_node.errors import Unavailable
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.heart import Heart
 from dicom_node.logs import Log
@@ -20,7 +23,9 @@ from dicom_node.roles.process import opened
 from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 
-_IDLE_SECONDS = 0.1
+_IDLE_SECONDS = 0.5
+_LOOK_SECONDS, _LOOK_BUSY_SECONDS, _BUSY_SECONDS = 0.02, 0.005, 2.0
+"""How often a worker without work looks whether the ledger has changed, also soon after work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +56,49 @@ class Shift:
     ) -> None:
         """Do the tasks in turn until asked to stop, or ``going_on`` says no.
 
-        A task returns whether it found something to do; where none did, there is a pause. Ends with
-        everything given back. ``drain``: ends, or waits for, what the role does in threads of its
-        own; what those hold is not given back because a task met a fault. ``facts`` are told with
-        the start.
+        A task returns whether it found something to do; where none did, there is a pause, which
+        ends early where the ledger changes: what one role has done is the next one's work. At the
+        end everything is given back. ``drain``: ends, or waits for, what the role does in threads
+        of its own; what those hold is not given back because a task met a fault. ``facts`` are told
+        with the start.
         """
         self.log.event("role.started", pid=os.getpid(), sqlite=self.ledger.sqlite_version, **facts)
         give_back = self.give_back if drain is None else None
+        worked_at = -_BUSY_SECONDS
         while not self.stop.is_set() and going_on():
             self.heart.beat("working", detail)
+            before = self._version() if tasks else None
             found = [self.patience.attempt(name, task, give_back)
                      for name, task in tasks.items()]  # fmt: skip
-            if not any(found):
-                self.stop.wait(idle_seconds)
+            now = time.monotonic()
+            if any(found):
+                worked_at = now
+                continue
+            is_busy = now - worked_at < _BUSY_SECONDS
+            self._rest(before, idle_seconds, _LOOK_BUSY_SECONDS if is_busy else _LOOK_SECONDS)
         if drain is not None:
             self.heart.beat("stopping", detail)
             drain()
         self.patience.attempt("giving back", self.give_back)
         self.heart.beat("stopped")
+
+    def _rest(self, before: tuple[int, int] | None, seconds: float, look_seconds: float) -> None:
+        """Wait so long, or until the ledger is no longer as it was ``before``, or the stop.
+
+        A look costs some microseconds, so that idle workers cost a machine next to nothing.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self.stop.wait(left if before is None else min(left, look_seconds)):
+                return
+            if before is not None and self._version() != before:
+                return
+
+    def _version(self) -> tuple[int, int] | None:
+        # A ledger that cannot be read is told of by the tasks themselves.
+        with suppress(Unavailable):
+            return self.ledger.version()
+        return None
 
     def give_back(self) -> None:
         """Free what this worker holds, as if it had not been claimed."""

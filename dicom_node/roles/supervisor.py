@@ -17,7 +17,7 @@ from typing import IO
 
 from dicom_node import logs
 from dicom_node.errors import LedgerUnavailable, NodeAlreadyRunning, RoleError, SpoolUnwritable
-from dicom_node.ledger import Ledger, open_ledger
+from dicom_node.ledger import Workers, open_ledger
 from dicom_node.patience import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Patience
 from dicom_node.records import ROLES, Worker, WorkerBeat
 from dicom_node.roles.process import EXIT_UNUSABLE, new_worker
@@ -105,11 +105,11 @@ class Supervisor:
                 self._say_stopped(ledger)
                 ledger.close()
 
-    def _begin(self, ledger: Ledger) -> None:
+    def _begin(self, ledger: Workers) -> None:
         # Until one beats itself, an earlier run's last word would stand for it.
         ledger.begun([self._self, *(child.worker for child in self._children)])
 
-    def _tend(self, child: _Child, ledger: Ledger, now: float) -> None:
+    def _tend(self, child: _Child, ledger: Workers, now: float) -> None:
         if child.process is None:
             if now >= child.start_after:
                 self._start(child, now)
@@ -137,7 +137,7 @@ class Supervisor:
         who = [worker.role, "--token", worker.token, "--number", str(worker.number)]
         return [sys.executable, "-m", "dicom_node.roles.process", *who, *where]
 
-    def _bury(self, child: _Child, status: int, ledger: Ledger, now: float) -> None:
+    def _bury(self, child: _Child, status: int, ledger: Workers, now: float) -> None:
         assert child.process is not None
         pid, child.process = child.process.pid, None
         if status == EXIT_UNUSABLE and child.role == _VETO and not child.steady:
@@ -153,12 +153,12 @@ class Supervisor:
         )
         child.pause = min(child.pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _end_leases(self, ledger: Ledger) -> None:
+    def _end_leases(self, ledger: Workers) -> None:
         for worker in sorted(self._dead):
             ledger.orphaned(worker)
             self._dead.discard(worker)
 
-    def _look(self, ledger: Ledger) -> None:
+    def _look(self, ledger: Workers) -> None:
         """End the leases of the dead; kill who has shown no sign of life for too long.
 
         Signs of life go through the ledger: while that takes none, nobody can give one.
@@ -202,7 +202,7 @@ class Supervisor:
                 process.kill()
                 process.wait()
 
-    def _say_stopped(self, ledger: Ledger) -> None:
+    def _say_stopped(self, ledger: Workers) -> None:
         """Note that no role runs any more: one that was killed could not say so itself."""
         with contextlib.suppress(LedgerUnavailable):  # a full disk, say
             for worker in (*(child.worker for child in self._children), self._self):

@@ -6,7 +6,7 @@ import os
 import threading
 
 from dicom_node.errors import RoleError
-from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.ledger import Accounts
 from dicom_node.line.heart import Heart
 from dicom_node.line.web_doors import NodeDoors
 from dicom_node.logs import Log
@@ -17,7 +17,6 @@ from dicom_node.settings import Configuration
 from dicom_node.settings.load import is_loopback
 from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
-from dicom_node.web.house import House
 from dicom_node.web.server import Server, listen
 from dicom_node.web.wiring import furnished
 
@@ -35,7 +34,11 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     _refuse_open_door(configuration, ledger)
     listener = listen(web.host, web.port)
     port = listener.getsockname()[1]
-    house = _house(configuration, ledger, log)
+    spool = Spool(
+        configuration.spool_path, reserve_bytes=configuration.settings.node.min_free_bytes
+    )
+    doors = NodeDoors(configuration, ledger, spool)
+    house = furnished(configuration, ledger, spool, doors, log)
     server = Server.of(create_app(house), certificate=web.certificate, key=web.key)
     serving = threading.Thread(target=server.run, args=(listener,), daemon=True)
     serving.start()
@@ -50,13 +53,7 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     ledger.close()
 
 
-def _house(configuration: Configuration, ledger: SqliteLedger, log: Log) -> House:
-    reserve = configuration.settings.node.min_free_bytes
-    spool = Spool(configuration.spool_path, reserve_bytes=reserve)
-    return furnished(configuration, ledger, spool, NodeDoors(configuration, ledger, spool), log)
-
-
-def _refuse_open_door(configuration: Configuration, ledger: SqliteLedger) -> None:
+def _refuse_open_door(configuration: Configuration, ledger: Accounts) -> None:
     if not is_loopback(configuration.settings.web.host) and not ledger.users():
         raise RoleError(
             "The pages would be open to the network, and no user can sign in.",

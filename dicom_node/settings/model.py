@@ -270,7 +270,7 @@ class RetentionSection(Section):
         default=180,
         ge=1,
         description="how long a study is kept whose results a receiver refused, did not take in"
-        " time, or nobody approved; said in the log a week before",
+        " time, or nobody approved; said in log and outbox a week before",
     )
     events_days: int = Field(
         default=90,
@@ -280,7 +280,14 @@ class RetentionSection(Section):
     refusals_days: int = Field(
         default=90,
         ge=1,
-        description="how long callers that were refused are listed after their last call",
+        description="how long callers that were refused are listed after their last call, and"
+        " senders that the AE table does not have",
+    )
+    audit_days: int = Field(
+        default=3650,
+        ge=1,
+        description="how long the audit trail of the pages is kept; said in log and trail a week"
+        " before",
     )
     max_bytes: int = Field(
         default=200_000_000_000,

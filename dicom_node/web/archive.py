@@ -203,18 +203,25 @@ def address_of(base: str, study: str, series: str, instance: str) -> str:
     return f"{base}/studies/{study}/series/{series}/instances/{instance}"
 
 
-def instance_json(
-    house: House, study: str, item: Kept, base: str, fields: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return one instance for QIDO-RS. Raises `ImageError`."""
-    more = {
-        "RetrieveURL": address_of(base, study, item.series_instance_uid, item.sop_instance_uid),
-        "InstanceAvailability": "ONLINE",
-        "StudyInstanceUID": study,
-        "SeriesInstanceUID": item.series_instance_uid,
-    }
-    _, said = headers(house, [item], fields)(house, item)
-    return _picked(house, item, said, (*INSTANCE, *fields), more)
+def instances_json(
+    house: House, study: str, items: Sequence[Kept], base: str, fields: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield some instances of a study for QIDO-RS, those that are legible.
+
+    Raises the `ImageError` or `SpoolError` of the last one where none is.
+    """
+    read = headers(house, items, fields)
+
+    def told(house: House, item: Kept) -> dict[str, Any]:
+        more = {
+            "RetrieveURL": address_of(base, study, item.series_instance_uid, item.sop_instance_uid),
+            "InstanceAvailability": "ONLINE",
+            "StudyInstanceUID": study,
+            "SeriesInstanceUID": item.series_instance_uid,
+        }
+        return _picked(house, *read(house, item), (*INSTANCE, *fields), more)
+
+    return legible(house, items, told)
 
 
 def as_sent(house: House, item: Kept, *, any_syntax: bool) -> tuple[str, bytes]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.ledger import ReadingRoom
 from dicom_node.line.health import NodeState
 from dicom_node.line.trial_step import TrialStep
 from dicom_node.logs import Log
@@ -67,7 +67,7 @@ class House:
     """Everything a page may use. ``remotes``: the AE table, read again when its files change."""
 
     configuration: Configuration
-    ledger: SqliteLedger
+    ledger: ReadingRoom
     spool: Spool
     rules: AdmissionRules
     cards: Mapping[str, NetworkCard]

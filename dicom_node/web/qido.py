@@ -16,7 +16,6 @@ from dicom_node.results.facts import INSTANCE, SERIES, STUDY
 from dicom_node.web import archive
 from dicom_node.web.accept import Offer, chosen
 from dicom_node.web.addresses import base_of
-from dicom_node.web.archive import Kept
 from dicom_node.web.dicomweb import Place, place_of, study_of
 from dicom_node.web.house import House
 from dicom_node.web.matching import MatchingKey, Search, search_of
@@ -94,16 +93,11 @@ def search_instances(
     study_id = study_of(house, place.study)
     keys = search.only((*INSTANCE, "StudyInstanceUID", "SeriesInstanceUID"))
     items = archive.chosen(archive.kept(house, study_id), place.series, None)
-
-    def told(house: House, item: Kept) -> dict[str, Any]:
-        return archive.instance_json(house, place.study, item, base, search.fields)
-
-    if not keys:
-        # Opened only where they are shown.
-        found = list(archive.legible(house, _page(search, items), told))
-    else:
-        every = archive.legible(house, items, told)
-        found = _page(search, [each for each in every if _match(keys, each)])
+    # Without a key to match, only what is shown is looked at.
+    looked_at = items if keys else _page(search, items)
+    found = list(archive.instances_json(house, place.study, looked_at, base, search.fields))
+    if keys:
+        found = _page(search, [each for each in found if _match(keys, each)])
     if found:
         seen(request, person.name, "dicomweb.found", study_id)
     return _answer(request, search, found)

@@ -22,8 +22,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
+from dicom_node.ledger import Accounts
 from dicom_node.ledger.people import ROLES, User
-from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.web.house import House
 from dicom_node.web.passwords import matches, token_hash
 from dicom_node.web.trail import refused
@@ -154,7 +154,7 @@ async def proven(request: Request, name: str, password: str) -> User | None:
     )
 
 
-def _proven(ledger: SqliteLedger, name: str, password: str, address: str) -> User | None:
+def _proven(ledger: Accounts, name: str, password: str, address: str) -> User | None:
     if not ledger.reserve_sign_in(name, address):
         return None
     # Read now, not before the attempt was reserved: others may have tried, or changed it.

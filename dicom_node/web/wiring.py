@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dicom_node.bundles import list_bundles
 from dicom_node.intake.rules import load_rules
-from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.ledger import ReadingRoom
 from dicom_node.line.wiring import network_cards
 from dicom_node.line.wiring_remotes import remotes_table
 from dicom_node.logs import Log
@@ -14,7 +14,7 @@ from dicom_node.web.house import Doors, House, ModelOnShelf
 
 
 def furnished(
-    configuration: Configuration, ledger: SqliteLedger, spool: Spool, doors: Doors, log: Log
+    configuration: Configuration, ledger: ReadingRoom, spool: Spool, doors: Doors, log: Log
 ) -> House:
     """Return what the pages work with, over an open ledger."""
     settings = configuration.settings

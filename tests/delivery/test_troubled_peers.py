@@ -12,11 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 from pydicom.uid import CTImageStorage
+from pynetdicom import AE, build_context
+from pynetdicom.sop_class import Verification
 
+from dicom_node.delivery.association import Peer, associate
 from dicom_node.settings import Remote
 from dicom_node.settings.model import TlsSection
 from tests.conftest import debian
@@ -25,6 +29,7 @@ from tests.delivery.conftest import Outbox, object_bytes
 from tests.delivery.pacs import ScriptedPacs, listening
 from tests.delivery.relay import slow_line, steady, stops_after
 from tests.node.peers import free_port, wait_for
+from tests.receiving.wire import N_EVENT_REPORT_RQ, p_data
 
 MakeRemote = Callable[..., Remote]
 LARGE, SMALL = 20_000_000, 2_000_000
@@ -281,3 +286,27 @@ def storescp(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[byt
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_pacs_that_pours_reports_on_our_association_gets_one_thread_and_an_end() -> None:
+    begun, let_go = threading.Semaphore(0), threading.Event()
+
+    def slowly(*_: object) -> None:
+        begun.release()
+        let_go.wait()
+
+    entity = AE("PACS")
+    entity.add_supported_context(Verification)
+    server: Any = entity.start_server(("127.0.0.1", 0), block=False)
+    peer = Peer("127.0.0.1", server.server_address[1], "PACS", "NODE")
+    association = associate(peer, [build_context(Verification)])
+    association._serve_request = slowly  # type: ignore[method-assign]
+    (theirs,) = wait_for(lambda: entity.active_associations, 30, "the PACS took it")
+    before = threading.active_count()
+    theirs.dul.socket.socket.sendall(p_data(N_EVENT_REPORT_RQ, command=True) * 200)
+    assert begun.acquire(timeout=30)
+    wait_for(lambda: not association.is_established, 30, "it is ended")
+    assert threading.active_count() <= before + 1
+    assert not begun.acquire(blocking=False)
+    let_go.set()
+    server.shutdown()

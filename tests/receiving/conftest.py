@@ -34,7 +34,7 @@ idle_timeout_seconds = 6.0
 max_associations = 16
 max_associations_per_address = 16
 max_object_bytes = 20000000
-drain_seconds = 3.0
+drain_seconds = {drain_seconds}
 """
 
 
@@ -131,9 +131,11 @@ class Receiver:
         return status
 
 
-def make_receiver(folder: Path, pdu_seconds: float = PDU_SECONDS, extra: str = "") -> Receiver:
+def make_receiver(
+    folder: Path, pdu_seconds: float = PDU_SECONDS, extra: str = "", drain_seconds: float = 3.0
+) -> Receiver:
     (folder / "config" / "remotes").mkdir(parents=True)
-    text = NODE.format(pdu_seconds=pdu_seconds) + extra
+    text = NODE.format(pdu_seconds=pdu_seconds, drain_seconds=drain_seconds) + extra
     (folder / "config" / "node.toml").write_text(text, "utf-8")
     for title, more in (
         ("MOD1", ""),

@@ -12,7 +12,7 @@ import pytest
 
 from dicom_node.association.refusals import GatheredRefusals
 from dicom_node.errors import LedgerUnavailable
-from dicom_node.ledger import Ledger, open_ledger
+from dicom_node.ledger import Arrivals, open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
 from dicom_node.records import OTHER_CALLERS, Refusal
@@ -44,7 +44,7 @@ def counting(tmp_path: Path) -> Iterator[Counting]:
 
 
 def gathered(counting: Counting, seconds: float = 3600.0) -> GatheredRefusals:
-    return GatheredRefusals(cast("Ledger", counting), Log("receive"), seconds=seconds)
+    return GatheredRefusals(cast("Arrivals", counting), Log("receive"), seconds=seconds)
 
 
 def called(number: int = 0, title: str = "X") -> Refusal:

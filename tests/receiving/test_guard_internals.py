@@ -16,13 +16,13 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.sop_class import Verification
 
 from dicom_node.dimse.guard import (
-    GuardedMessages,
     GuardedServer,
     GuardedSocket,
     Limits,
     _with_plain_titles,
     use_monotonic_timers,
 )
+from dicom_node.dimse.messages import CountedAssociation, GuardedMessages
 from tests.node.peers import wait_for
 from tests.receiving.wire import associate_rq, connect, p_data, read_pdu
 
@@ -95,6 +95,18 @@ def test_messages_come_through_the_provider_that_we_replace(server: GuardedServe
     assert isinstance(association.dimse, GuardedMessages)
     assert "dul.assoc.dimse.receive_primitive(" in inspect.getsource(fsm.DT_2)
     assert "def receive_primitive(self, primitive" in inspect.getsource(DIMSEServiceProvider)
+    raw.close()
+
+
+def test_the_next_message_is_asked_for_once_the_last_was_answered(server: GuardedServer) -> None:
+    raw, association = accepted(server)
+    source = inspect.getsource(Association._run_reactor)
+    asked = source.index("self.dimse.get_msg(block=False)")
+    assert asked < source.index("self._serve_request(msg")
+    assert source.count("_serve_request") == source.count("get_msg") == 1
+    # What is counted ends with the thread, whatever ended it.
+    assert isinstance(association, CountedAssociation)
+    assert "self.run()" in inspect.getsource(threading.Thread._bootstrap_inner)
     raw.close()
 
 

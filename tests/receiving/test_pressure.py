@@ -19,6 +19,7 @@ from tests.receiving.conftest import Receiver
 from tests.receiving.hostile import half_a_data_pdu, half_an_association_request
 from tests.receiving.wire import (
     COMPUTED_RADIOGRAPHY,
+    N_EVENT_REPORT_RQ,
     associate_rq,
     c_store_rq,
     connect,
@@ -156,3 +157,27 @@ def test_a_stalled_peer_makes_a_stop_no_longer_than_the_drain(
     assert receiver.stop() == 0
     for raw in raws:
         raw.close()
+
+
+def test_two_hundred_reports_at_once_are_answered_one_after_the_other(door: Door) -> None:
+    raw, association = door.enter(abstract_syntax=Verification)
+    let_go, serve = threading.Event(), association._serve_request
+    at_once: list[int] = []
+    served = threading.BoundedSemaphore(1)
+
+    def slowly(request: Any, context_id: int) -> None:
+        at_once.append(served.acquire(blocking=False))
+        let_go.wait(30)
+        serve(request, context_id)
+        served.release()
+
+    association._serve_request = slowly  # type: ignore[method-assign]
+    before = threading.active_count()
+    raw.sendall(p_data(N_EVENT_REPORT_RQ, command=True) * 200)
+    wait_for(lambda: at_once and association.dimse.msg_queue.qsize() == 1, 30, "they wait")
+    assert threading.active_count() == before
+    let_go.set()
+    for _ in range(200):
+        assert read_pdu(raw)[0] == 0x04
+    assert at_once == [True] * 200
+    raw.close()

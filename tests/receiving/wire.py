@@ -51,6 +51,14 @@ def element(group: int, number: int, value: bytes) -> bytes:
     return struct.pack("<HHI", group, number, len(value)) + value
 
 
+N_EVENT_REPORT_RQ = (
+    element(0, 0x0002, b"1.2.840.10008.1.20.1") + element(0, 0x0100, b"\x00\x01")
+    + element(0, 0x0110, b"\x01\x00") + element(0, 0x0800, b"\x01\x01")
+    + element(0, 0x1000, b"1.2.840.10008.1.20.1.1") + element(0, 0x1002, b"\x01\x00")
+)  # fmt: skip
+"""Of storage commitment; nobody asked for one."""
+
+
 def c_store_rq(
     sop_instance_uid: bytes,
     *,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from datetime import timedelta
+
 import pytest
 
 from dicom_node.ledger.connection import text_of, utc_now
@@ -94,3 +98,30 @@ def test_the_audit_trail_goes_on_behind_its_first_page(site: Site) -> None:
     assert "step-0<" not in first
     older = first.partition('href="/audit?before=')[2].partition('"')[0]
     assert "step-0<" in client.get(f"/audit?before={older}").text
+
+
+def test_the_audit_trail_is_saved_whole_whatever_its_length(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.web.pages.people._EXPORTED_AT_ONCE", 7)
+    monkeypatch.setattr("dicom_node.web.rendering._PIECE", 100)
+    for number in range(30):
+        site.house.ledger.note("somebody", f"step-{number}", "=1+1")
+    rows = list(csv.DictReader(io.StringIO(site.client("admin").get("/audit.csv").text)))
+    assert rows[0]["what"] == "audit.exported"
+    noted = [row for row in rows if row["who"] == "somebody"]
+    assert [row["what"] for row in noted] == [f"step-{number}" for number in range(30)[::-1]]
+    assert {row["detail"] for row in noted} == {"'=1+1"}
+
+
+def test_the_page_says_a_week_before_how_much_of_the_audit_trail_will_go(site: Site) -> None:
+    ledger, client = site.house.ledger, site.client("admin")
+    ledger.note("somebody", "long-ago")
+    assert "go within a week" not in client.get("/audit").text
+    days = site.house.settings.retention.audit_days
+    old = (ledger.moment() - timedelta(days=days - 3)).isoformat()
+    ledger._connection.run("update audit set at = :old where what = 'long-ago'", old=old)
+    ledger._connection.run("update audit set id = 0 where what = 'long-ago'")
+    page = client.get("/audit").text
+    assert f"kept for {days} days" in page
+    assert "The oldest 1 of them go within a week" in page

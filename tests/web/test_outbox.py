@@ -91,3 +91,19 @@ def test_a_case_that_is_held_says_which_way(site: Site, held: str, told: str) ->
     page = site.client("reader").get(f"/cases/{case}").text
     assert f"The result stays here. {first.destination}: " in page
     assert told in page
+
+
+def test_the_outbox_says_a_week_before_that_a_case_will_go_which_nobody_took(site: Site) -> None:
+    case = site.receive(1, report=True)
+    ledger, client = site.house.ledger, site.client("reader")
+    for delivery in ledger.deliveries():
+        ledger.drop(delivery.id, "person:admin")
+    assert "goes within a week" not in client.get("/outbox").text
+    days = site.house.settings.retention.parked_days
+    old = (ledger.moment() - timedelta(days=days - 3)).isoformat()
+    ledger._connection.run(
+        "update studies set changed_at = :old where id = :case", old=old, case=case
+    )
+    page = client.get("/outbox").text
+    assert "1 case goes within a week" in page
+    assert f"for {days} days" in page

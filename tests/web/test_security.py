@@ -334,6 +334,7 @@ def test_no_get_changes_anything(site: Site) -> None:
         ("reader", "/users", 403), ("operator", "/users", 403), ("admin", "/users", 200),
         ("reader", "/remotes/new", 403), ("operator", "/remotes/new", 200),
         ("reader", "/cases", 200), ("operator", "/audit", 403), ("admin", "/audit", 200),
+        ("operator", "/audit.csv", 403), ("admin", "/audit.csv", 200),
     ],
 )  # fmt: skip
 def test_a_role_opens_its_own_doors_alone(site: Site, role: str, path: str, status: int) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED
 from dicom_node.ledger.outbox import OutboxQuery
 from dicom_node.moments import day_span
 from dicom_node.records import DeliveryId, DeliveryState
@@ -55,6 +56,7 @@ def outbox(
     house = house_of(request)
     found, count = house.ledger.outbox(wanted.query(house.settings.node.zone))
     listed(request, person.name)
+    days = house.settings.retention.parked_days
     return page(
         request,
         "outbox.html",
@@ -63,6 +65,8 @@ def outbox(
         destinations=sorted(house.remotes()),
         wanted=wanted,
         left_out=count - len(found),
+        parked=len(house.ledger.parked(days - ANNOUNCED_DAYS, COUNTED)),
+        parked_days=days,
     )
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dicom_node.errors import NodeError, SettingsError, SignInRefused, TransitionRefused
-from dicom_node.ledger.people import ROLES, User
+from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED, AuditTrail
+from dicom_node.ledger.people import ROLES, AuditLine, User
 from dicom_node.web.oidc import Provider
 from dicom_node.web.passwords import check_user, hashed, token, token_hash
-from dicom_node.web.rendering import done, page
+from dicom_node.web.rendering import csv_stream, done, page
 from dicom_node.web.security import COOKIE, Person, admin, house_of, proven, reader
 from dicom_node.web.trail import refused
 
 router = APIRouter()
 
-_LINES = 200
+_LINES, _EXPORTED_AT_ONCE = 200, 2000
+_COLUMNS = ("id", "at", "who", "what", "study_id", "detail")
 _ASKED = "dicom_node_asked"
 _OF_PROVIDER = " (hospital account)"
 """Behind the name of whom the provider knows: no user of this node can be called so."""
@@ -161,9 +165,27 @@ def audit(
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
 ) -> Response:
     """Show the latest lines of the audit trail, or those ``before`` one."""
-    lines = house_of(request).ledger.audit(_LINES + 1, before=before)
+    house = house_of(request)
+    lines = house.ledger.audit(_LINES + 1, before=before)
     older = lines[_LINES - 1].id if len(lines) > _LINES else None
-    return page(request, "audit.html", lines=lines[:_LINES], older=older)
+    days = house.settings.retention.audit_days
+    soon = house.ledger.audit_lines_older(days - ANNOUNCED_DAYS, COUNTED)
+    return page(request, "audit.html", lines=lines[:_LINES], older=older, days=days, soon=soon)
+
+
+@router.get("/audit.csv")
+def audit_table(request: Request, person: Annotated[Person, Depends(admin)]) -> Response:
+    """Return the whole audit trail as CSV, latest line first: to keep what will be aged."""
+    ledger = house_of(request).ledger
+    ledger.note(person.name, "audit.exported")
+    return csv_stream("audit.csv", _COLUMNS, map(asdict, _every_line(ledger)))
+
+
+def _every_line(ledger: AuditTrail) -> Iterator[AuditLine]:
+    before: int | None = None
+    while lines := ledger.audit(_EXPORTED_AT_ONCE, before=before):
+        yield from lines
+        before = lines[-1].id
 
 
 def _open_session(request: Request, answer: Response, name: str) -> None:
