@@ -111,6 +111,7 @@ def _row(remote: Any, contacts: dict[str, PeerContact]) -> dict[str, Any]:
         "results_to": list(remote.destinations),
         "objects": list(remote.wanted_objects),
         "sr_classes": list(remote.wanted_sr_classes),
+        "capture_compression": remote.capture_compression,
         "accepted": [_class_name(uid) for uid in contact.accepted] if contact else [],
         "not_accepted": [_class_name(uid) for uid in contact.not_accepted] if contact else [],
         "last_received_at": when("last_received_at"),

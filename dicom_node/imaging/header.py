@@ -142,6 +142,18 @@ def patient_orientation_of(dataset: Dataset) -> tuple[str, ...]:
         return texts(dataset, "PatientOrientation")
 
 
+def body_part_of(dataset: Dataset) -> tuple[str, tuple[CodedEntry, ...]]:
+    """Return Body Part Examined and the codes of the region, as `view_of` does of the view."""
+    with parsing():
+        return text(dataset, "BodyPartExamined"), _codes(dataset, "AnatomicRegionSequence")
+
+
+def matrix_of(dataset: Dataset) -> tuple[int | None, int | None, tuple[float, float] | None]:
+    """Return Rows, Columns and the spacing of the pixels, as `header_of` does; errors as above."""
+    with parsing():
+        return integer(dataset, "Rows"), integer(dataset, "Columns"), _spacing(dataset)
+
+
 def transfer_syntax_of(dataset: Dataset) -> str:
     """Return the Transfer Syntax UID: that of the file meta information, else as it was parsed.
 

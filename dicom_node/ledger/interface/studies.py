@@ -53,6 +53,7 @@ class Studies(KnownFilms, Protocol):
         keep_hours: float,
         signature: str,
         reason: str | None = None,
+        recipes: Mapping[str, bytes] | None = None,
     ) -> int:
         """Freeze the objects, fill the outbox, move to `reported`; return new deliveries.
 
@@ -60,7 +61,7 @@ class Studies(KnownFilms, Protocol):
         revision stays, and only deliveries that are missing are added. Objects that exist (same
         SOP Instance UID) and deliveries that exist (same group and destination) are left alone:
         asking twice sends nothing twice. Only what waits in shadow takes the hold that its
-        destination has by now.
+        destination has by now. ``recipes``: by group, how a report is made in another SOP class.
         """
 
     def study_failed(self, study: Study, worker: str, reason: str) -> None:
@@ -73,9 +74,6 @@ class Studies(KnownFilms, Protocol):
 
         Returns how many rejection notes are new.
         """
-
-    def keep_recipe(self, study_id: StudyId, group: str, recipe: bytes) -> None:
-        """Keep by what a report is made in another SOP class."""
 
     def deliveries(
         self,

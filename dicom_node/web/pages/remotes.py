@@ -17,7 +17,7 @@ from dicom_node.intake.routing import accepted_sr_class, is_told, route
 from dicom_node.records import InstanceState, PeerContact
 from dicom_node.settings import Remote
 from dicom_node.settings.edit import can_be_added, drop_remote, file_of, keep_remote
-from dicom_node.settings.model import ObjectName, SrClassName, Viewer
+from dicom_node.settings.model import CompressionName, ObjectName, SrClassName, Viewer
 from dicom_node.settings.values import is_address
 from dicom_node.web.house import House
 from dicom_node.web.rendering import done, page
@@ -222,7 +222,10 @@ def _parcel(remote: Remote, contact: PeerContact | None) -> dict[str, str]:
     }
 
 
-_TEXTS = ("ae_title", "host", "port", "addresses", "results_to", "viewer", "release")
+_TEXTS = (
+    "ae_title", "host", "port", "addresses", "results_to", "viewer", "release",
+    "capture_compression",
+)  # fmt: skip
 _LISTS = ("objects", "sr_classes")
 _SWITCHES = ("may_send", "answer_always", "case_insensitive", "tls")
 
@@ -239,6 +242,7 @@ def _wanted(values: dict[str, Any]) -> dict[str, object]:
         "results_to": _split(values["results_to"]),
         "viewer": values["viewer"],
         "release": values["release"],
+        "capture_compression": values["capture_compression"] or "none",
         "objects": [str(each) for each in values["objects"]],
         "sr_classes": [str(each) for each in values["sr_classes"]],
     }
@@ -254,6 +258,7 @@ def _values(remote: Remote) -> dict[str, Any]:
         "results_to": ", ".join(remote.results_to),
         "viewer": remote.viewer,
         "release": remote.release,
+        "capture_compression": remote.capture_compression,
         "objects": list(remote.objects),
         "sr_classes": list(remote.sr_classes),
     } | {name: "on" if getattr(remote, name) else "" for name in _SWITCHES}
@@ -264,6 +269,7 @@ def _form(
 ) -> HTMLResponse:
     defaults: dict[str, Any] = dict.fromkeys(_TEXTS, "") | {name: [] for name in _LISTS}
     defaults |= {"viewer": "generic", "release": "at-once", "may_send": "on"}
+    defaults |= {"capture_compression": "none"}
     defaults |= dict.fromkeys(("answer_always", "case_insensitive", "tls"), "")
     return page(
         request,
@@ -276,6 +282,7 @@ def _form(
         objects=get_args(ObjectName),
         sr_classes=get_args(SrClassName),
         releases=_RELEASES,
+        compressions=get_args(CompressionName),
         help={name: field.description for name, field in Remote.model_fields.items()},
     )
 
