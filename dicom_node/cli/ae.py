@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption
+from dicom_node.cli.route import route_sender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_remotes)
     group.command("add")(add)
     group.command("echo")(echo)
+    group.command("route")(route_sender)
     group.command("dismiss")(dismiss)
     app.add_typer(group, name="ae")
 

@@ -19,7 +19,8 @@ _SHORT = frozenset(str(vr).encode() for vr in EXPLICIT_VR_LENGTH_16)
 _LONG = frozenset(str(vr).encode() for vr in EXPLICIT_VR_LENGTH_32)
 _PIXEL_DATA, _DELIMITERS = 0x7FE00010, 0xFFFE0000
 _UNDEFINED = 0xFFFFFFFF
-_MOST_ELEMENTS, _DEEPEST = 100_000, 32
+_MOST_ELEMENTS, _DEEPEST = 50_000, 32
+"""How many elements and items together are followed, how deep: more than any device writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,12 @@ class _Walk:
         """Follow the items of a sequence; return where it ends."""
         stop = end if length == _UNDEFINED else min(position + length, end)
         while position + 8 <= stop:
-            tag, size = self._tag(position), self._long(position + 4)
+            tag, size, self._left = self._tag(position), self._long(position + 4), self._left - 1
             position += 8
             if tag != _DELIMITERS | 0xE000:
                 break
+            if self._left < 0:
+                return None
             if size != _UNDEFINED:
                 self.elements(position, min(position + size, stop), depth)
                 position += size

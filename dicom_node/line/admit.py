@@ -8,12 +8,11 @@ from typing import Protocol
 
 from dicom_node.errors import ImageError, LeaseLost, SpoolError, Unavailable
 from dicom_node.imaging.header import FilmHeader, header_of, read_attributes
-from dicom_node.imaging.identity import read_identity
-from dicom_node.imaging.patient import patient_of
 from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.intake.admit import Admitted, Declined, admit, priority_of, rank_of
 from dicom_node.intake.rules import AdmissionRules
-from dicom_node.ledger import Headers, KnownFilms, Studies, Work
+from dicom_node.ledger import Headers, Studies, Work
+from dicom_node.line.whose import Whose
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Instance, InstanceState, StudyId
@@ -111,19 +110,20 @@ def _told(spool: Spool, digest: Digest) -> str:
 
 
 def describe_studies(ledger: Headers, spool: Spool) -> int:
-    """Fill the case list's entries that name no patient yet, from the stored films."""
+    """Fill the case list's entries that name no patient yet, from their films' headers."""
     waiting = ledger.undescribed(_AT_ONCE)
     if waiting:
         ledger.described([(study_id, _identity(ledger, spool, study_id)) for study_id in waiting])
     return len(waiting)
 
 
-def _identity(ledger: KnownFilms, spool: Spool, study_id: StudyId) -> dict[str, str]:
+def _identity(ledger: Headers, spool: Spool, study_id: StudyId) -> dict[str, str]:
     # The latest first: a study that is sent again may have been corrected.
     for instance in reversed(ledger.instances(study_id)):
-        # What cannot be read is listed without a name, with its reason.
-        with suppress(ImageError, SpoolError, *CAN_RAISE), spool.reading(instance.digest) as path:
-            return asdict(read_identity(path))
+        identity = Whose.of(ledger, spool, [instance.digest]).identity(instance.digest)
+        if identity is not None:
+            return asdict(identity)
+    # What cannot be read is listed without a name, with its reason.
     return {}
 
 
@@ -131,15 +131,11 @@ def key_patients(ledger: Headers, spool: Spool) -> int:
     """Note whose films older ones are, where today's rule has not been asked; return how many."""
     waiting = ledger.unkeyed(_AT_ONCE)
     if waiting:
-        ledger.keyed([(item.id, _patient_key(spool, item)) for item in waiting])
+        whose = Whose.of(ledger, spool, [item.digest for item in waiting])
+        patients = [(item.id, whose.patient(item.digest)) for item in waiting]
+        # What cannot be read is in nobody's course.
+        ledger.keyed([(each, "" if patient is None else patient.key) for each, patient in patients])
     return len(waiting)
-
-
-def _patient_key(spool: Spool, instance: Instance) -> str:
-    # What cannot be read is in nobody's course.
-    with suppress(ImageError, SpoolError, *CAN_RAISE), spool.reading(instance.digest) as path:
-        return patient_of(read_attributes(path)).key
-    return ""
 
 
 def quieten_studies(ledger: Studies, settings: Settings, log: Log) -> int:

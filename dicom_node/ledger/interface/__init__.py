@@ -15,7 +15,7 @@ from dicom_node.ledger.interface.accounts import Accounts, AuditTrail
 from dicom_node.ledger.interface.arrivals import Arrivals, Received
 from dicom_node.ledger.interface.cases import Cases, Figures, ReadersWords
 from dicom_node.ledger.interface.deliveries import Deliveries, Neighbours
-from dicom_node.ledger.interface.films import Headers, KnownFilms
+from dicom_node.ledger.interface.films import Headers, KnownFacts, KnownFilms
 from dicom_node.ledger.interface.outbox import Outbox
 from dicom_node.ledger.interface.reading_room import ReadingRoom
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
@@ -35,6 +35,7 @@ __all__ = [
     "Deliveries",
     "Figures",
     "Headers",
+    "KnownFacts",
     "KnownFilms",
     "Neighbours",
     "Outbox",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from dicom_node.ledger.interface.films import KnownFilms
+from dicom_node.ledger.interface.films import KnownFacts, KnownFilms
 from dicom_node.records import (
     Delivery,
     DeliveryState,
-    Digest,
     Instance,
     PeerContact,
     ResultObject,
@@ -88,7 +87,7 @@ class Studies(KnownFilms, Protocol):
         """Return what is known of each AE that ever sent or received."""
 
 
-class Courses(Protocol):
+class Courses(KnownFacts, Protocol):
     """What is known of a patient's other films."""
 
     def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
@@ -98,6 +97,3 @@ class Courses(Protocol):
         came by hand alone, and without those whose results were taken back: reports that leave the
         node tell of what is returned.
         """
-
-    def facts(self, digests: Iterable[Digest]) -> Mapping[Digest, str]:
-        """Return what is known of the headers of stored objects, as JSON."""

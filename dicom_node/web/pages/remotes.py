@@ -8,12 +8,11 @@ from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, Upl
 from fastapi import Form as Field
 from fastapi.responses import HTMLResponse, Response
 from pydantic import TypeAdapter, ValidationError
-from pydicom.uid import UID
 
 from dicom_node.errors import DeliveryError, ImageError, SettingsError
 from dicom_node.imaging.header import read_header
 from dicom_node.intake.admit import Admitted, admit
-from dicom_node.intake.routing import accepted_sr_class, is_told, route
+from dicom_node.intake.routing import RELEASES, is_told, report_class, route
 from dicom_node.records import InstanceState, PeerContact
 from dicom_node.settings import Remote
 from dicom_node.settings.edit import can_be_added, drop_remote, file_of, keep_remote
@@ -25,12 +24,6 @@ from dicom_node.web.security import Person, SignedInFirst, house_of, operator, r
 from dicom_node.web.typed import Form
 
 router = APIRouter(prefix="/remotes", route_class=SignedInFirst)
-
-_RELEASES = {
-    "at-once": "at once",
-    "approve": "after a person has approved",
-    "shadow": "never: keep them here to compare (shadow)",
-}
 
 
 @router.get("")
@@ -47,7 +40,7 @@ def table(request: Request, _: Annotated[Person, Depends(reader)]) -> Response:
         remotes=list(remotes.values()),
         contacts={item.ae_title: item for item in house.ledger.peers()},
         refusals=refusals,
-        releases=_RELEASES,
+        releases=RELEASES,
         steps=None,
     )
 
@@ -208,17 +201,12 @@ _APOLOGY = {"objects": "a small report with the reason, if no film of the study 
 
 
 def _parcel(remote: Remote, contact: PeerContact | None) -> dict[str, str]:
-    chosen = accepted_sr_class(remote, contact.accepted if contact else ())
-    said = (
-        f"{UID(chosen).name}: the first of its list that it accepted last time"
-        if chosen
-        else f"the first that it accepts of {', '.join(remote.wanted_sr_classes)}"
-    )
+    said = report_class(remote, contact.accepted if contact else ())
     return {
         "destination": remote.ae_title,
         "objects": ", ".join(remote.wanted_objects),
         "sr_class": said if "sr" in remote.wanted_objects else "no report is wanted",
-        "release": _RELEASES[remote.release],
+        "release": RELEASES[remote.release],
     }
 
 
@@ -281,7 +269,7 @@ def _form(
         viewers=get_args(Viewer),
         objects=get_args(ObjectName),
         sr_classes=get_args(SrClassName),
-        releases=_RELEASES,
+        releases=RELEASES,
         compressions=get_args(CompressionName),
         help={name: field.description for name, field in Remote.model_fields.items()},
     )
