@@ -38,7 +38,10 @@ _PENDING = (
     " and state in ('received', 'admitted'))"
 )
 
-_QUIET = "studies where state = 'quiet' and (lease_until is null or lease_until <= :now)"
+_QUIET = (
+    "studies indexed by studies_at_rest where state = 'quiet'"
+    " and (lease_until is null or lease_until <= :now)"
+)
 
 _ANY_QUIET = f"select 1 from {_QUIET} limit 1"  # noqa: S608
 _SPENT = f"select * from {_QUIET} and attempts >= {MAX_ATTEMPTS}"  # noqa: S608
