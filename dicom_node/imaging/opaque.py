@@ -149,6 +149,8 @@ def _smaller(places: Mask, least: float, open_edges: Iterable[Any] = ()) -> Mask
 
     What touches one of ``open_edges`` goes on beyond it, and is no small piece.
     """
+    if not places.any():
+        return None
     pieces, count = label(places, output=np.intp)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     large = pieces.size + int(least) + 1
