@@ -29,7 +29,6 @@ NO_ENTRY_FILES = {
     "supervisor.py": "starts and watches the workers of all roles",
     "process.py": "what a process of a role begins and ends with",
     "shift.py": "the loop of a worker",
-    "housekeep.py": "its chores have not moved to the line yet",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from functools import partial
 
@@ -10,13 +9,11 @@ from dicom_node.ledger import Upkeep
 from dicom_node.ledger.ballast import take_ballast
 from dicom_node.line import upkeep
 from dicom_node.line.chores import Chores, WallClock
-from dicom_node.line.heart import Heart
 from dicom_node.line.upkeep import SweptLedger
 from dicom_node.logs import Log
 from dicom_node.moments import zone_of
-from dicom_node.patience import Patience
 from dicom_node.records import Worker
-from dicom_node.roles.process import opened
+from dicom_node.roles.shift import shift
 from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 
@@ -26,24 +23,20 @@ _BEAT_SECONDS = 0.5
 
 def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Run the jobs until ``stop`` is set."""
-    log = Log("housekeep")
-    patience = Patience(log)
-    ledger = opened(configuration, "housekeep", stop, patience)
-    spool = patience.until("the spool", lambda: Spool(configuration.spool_path), stop)
-    if ledger is None or spool is None:
+    own = shift(worker, configuration, stop)
+    if own is None:
         return
-    chores = Chores(stop, patience)
-    clock = WallClock(zone_of(configuration.settings.node.timezone), patience)
-    _keep_well(chores, configuration, ledger, spool, log)
-    _at_hours(clock, configuration, ledger, log)
-    log.event("role.started", pid=os.getpid(), sqlite=ledger.sqlite_version)
-    heart = Heart(ledger, worker, patience)
-    while not stop.wait(_BEAT_SECONDS):
-        heart.beat("working")
-    chores.end()
-    clock.end()
-    heart.beat("stopped")
-    ledger.close()
+    chores = Chores(stop, own.patience)
+    clock = WallClock(zone_of(configuration.settings.node.timezone), own.patience)
+    _keep_well(chores, configuration, own.ledger, own.spool, own.log)
+    _at_hours(clock, configuration, own.ledger, own.log)
+
+    def end() -> None:
+        chores.end()
+        clock.end()
+
+    own.work({}, idle_seconds=_BEAT_SECONDS, drain=end)
+    own.ledger.close()
 
 
 def _keep_well(

@@ -23,30 +23,43 @@ from dicom_node.records import ROLES, Worker, WorkerBeat
 from dicom_node.roles.process import EXIT_UNUSABLE, new_worker
 from dicom_node.settings import Configuration, Settings
 
-_STEADY_SECONDS = 60.0
-_TICK_SECONDS = 0.2
 _LOOKING = "looking after the roles"
 _VETO = "receive"
 """Without it there is no node; every other role may come later."""
 
-_LOOK_SECONDS = 1.0
-_PROBE_SECONDS = 5.0
-_LOADING_SECONDS = 1800.0
-"""Imports and networks take minutes on a busy machine, in which a role gives no sign of life."""
 
-_KILL_MARGIN_SECONDS = 10.0
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a supervisor looks, and for how long it waits, in seconds.
+
+    ``steady``: who lives for so long has started well, and its pauses begin anew. ``loading``:
+    imports and networks take minutes on a busy machine, in which a role gives no sign of life.
+    """
+
+    tick: float = 0.2
+    look: float = 1.0
+    probe: float = 5.0
+    steady: float = 60.0
+    loading: float = 1800.0
+    kill_margin: float = 10.0
+    first_pause: float = FIRST_PAUSE_SECONDS
+
+
+USUAL_PACE = Pace()
 
 
 @dataclass
 class _Child:
     worker: Worker
+    pause: float
+    """For how long it stays away when it dies next."""
+
     seen: WorkerBeat | None = None
     """Its last sign of life, and ``changed``: when that was new, by the supervisor's own clock."""
 
     changed: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
-    pause: float = FIRST_PAUSE_SECONDS
     start_after: float = field(default=0.0)
     steady: bool = False
 
@@ -64,11 +77,16 @@ class Supervisor:
     """
 
     def __init__(
-        self, configuration: Configuration, roles: Sequence[str] = ROLES, *, silent: bool = False
+        self,
+        configuration: Configuration,
+        roles: Sequence[str] = ROLES,
+        *,
+        silent: bool = False,
+        pace: Pace = USUAL_PACE,
     ) -> None:
-        self._configuration = configuration
+        self._configuration, self._pace = configuration, pace
         self._children = [
-            _Child(new_worker(role, number))
+            _Child(new_worker(role, number), pace.first_pause)
             for role in ROLES
             if role in roles
             for number in range(1, _workers_of(role, configuration.settings) + 1)
@@ -87,17 +105,17 @@ class Supervisor:
             ledger = open_ledger(self._configuration.ledger_path, who="supervisor", verify=True)
             # Before a role works: later, leases of the living would end with those of the dead.
             self._patience.until(
-                _LOOKING, lambda: self._begin(ledger), stop, longest=_PROBE_SECONDS
+                _LOOKING, lambda: self._begin(ledger), stop, longest=self._pace.probe
             )
             try:
-                while not stop.wait(_TICK_SECONDS):
+                while not stop.wait(self._pace.tick):
                     now = time.monotonic()
                     for child in self._children:
                         self._tend(child, ledger, now)
-                    if now - self._looked >= _LOOK_SECONDS:
+                    if now - self._looked >= self._pace.look:
                         self._looked = now
                         self._patience.attempt(
-                            _LOOKING, lambda: self._look(ledger), longest=_PROBE_SECONDS
+                            _LOOKING, lambda: self._look(ledger), longest=self._pace.probe
                         )
                 self._log.event("node.stopping", reason="asked to stop")
             finally:
@@ -117,8 +135,8 @@ class Supervisor:
         status = child.process.poll()
         if status is not None:
             self._bury(child, status, ledger, now)
-        elif now - child.started > _STEADY_SECONDS:
-            child.pause, child.steady = FIRST_PAUSE_SECONDS, True
+        elif now - child.started > self._pace.steady:
+            child.pause, child.steady = self._pace.first_pause, True
 
     def _start(self, child: _Child, now: float) -> None:
         if child.started:
@@ -146,11 +164,12 @@ class Supervisor:
             )
         # Its films are free again at once, not only when their leases expire.
         self._dead.add(child.worker.token)
-        self._patience.attempt(_LOOKING, lambda: self._end_leases(ledger), longest=_PROBE_SECONDS)
+        self._patience.attempt(_LOOKING, lambda: self._end_leases(ledger), longest=self._pace.probe)
         child.start_after = now + child.pause
         self._log.event(
-            "role.died", role=child.role, pid=pid, exit_status=status, restart_seconds=child.pause
-        )
+            "role.died", role=child.role, number=child.worker.number, pid=pid,
+            exit_status=status, restart_seconds=child.pause,
+        )  # fmt: skip
         child.pause = min(child.pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _end_leases(self, ledger: Workers) -> None:
@@ -166,7 +185,7 @@ class Supervisor:
         now = time.monotonic()
         try:
             self._end_leases(ledger)
-            if now - self._probed >= _PROBE_SECONDS:
+            if now - self._probed >= self._pace.probe:
                 ledger.beat(self._self, "working")
                 self._probed = now
             beats = {beat.worker.token: beat for beat in ledger.beats()}
@@ -183,9 +202,9 @@ class Supervisor:
             child.seen, child.changed = beat, now
         if child.process is None:
             return
-        limit = self._configuration.settings.analysis.lease_seconds + _KILL_MARGIN_SECONDS
+        limit = self._configuration.settings.analysis.lease_seconds + self._pace.kill_margin
         if beat is None or beat.state == "starting":
-            limit = max(limit, _LOADING_SECONDS)
+            limit = max(limit, self._pace.loading)
         if child.steady and now - child.changed > limit:
             child.process.kill()
 
@@ -197,7 +216,7 @@ class Supervisor:
             process.send_signal(signal.SIGTERM)
         for process in living:
             try:
-                process.wait(max(deadline + _KILL_MARGIN_SECONDS - time.monotonic(), 0.1))
+                process.wait(max(deadline + self._pace.kill_margin - time.monotonic(), 0.1))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 from dicom_node.errors import RoleError
 from dicom_node.ledger import Accounts
-from dicom_node.line.heart import Heart
 from dicom_node.line.web_doors import NodeDoors
-from dicom_node.logs import Log
-from dicom_node.patience import Patience
 from dicom_node.records import Worker
-from dicom_node.roles.process import opened
+from dicom_node.roles.shift import shift
 from dicom_node.settings import Configuration
 from dicom_node.settings.load import is_loopback
-from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
 from dicom_node.web.server import Server, listen
 from dicom_node.web.wiring import furnished
@@ -26,31 +21,33 @@ _GRACE_SECONDS = 5
 
 def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Serve the pages until ``stop`` is set. Raises `RoleError` where it may not or cannot."""
-    log, web = Log("web"), configuration.settings.web
-    patience = Patience(log)
-    ledger = opened(configuration, "web", stop, patience)
-    if ledger is None:
+    settings = configuration.settings
+    own = shift(worker, configuration, stop, reserve_bytes=settings.node.min_free_bytes)
+    if own is None:
         return
-    _refuse_open_door(configuration, ledger)
-    listener = listen(web.host, web.port)
+    _refuse_open_door(configuration, own.ledger)
+    listener = listen(settings.web.host, settings.web.port)
     port = listener.getsockname()[1]
-    spool = Spool(
-        configuration.spool_path, reserve_bytes=configuration.settings.node.min_free_bytes
-    )
-    doors = NodeDoors(configuration, ledger, spool)
-    house = furnished(configuration, ledger, spool, doors, log)
-    server = Server.of(create_app(house), certificate=web.certificate, key=web.key)
+    doors = NodeDoors(configuration, own.ledger, own.spool)
+    app = create_app(furnished(configuration, own.ledger, own.spool, doors, own.log))
+    server = Server.of(app, certificate=settings.web.certificate, key=settings.web.key)
     serving = threading.Thread(target=server.run, args=(listener,), daemon=True)
     serving.start()
-    log.event("role.started", pid=os.getpid(), port=port, sqlite=ledger.sqlite_version)
-    heart = Heart(ledger, worker, patience)
-    while not stop.wait(_BEAT_SECONDS) and serving.is_alive():
-        heart.beat("working", f"port={port}")
-    server.stop()
-    serving.join(_GRACE_SECONDS + 1)
-    listener.close()
-    heart.beat("stopped")
-    ledger.close()
+
+    def end() -> None:
+        server.stop()
+        serving.join(_GRACE_SECONDS + 1)
+        listener.close()
+
+    own.work(
+        {},
+        idle_seconds=_BEAT_SECONDS,
+        detail=f"port={port}",
+        going_on=serving.is_alive,
+        drain=end,
+        port=port,
+    )
+    own.ledger.close()
 
 
 def _refuse_open_door(configuration: Configuration, ledger: Accounts) -> None:
