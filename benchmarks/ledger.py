@@ -2,9 +2,8 @@
 
 Makes a ledger of each size and lets films live in them by turns, from arrival to the last delivery:
 milliseconds of each step, wall and processor, and how much slower the largest is than the smallest.
-Then workers in processes of their own race for films in each ledger. ``--plan`` also names the
-statements that walk through a whole table; ``--folder`` is where the ledgers lie (a disk to
-measure).
+Then workers in processes of their own race for films in each ledger. ``--folder`` is where the
+ledgers lie (a disk to measure).
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import argparse
 import hashlib
 import multiprocessing
 import os
-import re
 import shutil
 import statistics
 import tempfile
@@ -179,23 +177,6 @@ def compare(every: Sequence[Lives]) -> None:
         print(f"{name:<28}{figures}   {medians[-1][1] / medians[0][1]:.2f}")
 
 
-def walks(ledger: SqliteLedger, ask: Callable[[], object]) -> list[str]:
-    """Return the statements of a question that walk through a whole table without an index."""
-    connection = ledger._connection._sqlite
-    statements: list[str] = []
-    connection.set_trace_callback(statements.append)
-    ask()
-    connection.set_trace_callback(None)
-    found = []
-    for statement in statements:
-        if not statement.lstrip().lower().startswith(("select", "update", "delete", "with")):
-            continue
-        for row in connection.execute(f"explain query plan {statement}"):
-            if row[3].startswith("SCAN") and not re.search("INDEX|names", row[3]):
-                found.append(f"{row[3]}: {' '.join(statement.split())[:100]}")
-    return found
-
-
 def arrivals_a_second(path: Path, threads: int, seconds: float) -> float:
     """Return how many arrivals a second so many threads of one process get committed."""
     done = [0] * threads
@@ -281,7 +262,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to put the ledgers")
     parser.add_argument("--lives", type=int, default=60, help="films that live in each ledger")
     parser.add_argument("--films", type=int, default=400, help="films that workers race for")
-    parser.add_argument("--plan", action="store_true", help="name statements that use no index")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     try:
@@ -293,10 +273,6 @@ def main() -> None:
                 if number % 3 == 0:
                     each.ask()
         compare(every)
-        if options.plan:
-            for name, question in every[-1].questions().items():
-                for line in walks(every[-1].ledger, question):
-                    print(f"{name}: {line}")
         for each in every:
             each.ledger.close()
         print(f"\n{'workers':<28}" + "".join(f"{each.rows:>18,}" for each in every))
