@@ -18,12 +18,12 @@ from dicom_node.errors import RoleError
 from dicom_node.ledger import Workers, open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import Worker
-from dicom_node.roles.supervisor import Intervals, Supervisor, _Child
+from dicom_node.roles.supervisor import Rhythm, Supervisor, _Child
 from dicom_node.settings import load_configuration
 from tests.node.peers import wait_for
 
 LEASE_SECONDS = 300.0
-BRISK = Intervals(tick=0.05, look=0.1, probe=0.1, first_pause=0.05)
+BRISK = Rhythm(tick=0.05, look=0.1, probe=0.1, first_pause=0.05)
 """It looks often, and who died comes back soon."""
 
 STRICT = replace(BRISK, steady=0.0)
@@ -161,7 +161,7 @@ def supervising(
     folder: Path,
     *roles: str,
     kind: type[Tiny] = Tiny,
-    intervals: Intervals = BRISK,
+    pace: Rhythm = BRISK,
     site: str = "",
     **how: Sequence[str],
 ) -> Iterator[Watch]:
@@ -172,7 +172,7 @@ def supervising(
         f"[node]\ndrain_seconds = 1.0\n[analysis]\nlease_seconds = {LEASE_SECONDS}\n{site}"
     )
     configuration = load_configuration(config, data_dir=folder / "data", thorough=False)
-    chief = kind(configuration, roles, intervals=intervals)
+    chief = kind(configuration, roles, pace=pace)
     chief.how, chief.path = how, configuration.ledger_path
     watch, stop = Watch(chief), threading.Event()
     logs.configure(stream=watch.said, strict=True)

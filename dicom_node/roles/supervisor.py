@@ -29,7 +29,7 @@ _VETO = "receive"
 
 
 @dataclass(frozen=True, slots=True)
-class Intervals:
+class Rhythm:
     """How often a supervisor looks, and for how long it waits, in seconds.
 
     ``steady``: who lives for so long has started well, and its pauses begin anew. ``loading``:
@@ -45,7 +45,7 @@ class Intervals:
     first_pause: float = FIRST_PAUSE_SECONDS
 
 
-USUAL = Intervals()
+USUAL_RHYTHM = Rhythm()
 
 
 @dataclass
@@ -82,11 +82,11 @@ class Supervisor:
         roles: Sequence[str] = ROLES,
         *,
         silent: bool = False,
-        intervals: Intervals = USUAL,
+        pace: Rhythm = USUAL_RHYTHM,
     ) -> None:
-        self._configuration, self._intervals = configuration, intervals
+        self._configuration, self._pace = configuration, pace
         self._children = [
-            _Child(new_worker(role, number), intervals.first_pause)
+            _Child(new_worker(role, number), pace.first_pause)
             for role in ROLES
             if role in roles
             for number in range(1, _workers_of(role, configuration.settings) + 1)
@@ -105,17 +105,17 @@ class Supervisor:
             ledger = open_ledger(self._configuration.ledger_path, who="supervisor", verify=True)
             # Before a role works: later, leases of the living would end with those of the dead.
             self._patience.until(
-                _LOOKING, lambda: self._begin(ledger), stop, longest=self._intervals.probe
+                _LOOKING, lambda: self._begin(ledger), stop, longest=self._pace.probe
             )
             try:
-                while not stop.wait(self._intervals.tick):
+                while not stop.wait(self._pace.tick):
                     now = time.monotonic()
                     for child in self._children:
                         self._tend(child, ledger, now)
-                    if now - self._looked >= self._intervals.look:
+                    if now - self._looked >= self._pace.look:
                         self._looked = now
                         self._patience.attempt(
-                            _LOOKING, lambda: self._look(ledger), longest=self._intervals.probe
+                            _LOOKING, lambda: self._look(ledger), longest=self._pace.probe
                         )
                 self._log.event("node.stopping", reason="asked to stop")
             finally:
@@ -135,8 +135,8 @@ class Supervisor:
         status = child.process.poll()
         if status is not None:
             self._bury(child, status, ledger, now)
-        elif now - child.started > self._intervals.steady:
-            child.pause, child.steady = self._intervals.first_pause, True
+        elif now - child.started > self._pace.steady:
+            child.pause, child.steady = self._pace.first_pause, True
 
     def _start(self, child: _Child, now: float) -> None:
         if child.started:
@@ -164,9 +164,7 @@ class Supervisor:
             )
         # Its films are free again at once, not only when their leases expire.
         self._dead.add(child.worker.token)
-        self._patience.attempt(
-            _LOOKING, lambda: self._end_leases(ledger), longest=self._intervals.probe
-        )
+        self._patience.attempt(_LOOKING, lambda: self._end_leases(ledger), longest=self._pace.probe)
         child.start_after = now + child.pause
         self._log.event(
             "role.died", role=child.role, number=child.worker.number, pid=pid,
@@ -187,7 +185,7 @@ class Supervisor:
         now = time.monotonic()
         try:
             self._end_leases(ledger)
-            if now - self._probed >= self._intervals.probe:
+            if now - self._probed >= self._pace.probe:
                 ledger.beat(self._self, "working")
                 self._probed = now
             beats = {beat.worker.token: beat for beat in ledger.beats()}
@@ -204,9 +202,9 @@ class Supervisor:
             child.seen, child.changed = beat, now
         if child.process is None:
             return
-        limit = self._configuration.settings.analysis.lease_seconds + self._intervals.kill_margin
+        limit = self._configuration.settings.analysis.lease_seconds + self._pace.kill_margin
         if beat is None or beat.state == "starting":
-            limit = max(limit, self._intervals.loading)
+            limit = max(limit, self._pace.loading)
         if child.steady and now - child.changed > limit:
             child.process.kill()
 
@@ -218,7 +216,7 @@ class Supervisor:
             process.send_signal(signal.SIGTERM)
         for process in living:
             try:
-                process.wait(max(deadline + self._intervals.kill_margin - time.monotonic(), 0.1))
+                process.wait(max(deadline + self._pace.kill_margin - time.monotonic(), 0.1))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
