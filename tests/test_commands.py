@@ -27,6 +27,7 @@ from dicom_node.records import (
     Origin,
     ResultObject,
 )
+from tests.ledger_kit import fresh_ledger
 
 ROOT = Path(__file__).parents[1]
 FINDINGS = {
@@ -64,7 +65,7 @@ def run(site: Path) -> Run:
 @pytest.fixture
 def ledger(site: Path) -> SqliteLedger:
     """A ledger with one reported and one declined film."""
-    made = open_ledger(site / "data" / "ledger.sqlite", who="test")
+    made = fresh_ledger(site / "data" / "ledger.sqlite", who="test")
     for number in (1, 2):
         origin = Origin("PACS", "DICOMNODE", "10.0.0.5")
         uid, digest = f"1.2.{number}", Digest(str(number) * 64)
