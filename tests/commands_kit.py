@@ -11,7 +11,6 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dicom_node.cli.main import app
-from dicom_node.ledger import open_ledger
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import (
@@ -22,6 +21,7 @@ from dicom_node.records import (
     Origin,
     ResultObject,
 )
+from tests.ledger_kit import fresh_ledger
 
 FINDINGS = {
     "sop_instance_uid": "1.2.1",
@@ -58,7 +58,7 @@ def runner(site: Path) -> Run:
 @pytest.fixture(name="ledger")
 def a_ledger(site: Path) -> SqliteLedger:
     """A ledger with one reported and one declined film."""
-    made = open_ledger(site / "data" / "ledger.sqlite", who="test")
+    made = fresh_ledger(site / "data" / "ledger.sqlite", who="test")
     for number in (1, 2):
         origin = Origin("PACS", "DICOMNODE", "10.0.0.5")
         uid, digest = f"1.2.{number}", Digest(str(number) * 64)

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from dicom_node.errors import LeaseLost, TransitionRefused
 from dicom_node.ledger import open_ledger
 from dicom_node.records import DeliveryState, InstanceId, InstanceState, Study, StudyState
-from tests.ledger_kit import Clock, arrival, parcels
+from tests.ledger_kit import Clock, arrival, fresh_ledger, parcels
 
 LEASE_SECONDS = 60
 workers = st.sampled_from(["a", "b"])
@@ -67,7 +67,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         self.clock, self.now = Clock(), 0.0
         self.path = Path(self.folder.name) / "ledger.sqlite"
-        self.ledger = open_ledger(self.path, who="machine", clock=self.clock)
+        self.ledger = fresh_ledger(self.path, who="machine", clock=self.clock)
         self.films: dict[int, Row] = {}
         self.keys: dict[tuple[int, str], int] = {}
         self.studies: dict[int, StudyRow] = {}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.progress import Progress
 
 from dicom_node.cli.options import FilmsOption, ModelsOption, need_training
@@ -59,6 +58,8 @@ def evaluate(
 ) -> None:
     """Measure a bundle: figures with intervals, beside controls for short cuts."""
     need_training()
+    from rich.markdown import Markdown
+
     from dicom_node import resources
     from dicom_node.training.evaluation.card import tables
     from dicom_node.training.evaluation.evaluate import course_of, write_evaluation

@@ -23,7 +23,6 @@ from pydicom.uid import (
 )
 
 from dicom_node.delivery.sender import Sender
-from dicom_node.ledger import open_ledger
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
@@ -39,6 +38,7 @@ from dicom_node.records import (
 from dicom_node.settings import Remote, Settings
 from dicom_node.settings.model import DeliverySection
 from dicom_node.spool import Spool
+from tests.ledger_kit import fresh_ledger
 
 WORKER = "deliver@test:1"
 REPORT_CLASSES = (
@@ -171,7 +171,7 @@ class Outbox:
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    ledger = open_ledger(tmp_path / "ledger.sqlite", who="test")
+    ledger = fresh_ledger(tmp_path / "ledger.sqlite", who="test")
     made = Outbox(ledger, Spool(tmp_path / "spool"), Settings())
     made.patient()
     yield made
