@@ -15,14 +15,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from dicom_node import logs
+from dicom_node.analysis.engine import Answer
 from dicom_node.findings import Explanation, FilmFindings, unpack_explanation
 from dicom_node.line.analyse import Analyst
 from dicom_node.line.pulse import Pulse
@@ -36,22 +36,26 @@ _KEPT = Path(__file__).with_suffix("")
 
 @dataclass(frozen=True)
 class StubEngine:
-    """Answers each film with the same findings, after ``seconds``."""
+    """Answers each film with the same findings, after ``seconds``; one after the other.
+
+    ``lanes``: it counts as a GPU, so many films are in flight.
+    """
 
     findings: FilmFindings
     explanation: Explanation
     seconds: float
+    lanes: int = 8
     device: str = "stub"
+    busy: threading.Lock = field(default_factory=threading.Lock)
 
     def warm(self) -> None:
         """Answer the test film, so to speak."""
 
-    def analyse_many(self, films: Sequence[tuple[Any, str]]) -> list[Any]:
-        """Answer the films one after the other."""
-        time.sleep(self.seconds * len(films))
-        return [
-            (replace(self.findings, sop_instance_uid=uid), self.explanation) for _, uid in films
-        ]
+    def analyse(self, _film: object, sop_instance_uid: str) -> Answer:
+        """Answer a film."""
+        with self.busy:
+            time.sleep(self.seconds)
+        return replace(self.findings, sop_instance_uid=sop_instance_uid), self.explanation
 
 
 def stub_engine(milliseconds: float) -> StubEngine:
@@ -72,7 +76,7 @@ def run(
     pulse = Pulse(own.ledger, own.worker, own.heart, own.patience, settings.analysis.lease_seconds)
     analyst = Analyst(
         cast(Any, stub_engine(milliseconds)), own.ledger, own.spool, settings, own.worker, own.log,
-        pulse,
+        pulse, lambda: not stop.is_set(),
     )  # fmt: skip
     own.work({"analysing films": analyst.work}, detail="stub")
     own.ledger.close()

@@ -58,7 +58,9 @@
     ├── TrainingError
     └── RoleError                    a process of the node that cannot start or stay
         ├── NodeAlreadyRunning
-        └── PortUnavailable
+        ├── PortUnavailable
+        ├── EngineMissing
+        └── EngineUnproved
 
 The message says what happened and to which object; ``remedy`` says what to do. Neither ever holds
 a patient's name, identifier or birth date: Study and SOP UIDs are the only identifiers allowed.
@@ -390,6 +392,24 @@ class PortUnavailable(RoleError):
     """The configured port cannot be listened on."""
 
     default_remedy = "Choose another node.port, or stop the process that holds it."
+
+
+class EngineMissing(RoleError):
+    """What analysis.engine names is not installed."""
+
+    default_remedy = (
+        "Install it (docs/install.md: `pip install 'dicom-node[cpu]'` brings OpenVINO), or set"
+        ' analysis.engine to "auto" or "keras".'
+    )
+
+
+class EngineUnproved(RoleError):
+    """An engine answers the self-test film otherwise than Keras, or cannot compute the networks."""
+
+    default_remedy = (
+        'Set analysis.engine to "keras" (with "auto", Keras answers by itself); report it with the'
+        " versions and the processor, so that it can be mended."
+    )
 
 
 def listening_remedy(error: OSError, port_key: str, host_key: str) -> str:

@@ -181,7 +181,7 @@ _KINDS = (
         "A stored instance, or some of its values, cannot be told by DICOMweb; they are left out.",
     ),
     # roles
-    _kind("role.started", "info", "role pid port sqlite device", "A role is working."),
+    _kind("role.started", "info", "role pid port sqlite device engine", "A role is working."),
     _kind("role.stopped", "info", "role pid", "A role has stopped in order."),
     _kind(
         "role.output",
@@ -209,6 +209,12 @@ _KINDS = (
     ),
     _kind("house.available", "info", "role error", "What the role waited for works again."),
     _kind("node.stopping", "info", "reason", "The node stops; what is in flight is finished."),
+    _kind(
+        "engine.passed_over",
+        "warning",
+        "role reason remedy",
+        "An engine is installed and does not answer as Keras does here: Keras answers.",
+    ),
     _kind("self_test.passed", "info", "network", "The bundle gives its stored output."),
     _kind(
         "self_test.failed",

@@ -302,6 +302,15 @@ class NetworkVersion:
     weights: str
     engine: str = ""
 
+    @classmethod
+    def from_text(cls, text: str) -> NetworkVersion:
+        """Return what `str` wrote. Raises ValueError for another text."""
+        version, weights, *engine = text.split(maxsplit=2)
+        return cls(version, weights, *engine)
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.version, self.weights, self.engine)))
+
     def to_json(self) -> dict[str, str]:
         """Return it as the contract's JSON object has it."""
         found = {"version": self.version, "weights": self.weights}

@@ -17,6 +17,7 @@ from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import InstanceState
 from tests.ledger_kit import arrival
+from tests.racing import Racer
 
 PRINT_LOCK = threading.Lock()
 
@@ -73,6 +74,15 @@ def claim_deliveries(ledger: SqliteLedger, worker: str) -> None:
             say(delivery.id)
 
 
+def race(ledger: SqliteLedger, name: str, first: str, films: str, steps: str) -> None:
+    """Race with others, see `racing`, and say what was noted."""
+    own = range(int(first), int(first) + int(films))
+    racer = Racer(ledger, name, own, seed=int(first))
+    racer.race(int(steps))
+    for note in racer.notes:
+        say(note.text())
+
+
 def in_threads(*tasks: Callable[[], None]) -> None:
     threads = [threading.Thread(target=task) for task in tasks]
     for thread in threads:
@@ -104,7 +114,15 @@ def open_each() -> None:
 
 TASKS = {
     task.__name__: task
-    for task in (receive, receive_in_threads, receive_the_same, count, claim, claim_deliveries)
+    for task in (
+        receive,
+        receive_in_threads,
+        receive_the_same,
+        count,
+        claim,
+        claim_deliveries,
+        race,
+    )
 }
 
 

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
 from dicom_node.errors import FilmWithoutContrast
+from dicom_node.imaging.by_value import counted, looked_up
 from dicom_node.imaging.decode import decode
 from dicom_node.imaging.grayscale import Film, film_of, grayscale
 from dicom_node.imaging.header import read_dataset
@@ -284,3 +285,18 @@ def test_a_film_that_is_padding_only_is_refused() -> None:
     dataset.PixelPaddingValue, dataset.PixelPaddingRangeLimit = 0, 4095
     with pytest.raises(FilmWithoutContrast, match="Every pixel is padding"):
         film_of(dataset)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "uint16", "int16"])
+def test_every_stored_value_is_counted_and_looked_up_however_large_the_film(kind: str) -> None:
+    about = np.iinfo(kind)
+    lowest, size = int(about.min), int(about.max) - int(about.min) + 1
+    pixels = np.random.default_rng(5).integers(about.min, about.max, (600, 701), kind)
+    values, counts = np.unique(pixels, return_counts=True)
+    found = counted(pixels, lowest, size)
+    assert np.array_equal(found[values.astype(int) - lowest], counts)
+    assert found.sum() == pixels.size
+    table = np.arange(size, dtype=np.float32)
+    assert np.array_equal(looked_up(table, pixels, lowest), pixels.astype(np.float32) - lowest)
+    turned = pixels[::2, ::-3]
+    assert np.array_equal(looked_up(table, turned, lowest), turned.astype(np.float32) - lowest)

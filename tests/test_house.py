@@ -41,25 +41,20 @@ class Engine:
     """Answers every film with the same invented findings; films named in ``faults`` raise."""
 
     faults: dict[str, Exception] = field(default_factory=dict)
-    asked: list[tuple[str, ...]] = field(default_factory=list)
     lost: bool = False
+    lanes: int = 1
 
     def warm(self) -> None:
         if self.lost:
             raise RuntimeError("CUDA_ERROR_ECC_UNCORRECTABLE")
 
-    def analyse_many(self, films: list[tuple[Any, str]]) -> list[tuple[FilmFindings, Explanation]]:
-        self.asked.append(tuple(uid for _, uid in films))
-        for _, uid in films:
-            if uid in self.faults:
-                raise self.faults[uid]
+    def analyse(self, film: Any, uid: str) -> tuple[FilmFindings, Explanation]:
+        if uid in self.faults:
+            raise self.faults[uid]
         if self.lost:
             raise RuntimeError("CUDA_ERROR_ECC_UNCORRECTABLE")
         answered = preview_film()
-        return [
-            (replace(answered.findings, sop_instance_uid=uid), answered.explanation)
-            for _, uid in films
-        ]
+        return replace(answered.findings, sop_instance_uid=uid), answered.explanation
 
 
 class Seconds:
@@ -350,40 +345,6 @@ def test_what_could_not_be_given_back_is_given_back_before_the_work_goes_on() ->
 def test_every_fault_of_the_house_says_what_to_do() -> None:
     for kind in Unavailable.__subclasses__():
         assert kind("It ails.").remedy
-
-
-def test_a_batch_with_room_waits_once_for_more_films(house: House) -> None:
-    house.admit(1)
-
-    def one_more_comes() -> float:
-        house.admit(2)
-        return 0.001
-
-    assert replace(house.analyst, late_seconds=one_more_comes).work() == 2
-    assert [len(asked) for asked in house.engine.asked] == [2]
-    house.admit(3, 4)
-    assert house.analyst.work() == 2, "where more at once is no faster nothing waits"
-
-
-def test_a_late_film_whose_worker_died_goes_alone_and_a_full_batch_waits_for_none(
-    house: House,
-) -> None:
-    house.admit(1)
-
-    def a_troubled_one_comes() -> float:
-        house.admit(2)
-        house.node.ledger._connection.run("update instances set attempts = 1 where state ="
-                                          " 'admitted' and lease_owner is null")  # fmt: skip
-        return 0.001
-
-    assert replace(house.analyst, late_seconds=a_troubled_one_comes).work() == 2
-    assert [len(asked) for asked in house.engine.asked] == [1, 1]
-    house.admit(*range(10, 10 + house.analyst.settings.analysis.batch))
-
-    def nobody_asks() -> float:
-        raise AssertionError("the batch is full")
-
-    assert replace(house.analyst, late_seconds=nobody_asks).work() == 8
 
 
 def test_a_long_report_shows_between_its_films_that_it_goes_on(house: House) -> None:

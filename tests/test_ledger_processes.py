@@ -17,6 +17,7 @@ from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import InstanceId, InstanceState, StudyState
 from tests.conftest import CHECKOUT
 from tests.ledger_kit import arrival, report, run, study_in
+from tests.racing import Note, agrees
 
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]
@@ -234,4 +235,16 @@ def test_writers_checkpoints_and_kills_for_a_minute_lose_nothing(
         turn += 1
     there = {uid for (uid,) in run(ledger, "select sop_instance_uid from instances")}
     assert acknowledged <= there
+    assert intact(ledger)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 4])
+def test_processes_that_race_hold_nothing_twice_and_lose_nothing(
+    ledger: SqliteLedger, start: Start, workers: int
+) -> None:
+    films = 1000 // workers
+    racers = [start("race", f"w{n}", n * films, films, 20 * films) for n in range(workers)]
+    notes = [Note.of_text(line) for lines in together(*racers) for line in lines]
+    agrees(ledger, notes, range(workers * films))
     assert intact(ledger)

@@ -204,3 +204,16 @@ def test_headers_of_an_earlier_release_are_asked_for_once_each(path: Path) -> No
     assert ledger.without_facts(10) == []
     assert ledger.recipe("sr:1") is None
     ledger.close()
+
+
+def test_priorities_of_an_earlier_release_stay_in_their_order(path: Path) -> None:
+    first_release(path).close()
+    opened(path).close()
+    old = raw(path)
+    old.execute("delete from _sqlite_migrations where name = 'm016_ranks'")
+    old.execute("update studies set priority = 10")
+    old.close()
+    opened(path).close()
+    now = raw(path)
+    assert now.execute("select priority from studies").fetchall() == [(1000,)]
+    now.close()

@@ -61,6 +61,11 @@ def for_training() -> set[str]:
     return names(PROJECT["project"]["optional-dependencies"]["train"])
 
 
+def of_engines() -> set[str]:
+    """Return what the extras of engines bring: a node runs without."""
+    return names(PROJECT["project"]["optional-dependencies"]["cpu"])
+
+
 def sources() -> list[Path]:
     return sorted((ROOT / "dicom_node").rglob("*.py"))
 
@@ -95,7 +100,20 @@ def used(paths: Iterable[Path]) -> set[str]:
 
 def test_each_declared_dependency_is_used_and_each_used_one_declared() -> None:
     assert required() - used(sources()) - set(NOT_IMPORTED) == set(), "declared and not used"
-    assert used(sources()) - required() - for_training() == set(), "used and not declared"
+    extras = for_training() | of_engines()
+    assert used(sources()) - required() - extras == set(), "used and not declared"
+
+
+def test_an_engine_is_imported_by_its_brain_alone_when_it_is_wanted() -> None:
+    beside = [path for path in sources() if path.parent.name != "brains"]
+    assert used(beside) & of_engines() == set()
+    loaded = (
+        "import sys, dicom_node.brains.choice; print(*{'openvino', 'keras'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
 
 
 def test_what_only_training_needs_is_no_part_of_serving() -> None:

@@ -243,6 +243,7 @@ NODE_FAULTS = {
     '[tls]\nkey = "k"': "node.toml:1: tls.certificate: missing — write it",
     "[node]\nmax_associations = 4": "node.max_associations_per_address: 32 is more than",
     "[delivery]\nretry_first_seconds = 901": "delivery.retry_first_seconds: 901.0 is more than",
+    '[analysis]\nengine = "openvino"\ndevice = "gpu"': "openvino computes on the CPU",
 }
 
 
@@ -578,6 +579,18 @@ def test_case_counts_unless_the_remote_says_not() -> None:
 def test_results_go_to_the_sender_unless_its_file_says_otherwise() -> None:
     assert Remote(ae_title="A", host="h", port=104).destinations == ("A",)
     assert Remote(ae_title="A", results_to=("B",)).destinations == ("B",)
+
+
+def test_an_engine_that_is_not_installed_is_a_fault_before_anything_starts(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.settings.load.find_spec", lambda name: None)
+    folder = write('[analysis]\nengine = "openvino"')
+    assert load_configuration(folder).settings.analysis.engine == "openvino"
+    with pytest.raises(SettingsError) as refused:
+        load_configuration(folder, thorough=True)
+    assert "node.toml:2: analysis.engine: OpenVINO is not installed" in str(refused.value.faults)
+    assert "dicom-node[cpu]" in str(refused.value.faults)
 
 
 @pytest.mark.parametrize("node", ["0.0.0.0", "127.0.0.1"])

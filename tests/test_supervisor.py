@@ -181,18 +181,15 @@ from dicom_node.settings import load_configuration
 answered = preview_film()
 
 class Engine:
-    device = "cpu"
+    device, lanes, computed_by, passed_over = "cpu", 1, "keras", None
 
     def warm(self):
         pass
 
-    def analyse_many(self, films):
-        if any(uid.endswith(".13") for _, uid in films):
+    def analyse(self, film, uid):
+        if uid.endswith(".13"):
             os.kill(os.getpid(), signal.SIGSEGV)
-        return [
-            (replace(answered.findings, sop_instance_uid=uid), answered.explanation)
-            for _, uid in films
-        ]
+        return replace(answered.findings, sop_instance_uid=uid), answered.explanation
 
 logs.configure()
 analyse.engine_of = lambda settings: Engine()

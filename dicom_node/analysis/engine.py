@@ -32,7 +32,7 @@ from dicom_node.brains.gathered import Gathered
 from dicom_node.brains.models import HEAT, MAP, Model, family, key, single
 from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.bundles.network import self_test_film
-from dicom_node.errors import BundleContractBroken, OutputNotFinite
+from dicom_node.errors import BundleContractBroken, NodeError, OutputNotFinite
 from dicom_node.findings import (
     Evidence,
     Explanation,
@@ -88,6 +88,7 @@ class _Loaded:
     brain: Brain
     sight: Sight
     lanes: int
+    passed_over: NodeError | None = None
 
     def working(self) -> AbstractContextManager[None]:
         """Say that a film is worked on, to a brain that gathers films."""
@@ -105,8 +106,8 @@ class Engine:
     many films a GPU takes at once, and ``wait_seconds`` for how long a call waits that is not full.
     So that a film's findings never depend on which films came with it, every call of a model has
     the same shape: ``batch`` films on a GPU (filled up with zeros), one on the CPU, where more at
-    once is no faster. ``engine``: which brain answers, see `brain_for`. Raises `BundleMissing` or
-    `BundleContractBroken`.
+    once is no faster. ``engine``: which brain answers, see `brain_for`; ``shelf``: the folder where
+    it keeps what it makes of the networks. Raises `BundleMissing` or `BundleContractBroken`.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Engine:
         lungs: str = "",
         memory_growth: bool = True,
         engine: EngineName = KERAS,
+        shelf: Path | None = None,
         wait_seconds: float = 0.0,
     ) -> None:
         self._bundles = tuple(_answering(bundles_folder, bundle_id) for bundle_id in suite)
@@ -129,7 +131,7 @@ class Engine:
         )
         self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs)
         self._gate = _gate_bundle(bundles_folder, gate)
-        self._wanted = Wanted(engine, device, memory_growth)
+        self._wanted = Wanted(engine, device, memory_growth, shelf)
         self._batch, self._wait_seconds = max(1, batch), wait_seconds
         self._loaded: _Loaded | None = None
         self._loading = threading.Lock()
@@ -142,7 +144,7 @@ class Engine:
         """
         trunks = [bundle for model in self._families for bundle in model.bundles]
         ran = (*self._bundles, *trunks, *filter(None, (self._lungs, self._gate)))
-        name = self._loaded.brain.name if self._loaded else KERAS
+        name = self.computed_by
         return {
             bundle.id: NetworkVersion(
                 bundle.manifest.version, bundle.manifest.weights.digest,
@@ -155,6 +157,16 @@ class Engine:
     def device(self) -> str:
         """Where the networks run: gpu or cpu; not loaded before the first use."""
         return self._loaded.brain.device if self._loaded else "not loaded"
+
+    @property
+    def computed_by(self) -> str:
+        """Who computes the networks, and how precisely; Keras before the first use."""
+        return self._loaded.brain.name if self._loaded else KERAS
+
+    @property
+    def passed_over(self) -> NodeError | None:
+        """Why an engine that is installed and faster does not answer; None if none is."""
+        return self._loaded.passed_over if self._loaded else None
 
     @property
     def lanes(self) -> int:
@@ -211,8 +223,10 @@ class Engine:
         with self._loading:
             if self._loaded is None:
                 before = [single(bundle) for bundle in (self._gate, self._lungs) if bundle]
-                brain = brain_for((*before, *self._families), self._wanted)
-                self._loaded = self.answered_by(brain)
+                chosen = brain_for((*before, *self._families), self._wanted)
+                self._loaded = replace(
+                    self.answered_by(chosen.brain), passed_over=chosen.passed_over
+                )
         return self._loaded
 
     def answered_by(self, brain: Brain) -> _Loaded:
@@ -398,7 +412,8 @@ def _gate_bundle(folder: Path, wanted: str) -> Bundle | None:
 
 
 def _check_film(film: Float, uid: str) -> None:
-    if not (np.isfinite(film).all() and film.min() >= 0.0 and film.max() <= 1.0):
+    # What is no number is no least or greatest one either.
+    if not (film.min() >= 0.0 and film.max() <= 1.0):
         raise OutputNotFinite(f"Film {uid} holds values that are no numbers or not in [0, 1].")
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from dicom_node.errors import DeviceUnavailable
 
 Device = Literal["auto", "gpu", "cpu"]
+
+_GPUS = ("nvidia[0-9]*", "dxg", "kfd")
+"""Device files of NVIDIA's driver, of GPUs in Windows' Linux, and of AMD's driver."""
+
+
+def may_have_gpu() -> bool:
+    """Whether this machine may have a GPU: only TensorFlow knows, and it takes seconds to load."""
+    return any(any(Path("/dev").glob(name)) for name in _GPUS)
 
 
 def use_device(wanted: Device, *, memory_growth: bool = True) -> Literal["gpu", "cpu"]:

@@ -61,11 +61,22 @@ class KerasBrain:
             for model, members in loaded
             for explain in (False, True)
         }
+        self._graphs: dict[tuple[str, bool, tuple[int, ...]], Traced] = {}
 
     def answer(self, model: str, films: Float, *, explain: bool) -> Answers:
         """Return what a model says of films; see `Brain`."""
-        found = self.traced(model, explain=explain)(films)
+        found = self._concrete(model, films.shape, explain=explain)(_tensor(films))
         return {name: np.asarray(value, dtype=np.float32) for name, value in found.items()}
+
+    def _concrete(self, model: str, shape: tuple[int, ...], *, explain: bool) -> Traced:
+        """Return the graph for films of a shape: it is not looked for anew in each call."""
+        import tensorflow as tf
+
+        asked = (model, explain, shape)
+        if asked not in self._graphs:
+            traced: Any = self.traced(model, explain=explain)
+            self._graphs[asked] = traced.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+        return self._graphs[asked]
 
     def traced(self, model: str, *, explain: bool) -> Traced:
         """Return the function of a model, for engines that take its graph."""
@@ -74,6 +85,12 @@ class KerasBrain:
     def network(self, bundle_id: str) -> Any:
         """Return the Keras network of a bundle."""
         return self._networks[bundle_id]
+
+
+def _tensor(films: Float) -> Any:
+    import tensorflow as tf
+
+    return tf.constant(films, tf.float32)
 
 
 def alone(bundle: Bundle) -> KerasBrain:

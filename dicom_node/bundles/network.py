@@ -39,7 +39,7 @@ def load_network(bundle: Bundle, *, tested: bool = False) -> Any:
             f"Bundle {bundle.id}: the weights do not fit network {bundle.manifest.network!r}."
         ) from fault
     if tested:
-        _self_test(bundle, network)
+        self_test(bundle, network)
     return network
 
 
@@ -54,10 +54,11 @@ def _shape(manifest: Manifest) -> dict[str, Any]:
     return shape
 
 
-def verify(bundle: Bundle) -> None:
+def verify(bundle: Bundle) -> Any:
     """Check files, digest, shapes, cost, neighbours, and the answer to the self-test input.
 
-    Raises `BundleDamaged`, `BundleMissing` or `BundleContractBroken` at the first fault.
+    Returns the network that was checked. Raises `BundleDamaged`, `BundleMissing` or
+    `BundleContractBroken` at the first fault.
     """
     from dicom_node.networks import cost
 
@@ -78,6 +79,7 @@ def verify(bundle: Bundle) -> None:
             f"Bundle {bundle.id}: with its trunk it costs {whole}, the manifest says "
             f"{bundle.manifest.cost}."
         )
+    return network
 
 
 def cost_of(bundle: Bundle) -> Cost:
@@ -98,8 +100,12 @@ def cost_of(bundle: Bundle) -> Cost:
     return Cost(parameters=parameters, macs=macs, macs_at_paper=at_paper)
 
 
-def _self_test(bundle: Bundle, network: Any) -> None:
-    """Compare the network's answer to the self-test input with the stored one."""
+def self_test(bundle: Bundle, network: Any) -> None:
+    """Compare a network's answer to the self-test input with the stored one.
+
+    ``network``: what is called as the Keras model is. Raises `BundleDamaged` or
+    `BundleContractBroken`.
+    """
     path = bundle.folder / SELF_TEST
     if not path.is_file():
         raise BundleDamaged(f"Bundle {bundle.id}: {SELF_TEST} is missing.")
@@ -143,13 +149,13 @@ def self_test_answer(bundle: Bundle, network: Any) -> Float:
     found = network(given[None], training=False)
     found = found if isinstance(found, dict) else {bundle.manifest.outputs[0].name: found}
     parts = [
-        _summary(np.asarray(keras.ops.convert_to_numpy(found[output.name])[0]))
+        summary(np.asarray(keras.ops.convert_to_numpy(found[output.name])[0]))
         for output in bundle.manifest.outputs
     ]
     return np.concatenate(parts)
 
 
-def _summary(values: Float) -> Float:
+def summary(values: Float) -> Float:
     """Return a few values as they are, and 4 × 4 means of what has rows and columns."""
     if values.ndim < 2 or min(values.shape[:2]) < 4:
         return values.ravel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,6 +84,7 @@ def verify(
 ) -> None:
     """Check digests, shapes and the self-test of these bundles, or of all. Exit 1 if any fails.
 
+    Named are the engines that give the stored answer; of an engine beside Keras that does not, why.
     A wheel holds no weights of comparison networks: these are named and not checked.
     """
     found = _bundles(models, bundle_ids)
@@ -95,22 +96,48 @@ def verify(
         for result in results:
             colour = {True: "green", False: "red", None: "yellow"}[result["well"]]
             words = result["fault"] or "well"
-            console.print(f"{result['id']}: [{colour}]{words}[/{colour}]", soft_wrap=True)
+            by = f" ({'; '.join(_by(result['engines']))})" if result["engines"] else ""
+            console.print(f"{result['id']}: [{colour}]{words}[/{colour}]{by}", soft_wrap=True)
     if any(result["well"] is False for result in results):
         raise typer.Exit(1)
 
 
 def _checked(bundle: Bundle, *, installed: bool) -> dict[str, Any]:
-    """Return whether a bundle is well and, if not, why; nothing is known of what is not here."""
+    """Return whether a bundle is well and, if not, why; nothing is known of what is not here.
+
+    ``engines``: who was asked, and why it does not give the stored answer.
+    """
+    from dicom_node.brains import KERAS
     from dicom_node.bundles.network import verify as check
 
+    row: dict[str, Any] = {"id": bundle.id, "well": None, "fault": _NOT_INSTALLED, "engines": {}}
     if not installed:
-        return {"id": bundle.id, "well": None, "fault": _NOT_INSTALLED}
+        return row
     try:
-        check(bundle)
+        network = check(bundle)
     except NodeError as error:
-        return {"id": bundle.id, "well": False, "fault": f"{error} {error.remedy}"}
-    return {"id": bundle.id, "well": True, "fault": None}
+        return row | {"well": False, "fault": f"{error} {error.remedy}"}
+    engines = {KERAS: None, **_beside(bundle, network)}
+    return row | {"well": True, "fault": None, "engines": engines}
+
+
+def _beside(bundle: Bundle, network: Any) -> dict[str, str | None]:
+    """Return what OpenVINO says to the self-test, where it is installed."""
+    from dicom_node.brains import openvino
+
+    if not openvino.is_installed():
+        return {}
+    from dicom_node.brains.exporting import self_tested
+
+    try:
+        return {self_tested(bundle, network): None}
+    except (BundleError, RuntimeError, OSError) as fault:
+        return {openvino.NAME: " ".join(str(fault).split())}
+
+
+def _by(engines: Mapping[str, str | None]) -> Iterator[str]:
+    for name, fault in engines.items():
+        yield f"not {name}: {fault}" if fault else name
 
 
 def card(

@@ -22,13 +22,14 @@ def bits_used(samples: npt.NDArray[np.integer], bits_stored: int, *, signed: boo
     """
     width = 8 * samples.dtype.itemsize
     step = max(1, samples.size // _LOOKED_AT)
-    looked = samples[::step].astype(np.int64)
-    if (looked >> bits_stored == looked.flat[0] >> bits_stored).all():
+    looked = samples[::step]
+    if int(looked.min()) >> bits_stored == int(looked.max()) >> bits_stored:
         return bits_stored
-    as_said = _read(looked, bits_stored, signed=signed)
+    wide = looked.astype(np.int64)
+    as_said = _read(wide, bits_stored, signed=signed)
     best, most = bits_stored, 0.0
     for bits in range(bits_stored + 1, width + 1):
-        more = _read(looked, bits, signed=signed)
+        more = _read(wide, bits, signed=signed)
         share = max(_share_mended(as_said, more), _share_stepwise(more, bits_stored))
         if share > most:
             best, most = bits, share

@@ -342,11 +342,22 @@ def _significant(
     if low + stored < width:
         used = bits_used(unsigned, stored, signed=layout.signed)
     signed = layout.signed and not wraps_as_signed(unsigned, used)
-    unsigned = unsigned << (width - used) if width > used else unsigned
-    wide = unsigned.view(f"i{width // 8}") if signed else unsigned
-    pixels = wide >> (width - used) if width > used else wide
+    pixels = _extended(unsigned, used) if signed else _cut(unsigned, used)
     is_as_said = (used, signed) == (stored, layout.signed) and not lies_low
     return Read(pixels, () if is_as_said else ("bits",))
+
+
+def _extended(unsigned: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
+    """Return the lowest ``bits`` of unsigned values as signed ones."""
+    spare = 8 * unsigned.itemsize - bits
+    if not spare:
+        return unsigned.view(f"i{unsigned.itemsize}")
+    return (unsigned << spare).view(f"i{unsigned.itemsize}") >> spare
+
+
+def _cut(unsigned: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
+    """Return the lowest ``bits`` of unsigned values; the values themselves if that is all."""
+    return unsigned & ((1 << bits) - 1) if int(unsigned.max()) >> bits else unsigned
 
 
 def _lies_low(unsigned: npt.NDArray[Any], stored: int, low: int, *, signed: bool) -> bool:

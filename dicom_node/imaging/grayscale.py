@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from dicom_node.errors import FilmWithoutContrast
+from dicom_node.imaging.by_value import counted, looked_up
 from dicom_node.imaging.decode import DEFAULT_MAX_MEGAPIXELS, Pixels, read_pixels
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.likeness import LEAST_LIKENESS, likeness
@@ -83,8 +84,7 @@ class _Chain:
 
     def picture(self, pixels: Pixels) -> Film:
         """Return the pixels' brightness."""
-        indices = pixels if self.lowest == 0 else pixels.astype(np.int32) - self.lowest
-        return np.take(self.table, indices)
+        return looked_up(self.table, pixels, self.lowest)
 
 
 def film_of(
@@ -196,8 +196,7 @@ def _stored(dataset: Dataset, pixels: Pixels) -> _Stored:
     signed = pixels.dtype.kind == "i"
     size = 1 << (8 * pixels.dtype.itemsize)
     lowest = -size // 2 if signed else 0
-    indices = pixels.astype(np.int32).ravel() - lowest if signed else pixels.ravel()
-    histogram = np.bincount(indices, minlength=size)
+    histogram = counted(pixels, lowest, size)
     padding = _padding(dataset, lowest, size)
     occurring = np.flatnonzero((histogram > 0) & ~padding)
     values = occurring.astype(np.float64) + lowest

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import binary_dilation, binary_fill_holes, label
+from scipy.ndimage import binary_dilation, label
 
 from dicom_node.findings import Region
 
@@ -99,5 +99,14 @@ def lungs_from(probability: Float, rows: int, columns: int) -> Lungs:
     for index in np.argsort(sizes)[::-1][:2]:
         if sizes[index] >= 0.05 * sizes.max():
             mask |= areas == index + 1
-    mask = np.asarray(binary_fill_holes(mask), dtype=bool)
-    return Lungs(probability.astype(np.float32), mask, rows, columns)
+    return Lungs(probability.astype(np.float32), _without_holes(mask), rows, columns)
+
+
+def _without_holes(mask: Mask) -> Mask:
+    """Return the mask with all that it encloses: what else is not in it reaches an edge."""
+    areas, count = label(~mask)
+    outside = np.zeros(count + 1, dtype=bool)
+    for edge in (areas[0], areas[-1], areas[:, 0], areas[:, -1]):
+        outside[edge] = True
+    outside[0] = False
+    return np.asarray(~outside[areas], dtype=bool)

@@ -110,6 +110,8 @@ def _by_threshold(probability: Float, opacity: OpacityMap) -> Float:
 
 def _specks(places: Mask, area: float) -> Mask | None:
     """Return of some places those in pieces smaller than a hundredth of ``area``, if any are."""
+    if not places.any():
+        return None
     pieces, count = label(places, output=np.intp)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = places.size

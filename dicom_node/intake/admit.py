@@ -22,6 +22,9 @@ OWN_MANUFACTURER = "dicom-node"
 OWN_SERIES = "AI CXR "
 OWN_RESULT = "result object of this node"
 
+RANKS = 100
+"""So many places lie between two priorities."""
+
 _WORD = re.compile(r"[^\W\d_]+")
 _SNOMED_RT = frozenset({"SNM3", "99SDM"})
 _SHOWN_LENGTH = 32
@@ -65,6 +68,15 @@ def priority_of(header: FilmHeader, senders: Iterable[str], rules: AdmissionRule
     said = [title.strip() for title in senders]
     fitting = (rule.value for rule in rules.priority if _fits(header, said, rule))
     return max(fitting, default=0)
+
+
+def rank_of(priority: int, earlier_severity: float | None) -> int:
+    """Return in which order films go, the highest first: by ``priority``, then by earlier findings.
+
+    ``earlier_severity``: of the most severe earlier film of the patient, None where there is none.
+    Whole points count, so that who was as good as normal does not overtake who is new.
+    """
+    return priority * RANKS + min(max(int(earlier_severity or 0), 0), RANKS - 1)
 
 
 def _fits(header: FilmHeader, senders: list[str], rule: PriorityRule) -> bool:

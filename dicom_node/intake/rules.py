@@ -90,6 +90,9 @@ class AdmissionRules(_Table):
     body_part: BodyPartRules
     view: ViewRules
     priority: tuple[PriorityRule, ...] = ()
+    earlier_findings_first: bool = Field(
+        default=True, description="admission.earlier_findings_first in node.toml replaces it"
+    )
 
 
 def load_rules(path: Path, admission: AdmissionSection | None = None) -> AdmissionRules:
@@ -118,5 +121,6 @@ def load_rules(path: Path, admission: AdmissionSection | None = None) -> Admissi
                 }
             ),
             "view": rules.view.model_copy(update={"accept": admission.views}),
+            "earlier_findings_first": admission.earlier_findings_first,
         }
     )

@@ -251,6 +251,13 @@ def m015_stored_bytes(db: Database) -> None:
             )
 
 
+@migrations()
+def m016_ranks(db: Database) -> None:
+    """Make room between two priorities for the ranks of patients with earlier findings."""
+    for table in ("instances", "studies"):
+        db.execute(f"update {table} set priority = priority * 100 where priority <> 0")  # noqa: S608
+
+
 def is_current(db: Database, steps: Migrations = migrations) -> bool:
     """Return whether nothing is left to do. Only reads. Raises `SchemaTooNew`."""
     known = {migration.name for migration in steps._migrations}

@@ -8,6 +8,13 @@ from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import INSTANCE, instance_of
 from dicom_node.records import BY_HAND, Instance, InstanceId, StudyId
 
+_COUNTED = (
+    "coalesce(studies.reason, '') not like 'results retracted by %'"
+    " and exists (select 1 from origins where origins.instance_id = instances.id"
+    " and calling_ae_title <> :by_hand)"
+)
+"""Whose results stand, and that did not come by hand alone."""
+
 
 class Patients(Part):
     """Films of one patient: preselected by their key, decided by who reads their headers."""
@@ -24,18 +31,31 @@ class Patients(Part):
             " (select patient_key from instances where study_id = :study"
             " and patient_key <> '')"
             " and instances.study_id <> :study and instances.state = 'analysed'"
-            " and coalesce(studies.reason, '') not like 'results retracted by %'"
             " and not exists (select 1 from instances as later"
             " where later.sop_instance_uid = instances.sop_instance_uid"
             " and later.study_id = instances.study_id and later.id > instances.id)"
-            " and exists (select 1 from origins where origins.instance_id = instances.id"
-            " and calling_ae_title <> :by_hand)"
-            " order by instances.received_at desc limit :limit",
+            f" and {_COUNTED} order by instances.received_at desc limit :limit",
             study=study_id,
             by_hand=BY_HAND,
             limit=limit,
         )
         return [instance_of(row) for row in rows]
+
+    def earlier_severity(self, study_id: StudyId, patient_key: str) -> float | None:
+        """Return the severity of the most severe film of a patient's other studies, if any.
+
+        By the key alone: it says in which order films are looked at, and nothing of them.
+        """
+        row = self._connection.one(
+            "select max(severity) as worst from instances"  # noqa: S608
+            " join studies on studies.id = instances.study_id"
+            " where patient_key = :key and instances.study_id <> :study"
+            f" and instances.state = 'analysed' and {_COUNTED}",
+            key=patient_key,
+            study=study_id,
+            by_hand=BY_HAND,
+        )
+        return None if row is None else row["worst"]
 
     def unkeyed(self, limit: int) -> Sequence[Instance]:
         """Return analysed films whose patient key is not known by today's rule, oldest first."""

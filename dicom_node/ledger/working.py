@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from dicom_node.errors import LeaseLost, RowMissing
 from dicom_node.ledger.connection import Connection, Row, text_of
+from dicom_node.ledger.interface import Conclusion
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import INSTANCE, instance_of
 from dicom_node.ledger.steps import (
@@ -151,6 +154,20 @@ class Working(Part):
         """Move to `failed`."""
         self._finish(instance_id, worker, InstanceState.FAILED, reason=reason)
 
+    def concluded(self, worker: str, conclusions: Sequence[Conclusion]) -> frozenset[InstanceId]:
+        """Move films to what became of them, in one transaction; return which.
+
+        One whose lease ``worker`` has lost, or that is gone, is dropped alone: no `LeaseLost`.
+        """
+        moved = set()
+        with self._connection.transaction() as connection:
+            for one in conclusions:
+                with suppress(LeaseLost, RowMissing), connection.step():
+                    row = required(connection, INSTANCES, one.instance.id)
+                    move(connection, INSTANCES, row, one.state, worker=worker, **_values_of(one))
+                    moved.add(one.instance.id)
+        return frozenset(moved)
+
     def _finish(
         self,
         instance_id: InstanceId,
@@ -170,6 +187,16 @@ class Working(Part):
             study = required(connection, STUDIES, row["study_id"])
             if study["state"] != StudyState.OPEN:
                 move(connection, STUDIES, study, StudyState.OPEN, detail=f"asked by {who}")
+
+
+def _values_of(conclusion: Conclusion) -> dict[str, Any]:
+    if conclusion.findings_json is None:
+        return {"reason": conclusion.reason}
+    return {
+        "findings_json": conclusion.findings_json,
+        "saliency_digest": conclusion.saliency,
+        **told_by(json.loads(conclusion.findings_json)),
+    }
 
 
 def _set_aside(connection: Connection, row: Row) -> None:

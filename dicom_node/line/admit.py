@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Protocol
 
 from dicom_node.errors import ImageError, LeaseLost, SpoolError, Unavailable
-from dicom_node.imaging.header import header_of, read_attributes
+from dicom_node.imaging.header import FilmHeader, header_of, read_attributes
 from dicom_node.imaging.identity import read_identity
 from dicom_node.imaging.patient import patient_of
 from dicom_node.imaging.values import CAN_RAISE
-from dicom_node.intake.admit import Admitted, Declined, admit, priority_of
+from dicom_node.intake.admit import Admitted, Declined, admit, priority_of, rank_of
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.ledger import Headers, KnownFilms, Studies, Work
 from dicom_node.logs import Log
@@ -81,13 +81,19 @@ def _decide(
         return
     match decision:
         case Admitted(view=view):
-            senders = ledger.origins(instance.study_id) if rules.priority else ()
-            priority = priority_of(header, senders, rules)
-            ledger.admitted(instance.id, worker, view, header.patient_key, priority)
+            rank = _rank(ledger, rules, instance, header)
+            ledger.admitted(instance.id, worker, view, header.patient_key, rank)
             log.event("instance.admitted", sop_instance_uid=uid)
         case Declined(reason=reason):
             ledger.declined(instance.id, worker, reason)
             log.event("instance.declined", sop_instance_uid=uid, reason=reason)
+
+
+def _rank(ledger: Work, rules: AdmissionRules, instance: Instance, header: FilmHeader) -> int:
+    senders = ledger.origins(instance.study_id) if rules.priority else ()
+    asked = rules.earlier_findings_first and header.patient_key
+    earlier = ledger.earlier_severity(instance.study_id, header.patient_key) if asked else None
+    return rank_of(priority_of(header, senders, rules), earlier)
 
 
 def note_facts(ledger: Headers, spool: Spool) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,22 +16,25 @@ from dicom_node.errors import (
     AnalysisError,
     DeviceUnavailable,
     ImageError,
-    LeaseLost,
     NodeError,
     SpoolError,
     Unavailable,
 )
-from dicom_node.findings import Explanation, FilmFindings, Outcome, pack_explanation
+from dicom_node.findings import Outcome, pack_explanation
 from dicom_node.imaging.grayscale import shown
-from dicom_node.imaging.header import header_of, read_dataset
+from dicom_node.imaging.header import patient_orientation_of, read_dataset
 from dicom_node.imaging.orientation import Hanging, as_stored, hanging
-from dicom_node.ledger import Work
+from dicom_node.ledger import Conclusion, Work
 from dicom_node.line.admit import tell_quarantined
+from dicom_node.line.flight import Crew, Flight, FlightPlan
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Instance, InstanceState
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
+
+_BATCHES = 16
+"""So many in one turn; the role looks in between what else there is, and tells that all is well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +58,18 @@ class HungFilm:
 def film_to_analyse(dataset: Dataset, max_megapixels: float) -> HungFilm:
     """Return the film of a data set, hung by its Patient Orientation. Raises ImageError."""
     film = shown(dataset, max_megapixels=max_megapixels)
-    hung = hanging(header_of(dataset).patient_orientation)
+    hung = hanging(patient_orientation_of(dataset))
     rows, columns = film.film.shape
     return HungFilm(hung.hang(film.film), hung, (rows, columns), (*film.notes, *hung.notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Concluded:
+    """What became of a film, the event that tells it, and that event's fields."""
+
+    conclusion: Conclusion
+    event: str
+    fields: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,159 +83,131 @@ class Analyst:
     worker: str
     log: Log
     pulse: Callable[[], None] = lambda: None
-    """Called between films: a sign of life, and the leases go on."""
-    late_seconds: Callable[[], float] = lambda: 0.0
-    """How long a batch with room waits for more films: none where more at once is no faster."""
+    """Called while films are in flight: a sign of life, and the leases go on."""
+    going_on: Callable[[], bool] = lambda: True
+    """Asked while films are in flight: whether those that wait may still start."""
+    linger_seconds: float = 0.5
+    """How long an outcome waits for others, to be kept with them in one commit."""
 
     def work(self) -> int:
-        """Analyse what is waiting, at most one batch; return the number of films taken.
+        """Analyse what is waiting, several films at once; return the number of films taken.
 
-        Raises `Unavailable`; what was taken is then to be given back.
+        Raises `Unavailable`; what was taken and not concluded is then to be given back.
         """
-        batch = self._claim(self.settings.analysis.batch)
-        late = self._late(batch)
-        if any(item.attempts for item in late):
-            # Its worker died once: it takes no other film with it.
-            self._take(batch)
-            self._take(late)
-        else:
-            self._take([*batch, *late])
-        return len(batch) + len(late)
+        crew = Crew(self._claim, self._film, self._judge, self._conclude, self.pulse, self.going_on)
+        return Flight(crew, self._plan()).fly()
 
-    def _claim(self, most: int) -> Sequence[Instance]:
-        lease_seconds = self.settings.analysis.lease_seconds
+    def _plan(self) -> FlightPlan:
+        batch = self.settings.analysis.batch
+        silence_seconds = self.settings.analysis.lease_seconds
+        # On a GPU one call is answered while the next is gathered; on a CPU a film is one call,
+        # and one more than there are cores is read while they are busy.
+        cores = len(os.sched_getaffinity(0))
+        films = 2 * batch if self.engine.lanes > 1 else min(batch, cores + 1)
+        return FlightPlan(films, batch, _BATCHES * batch, self.linger_seconds, silence_seconds)
+
+    def _claim(self) -> Sequence[Instance]:
+        analysis = self.settings.analysis
         claimed = self.ledger.claim_instances(
-            InstanceState.ADMITTED, self.worker, lease_seconds, most
+            InstanceState.ADMITTED, self.worker, analysis.lease_seconds, analysis.batch
         )
         tell_quarantined(self.ledger, self.log)
         return claimed
 
-    def _late(self, batch: Sequence[Instance]) -> Sequence[Instance]:
-        """Return films that come while a batch with room waits for them."""
-        room = self.settings.analysis.batch - len(batch)
-        if not batch or room <= 0 or any(item.attempts for item in batch):
-            return ()
-        seconds = self.late_seconds()
-        if seconds <= 0:
-            return ()
-        time.sleep(seconds)
-        return self._claim(room)
-
-    def _take(self, instances: Sequence[Instance]) -> None:
-        readable = [(item, film) for item in instances if (film := self._film(item)) is not None]
-        if readable:
-            self._analyse(readable)
-
-    def _film(self, instance: Instance) -> HungFilm | None:
+    def _film(self, instance: Instance) -> _Concluded:
+        """Return what becomes of a film; what else is raised may be the film's fault or not."""
         try:
             dataset = read_dataset(self.spool.read(instance.digest))
-            return film_to_analyse(dataset, self.settings.admission.max_megapixels)
+            film = film_to_analyse(dataset, self.settings.admission.max_megapixels)
         except (ImageError, SpoolError) as error:
-            self._fail(instance, error)
+            return _failed(instance, error)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
-            self._fail(instance, _unforeseen(error))
-        return None
-
-    def _analyse(self, readable: Sequence[tuple[Instance, HungFilm]]) -> None:
+            return _failed(instance, _unforeseen(error))
         started = time.monotonic()
         try:
-            answers = self.engine.analyse_many(
-                [(film.hung, instance.sop_instance_uid) for instance, film in readable]
-            )
-        except Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
-            self._spoilt(readable, error)
-            return
-        milliseconds = round((time.monotonic() - started) * 1000 / len(readable))
-        for (instance, film), answer in zip(readable, answers, strict=True):
-            self._conclude(instance, film, answer, milliseconds)
-
-    def _conclude(
-        self, instance: Instance, film: HungFilm, answer: Answer, milliseconds: int
-    ) -> None:
+            found = self.engine.analyse(film.hung, instance.sop_instance_uid)
+        except AnalysisError as error:
+            return _failed(instance, error)
+        milliseconds = round((time.monotonic() - started) * 1000)
         try:
-            self._note(instance, *film.answer(answer), milliseconds)
+            return self._concluded(instance, film.answer(found), milliseconds)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
-            self._fail(instance, _unforeseen(error))
+            return _failed(instance, _unforeseen(error))
 
-    def _spoilt(self, readable: Sequence[tuple[Instance, HungFilm]], error: Exception) -> None:
-        """Find out whose fault it was that a batch got no answer: a film's, or the device's."""
-        if len(readable) > 1:
-            for pair in readable:
-                self.pulse()
-                self._analyse([pair])
-            return
-        (instance, _), *_ = readable
-        if isinstance(error, AnalysisError):
-            self._fail(instance, error)
-            return
-        self._ask_phantom(error)
-        self._fail(instance, _unforeseen(error))
+    def _concluded(self, instance: Instance, answer: Answer, milliseconds: int) -> _Concluded:
+        findings, explanation = answer
+        if findings.outcome is Outcome.DECLINED:
+            # Its pixels are no frontal chest radiograph.
+            reason = findings.reason or ""
+            return _Concluded(
+                Conclusion(instance, InstanceState.DECLINED, reason),
+                "instance.declined",
+                {"reason": reason},
+            )
+        explained = explanation.maps or explanation.opacity is not None
+        stored = self.spool.write(pack_explanation(explanation)) if explained else None
+        named = findings.finding and findings.finding.finding_class
+        return _Concluded(
+            Conclusion(
+                instance,
+                InstanceState.ANALYSED,
+                findings_json=findings.to_json_text(),
+                saliency=stored.digest if stored else None,
+            ),
+            "instance.analysed",
+            {"finding": named, "milliseconds": milliseconds},
+        )
 
-    def _ask_phantom(self, error: Exception) -> None:
-        """Raise `DeviceUnavailable` where the networks answer not even their test film."""
+    def _judge(self, doubts: Sequence[tuple[Instance, BaseException]]) -> Sequence[_Concluded]:
+        """Find out whose fault it was that films got no answer: theirs, or the device's.
+
+        Raises `DeviceUnavailable` where the networks answer not even their test film.
+        """
         try:
             self.engine.warm()
-        except Exception as again:  # noqa: BLE001 - whatever it is, it is not the film's
+        except Exception as again:  # noqa: BLE001 - whatever it is, it is not the films'
             raise DeviceUnavailable(
                 f"The networks answer no film any more: {place_of(again)}.",
                 remedy="Look at the device (nvidia-smi), or lower analysis.batch; the role starts"
                 " anew by itself.",
-            ) from error
+            ) from doubts[0][1]
+        return [_failed(instance, _unforeseen(error)) for instance, error in doubts]
 
-    def _note(
-        self,
-        instance: Instance,
-        findings: FilmFindings,
-        explanation: Explanation,
-        milliseconds: int,
-    ) -> None:
-        if findings.outcome is Outcome.DECLINED:
-            self._decline(instance, findings.reason or "")
-            return
-        explained = explanation.maps or explanation.opacity is not None
-        stored = self.spool.write(pack_explanation(explanation)) if explained else None
+    def _conclude(self, done: Sequence[_Concluded]) -> None:
+        """Keep what became of films in one commit; each in its own where one cannot be kept."""
         try:
-            self.ledger.analysed(
-                instance.id, self.worker, findings.to_json_text(), stored.digest if stored else None
-            )
-        except LeaseLost:
-            return
-        self.log.event(
-            "instance.analysed",
-            sop_instance_uid=instance.sop_instance_uid,
-            finding=findings.finding and findings.finding.finding_class,
-            milliseconds=milliseconds,
-        )
+            self._keep(done)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
+            (first, *others) = done
+            if others:
+                for one in done:
+                    self._conclude([one])
+            else:
+                self._keep([_failed(first.conclusion.instance, _unforeseen(error))])
 
-    def _decline(self, instance: Instance, reason: str) -> None:
-        """Note a film whose pixels are no frontal chest radiograph."""
-        uid = instance.sop_instance_uid
-        try:
-            self.ledger.declined(instance.id, self.worker, reason)
-        except LeaseLost:
-            return
-        self.log.event("instance.declined", sop_instance_uid=uid, reason=reason)
-
-    def _fail(self, instance: Instance, error: NodeError) -> None:
-        try:
-            self.ledger.failed(instance.id, self.worker, error.message)
-        except LeaseLost:
-            return
-        self.log.event(
-            "instance.failed",
-            sop_instance_uid=instance.sop_instance_uid,
-            reason=error.message,
-            remedy=error.remedy,
-        )
+    def _keep(self, done: Sequence[_Concluded]) -> None:
+        kept = self.ledger.concluded(self.worker, [one.conclusion for one in done])
+        for one in done:
+            if one.conclusion.instance.id in kept:
+                uid = one.conclusion.instance.sop_instance_uid
+                self.log.event(one.event, sop_instance_uid=uid, **one.fields)
 
 
-def _unforeseen(error: Exception) -> AnalysisError:
+def _failed(instance: Instance, error: NodeError) -> _Concluded:
+    return _Concluded(
+        Conclusion(instance, InstanceState.FAILED, error.message),
+        "instance.failed",
+        {"reason": error.message, "remedy": error.remedy},
+    )
+
+
+def _unforeseen(error: BaseException) -> AnalysisError:
     return AnalysisError(
         f"The film met an error that nobody foresaw: {place_of(error)}.",
         remedy="Report it with the program's version; other films are not affected.",

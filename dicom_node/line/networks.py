@@ -18,4 +18,7 @@ def engine_of(settings: Settings) -> Engine:
         lungs=analysis.lungs,
         gate=analysis.gate,
         memory_growth=analysis.gpu_memory_growth,
+        wait_seconds=analysis.batch_wait_ms / 1000,
+        engine=analysis.engine,
+        shelf=settings.node.data_dir / "engines",
     )

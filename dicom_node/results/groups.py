@@ -256,10 +256,7 @@ def _parameters(subject: Subject, detection: Detection) -> Group:
         ),
         network=_network(subject),
         parameters=(
-            *(
-                f"network={name} {ran.version} {ran.weights}"
-                for name, ran in findings.suite.items()
-            ),
+            *(f"network={name} {ran}" for name, ran in findings.suite.items()),
             f"threshold={detection.threshold!r}",
             f"calibrated={'yes' if detection.calibrated else 'no'}",
             f"findings={findings.to_json_text()}",

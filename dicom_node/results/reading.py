@@ -109,8 +109,8 @@ def _analysed(source: str, groups: Sequence[ReadGroup]) -> FilmFindings:
 
 
 def _suite(groups: Sequence[ReadGroup]) -> dict[str, NetworkVersion]:
-    ran = (text.split() for group in groups for text in group.also)
-    return {name: NetworkVersion(version, weights) for name, version, weights in ran}
+    ran = (text.partition(" ") for group in groups for text in group.also)
+    return {name: NetworkVersion.from_text(text) for name, _, text in ran}
 
 
 def _checks(groups: Sequence[ReadGroup]) -> Iterator[tuple[str, Evidence]]:

@@ -32,11 +32,13 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     own.heart.beat("starting", "loading networks")
     with stopped_at_once(stop):
         engine.warm()
+    if (why := engine.passed_over) is not None:
+        own.log.event("engine.passed_over", reason=why.message, remedy=why.remedy)
     thinking = _Thinking(own, engine)
-    device = engine.device
     own.work(
         {"analysing films": thinking.analyse},
-        detail=device, going_on=thinking.is_able, device=device,
+        detail=f"{engine.computed_by}, {engine.device}", going_on=thinking.is_able,
+        device=engine.device, engine=engine.computed_by,
     )  # fmt: skip
     own.ledger.close()
     thinking.raise_if_lost()
@@ -50,10 +52,10 @@ class _Thinking:
         pulse = Pulse(
             own.ledger, own.worker, own.heart, own.patience, settings.analysis.lease_seconds
         )
-        self._engine, self._batch_wait_ms = engine, settings.analysis.batch_wait_ms
         self._analyst = Analyst(
-            engine, own.ledger, own.spool, settings, own.worker, own.log, pulse, self._late_seconds
-        )
+            engine, own.ledger, own.spool, settings, own.worker, own.log, pulse,
+            lambda: not own.stop.is_set(),
+        )  # fmt: skip
         self._lost: DeviceUnavailable | None = None
         self._losses = 0
 
@@ -72,7 +74,3 @@ class _Thinking:
     def raise_if_lost(self) -> None:
         if not self.is_able() and self._lost is not None:
             raise self._lost
-
-    def _late_seconds(self) -> float:
-        # On a CPU more films at once are no faster.
-        return self._batch_wait_ms / 1000 if self._engine.device == "gpu" else 0.0

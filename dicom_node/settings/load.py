@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -226,6 +227,9 @@ def _between_keys(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
         what = f"{delivery.retry_first_seconds} is more than delivery.retry_longest_seconds"
         remedy = f"write at most {delivery.retry_longest_seconds}"
         yield places.fault(("delivery", "retry_first_seconds"), what, remedy)
+    if settings.analysis.engine == "openvino" and settings.analysis.device == "gpu":
+        what = "openvino computes on the CPU, and analysis.device is gpu"
+        yield places.fault(("analysis", "engine"), what, 'write "auto" or "keras"')
     if settings.tls is not None:
         yield from pair(settings.tls.certificate, settings.tls.key, "tls", places)
         yield from authorities(settings.tls.ca, ("tls", "ca"), places)
@@ -303,6 +307,9 @@ def _names_a_finding(models: Path, suite: Sequence[str]) -> bool:
 
 
 def _missing_resources(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
+    if settings.analysis.engine == "openvino" and find_spec("openvino") is None:
+        what, remedy = "OpenVINO is not installed", 'install dicom-node[cpu], or write "auto"'
+        yield places.fault(("analysis", "engine"), what, remedy)
     models = settings.analysis.models_dir or resources.model_bundles()
     known = sorted(path.parent.name for path in models.glob("*/model.toml"))
     named: list[tuple[tuple[str | int, ...], str]] = [

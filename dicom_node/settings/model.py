@@ -132,11 +132,21 @@ class AdmissionSection(Section):
     max_megapixels: int = Field(
         default=200, ge=1, description="larger images fail without being decoded"
     )
+    earlier_findings_first: bool = Field(
+        default=True,
+        description="films of patients with severe earlier findings go before others that are as"
+        " urgent by `[[priority]]` of admission.toml",
+    )
 
 
 class AnalysisSection(Section):
     """Where and how networks run."""
 
+    engine: Literal["auto", "keras", "openvino"] = Field(
+        default="auto",
+        description="who computes the networks; auto: OpenVINO on a CPU, where it is installed and"
+        " answers as Keras does, else Keras",
+    )
     device: Literal["auto", "gpu", "cpu"] = Field(
         default="auto", description="auto takes a GPU if any"
     )
@@ -166,12 +176,18 @@ class AnalysisSection(Section):
     models_dir: OtherPath = Field(
         default=None, description="other folder with bundles; empty: shipped"
     )
-    batch: int = Field(default=8, ge=1, le=256, description="films a network sees at once")
+    batch: int = Field(
+        default=8,
+        ge=1,
+        le=256,
+        description="films a GPU sees at once, while as many are made ready; on a CPU a film is one"
+        " call, and at most so many are in memory",
+    )
     batch_wait_ms: int = Field(
         default=20,
         ge=0,
         le=10_000,
-        description="how long a GPU's batch that is not full waits for more films",
+        description="how long a GPU's call that is not full waits for films that are made ready",
     )
     lease_seconds: float = Field(
         default=300.0, gt=0, description="a worker silent for so long has lost its film"

@@ -74,22 +74,22 @@ class End:
 class StandIn:
     """An engine that finds the same on every film, and keeps the films that it was given."""
 
+    lanes = 1
+
     def __init__(self) -> None:
         self.seen: list[Picture] = []
 
-    def analyse_many(
-        self, films: Sequence[tuple[Picture, str]]
-    ) -> list[tuple[FilmFindings, Explanation]]:
-        answers = []
-        for film, uid in films:
-            assert film.ndim == 2
-            assert np.isfinite(film).all()
-            self.seen.append(film)
-            whole = Region(0, 0, *film.shape)
-            maps = tuple(replace(one, region=whole) for one in STORED.explanation.maps)
-            findings = replace(STORED.findings, sop_instance_uid=uid)
-            answers.append((findings, replace(STORED.explanation, maps=maps)))
-        return answers
+    def warm(self) -> None:
+        """It always can."""
+
+    def analyse(self, film: Picture, uid: str) -> tuple[FilmFindings, Explanation]:
+        assert film.ndim == 2
+        assert np.isfinite(film).all()
+        self.seen.append(film)
+        whole = Region(0, 0, *film.shape)
+        maps = tuple(replace(one, region=whole) for one in STORED.explanation.maps)
+        findings = replace(STORED.findings, sop_instance_uid=uid)
+        return findings, replace(STORED.explanation, maps=maps)
 
 
 @dataclass

@@ -45,6 +45,10 @@ port = 0
 """
 
 
+ENGINES = Path(__file__).parents[2] / ".pytest_cache" / "engines"
+"""What OpenVINO makes of the networks is made once for all nodes, and kept from run to run."""
+
+
 def wait_for(what: Callable[[], T], seconds: float, why: str) -> T:
     """Return the first truthy answer of ``what``; fail with ``why`` after ``seconds``."""
     deadline = time.monotonic() + seconds
@@ -151,7 +155,11 @@ def make_node(folder: Path, quiet_seconds: float = 0.5) -> RunningNode:
     (folder / "config" / "remotes").mkdir(parents=True)
     text = NODE_CONFIGURATION.format(quiet_seconds=quiet_seconds)
     (folder / "config" / "node.toml").write_text(text, "utf-8")
-    return RunningNode(folder)
+    node = RunningNode(folder)
+    ENGINES.mkdir(parents=True, exist_ok=True)
+    node.data_dir.mkdir(mode=0o700)
+    (node.data_dir / "engines").symlink_to(ENGINES)
+    return node
 
 
 @dataclass

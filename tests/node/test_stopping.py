@@ -38,7 +38,6 @@ with stopped_at_once(stop):
 
 def test_a_stop_does_not_wait_for_networks_that_are_being_loaded(tmp_path: Path) -> None:
     node = make_node(tmp_path / "node")
-    node.data_dir.mkdir()
     command = [sys.executable, "-c", LOADS_FOR_MINUTES, str(node.config), str(node.data_dir)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

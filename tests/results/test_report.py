@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.sr._concepts_dict import concepts
 
 from dicom_node.errors import IdentityNotPreserved, ResultError
-from dicom_node.findings import Detection, Region
+from dicom_node.findings import Detection, NetworkVersion, Region
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.phantom import Encoding, Identity
 from dicom_node.records import ObjectKind
@@ -378,6 +378,22 @@ def test_every_group_names_its_network_and_the_last_one_all_weights(report: Data
     parameters = [item.TextValue for item in items(last) if name_of(item) == "111002"]
     assert f"network=covidnet 1.0.0 {WEIGHTS}" in parameters
     assert not [text for text in parameters if text.endswith("=")]
+
+
+def test_a_report_names_who_computed_its_networks_and_is_another_report_for_that(
+    make_film: MakeFilm, context: Context
+) -> None:
+    film, engine = make_film(), "openvino 2026.4.1 f32"
+    ran = NetworkVersion("1.0.0", WEIGHTS, engine)
+    other = replace(film, findings=replace(film.findings, suite={"covidnet": ran}))
+    by_keras, by_other = (parsed(write_results([each], context)[0]) for each in (film, other))
+    told = [item.TextValue for item in items(groups(by_other)[-1]) if name_of(item) == "111002"]
+    assert f"network=covidnet 1.0.0 {WEIGHTS} {engine}" in told
+    (read,) = findings_from_report(by_other)
+    assert read.suite == {"covidnet": ran}
+    assert NetworkVersion.from_text(told[0].removeprefix("network=covidnet ")) == ran
+    assert by_keras.SOPInstanceUID != by_other.SOPInstanceUID
+    assert "keras" not in str(by_keras).lower()
 
 
 def test_contributing_equipment_names_acquisition_and_network(report: Dataset) -> None:

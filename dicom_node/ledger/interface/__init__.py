@@ -20,7 +20,7 @@ from dicom_node.ledger.interface.outbox import Outbox
 from dicom_node.ledger.interface.reading_room import ReadingRoom
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
 from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Upkeep
-from dicom_node.ledger.interface.work import Work
+from dicom_node.ledger.interface.work import Conclusion, Work
 from dicom_node.ledger.interface.workers import Workers
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Arrivals",
     "AuditTrail",
     "Cases",
+    "Conclusion",
     "Courses",
     "Deliveries",
     "Figures",

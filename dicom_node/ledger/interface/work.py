@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from dicom_node.ledger.interface.films import KnownFilms
-from dicom_node.records import Digest, Instance, InstanceId, InstanceState
+from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyId
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What became of a film that was claimed.
+
+    ``state``: `analysed`, with ``findings_json`` and the digest of the stored ``saliency`` maps; or
+    `declined` or `failed`, with a ``reason``.
+    """
+
+    instance: Instance
+    state: InstanceState
+    reason: str | None = None
+    findings_json: str | None = None
+    saliency: Digest | None = None
 
 
 class Work(KnownFilms, Protocol):
@@ -24,6 +40,9 @@ class Work(KnownFilms, Protocol):
 
     def quarantined(self) -> Sequence[InstanceId]:
         """Return, once, which films `claim_instances` of this process has set aside."""
+
+    def earlier_severity(self, study_id: StudyId, patient_key: str) -> float | None:
+        """Return the severity of the most severe film of a patient's other studies, if any."""
 
     def declined(self, instance_id: InstanceId, worker: str, reason: str) -> None:
         """Move to `declined`."""
@@ -48,3 +67,9 @@ class Work(KnownFilms, Protocol):
 
     def failed(self, instance_id: InstanceId, worker: str, reason: str) -> None:
         """Move to `failed`."""
+
+    def concluded(self, worker: str, conclusions: Sequence[Conclusion]) -> frozenset[InstanceId]:
+        """Move films to what became of them, in one transaction; return which.
+
+        One whose lease ``worker`` has lost, or that is gone, is dropped alone: no `LeaseLost`.
+        """

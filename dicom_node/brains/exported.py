@@ -1,0 +1,59 @@
+"""A folder of exported functions: what it holds, and whether that is still what was written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dicom_node.brains import Answers
+from dicom_node.bundles import digest_of
+
+CONTENTS, ANSWERS = "contents.json", "answers.npz"
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """What a folder of functions holds.
+
+    ``outputs``: by function, its outputs by `models.key`, in their order. ``expected``: by
+    function, what Keras answers to its question (`dicom_node.brains.proof`).
+    """
+
+    outputs: Mapping[str, tuple[str, ...]]
+    expected: Mapping[str, Answers]
+
+
+def write_contents(folder: Path, contents: Contents) -> None:
+    """Write what the folder holds beside its functions, with every file's digest."""
+    arrays = {
+        f"{function}:{place}": contents.expected[function][name]
+        for function, names in contents.outputs.items()
+        for place, name in enumerate(names)
+    }
+    np.savez(folder / ANSWERS, **arrays)  # type: ignore[arg-type]
+    paths = sorted(path for path in folder.iterdir() if path.name != CONTENTS)
+    files = {path.name: digest_of(path) for path in paths}
+    document = {"outputs": contents.outputs, "files": files}
+    (folder / CONTENTS).write_text(json.dumps(document, indent=1), encoding="utf8")
+
+
+def read_contents(folder: Path) -> Contents | None:
+    """Return what a folder holds; None if it is not there, or not as it was written."""
+    try:
+        document = json.loads((folder / CONTENTS).read_text(encoding="utf8"))
+        if any(digest_of(folder / name) != digest for name, digest in document["files"].items()):
+            return None
+        outputs = {name: tuple(keys) for name, keys in document["outputs"].items()}
+        with np.load(folder / ANSWERS, allow_pickle=False) as arrays:
+            expected = {
+                function: {key: arrays[f"{function}:{place}"] for place, key in enumerate(keys)}
+                for function, keys in outputs.items()
+            }
+    except _UNREADABLE:
+        return None
+    return Contents(outputs, expected)
