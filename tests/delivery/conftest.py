@@ -71,6 +71,8 @@ class Outbox:
     ledger: SqliteLedger
     spool: Spool
     settings: Settings
+    picture: bytes | None = None
+    """A capture as it is written, to be in the outbox instead of a small object."""
 
     def hasty(self, answer_seconds: float = 1.5) -> None:
         """Wait for peers that say nothing no longer than such a test takes."""
@@ -121,13 +123,18 @@ class Outbox:
             self._object(f"sr:{number}", ObjectKind.REPORT, sop_class, f"2.25.{number}{place}")
             for place, sop_class in enumerate(REPORT_CLASSES, 1)
         )
+        uid, data = f"2.25.{number}9", self.picture
+        if data is not None:
+            uid = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True).SOPInstanceUID
         capture = self._object(
-            f"capture:{number}", ObjectKind.CAPTURE, SecondaryCaptureImageStorage, f"2.25.{number}9"
+            f"capture:{number}", ObjectKind.CAPTURE, SecondaryCaptureImageStorage, uid, data
         )
         return [report, (capture,)]
 
-    def _object(self, group: str, kind: ObjectKind, sop_class: str, uid: str) -> ResultObject:
-        stored = self.spool.write(object_bytes(sop_class, uid))
+    def _object(
+        self, group: str, kind: ObjectKind, sop_class: str, uid: str, data: bytes | None = None
+    ) -> ResultObject:
+        stored = self.spool.write(data or object_bytes(sop_class, uid))
         return ResultObject(group, kind, uid, sop_class, "2.25.7", stored.digest, stored.size_bytes)
 
     def attempt(self, *remotes: Remote) -> list[Delivery]:
