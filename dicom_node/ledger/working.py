@@ -49,7 +49,7 @@ _CLAIM = f"""
     where id in (
         select free.id from free, suspect
         where suspect.place is null or free.place < suspect.place
-        or (suspect.place = 1 and free.place = 1)
+        or (:suspects and suspect.place = 1 and free.place = 1)
     ) returning id
 """  # noqa: S608
 """The first that are free, up to one whose worker died while it held it; that one alone."""
@@ -63,12 +63,19 @@ class Working(Part):
         self._set_aside: list[InstanceId] = []
 
     def claim_instances(
-        self, state: InstanceState, worker: str, lease_seconds: float, limit: int
+        self,
+        state: InstanceState,
+        worker: str,
+        lease_seconds: float,
+        limit: int,
+        *,
+        suspects: bool = True,
     ) -> Sequence[Instance]:
         """Take up to ``limit`` instances in ``state`` that nobody holds, oldest first.
 
-        A film whose worker died once is handed out alone, so that it cannot take others with it;
-        every free one that stopped its worker twice is moved to `failed` first.
+        A film whose worker died once is handed out alone, so that it cannot take others with it,
+        and only where ``suspects``: what its worker has under way would count against it. Every
+        free one that stopped its worker twice is moved to `failed` first.
         ``attempts`` of what is returned does not count this one.
         """
         if not self._has_work(state):
@@ -84,6 +91,7 @@ class Working(Part):
                 worker=worker,
                 until=text_of(connection.moment() + timedelta(seconds=lease_seconds)),
                 limit=limit,
+                suspects=suspects,
             )
             rows = connection.all(
                 f"{INSTANCE} where instances.id in ({', '.join(str(row['id']) for row in taken)})"

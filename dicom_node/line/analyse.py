@@ -106,11 +106,12 @@ class Analyst:
         films = 2 * batch if self.engine.lanes > 1 else min(batch, cores + 1)
         return FlightPlan(films, batch, _BATCHES * batch, self.linger_seconds, silence_seconds)
 
-    def _claim(self) -> Sequence[Instance]:
+    def _claim(self, suspects: bool) -> Sequence[Instance]:  # noqa: FBT001 - as `Crew` has it
         analysis = self.settings.analysis
         claimed = self.ledger.claim_instances(
-            InstanceState.ADMITTED, self.worker, analysis.lease_seconds, analysis.batch
-        )
+            InstanceState.ADMITTED, self.worker, analysis.lease_seconds, analysis.batch,
+            suspects=suspects,
+        )  # fmt: skip
         tell_quarantined(self.ledger, self.log)
         return claimed
 
