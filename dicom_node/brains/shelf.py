@@ -69,7 +69,8 @@ class Shelf:
 
     def _keep(self, made: Path, name: str) -> None:
         """Keep a copy of a folder, and forget those that nobody took lately."""
-        if self._folder is None:
+        # What another worker has kept meanwhile stays: a third may be reading it.
+        if self._folder is None or self._find(name) is not None:
             return
         with suppress(OSError):  # no room, no right, another worker was faster: nothing is kept
             self._folder.mkdir(mode=0o700, exist_ok=True)
