@@ -9,7 +9,7 @@ from dicom_node.ledger.rows import by_index, instance_of
 from dicom_node.records import BY_HAND, RETRACTED, Instance, InstanceId, StudyId
 
 _COUNTED = (
-    f"coalesce(studies.reason, '') not like '{RETRACTED}%'"
+    f"coalesce(studies.reason, '') not like '{RETRACTED}%'"  # noqa: S608
     " and exists (select 1 from origins where origins.instance_id = instances.id"
     " and calling_ae_title <> :by_hand)"
 )
