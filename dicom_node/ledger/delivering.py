@@ -37,7 +37,7 @@ class Delivering(Part):
         # Read first: an idle sender must not take the write lock several times a second.
         if _first_due(self._connection, busy) is None:
             return []
-        with self._connection.transaction() as connection:
+        with self._connection.transaction(durable=False) as connection:
             first = _first_due(connection, busy)
             if first is None:
                 return []
@@ -73,7 +73,7 @@ class Delivering(Part):
 
     def returned(self, delivery_ids: Sequence[DeliveryId], worker: str) -> None:
         """Give back what ``worker`` still holds of these, as if it had not been claimed."""
-        with self._connection.transaction() as connection:
+        with self._connection.transaction(durable=False) as connection:
             for delivery_id in delivery_ids:
                 connection.run(
                     "update deliveries set lease_owner = null, lease_until = null,"

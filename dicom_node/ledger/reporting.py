@@ -49,7 +49,8 @@ _SPENT = f"select * from {_QUIET} and attempts >= {MAX_ATTEMPTS}"  # noqa: S608
 _CLAIM = f"""
     update studies set lease_owner = :worker, lease_until = :until, attempts = attempts + 1
     where id in (
-        select id from {_QUIET} order by attempts, priority desc, changed_at limit 1
+        select id from {_QUIET} and attempts < {MAX_ATTEMPTS}
+        order by attempts, priority desc, changed_at limit 1
     ) returning *
 """  # noqa: S608
 """One that stopped its worker stands behind the others."""
@@ -93,20 +94,26 @@ class Reporting(Part):
         """Take one quiet study to write its results; one that failed thrice is ended with why."""
         if self._connection.one(_ANY_QUIET, now=self._connection.now()) is None:
             return None
-        with self._connection.transaction() as connection:
-            now = connection.now()
-            for row in connection.all(_SPENT, now=now):
-                reason = f"writing the results stopped {row['attempts']} times"
-                move(connection, STUDIES, row, StudyState.REPORTED, reason=reason)
+        self._end_spent_studies()
+        with self._connection.transaction(durable=False) as connection:
             taken = connection.all(
                 _CLAIM,
-                now=now,
+                now=connection.now(),
                 worker=worker,
                 until=text_of(connection.moment() + timedelta(seconds=lease_seconds)),
             )
         # What is told of a study are its earlier attempts, without this one.
         found = [replace(study, attempts=study.attempts - 1) for study in map(study_of, taken)]
         return next(iter(found), None)
+
+    def _end_spent_studies(self) -> None:
+        # By itself, since it is an end and durable, and a claim is not.
+        if not self._connection.all(_SPENT, now=self._connection.now()):
+            return
+        with self._connection.transaction() as connection:
+            for row in connection.all(_SPENT, now=connection.now()):
+                reason = f"writing the results stopped {row['attempts']} times"
+                move(connection, STUDIES, row, StudyState.REPORTED, reason=reason)
 
     def origins(self, study_id: StudyId) -> Sequence[str]:
         """Return the calling AE titles that sent instances of the study, first sender first."""

@@ -21,8 +21,8 @@ class Supervising(Part):
         return self._connection.version()
 
     def beat(self, worker: Worker, state: str, detail: str | None = None) -> None:
-        """Note that this process is ``worker``."""
-        with self._connection.transaction() as connection:
+        """Note that this process is ``worker``; a power cut may take it back."""
+        with self._connection.transaction(durable=False) as connection:
             _note(connection, worker, state, detail)
 
     def beats(self) -> Sequence[WorkerBeat]:
@@ -32,12 +32,12 @@ class Supervising(Part):
 
     def release(self, worker: str) -> None:
         """Give back every lease of ``worker`` without counting the attempt: an orderly stop."""
-        with self._connection.transaction() as connection:
+        with self._connection.transaction(durable=False) as connection:
             give_back(connection, worker)
 
     def renewed(self, worker: str, lease_seconds: float) -> None:
         """Let every lease of ``worker`` last so long from now: it lives and is at work."""
-        with self._connection.transaction() as connection:
+        with self._connection.transaction(durable=False) as connection:
             renew(connection, worker, lease_seconds)
 
     def orphaned(self, worker: str) -> int:

@@ -40,6 +40,7 @@ _CLAIM = f"""
         select id, attempts, row_number() over (order by priority desc, id) as place from (
             select id, attempts, priority from instances indexed by instances_at_work
             where state = :state and state in ('received', 'admitted') and {_FREE}
+            and attempts < {MAX_ATTEMPTS}
             order by {_ORDER} limit :limit
         )
     ), suspect as (
@@ -73,10 +74,8 @@ class Working(Part):
         """
         if not self._has_work(state):
             return []
-        with self._connection.transaction() as connection:
-            aside = connection.all(_SPENT, state=str(state), now=connection.now())
-            for row in aside:
-                _set_aside(connection, row)
+        self._end_spent_films(state)
+        with self._connection.transaction(durable=False) as connection:
             taken = connection.all(
                 _CLAIM,
                 state=str(state),
@@ -89,10 +88,22 @@ class Working(Part):
                 f"{INSTANCE} where instances.id in ({', '.join(str(row['id']) for row in taken)})"
                 f" order by {_ORDER}"
             )
-        self._set_aside += [InstanceId(row["id"]) for row in aside]
         # What is told of a film are its earlier attempts, without this one.
         found = [instance_of(row) for row in rows]
         return [replace(film, attempts=film.attempts - 1) for film in found]
+
+    def _end_spent_films(self, state: InstanceState) -> None:
+        # By itself, since it is an end and durable, and a claim is not.
+        if not self._spent_films(state):
+            return
+        with self._connection.transaction() as connection:
+            aside = self._spent_films(state)
+            for row in aside:
+                _set_aside(connection, row)
+        self._set_aside += [InstanceId(row["id"]) for row in aside]
+
+    def _spent_films(self, state: InstanceState) -> Sequence[Row]:
+        return self._connection.all(_SPENT, state=str(state), now=self._connection.now())
 
     def quarantined(self) -> Sequence[InstanceId]:
         """Return, once, which films `claim_instances` of this process has set aside."""

@@ -35,7 +35,8 @@ class Work(KnownFilms, Protocol):
 
         Each claim counts an attempt; ``attempts`` of what is returned are the earlier ones. An
         instance whose first lease expired without an outcome is handed out alone; one whose second
-        did is moved to `failed` (it stopped its worker twice) instead.
+        did is moved to `failed` (it stopped its worker twice) instead. A power cut may take back a
+        claim, and the attempt with it, never that end.
         """
 
     def quarantined(self) -> Sequence[InstanceId]:
