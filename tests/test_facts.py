@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from dicom_node.imaging.header import read_attributes
 from dicom_node.intake.rules import load_rules
-from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.ledger.cases import CaseQuery
 from dicom_node.line import admit
 from dicom_node.line.admit import note_facts
 from dicom_node.logs import Log

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.ledger import open_ledger
-from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.ledger.cases import CaseQuery
 from dicom_node.ledger.outbox import OutboxQuery
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import DeliveryState, InstanceState, StudyId
