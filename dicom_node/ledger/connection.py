@@ -1,4 +1,9 @@
-"""One SQLite connection of a process: WAL, ``synchronous=FULL``, each change a transaction."""
+"""One SQLite connection of a process: WAL, each change one transaction, durable or not.
+
+A commit with ``synchronous=full`` is on the disk before it returns. One with ``normal`` is written
+to the WAL behind all earlier ones, which a kill of the process does not undo; the next full commit
+of any process syncs it, and a power cut before takes it back, and nothing that came before it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +34,7 @@ Row = Mapping[str, Any]
 Clock = Callable[[], datetime]
 
 _LOOKS = 10
-_PRAGMAS = ("synchronous=full", "foreign_keys=on")
+_FULL, _NORMAL = "full", "normal"
 
 
 def utc_now() -> datetime:
@@ -69,6 +74,7 @@ class Connection:
         real = clock is utc_now
         self._steady = steady or (machine_steady if real else lambda: ("", clock().timestamp()))
         self._is_ready = False
+        self._synchronous = ""
         self._settled: tuple[str, float] | None = None
         self._project = project
         self._touched: dict[int, None] = {}
@@ -84,8 +90,8 @@ class Connection:
             raise
 
     def _prepare(self, path: Path, *, verify: bool) -> None:
-        for pragma in _PRAGMAS:
-            self._sqlite.execute(f"pragma {pragma}")
+        self._sqlite.execute("pragma foreign_keys=on")
+        self._synchronise(_FULL)
         if verify:
             (answer,) = self._sqlite.execute("pragma quick_check(1)").fetchone()
             if answer != "ok":
@@ -155,13 +161,18 @@ class Connection:
         return bool(self._sqlite.in_transaction)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Run a block as one durable transaction.
+    def transaction(self, *, durable: bool = True) -> Iterator[Connection]:
+        """Run a block as one transaction.
+
+        ``durable``: it outlives a power cut once this returns. Else it may be taken back by one,
+        for what is free again by itself then: a claim, a lease, a sign of life.
 
         ``begin immediate`` takes the write lock first: a deferred transaction of two writers ends
         in "database is locked" in spite of the busy time-out.
         """
         with self._lock, unavailable("The ledger could not commit", self._path):
+            # Inside a transaction it cannot be changed.
+            self._synchronise(_FULL if durable else _NORMAL)
             self._sqlite.execute("begin immediate")
             try:
                 if self._is_ready and self._was_set():
@@ -178,6 +189,16 @@ class Connection:
                 raise
             finally:
                 self._touched.clear()
+
+    def _synchronise(self, how: str) -> None:
+        if how != self._synchronous:
+            self._sqlite.execute(f"pragma synchronous={how}")
+            self._synchronous = how
+
+    def _outside_durably(self) -> None:
+        """Let a change outside a transaction, which is one by itself, be durable."""
+        if not self._sqlite.in_transaction:
+            self._synchronise(_FULL)
 
     def touch(self, study_id: int) -> None:
         """Note that a study has changed: what is shown of it is made anew before the commit."""
@@ -200,6 +221,7 @@ class Connection:
     def run(self, sql: str, **values: object) -> int:
         """Execute one statement and return the number of rows it changed."""
         with self._lock, unavailable("The ledger could not be written", self._path):
+            self._outside_durably()
             return int(self._sqlite.execute(sql, values).rowcount)
 
     def insert(self, table: str, **values: object) -> int:
@@ -207,6 +229,7 @@ class Connection:
         names = ", ".join(values)
         places = ", ".join(f":{name}" for name in values)
         with self._lock, unavailable("The ledger could not be written", self._path):
+            self._outside_durably()
             cursor = self._sqlite.execute(
                 f"insert into {table} ({names}) values ({places})",  # noqa: S608
                 values,
