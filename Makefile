@@ -9,13 +9,15 @@ BIN := $(VENV)/bin
 # What pytest gets besides its own settings: make test ARGS="-k settings".
 ARGS ?=
 # What `make bench` leaves out: a night takes hours, the others measure nothing themselves.
-NO_BENCH := $(addprefix benchmarks/,long_night.py measured_node.py stub_brain.py)
+NO_BENCH := $(addprefix benchmarks/,long_night.py full_ledger.py measured_node.py stub_brain.py)
 # One more than two cores: tests of peers that stall wait more than they work.
 WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Products of small matrices cost many times as much where threads of several processes wait for cores. Tests alone:
 # what is measured or served runs as it is installed.
 test test-slow: export OPENBLAS_NUM_THREADS ?= 1
+# What Python compiles is kept, whatever the shell says: some hundred processes would compile it anew.
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test test-slow test-all lint format serve wheel docs bench lock clean
 
@@ -29,6 +31,7 @@ demo: setup ## start a node and a small PACS, send a film, show the report (demo
 
 test: setup ## the default tests, some minutes, no GPU
 	@echo "== tests"
+	@$(BIN)/python -m compileall -q -j 0 dicom_node
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: setup ## the tests that `make test` leaves out: minutes each

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from dicom_node.ledger import open_ledger
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import (
@@ -24,6 +28,26 @@ from dicom_node.records import (
 )
 
 WORKER = "worker:1"
+
+
+@functools.cache
+def _empty() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.sqlite"
+        open_ledger(path, who="test").close()
+        return path.read_bytes()
+
+
+def fresh_ledger(path: Path, **how: Any) -> SqliteLedger:
+    """Return a new ledger at ``path``, ``how`` as for `open_ledger`.
+
+    It is a copy of an empty one: to make the tables each time would take most tests longer than
+    what they are about.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_empty())
+    path.chmod(0o600)
+    return open_ledger(path, **how)
 
 
 class Clock:

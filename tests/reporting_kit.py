@@ -13,7 +13,6 @@ from pydicom import Dataset
 
 from dicom_node.findings import pack_explanation
 from dicom_node.imaging.header import header_of
-from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.report import Reporter
 from dicom_node.line.retract import Retractor
@@ -32,6 +31,7 @@ from dicom_node.results.stored import StoredFilms
 from dicom_node.results.templates import load_template
 from dicom_node.settings import Remote, Settings
 from dicom_node.spool import Spool
+from tests.ledger_kit import fresh_ledger
 
 WORKER = "worker:1"
 TEMPLATE = load_template(report_templates() / "chest-radiograph-measurement-report.toml")
@@ -137,7 +137,7 @@ def _file(dataset: Dataset) -> bytes:
 
 @pytest.fixture(name="node")
 def reporting_node(tmp_path: Path) -> Iterator[Node]:
-    ledger = open_ledger(tmp_path / "ledger.sqlite", who="test")
+    ledger = fresh_ledger(tmp_path / "ledger.sqlite", who="test")
     spool = Spool(tmp_path / "spool")
     cards = preview_context(TEMPLATE).networks
     reporter = Reporter(ledger, spool, Settings(), TEMPLATE, cards, WORKER, Log("analyse"))

@@ -18,12 +18,12 @@ from dicom_node.errors import RoleError
 from dicom_node.ledger import Workers, open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import Worker
-from dicom_node.roles.supervisor import Pace, Supervisor, _Child
+from dicom_node.roles.supervisor import Rhythm, Supervisor, _Child
 from dicom_node.settings import load_configuration
 from tests.node.peers import wait_for
 
 LEASE_SECONDS = 300.0
-BRISK = Pace(tick=0.05, look=0.1, probe=0.1, first_pause=0.05)
+BRISK = Rhythm(tick=0.05, look=0.1, probe=0.1, first_pause=0.05)
 """It looks often, and who died comes back soon."""
 
 STRICT = replace(BRISK, steady=0.0)
@@ -161,7 +161,7 @@ def supervising(
     folder: Path,
     *roles: str,
     kind: type[Tiny] = Tiny,
-    pace: Pace = BRISK,
+    pace: Rhythm = BRISK,
     site: str = "",
     **how: Sequence[str],
 ) -> Iterator[Watch]:

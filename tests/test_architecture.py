@@ -25,6 +25,44 @@ def test_the_walk_names_every_role_and_every_step_of_the_line() -> None:
     assert [name for name in wanted if f"](../{name})" not in walk] == []
 
 
+WALK = (
+    "roles/receive.py", "association/store.py", "intake/take.py", "spool.py",
+    "ledger/receiving.py",
+    "roles/intake.py", "line/admit.py", "intake/admit.py", "results/facts.py",
+    "roles/analyse.py", "line/analyse.py", "imaging/decode.py", "analysis/engine.py",
+    "brains/models.py", "findings.py",
+    "roles/report.py", "line/report.py", "intake/routing.py", "results/write.py",
+    "ledger/reporting.py",
+    "roles/web.py", "web/app.py",
+    "roles/deliver.py", "line/deliver.py", "delivery/sender.py",
+)  # fmt: skip
+"""What a newcomer meets on the way of a film, in this order."""
+
+
+def test_the_walk_follows_a_film_from_the_door_to_the_sending_ae() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    walk = page[: page.index("```mermaid")]
+    places = [walk.find(f"](../dicom_node/{name})") for name in WALK]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def words_of_the_glossary() -> list[str]:
+    page = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if " | " in line]
+    return [word for row in rows[1:] for word in row.split(", ")]
+
+
+def test_a_word_is_fixed_once_and_the_code_or_a_page_uses_it() -> None:
+    words = words_of_the_glossary()
+    assert len(set(words)) == len(words) > 40
+    pages = [path for path in (ROOT / "docs").glob("*.md") if path.name != "glossary.md"]
+    texts = [path.read_text("utf-8") for path in (*(ROOT / "dicom_node").rglob("*.py"), *pages)]
+    whole = " ".join(" ".join(texts).lower().split())
+    unused = [word for word in words if re.sub(r" \(.*\)", "", word).lower() not in whole]
+    assert unused == []
+
+
 NO_ENTRY_FILES = {
     "supervisor.py": "starts and watches the workers of all roles",
     "process.py": "what a process of a role begins and ends with",

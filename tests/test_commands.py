@@ -5,86 +5,24 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
-from click.testing import Result
 from typer.testing import CliRunner
 
 from dicom_node.cli.main import app
 from dicom_node.errors import NodeError
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import open_ledger
-from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import (
-    Arrival,
-    Digest,
     InstanceState,
-    ObjectKind,
-    Origin,
-    ResultObject,
 )
+from tests.commands_kit import Run, a_ledger, a_site, runner
 
 ROOT = Path(__file__).parents[1]
-FINDINGS = {
-    "sop_instance_uid": "1.2.1",
-    "outcome": "analysed",
-    "reason": None,
-    "finding": {
-        "probabilities": {"normal": 0.1, "pneumonia": 0.2, "covid19": 0.7},
-        "threshold": 0.45,
-        "calibrated": True,
-    },
-}
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    done = CliRunner().invoke(app, ["config", "init", str(tmp_path / "site")])
-    assert done.exit_code == 0, done.output
-    return tmp_path / "site"
-
-
-@pytest.fixture
-def run(site: Path) -> Run:
-    """Run a command on the site's configuration and data."""
-
-    def run(*arguments: str) -> Result:
-        more = ["--config", str(site), "--data-dir", str(site / "data")]
-        return CliRunner().invoke(app, [*arguments, *more])
-
-    return run
-
-
-@pytest.fixture
-def ledger(site: Path) -> SqliteLedger:
-    """A ledger with one reported and one declined film."""
-    made = open_ledger(site / "data" / "ledger.sqlite", who="test")
-    for number in (1, 2):
-        origin = Origin("PACS", "DICOMNODE", "10.0.0.5")
-        uid, digest = f"1.2.{number}", Digest(str(number) * 64)
-        made.received(Arrival(uid, "1.1", "1.2", f"{uid}.5", f"{uid}.6", digest, 9, origin))
-    first, other = made.claim_instances(InstanceState.RECEIVED, "w", 60, 2)
-    made.admitted(first.id, "w", "PA")
-    made.declined(other.id, "w", "view position LL is not frontal")
-    (first,) = made.claim_instances(InstanceState.ADMITTED, "w", 60, 1)
-    made.analysed(first.id, "w", json.dumps(FINDINGS), None)
-    made.quieten(0)
-    for _ in range(2):
-        study = made.claim_quiet_study("w", 60)
-        assert study is not None
-        item = ResultObject(
-            f"sr:{study.id}", ObjectKind.REPORT, f"2.25.{study.id}", "1.3", "2.25.9", Digest("d"), 1
-        )
-        outgoing = [Outgoing("PACS", (item,))] if study.id == first.study_id else []
-        made.reported(study, "w", outgoing, keep_hours=1, signature="s")
-    made.refused("STRANGER", "DICOMNODE", "10.0.0.9", "calling AE title not recognised")
-    return made
+__all__ = ["a_ledger", "a_site", "runner"]
 
 
 def commands(

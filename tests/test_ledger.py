@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -50,6 +51,7 @@ from tests.ledger_kit import (
     digest_of,
     dump,
     fail,
+    fresh_ledger,
     instance_in,
     parcels,
     report,
@@ -73,7 +75,7 @@ def path(quick_folder: Path) -> Path:
 
 @pytest.fixture
 def ledger(path: Path, clock: Clock) -> Iterator[SqliteLedger]:
-    opened = open_ledger(path, who="test", clock=clock)
+    opened = fresh_ledger(path, who="test", clock=clock)
     yield opened
     opened.close()
 
@@ -924,10 +926,11 @@ def test_the_promised_settings_are_in_force(ledger: SqliteLedger) -> None:
     assert told == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
-def test_only_the_owner_may_look(ledger: SqliteLedger, path: Path) -> None:
-    ledger.received(arrival())
-    for file in path.parent.iterdir():
-        assert file.stat().st_mode & 0o777 == 0o600, file.name
+def test_only_the_owner_may_look(path: Path) -> None:
+    with closing(open_ledger(path, who="test")) as ledger:
+        ledger.received(arrival())
+        for file in path.parent.iterdir():
+            assert file.stat().st_mode & 0o777 == 0o600, file.name
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 

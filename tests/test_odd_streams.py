@@ -16,6 +16,7 @@ from pydicom.dataset import FileDataset
 from dicom_node.errors import ImageError, PixelDataTruncated
 from dicom_node.imaging import transfer_syntaxes as syntaxes
 from dicom_node.imaging.decode import Pixels, decode, read_pixels
+from dicom_node.imaging.rle import frame_of, planes
 from tests.codec_kit import htj2k, j2k, j2k_lossy, small_phantom
 from tests.standins import encapsulated
 
@@ -242,3 +243,13 @@ def test_an_rle_frame_that_ends_before_its_second_segment_is_said_to_be_cut() ->
 
     with pytest.raises(PixelDataTruncated, match="ends before its last segment"):
         read(syntaxes.RLE_LOSSLESS, whole)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 127, 128, 129, 300])
+def test_a_picture_in_rle_reads_back_whatever_its_width(columns: int) -> None:
+    rng = np.random.default_rng(columns)
+    picture = rng.integers(0, 3, (5, columns, 3)).astype(np.uint8)
+    frame = frame_of(picture)
+    assert len(frame) % 2 == 0
+    read = [plane.reshape(5, columns) for plane in planes(frame, 3, 5 * columns)]
+    assert (np.stack(read, axis=-1) == picture).all()

@@ -28,7 +28,7 @@ from dicom_node.records import (
     Origin,
     ResultObject,
 )
-from tests.ledger_kit import Clock
+from tests.ledger_kit import Clock, fresh_ledger
 
 BEGUN = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
 """23:30 in Berlin."""
@@ -48,7 +48,7 @@ def site(tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(site: Path, clock: Clock) -> SqliteLedger:
     """Three studies, an hour apart: a report sent, a picture held for approval, one refused."""
-    made = open_ledger(site / "var" / "ledger.sqlite", who="test", clock=clock)
+    made = fresh_ledger(site / "var" / "ledger.sqlite", who="test", clock=clock)
     for number, kind in enumerate((ObjectKind.REPORT, ObjectKind.CAPTURE, ObjectKind.REPORT), 1):
         study = _reported(made, number, kind)
         made.described(

@@ -17,6 +17,7 @@ from dicom_node.ledger import open_ledger
 from dicom_node.records import Arrival, Digest, InstanceState, Origin
 from tests.delivery.conftest import Outbox, outbox
 from tests.delivery.pacs import ScriptedPacs, listening
+from tests.ledger_kit import fresh_ledger
 
 __all__ = ["outbox"]
 
@@ -29,7 +30,7 @@ def shown(text: str) -> str:
 
 @pytest.mark.parametrize("reason", UNFRIENDLY)
 def test_a_reason_that_quotes_a_film_is_shown_literally(tmp_path: Path, reason: str) -> None:
-    ledger = open_ledger(tmp_path / "ledger.sqlite", who="test")
+    ledger = fresh_ledger(tmp_path / "ledger.sqlite", who="test")
     origin = Origin("PACS", "DICOMNODE", "10.0.0.5")
     ledger.received(Arrival("1.2.1", "1.1", "1.2", "1.2.5", "1.2.6", Digest("1" * 64), 9, origin))
     (film,) = ledger.claim_instances(InstanceState.RECEIVED, "w", 60, 1)

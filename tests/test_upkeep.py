@@ -34,7 +34,7 @@ from dicom_node.records import (
 from dicom_node.results.stored import newest
 from dicom_node.settings import Configuration, Settings, load_configuration
 from dicom_node.spool import Spool, Swept
-from tests.ledger_kit import Clock, arrival
+from tests.ledger_kit import Clock, arrival, fresh_ledger
 
 WORKER = "test"
 
@@ -46,7 +46,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[SqliteLedger]:
-    opened = open_ledger(tmp_path / "ledger.sqlite", who="test", clock=clock)
+    opened = fresh_ledger(tmp_path / "ledger.sqlite", who="test", clock=clock)
     yield opened
     opened.close()
 

@@ -16,7 +16,7 @@ from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.admit import admit_received
 from dicom_node.logs import Log
-from dicom_node.records import BY_HAND, InstanceId, InstanceState, Origin, StudyId
+from dicom_node.records import BY_HAND, InstanceId, InstanceState, Origin
 from dicom_node.resources import default_configuration
 from dicom_node.settings import Settings
 from dicom_node.settings.model import AdmissionSection
@@ -126,17 +126,6 @@ def test_the_films_of_the_study_itself_are_not_earlier_ones(intake: Intake) -> N
     study = intake.ledger.instance(first).study_id
     (key,) = run(intake.ledger, "select patient_key from instances")[0]
     assert intake.ledger.earlier_severity(study, key) is None
-
-
-def test_the_earlier_films_are_found_by_an_index(intake: Intake) -> None:
-    said: list[str] = []
-    sqlite = intake.ledger._connection._sqlite
-    sqlite.set_trace_callback(said.append)
-    intake.ledger.earlier_severity(StudyId(1), "key")
-    sqlite.set_trace_callback(None)
-    plan = [row[3] for asked in said for row in run(intake.ledger, f"explain query plan {asked}")]
-    assert any("instances_by_patient" in step for step in plan)
-    assert not any(step.startswith("SCAN") for step in plan)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption
+from dicom_node.cli.route import route_sender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_remotes)
     group.command("add")(add)
     group.command("echo")(echo)
+    group.command("route")(route_sender)
     group.command("dismiss")(dismiss)
     app.add_typer(group, name="ae")
 
@@ -111,6 +113,7 @@ def _row(remote: Any, contacts: dict[str, PeerContact]) -> dict[str, Any]:
         "results_to": list(remote.destinations),
         "objects": list(remote.wanted_objects),
         "sr_classes": list(remote.wanted_sr_classes),
+        "capture_compression": remote.capture_compression,
         "accepted": [_class_name(uid) for uid in contact.accepted] if contact else [],
         "not_accepted": [_class_name(uid) for uid in contact.not_accepted] if contact else [],
         "last_received_at": when("last_received_at"),

@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
     group.command("retry")(retry)
     group.command("reanalyse")(reanalyse)
     group.command("retract")(retract)
+    group.command("route")(route)
     app.add_typer(group, name="cases")
 
 
@@ -241,6 +242,26 @@ def retract(
         typer.echo(f"A rejection note is in the outbox for {', '.join(told)}.")
     else:
         typer.echo("No result had been delivered yet; what waited was dropped.")
+
+
+def route(
+    study: StudyArgument,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell who would get which results of a study by today's AE table; sends nothing."""
+    from dicom_node.cli.options import configuration, ledger_of
+    from dicom_node.cli.route import route_study, say_study
+
+    settings = configuration(config, data_dir)
+    ledger = ledger_of(settings)
+    told = route_study(ledger, ledger.peers(), _find(ledger, study), settings)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        say_study(told)
+    raise typer.Exit(0 if told["recipients"] else 1)
 
 
 def _again(study: str, config: Any, data_dir: Any, states: Any) -> None:

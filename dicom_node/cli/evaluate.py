@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.progress import Progress
 
 from dicom_node.cli.options import FilmsOption, ModelsOption, need_training
+
+if TYPE_CHECKING:
+    from dicom_node.training.evaluation.hospitals import Measured
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +58,8 @@ def evaluate(
 ) -> None:
     """Measure a bundle: figures with intervals, beside controls for short cuts."""
     need_training()
+    from rich.markdown import Markdown
+
     from dicom_node import resources
     from dicom_node.training.evaluation.card import tables
     from dicom_node.training.evaluation.evaluate import course_of, write_evaluation
@@ -63,7 +67,9 @@ def evaluate(
 
     console, folder = Console(), models or resources.model_bundles()
     if suite := course_of(bundle_id, folder):
-        documents = _suite(suite, data, folder, (split, every, answers))
+        from dicom_node.training.evaluation.hospitals import Measured
+
+        documents = _suite(suite, folder, Measured(data, split, every, answers))
         for found in documents.values() if write else ():
             write_evaluation(found, folder)
         if as_json:
@@ -83,21 +89,16 @@ def evaluate(
         console.print(Markdown(tables(document)))
 
 
-def _suite(
-    suite: Sequence[str], data: Sequence[Path], folder: Path, which: tuple[str, int, Path]
-) -> dict[str, dict[str, Any]]:
-    """Return the figures of all bundles of a course, as the engine answers, with progress.
-
-    ``which``: split, one film in how many, where answers are kept.
-    """
+def _suite(suite: Sequence[str], folder: Path, films: Measured) -> dict[str, dict[str, Any]]:
+    """Return the figures of all bundles of a course, as the engine answers, with progress."""
     from dicom_node.settings.model import AnalysisSection
-    from dicom_node.training.evaluation.hospitals import Measured, evaluate_suite
+    from dicom_node.training.evaluation.hospitals import evaluate_suite
 
     gate = AnalysisSection().gate
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("films are analysed", total=None)
         return evaluate_suite(
-            suite, folder, Measured(data, *which),
+            suite, folder, films,
             lambda what, done, of: progress.update(
                 task, description=what, completed=done, total=of
             ),

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.table import Column, Table
 
-from dicom_node.brains import KERAS
-from dicom_node.bundles import CARD, Bundle, list_bundles, open_bundle, with_neighbours
 from dicom_node.cli.options import ModelsOption, pass_down, wide_console
 from dicom_node.errors import BundleError, NodeError
+
+if TYPE_CHECKING:
+    from dicom_node.bundles import Bundle
 
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
@@ -107,6 +107,7 @@ def _checked(bundle: Bundle, *, installed: bool) -> dict[str, Any]:
 
     ``engines``: who was asked, and why it does not give the stored answer.
     """
+    from dicom_node.brains import KERAS
     from dicom_node.bundles.network import verify as check
 
     row: dict[str, Any] = {"id": bundle.id, "well": None, "fault": _NOT_INSTALLED, "engines": {}}
@@ -145,6 +146,10 @@ def card(
     as_json: Json = False,
 ) -> None:
     """Print the model card: what it is for, how well it does, where it fails."""
+    from rich.markdown import Markdown
+
+    from dicom_node.bundles import CARD
+
     bundle = _bundles(models, [bundle_id])[0]
     text = (bundle.folder / CARD).read_text(encoding="utf8")
     if as_json:
@@ -156,6 +161,7 @@ def card(
 def _bundles(models: Path | None, bundle_ids: Sequence[str] | None) -> tuple[Bundle, ...]:
     """Return the named bundles, or all."""
     from dicom_node import resources
+    from dicom_node.bundles import list_bundles, open_bundle
 
     folder = models or resources.model_bundles()
     if not bundle_ids:
@@ -175,6 +181,7 @@ def _elsewhere(found: Sequence[Bundle]) -> frozenset[str]:
     A network of the default suite without its weights is none of them: that one is damaged.
     """
     from dicom_node import resources
+    from dicom_node.bundles import with_neighbours
     from dicom_node.settings.model import AnalysisSection
 
     folder = resources.model_bundles()

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pydicom.uid import UID
 
 from dicom_node.dimse.contexts import (
+    COMPRESSIBLE_SOP_CLASSES,
     PROPOSED_TRANSFER_SYNTAXES,
     RESULT_SOP_CLASSES,
 )
 from dicom_node.dimse.status import STATUS_OF_ERROR, SUCCESS, outcome_of
 from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES
 from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
+from dicom_node.settings.model import COMPRESSION_UIDS
 
 _VERIFICATION = UID("1.2.840.10008.1.1")
 _SHOWN = (
@@ -56,7 +58,12 @@ def transfer_syntaxes() -> str:
 def proposed() -> str:
     """Return the presentation contexts that are proposed for results."""
     syntaxes = "; ".join(f"{UID(uid).name} ({uid})" for uid in PROPOSED_TRANSFER_SYNTAXES)
-    rows = [(UID(uid).name, str(uid), syntaxes) for uid in RESULT_SOP_CLASSES]
+    ways = ", ".join(f"{UID(uid).name} ({uid})" for uid in COMPRESSION_UIDS.values())
+    first = f"with `capture_compression` one of: {ways}; then "
+    rows = [
+        (UID(uid).name, str(uid), f"{first if uid in COMPRESSIBLE_SOP_CLASSES else ''}{syntaxes}")
+        for uid in RESULT_SOP_CLASSES
+    ]
     return table(("abstract syntax", "UID", "transfer syntaxes, one context each"), rows)
 
 

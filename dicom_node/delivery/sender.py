@@ -7,22 +7,14 @@ makes the peer abort is followed by another one for the objects after it.
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
 from typing import Protocol
 
-import pydicom
-from pydicom import Dataset
-from pydicom.uid import (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
 from pynetdicom.association import Association
 
 from dicom_node.delivery.association import (
@@ -35,6 +27,7 @@ from dicom_node.delivery.association import (
     peer_of,
     store,
 )
+from dicom_node.delivery.payload import payload_of
 from dicom_node.delivery.retry import next_attempt_at, worth_another_try
 from dicom_node.dimse.contexts import proposed_contexts
 from dicom_node.dimse.status import SOP_CLASS_NOT_SUPPORTED, StoreOutcome, outcome_of
@@ -130,7 +123,8 @@ class Sender:
         classes = list(chain.from_iterable(map(self._classes, parcel)))
         try:
             peer = peer_of(name, remote, self.settings)
-            association = associate(peer, proposed_contexts(classes))
+            compression = remote.compression_uid if remote else None
+            association = associate(peer, proposed_contexts(classes, compression))
         except NothingAccepted:
             self.ledger.negotiated(name, [], sorted(set(classes)))
             for delivery in parcel:
@@ -169,7 +163,8 @@ class Sender:
                     return True
                 chosen = self._frozen(delivery, sop_class)
                 self.ledger.pin(delivery.id, self.worker, chosen.sop_instance_uid)
-                status = self._store(association, chosen)
+                compression = None if delivery.status else remote.compression_uid
+                status = self._store(association, chosen, compression)
                 if self._is_given_up(delivery, chosen, status):
                     passed.add(chosen.sop_class_uid)
                     if self._choose(association, delivery, remote, passed) is not None:
@@ -226,11 +221,10 @@ class Sender:
         assert self.reissues is not None  # else `_classes` names no other
         return self.reissues.reissue(delivery, sop_class)
 
-    def _store(self, association: Association, item: ResultObject) -> int:
+    def _store(self, association: Association, item: ResultObject, compression: str | None) -> int:
         data = self.spool.read(item.digest)
-        payload: Path | Dataset = self.spool.path(item.digest)
-        if ExplicitVRLittleEndian not in _accepted(association)[item.sop_class_uid]:
-            payload = _implicit(data)
+        accepted = _accepted(association)[item.sop_class_uid]
+        payload = payload_of(self.spool.path(item.digest), data, accepted, compression)
         try:
             answer_seconds = self.settings.delivery.answer_timeout_seconds
             return store(association, payload, len(data), answer_seconds)
@@ -332,12 +326,3 @@ def _accepted(association: Association) -> dict[str, tuple[str, ...]]:
         name = str(context.abstract_syntax)
         accepted[name] = (*accepted.get(name, ()), str(context.transfer_syntax[0]))
     return accepted
-
-
-def _implicit(data: bytes) -> Dataset:
-    dataset = pydicom.dcmread(io.BytesIO(data))
-    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, implicit_vr=True, little_endian=True, enforce_file_format=True)
-    buffer.seek(0)
-    return pydicom.dcmread(buffer)

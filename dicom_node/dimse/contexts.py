@@ -38,6 +38,9 @@ RESULT_SOP_CLASSES: tuple[UID, ...] = (
 )
 """Of the objects that are sent. An association proposes those of what is in the outbox."""
 
+COMPRESSIBLE_SOP_CLASSES: tuple[UID, ...] = (SecondaryCaptureImageStorage,)
+"""Of results that may leave compressed: pictures of 8 bits, RGB."""
+
 PROPOSED_TRANSFER_SYNTAXES: tuple[UID, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """For results, in order of preference."""
 
@@ -50,13 +53,19 @@ def accepted_contexts() -> list[PresentationContext]:
     return [*storage, build_context(Verification, list(PROPOSED_TRANSFER_SYNTAXES))]
 
 
-def proposed_contexts(sop_class_uids: list[str]) -> list[PresentationContext]:
+def proposed_contexts(
+    sop_class_uids: list[str], compression_uid: str | None = None
+) -> list[PresentationContext]:
     """Return one presentation context a SOP class and Transfer Syntax.
 
-    Separate contexts let us see which syntaxes a receiver takes, and choose.
+    Separate contexts let us see which syntaxes a receiver takes, and choose. ``compression_uid``:
+    the Transfer Syntax that is proposed for pictures too.
     """
     return [
         build_context(uid, syntax)
         for uid in dict.fromkeys(sop_class_uids)
-        for syntax in PROPOSED_TRANSFER_SYNTAXES
+        for syntax in (
+            *([compression_uid] if compression_uid and uid in COMPRESSIBLE_SOP_CLASSES else []),
+            *PROPOSED_TRANSFER_SYNTAXES,
+        )
     ]

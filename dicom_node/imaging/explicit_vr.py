@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydicom import datadict
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
@@ -19,7 +20,8 @@ _SHORT = frozenset(str(vr).encode() for vr in EXPLICIT_VR_LENGTH_16)
 _LONG = frozenset(str(vr).encode() for vr in EXPLICIT_VR_LENGTH_32)
 _PIXEL_DATA, _DELIMITERS = 0x7FE00010, 0xFFFE0000
 _UNDEFINED = 0xFFFFFFFF
-_MOST_ELEMENTS, _DEEPEST = 100_000, 32
+_MOST_ELEMENTS, _DEEPEST = 50_000, 32
+"""How many elements and items together are followed, how deep: more than any device writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,14 @@ def follow(
     return Followed(bytes(mended), walk.lost)
 
 
+class _Form(NamedTuple):
+    """What an element can be: its VR, how long its tag, VR and length are, how long its value."""
+
+    vr: bytes
+    header: int
+    length: int
+
+
 class _Walk:
     """One walk over a data set: what is to be patched, and where the track was lost."""
 
@@ -74,14 +84,13 @@ class _Walk:
             if form is None:
                 self.lost = self.lost or f"{tag >> 16:04X},{tag & 0xFFFF:04X}"
                 return None
-            vr, header, length = form
-            if vr != self._data[position + 4 : position + 6]:
-                self.patches.append((position + 4, vr))
-            begin = position + header
-            if vr == b"SQ" and depth < _DEEPEST:
-                after = self._items(begin, length, end, depth + 1)
+            if form.vr != self._data[position + 4 : position + 6]:
+                self.patches.append((position + 4, form.vr))
+            begin = position + form.header
+            if form.vr == b"SQ" and depth < _DEEPEST:
+                after = self._items(begin, form.length, end, depth + 1)
             else:
-                after = None if length == _UNDEFINED else begin + length
+                after = None if form.length == _UNDEFINED else begin + form.length
             if after is None:
                 return None
             position = after
@@ -91,10 +100,12 @@ class _Walk:
         """Follow the items of a sequence; return where it ends."""
         stop = end if length == _UNDEFINED else min(position + length, end)
         while position + 8 <= stop:
-            tag, size = self._tag(position), self._long(position + 4)
+            tag, size, self._left = self._tag(position), self._long(position + 4), self._left - 1
             position += 8
             if tag != _DELIMITERS | 0xE000:
                 break
+            if self._left < 0:
+                return None
             if size != _UNDEFINED:
                 self.elements(position, min(position + size, stop), depth)
                 position += size
@@ -108,7 +119,7 @@ class _Walk:
         found_end = self._tag(position - 8) == _DELIMITERS | 0xE0DD
         return position if found_end else None
 
-    def _forms(self, position: int, tag: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    def _forms(self, position: int, tag: int, end: int) -> Iterator[_Form]:
         """Yield the VR, header and value length that an element can have, the likeliest first.
 
         That is what its VR says, unless no element follows there, and one does elsewhere.
@@ -118,17 +129,18 @@ class _Walk:
             self._short(position + 6),
             self._long(position + 8),
         )
-        own = (stated, 12, long) if stated in _LONG else (stated, 8, short)
+        own = _Form(stated, 12, long) if stated in _LONG else _Form(stated, 8, short)
         is_known = stated in _SHORT | _LONG
-        if is_known and (own[2] == _UNDEFINED or self._follows(own, position, tag, end)):
+        if is_known and (own.length == _UNDEFINED or self._follows(own, position, tag, end)):
             yield own
             return
         for form in (
-            (self._vr(tag, _SHORT, b"LT"), 8, short),
-            (self._vr(tag, _LONG, b"UN"), 12, long),
-            (stated, 8, self._long(position + 4)),
+            _Form(self._vr(tag, _SHORT, b"LT"), 8, short),
+            _Form(self._vr(tag, _LONG, b"UN"), 12, long),
+            _Form(stated, 8, self._long(position + 4)),
         ):
-            if self._follows(form, position, tag, end) and (not is_known or form[1:] != own[1:]):
+            is_own = is_known and (form.header, form.length) == (own.header, own.length)
+            if not is_own and self._follows(form, position, tag, end):
                 yield form
         if is_known:
             yield own
@@ -138,14 +150,14 @@ class _Walk:
         vr = known[:2].encode()
         return vr if vr in of_length and vr != b"SQ" else other
 
-    def _follows(self, form: tuple[bytes, int, int], position: int, tag: int, end: int) -> bool:
+    def _follows(self, form: _Form, position: int, tag: int, end: int) -> bool:
         """Whether an element of that form is followed by another, or by the end."""
-        after = position + form[1] + form[2]
+        after = position + form.header + form.length
         if after >= end - 7:
             return after == end
         following = self._tag(after)
         if following & 0xFFFF0000 == _DELIMITERS:
-            return form[2] != 0 or following != _DELIMITERS
+            return form.length != 0 or following != _DELIMITERS
         vr, stated = self._data[after + 4 : after + 6], self._data[position + 4 : position + 6]
         return following > tag and (vr in _SHORT or vr in _LONG or vr == stated)
 

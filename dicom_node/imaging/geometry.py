@@ -7,6 +7,7 @@ Coordinates on the film run from the top-left corner of its first pixel, whose c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import contourpy
 import numpy as np
@@ -44,15 +45,23 @@ def on_grid(
     rows, columns = values.shape
     y = _between(rows, (of.top - cell.top) * down, (of.bottom - cell.top) * down, shape[0])
     x = _between(columns, (of.left - cell.left) * across, (of.right - cell.left) * across, shape[1])
+    found = np.zeros(shape, np.float32)
+    if not (there := values != 0).any():
+        return found
+    # Most of a mask is empty, and so is what lies there.
+    filled_rows, filled_columns = around(there)
+    tall_part, wide_part = y.reached(filled_rows), x.reached(filled_columns)
+    y, x = y.part(tall_part), x.part(wide_part)
     plane = values.astype(np.float32)
     # Two neighbours a place, one axis after the other: on grids of this size a product of matrices
     # costs ten times as much, most of it in waking threads.
     tall = plane[y.lower] * y.before[:, None] + plane[y.upper] * y.after[:, None]
-    found, rest = np.take(tall, x.lower, axis=1), np.take(tall, x.upper, axis=1)
-    found *= x.before
+    some, rest = np.take(tall, x.lower, axis=1), np.take(tall, x.upper, axis=1)
+    some *= x.before
     rest *= x.after
-    found += rest
-    return np.asarray(np.clip(found, 0, 1, out=found), np.float32)
+    some += rest
+    np.clip(some, 0, 1, out=found[tall_part, wide_part])
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +72,16 @@ class _Between:
     upper: npt.NDArray[np.intp]
     before: Float
     after: Float
+
+    def reached(self, cells: slice) -> slice:
+        """Return the pixels that any of some neighbouring cells has a part in."""
+        first = np.searchsorted(self.upper, cells.start)
+        return slice(int(first), int(np.searchsorted(self.lower, cells.stop)))
+
+    def part(self, pixels: slice) -> _Between:
+        """Return the same of some pixels alone."""
+        cells = self.lower[pixels], self.upper[pixels]
+        return _Between(*cells, self.before[pixels], self.after[pixels])
 
 
 def _between(cells: int, begin: float, end: float, pixels: int) -> _Between:
@@ -101,16 +120,36 @@ def contours(heat: Float, level: float = 0.5) -> tuple[Polyline, ...]:
     if not hot.any():
         return ()
     # Lines run nowhere but around what is hot: the rest of the film need not be searched.
-    across = (np.flatnonzero(hot.any(axis=axis)) for axis in (1, 0))
-    (top, bottom), (left, right) = ((int(each[0]), int(each[-1]) + 1) for each in across)
-    begin = (max(top - 1, 0), max(left - 1, 0))
-    part = heat[begin[0] : bottom + 1, begin[1] : right + 1]
-    lines = contourpy.contour_generator(z=np.pad(part, 1)).lines(level)
+    down, across = around(hot)
+    begin = (max(down.start - 1, 0), max(across.start - 1, 0))
+    lines = _lines(heat[begin[0] : down.stop + 1, begin[1] : across.stop + 1], level)
     corner = (begin[1] - 0.5, begin[0] - 0.5)
-    closed = (np.clip(np.asarray(line) + corner, 0, (columns, rows)) for line in lines)
-    return tuple(
-        line.astype(np.float32) for line in sorted(closed, key=len, reverse=True) if len(line) >= 4
-    )
+    closed = (np.clip(line + corner, 0, (columns, rows)) for line in lines if len(line) >= 4)
+    return tuple(line.astype(np.float32) for line in sorted(closed, key=len, reverse=True))
+
+
+def around(places: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and the columns that hold all of some places, of which there is one."""
+    down, across = np.flatnonzero(places.any(axis=1)), np.flatnonzero(places.any(axis=0))
+    return slice(int(down[0]), int(down[-1]) + 1), slice(int(across[0]), int(across[-1]) + 1)
+
+
+def _lines(heat: Float, level: float) -> list[npt.NDArray[np.float64]]:
+    """Return the lines at ``level`` on a grid that is cold all around; its corner is (1, 1)."""
+    rows, columns = heat.shape[0] + 2, heat.shape[1] + 2
+    z = np.zeros((rows, columns))
+    z[1:-1, 1:-1] = heat
+    x, y = np.empty_like(z), np.empty_like(z)
+    x[:], y[:] = np.arange(columns), np.arange(rows)[:, None]
+    unmasked: Any = None
+    # What `contour_generator` makes, without its copies and its search for numbers that are none.
+    drawing = contourpy.SerialContourGenerator(
+        x, y, z, unmasked, corner_mask=True, line_type=contourpy.LineType.Separate,
+        fill_type=contourpy.FillType.OuterOffset, quad_as_tri=False,
+        z_interp=contourpy.ZInterp.Linear,
+    )  # fmt: skip
+    lines: Any = drawing.lines(level)
+    return list(lines)
 
 
 def on_film(

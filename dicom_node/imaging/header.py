@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pydicom
 from pydicom import filereader
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from dicom_node.errors import HeaderUnreadable, PixelDataTruncated, TransferSyntaxUnsupported
+from dicom_node.imaging.bounded import read_bounded
 from dicom_node.imaging.explicit_vr import follow
 from dicom_node.imaging.patient import patient_of
 from dicom_node.imaging.received import keep_received
@@ -142,6 +142,18 @@ def patient_orientation_of(dataset: Dataset) -> tuple[str, ...]:
         return texts(dataset, "PatientOrientation")
 
 
+def body_part_of(dataset: Dataset) -> tuple[str, tuple[CodedEntry, ...]]:
+    """Return Body Part Examined and the codes of the region, as `view_of` does of the view."""
+    with parsing():
+        return text(dataset, "BodyPartExamined"), _codes(dataset, "AnatomicRegionSequence")
+
+
+def matrix_of(dataset: Dataset) -> tuple[int | None, int | None, tuple[float, float] | None]:
+    """Return Rows, Columns and the spacing of the pixels, as `header_of` does; errors as above."""
+    with parsing():
+        return integer(dataset, "Rows"), integer(dataset, "Columns"), _spacing(dataset)
+
+
 def transfer_syntax_of(dataset: Dataset) -> str:
     """Return the Transfer Syntax UID: that of the file meta information, else as it was parsed.
 
@@ -224,7 +236,7 @@ def _read(source: Path | bytes, *, last: int | None) -> Dataset:
         stated, start = _stated_transfer_syntax(stream)
         if stated != DEFLATED_EXPLICIT_LITTLE_ENDIAN:
             readable, lost = _followed(source, stream, start, stated, last or LAST_BEFORE_PIXELS)
-            dataset = filereader.read_partial(readable, _after(last), force=True)
+            dataset = read_bounded(readable, _after(last))
             keep_received(dataset)
     if dataset is None:
         raise TransferSyntaxUnsupported("A deflated data set is not inflated.")
@@ -267,7 +279,7 @@ def _announces_pixel_data(source: Path | bytes) -> bool:
     with parsing(), _stream(source) as stream:
         stated, start = _stated_transfer_syntax(stream)
         readable, _ = _followed(source, stream, start, stated, LAST_BEFORE_PIXELS)
-        pydicom.dcmread(readable, force=True, stop_before_pixels=True)
+        read_bounded(readable, _after(LAST_BEFORE_PIXELS))
         return readable.read(4) in _PIXEL_DATA_TAGS
 
 

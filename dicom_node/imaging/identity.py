@@ -6,11 +6,9 @@ Kept apart from `header.py`, whose values may be logged.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 from pydicom import Dataset
 
-from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.received import stored_bytes
 from dicom_node.imaging.values import text
 
@@ -62,8 +60,3 @@ def _shown(dataset: Dataset, keyword: str) -> str:
         except UnicodeDecodeError:
             said = stored.decode("latin-1")
     return said.strip()[:_LONGEST]
-
-
-def read_identity(source: Path | bytes) -> PatientIdentity:
-    """Return whose film a stored file is. Raises what `header.read_header` raises."""
-    return identity_of(read_attributes(source))

@@ -5,13 +5,16 @@ The same area is counted, drawn and written into results, so that number and pic
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import label, maximum_filter
 
 from dicom_node.findings import LungMask, MappedOpacity, OpacityMap, Region
-from dicom_node.imaging.geometry import on_grid
+from dicom_node.imaging.geometry import around, on_grid
 from dicom_node.imaging.prepare import Float
 
 LEVEL = 0.5
@@ -69,13 +72,46 @@ def drawn(
 
 def without_specks(heat: Float, area: float) -> Float:
     """Return the heat without areas above `LEVEL`, and holes, below a hundredth of ``area``."""
-    specks = _specks(heat > LEVEL, area)
+    hot = heat > LEVEL
+    if not hot.any():
+        # All of it is one hole, and a large one.
+        return np.asarray(heat, np.float32)
+    least, box = SPECK * area, around(hot)
+    specks = _smaller(hot[box], least)
     if specks is not None:
-        heat[specks] = 0
-    holes = _specks(heat <= LEVEL, area)
+        heat[box][specks] = 0
+    # Beyond what is hot all is one with the holes at its edge: too large for a speck, or looked at.
+    rows, columns = (
+        _edges(box[axis], heat.shape[axis], hot[box].shape[1 - axis], least) for axis in (0, 1)
+    )
+    part = heat[rows, columns]
+    holes = _smaller(part <= LEVEL, least, _open_edges(heat.shape, rows, columns))
     if holes is not None:
-        heat[holes] = np.maximum(heat[holes], np.nextafter(np.float32(LEVEL), np.float32(1)))
+        part[holes] = np.maximum(part[holes], np.nextafter(np.float32(LEVEL), np.float32(1)))
     return np.asarray(heat, np.float32)
+
+
+def _edges(found: slice, places: int, across: int, least: float) -> slice:
+    """Return of one axis the places to look at for holes.
+
+    ``found``: what is hot, ``across`` places wide, of ``places`` on the axis. Up to the grid's edge
+    where what is cold beyond might be a speck.
+    """
+    begin = found.start if found.start * across >= least else 0
+    end = found.stop if (places - found.stop) * across >= least else places
+    return slice(begin, end)
+
+
+def _open_edges(shape: tuple[int, ...], rows: slice, columns: slice) -> Iterator[Any]:
+    """Yield the edges of a part of a grid beyond which the grid goes on, as indices of the part."""
+    if rows.start > 0:
+        yield 0
+    if rows.stop < shape[0]:
+        yield -1
+    if columns.start > 0:
+        yield slice(None), 0
+    if columns.stop < shape[1]:
+        yield slice(None), -1
 
 
 def mapped(
@@ -108,12 +144,18 @@ def _by_threshold(probability: Float, opacity: OpacityMap) -> Float:
     return np.asarray(np.where(probability >= least, above, np.minimum(below, LEVEL)), np.float32)
 
 
-def _specks(places: Mask, area: float) -> Mask | None:
-    """Return of some places those in pieces smaller than a hundredth of ``area``, if any are."""
+def _smaller(places: Mask, least: float, open_edges: Iterable[Any] = ()) -> Mask | None:
+    """Return of some places those in pieces of fewer than ``least``, if there are any.
+
+    What touches one of ``open_edges`` goes on beyond it, and is no small piece.
+    """
     if not places.any():
         return None
     pieces, count = label(places, output=np.intp)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    sizes[0] = places.size
-    small = sizes < SPECK * area
+    large = pieces.size + int(least) + 1
+    sizes[0] = large
+    for edge in open_edges:
+        sizes[pieces[edge]] = large
+    small = sizes < least
     return np.asarray(small[pieces]) if small.any() else None

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from dicom_node.errors import PixelDataTruncated, PixelDataUndecodable
 
 _HEADER = struct.Struct("<16I")
+_OFFSETS = 15
+"""Places for segments in a header, used or not."""
 
 
 def planes(frame: bytes, number: int, size: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -31,6 +33,21 @@ def planes(frame: bytes, number: int, size: int) -> Iterator[npt.NDArray[np.uint
         raise PixelDataUndecodable(f"The RLE frame has {segments} segments for {number} byte(s).")
     for start, end in itertools.pairwise(bounds):
         yield _unpacked(frame[start:end], size)
+
+
+def frame_of(samples: npt.NDArray[np.uint8]) -> bytes:
+    """Return a frame of samples of one byte, shape (rows, columns, samples), row by row."""
+    segments = [
+        _even(bytes(imagecodecs.packbits_encode(np.ascontiguousarray(samples[..., each]), axis=-1)))
+        for each in range(samples.shape[-1])
+    ]
+    offsets = [_HEADER.size, *itertools.accumulate(map(len, segments[:-1]), initial=_HEADER.size)]
+    unused = [0] * (_OFFSETS - len(segments))
+    return b"".join([_HEADER.pack(len(segments), *offsets[1:], *unused), *segments])
+
+
+def _even(segment: bytes) -> bytes:
+    return segment + b"\0" * (len(segment) % 2)
 
 
 def _unpacked(segment: bytes, size: int) -> npt.NDArray[np.uint8]:

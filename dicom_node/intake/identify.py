@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 from typing import BinaryIO, cast
@@ -24,6 +25,7 @@ from dicom_node.errors import (
     IdentifierMissing,
     SopInstanceUidInvalid,
 )
+from dicom_node.imaging.bounded import MOST_READS, BoundedFile, ReadBudget
 from dicom_node.imaging.explicit_vr import follow
 from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.settings.model import UidRule
@@ -35,10 +37,14 @@ _UIDS = {
 """What `admission.uids` lets in: PS3.5 section 9.1 to the letter, or also leading zeros."""
 
 _MAX_UID_LENGTH = 64
-_MAX_READS = 100_000
-"""Each element costs pydicom two reads or so; what precedes the identifiers has some hundred."""
+_FIRST_READS = 20_000
+"""So long the data set is read as it is: an odd element may have led the parser astray."""
 _MAX_BYTES = 1 << 23
 """What is read, not skipped, of what precedes them: elements of sequences, mostly."""
+_TOO_MUCH = {
+    "elements": "The data set has too many elements before its identifiers.",
+    "bytes": "The data set has too much before its identifiers.",
+}
 _PARSING = BoundedSemaphore(2)
 """So many data sets are parsed at one time: each may take ten times `_MAX_BYTES` of memory."""
 _LAST = Tag("SeriesInstanceUID")
@@ -96,38 +102,6 @@ def _why(name: str, uid: str) -> str:
     return f"The {name} is no UID: it holds other characters than digits and dots."
 
 
-class PatientFile:
-    """A file that may be read so often and so much only, for the parser.
-
-    Millions of tiny elements must not take hours, nor large ones the memory of all associations.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._at = file, file.tell()
-        self._reads_left, self._bytes_left = _MAX_READS, _MAX_BYTES
-
-    def tell(self) -> int:
-        """Return where the file stands: known here, since a file asks the system each time."""
-        return self._at
-
-    def seek(self, at: int, whence: int = io.SEEK_SET) -> int:
-        """Move the file."""
-        self._at = self._file.seek(at, whence)
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        """Return ``size`` bytes, fewer at the end. Raises `DataSetUnreadable`."""
-        self._reads_left -= 1
-        if self._reads_left < 0:
-            raise DataSetUnreadable("The data set has too many elements before its identifiers.")
-        if not 0 <= size <= self._bytes_left:
-            raise DataSetUnreadable("The data set has too much before its identifiers.")
-        self._bytes_left -= size
-        data = self._file.read(size)
-        self._at += len(data)
-        return data
-
-
 def identify(data: bytes | BinaryIO, transfer_syntax_uid: str) -> StatedIdentifiers:
     """Return the identifiers that an encoded data set states, which a file stands before.
 
@@ -163,31 +137,36 @@ def check_agreement(
 
 def _read(file: BinaryIO, transfer_syntax: UID) -> Dataset:
     """Return the identifiers' data set; read once more, mended, where it hides one of them."""
+    if transfer_syntax.is_implicit_VR:
+        return _parsed(file, transfer_syntax, MOST_READS)
     start = file.tell()
-    try:
-        dataset = _parsed(file, transfer_syntax)
-        if transfer_syntax.is_implicit_VR or all(tag in dataset for tag in _WANTED):
+    with suppress(DataSetUnreadable):
+        dataset = _parsed(file, transfer_syntax, _FIRST_READS)
+        if all(tag in dataset for tag in _WANTED):
             return dataset
-    except DataSetUnreadable:
-        if transfer_syntax.is_implicit_VR:
-            raise
     file.seek(start)
     little_endian = transfer_syntax.is_little_endian
     head = follow(file.read(_MAX_BYTES), little_endian=little_endian, last=int(_LAST))
-    return _parsed(io.BytesIO(head.data), transfer_syntax)
+    return _parsed(io.BytesIO(head.data), transfer_syntax, MOST_READS)
 
 
-def _parsed(file: BinaryIO, transfer_syntax: UID) -> Dataset:
+def _parsed(file: BinaryIO, transfer_syntax: UID, reads: int) -> Dataset:
+    budget = ReadBudget(reads, _MAX_BYTES)
     try:
-        return read_dataset(
-            cast("BinaryIO", PatientFile(file)),
+        dataset = read_dataset(
+            cast("BinaryIO", BoundedFile(file, budget)),
             transfer_syntax.is_implicit_VR,
             transfer_syntax.is_little_endian,
             stop_when=_past_identifiers,
             specific_tags=_WANTED,
         )
     except CAN_RAISE as error:
+        if budget.spent:
+            raise DataSetUnreadable(_TOO_MUCH[budget.spent]) from error
         raise DataSetUnreadable("The data set cannot be parsed.") from error
+    if budget.spent:
+        raise DataSetUnreadable(_TOO_MUCH[budget.spent])
+    return dataset
 
 
 def _past_identifiers(tag: BaseTag, _vr: str | None, _length: int) -> bool:

@@ -10,11 +10,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pydicom.uid import UID
+
 from dicom_node.intake.admit import OWN_RESULT
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.records import InstanceState, ObjectKind, ResultObject
 from dicom_node.settings import Remote
 from dicom_node.settings.model import SR_CLASS_UIDS
+
+RELEASES = {
+    "at-once": "at once",
+    "approve": "after a person has approved",
+    "shadow": "never: keep them here to compare (shadow)",
+}
+"""When results leave, in words, by `Remote.release`."""
 
 _NOT_IN_THE_TABLE = "it is not in the AE table"
 _NO_APOLOGY = "it wants no answer where no film of the study was analysed"
@@ -101,6 +110,14 @@ def accepted_sr_class(remote: Remote, accepted: Collection[str]) -> str | None:
     """Return the UID of the first Structured Report class of its list that an AE accepted."""
     wanted = (SR_CLASS_UIDS[name] for name in remote.wanted_sr_classes)
     return next((uid for uid in wanted if uid in accepted), None)
+
+
+def report_class(remote: Remote, accepted: Collection[str]) -> str:
+    """Tell in which Structured Report class an AE would get a report; ``accepted``: last time."""
+    chosen = accepted_sr_class(remote, accepted)
+    if chosen:
+        return f"{UID(chosen).name}: the first of its list that it accepted last time"
+    return f"the first that it accepts of {', '.join(remote.wanted_sr_classes)}"
 
 
 def _named(origins: Sequence[str], remotes: Mapping[str, Remote]) -> Iterator[str]:

@@ -27,10 +27,11 @@ from dicom_node.errors import (
     SopClassNotAccepted,
     TransferSyntaxNotAccepted,
 )
+from dicom_node.imaging.bounded import BoundedFile, ReadBudget
 from dicom_node.imaging.header import parsing
 from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES
 from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
-from dicom_node.intake.identify import PatientFile, StatedIdentifiers, check_uids, identify, is_uid
+from dicom_node.intake.identify import StatedIdentifiers, check_uids, identify, is_uid
 from dicom_node.intake.sources import EncodedDataSet, InFile, InMemory, Streamed
 from dicom_node.ledger import Arrivals
 from dicom_node.ledger.interface import Received
@@ -43,6 +44,8 @@ from dicom_node.uids import IMPLEMENTATION_CLASS_UID
 
 _PREAMBLE = bytes(128) + b"DICM"
 """Always zero: nothing executable can ride in front of an instance (CVE-2019-11687)."""
+
+_META_BYTES = 1 << 20
 
 _STORED_BY = "DICOMNODE"
 """Implementation Version Name of stored files: set, for pydicom would name its own version."""
@@ -182,8 +185,9 @@ def split(file: BinaryIO) -> tuple[str, int]:
         raise DataSetUnreadable("This is no DICOM file: it does not begin as one.")
     try:
         with parsing():
+            bounded = BoundedFile(file, ReadBudget(most_bytes=_META_BYTES))
             meta = filereader.read_dataset(
-                cast("BinaryIO", PatientFile(file)), is_implicit_VR=False, is_little_endian=True,
+                cast("BinaryIO", bounded), is_implicit_VR=False, is_little_endian=True,
                 stop_when=_after_file_meta,
             )  # fmt: skip
             transfer_syntax_uid = str(meta.get("TransferSyntaxUID") or "")

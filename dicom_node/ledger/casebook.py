@@ -37,6 +37,15 @@ _WORD = re.compile(r"[^\W_]+")
 MATCHES = 20_000
 """So many hits of a search, the latest, are looked at; a broader search should be narrowed."""
 
+_BY_WORDS = (
+    "cases.study_id in (select * from (select rowid from case_words where words match :words"
+    " order by rowid desc limit :matches)"
+    " union all select id from studies where study_instance_uid = :uid)"
+)
+
+FEW = 1_000
+"""So many hits are looked up and put in order; where there are more, the list is walked through."""
+
 MEASURED = 2_000
 """Of so many cases, the latest, it is told how long each stage took."""
 
@@ -165,9 +174,14 @@ class Casebook(Part):
     def cases(self, query: CaseQuery) -> CasePage:
         """Return one page of the case list."""
         conditions, values = _conditions(query)
-        column = _COLUMNS[query.order]
+        column, hits = _COLUMNS[query.order], self._hits(query.words.strip())
+        # What has a "+" is not looked for by an index.
+        listed, found = ("+", "") if hits is not None and hits <= FEW else ("", "+")
+        if hits is not None:
+            conditions.append(f"{found}{_BY_WORDS}")
+            values |= _asked_by_words(query.words.strip())
         if query.after is not None:
-            conditions.append(f"(cases.{column}, cases.study_id) < (:after, :after_id)")
+            conditions.append(f"({listed}cases.{column}, cases.study_id) < (:after, :after_id)")
             last: Any = query.after[0]
             values["after"] = float(last) if query.order == "severity" else last
             values["after_id"] = query.after[1]
@@ -175,25 +189,27 @@ class Casebook(Part):
         rows = self._connection.all(
             "select cases.*, studies.study_instance_uid from cases"  # noqa: S608
             f" join studies on studies.id = cases.study_id {where}"
-            f" order by cases.{column} desc, cases.study_id desc limit :limit",
+            f" order by {listed}cases.{column} desc, cases.study_id desc limit :limit",
             limit=query.limit + 1,
             **values,
         )
-        found = tuple(_case(row) for row in rows[: query.limit])
+        cases = tuple(_case(row) for row in rows[: query.limit])
         more = len(rows) > query.limit
-        after = (str(rows[query.limit - 1][column]), int(found[-1].study_id)) if more else None
-        return CasePage(found, after, self._is_broad(query))
+        after = (str(rows[query.limit - 1][column]), int(cases[-1].study_id)) if more else None
+        return CasePage(cases, after, hits is not None and hits > MATCHES)
 
-    def _is_broad(self, query: CaseQuery) -> bool:
-        if not query.words.strip():
-            return False
+    def _hits(self, words: str) -> int | None:
+        """Return how many hits a search has, up to one more than `MATCHES`; None for none asked."""
+        if not words:
+            return None
         row = self._connection.one(
             """select count(*) as hits from
                (select 1 from case_words where words match :words limit :most)""",
-            words=prefixes(query.words),
+            words=prefixes(words),
             most=MATCHES + 1,
         )
-        return row is not None and row["hits"] > MATCHES
+        assert row is not None
+        return int(row["hits"])
 
     def case(self, study_id: StudyId) -> CaseRow:
         """Return the row of one study. Raises `RowMissing`."""
@@ -361,9 +377,8 @@ def _conditions(query: CaseQuery) -> tuple[list[str], dict[str, Any]]:
     elif query.finding:
         conditions.append("cases.finding = :finding")
         values["finding"] = query.finding
-    words = query.words.strip()
     asked = (query.sender, query.study_instance_uid, query.patient_id, query.accession_number)
-    if not any((*asked, words)):
+    if not any((*asked, query.words.strip())):
         conditions.append("cases.sender <> :trial")
         values["trial"] = TRIAL_AE
     if query.study_instance_uid:
@@ -375,15 +390,11 @@ def _conditions(query: CaseQuery) -> tuple[list[str], dict[str, Any]]:
     if query.until:
         conditions.append("cases.study_date <= :until")
         values["until"] = query.until
-    if words:
-        conditions.append(
-            "(cases.study_id in (select rowid from case_words where words match :words"
-            " order by rowid desc limit :matches) or studies.study_instance_uid = :uid)"
-        )
-        values["words"] = prefixes(words)
-        values["matches"] = MATCHES
-        values["uid"] = words
     return conditions, values
+
+
+def _asked_by_words(words: str) -> dict[str, Any]:
+    return {"words": prefixes(words), "matches": MATCHES, "uid": words}
 
 
 def prefixes(words: str) -> str:

@@ -21,11 +21,7 @@ migrations = Migrations("dicom_node")
 @migrations()
 def m001_first_schema(db: Database) -> None:
     """Create the tables of the first release."""
-    schema = resources.files("dicom_node.ledger").joinpath("schema.sql").read_text("utf-8")
-    # Not executescript: that would commit the transaction which makes this step all or nothing.
-    for statement in schema.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    _execute_file(db, "schema.sql")
 
 
 @migrations()
@@ -43,10 +39,7 @@ def m002_negotiation_and_patients(db: Database) -> None:
 @migrations()
 def m003_reading_room(db: Database) -> None:
     """Add what the pages need: the case list, users, what readers said, held results."""
-    schema = resources.files("dicom_node.ledger").joinpath("reading_room.sql").read_text("utf-8")
-    for statement in schema.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    _execute_file(db, "reading_room.sql")
     # Older studies: their list entry is filled by `undescribed`, from the stored films.
     db.execute(
         """insert into cases (study_id, received_at, state)
@@ -256,6 +249,30 @@ def m016_ranks(db: Database) -> None:
     """Make room between two priorities for the ranks of patients with earlier findings."""
     for table in ("instances", "studies"):
         db.execute(f"update {table} set priority = priority * 100 where priority <> 0")  # noqa: S608
+
+
+@migrations()
+def m017_tallies(db: Database) -> None:
+    """Keep how many rows are in each state."""
+    _execute_file(db, "tallies.sql")
+
+
+@migrations()
+def m018_claims_by_index(db: Database) -> None:
+    """Let a claim look at what it takes alone, however much waits: see `working`, `reporting`."""
+    db.execute("create index instances_suspect on instances (state, id) where attempts > 0")
+    db.execute(
+        "create index studies_at_rest on studies (attempts, priority desc, changed_at)"
+        " where state = 'quiet'"
+    )
+
+
+def _execute_file(db: Database, name: str) -> None:
+    # Not executescript: that would commit the transaction which makes a step all or nothing.
+    text = resources.files("dicom_node.ledger").joinpath(name).read_text("utf-8")
+    for statement in text.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
 
 
 def is_current(db: Database, steps: Migrations = migrations) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,12 @@ _JOINED = (
     )
     + " left join cases on cases.study_id = deliveries.study_id"
 )
+_TOLD_APART: Mapping[DeliveryState, Sequence[str]] = {
+    DeliveryState.WAITING: ("held",),
+    DeliveryState.REFUSED: ("not_accepted",),
+}
+"""What tallies tell apart of a state."""
+
 _WHEN = "coalesce(deliveries.sent_at, deliveries.created_at)"
 
 
@@ -58,12 +65,7 @@ class SearchedOutbox(Part):
     def outbox(self, query: OutboxQuery) -> tuple[tuple[OutboxRow, ...], int]:
         """Return what is asked for, newest first, and how many there are without the limit."""
         where, values = _conditions(query)
-        count = self._connection.one(
-            f"select count(*) as number from deliveries"  # noqa: S608
-            f" join studies on studies.id = deliveries.study_id {where}",
-            **values,
-        )
-        assert count is not None
+        count = self._count(query, where, values)
         if query.before is not None:
             where = (
                 f"{where} and deliveries.id < :before" if where else "where deliveries.id < :before"
@@ -74,7 +76,17 @@ class SearchedOutbox(Part):
             limit=query.limit,
             **values,
         )
-        return tuple(self._row(row) for row in rows), int(count["number"])
+        return tuple(self._row(row) for row in rows), count
+
+    def _count(self, query: OutboxQuery, where: str, values: Mapping[str, Any]) -> int:
+        if query.words.strip() or query.since or query.until:
+            sql = f"select count(*) as number from deliveries {where}"  # noqa: S608
+        else:
+            where, values = _tallied(query)
+            sql = f"select coalesce(sum(number), 0) as number from tallies {where}"  # noqa: S608
+        row = self._connection.one(sql, **values)
+        assert row is not None
+        return int(row["number"])
 
     def _row(self, row: Mapping[str, Any]) -> OutboxRow:
         return OutboxRow(
@@ -97,8 +109,21 @@ def _conditions(query: OutboxQuery) -> tuple[str, dict[str, Any]]:
             values[name] = text_of(moment)
     if words := query.words.strip():
         conditions.append(
-            "(deliveries.study_id in (select rowid from case_words where words match :words)"
-            " or studies.study_instance_uid = :uid)"
+            "deliveries.study_id in (select rowid from case_words where words match :words"
+            " union all select id from studies where study_instance_uid = :uid)"
         )
         values |= {"words": prefixes(words), "uid": words}
     return f"where {' and '.join(conditions)}" if conditions else "", values
+
+
+def _tallied(query: OutboxQuery) -> tuple[str, dict[str, Any]]:
+    """Return the condition of which tallies count deliveries of a state, a destination or all."""
+    conditions, values = ["thing = 'deliveries'"], dict[str, Any]()
+    if query.destination:
+        conditions.append("destination = :destination")
+        values["destination"] = query.destination
+    if query.state:
+        told_as = [query.state, *_TOLD_APART.get(query.state, ())]
+        conditions.append("state in (select value from json_each(:told_as))")
+        values["told_as"] = json.dumps(told_as)
+    return f"where {' and '.join(conditions)}", values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dicom_node.ledger.part import Part
-from dicom_node.ledger.rows import INSTANCE, instance_of
+from dicom_node.ledger.rows import by_index, instance_of
 from dicom_node.records import BY_HAND, Instance, InstanceId, StudyId
 
 _COUNTED = (
@@ -27,7 +27,7 @@ class Patients(Part):
         node tell of what is returned.
         """
         rows = self._connection.all(
-            f"{INSTANCE} where instances.patient_key in"  # noqa: S608
+            f"{by_index('instances_by_patient')} where instances.patient_key in"  # noqa: S608
             " (select patient_key from instances where study_id = :study"
             " and patient_key <> '')"
             " and instances.study_id <> :study and instances.state = 'analysed'"
@@ -60,7 +60,8 @@ class Patients(Part):
     def unkeyed(self, limit: int) -> Sequence[Instance]:
         """Return analysed films whose patient key is not known by today's rule, oldest first."""
         rows = self._connection.all(
-            f"{INSTANCE} where instances.state = 'analysed' and instances.patient_key is null"
+            f"{by_index('instances_unkeyed')} where instances.state = 'analysed'"
+            " and instances.patient_key is null"
             " order by instances.id limit :limit",
             limit=limit,
         )

@@ -82,9 +82,7 @@ class Questions(Part):
 
     def study_count(self) -> int:
         """Return how many studies there are."""
-        row = self._connection.one("select count(*) as number from studies")
-        assert row is not None
-        return int(row["number"])
+        return sum(self._tallies("studies").values())
 
     def delivery(self, delivery_id: DeliveryId) -> Delivery:
         """Return one delivery."""
@@ -125,27 +123,28 @@ class Questions(Part):
     def peers(self) -> Sequence[PeerContact]:
         """Return what is known of each AE that ever sent or received."""
         rows = self._connection.all(
-            """select peers.*, (select count(*) from deliveries where destination = ae_title
-               and state = 'waiting' and held is null) as waiting from peers order by ae_title"""
+            """select peers.*, coalesce((select number from tallies where thing = 'deliveries'
+               and destination = ae_title and state = 'waiting'), 0) as waiting
+               from peers order by ae_title"""
         )
         return [peer_of(row) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """Return how many rows are in each state, as ``instances.received`` and so on."""
         # What an AE has no use for is refused without being an error: told apart.
-        kinds = {
-            "instances": "state",
-            "studies": "state",
-            "deliveries": "case when not_accepted then 'not_accepted' when held is not null"
-            " and state = 'waiting' then 'held' else state end",
-        }
         return {
-            f"{table}.{row['sort']}": row["number"]
-            for table, kind in kinds.items()
-            for row in self._connection.all(
-                f"select {kind} as sort, count(*) as number from {table} group by sort"  # noqa: S608
-            )
+            f"{thing}.{state}": number
+            for thing in ("instances", "studies", "deliveries")
+            for state, number in self._tallies(thing).items()
         }
+
+    def _tallies(self, thing: str) -> dict[str, int]:
+        rows = self._connection.all(
+            """select state, sum(number) as number from tallies where thing = :thing
+               group by state having sum(number) > 0""",
+            thing=thing,
+        )
+        return {row["state"]: row["number"] for row in rows}
 
     def unfinished(self) -> int:
         """Return how many instances, studies and deliveries are not at their end."""

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from dicom_node.ledger.part import Part
-from dicom_node.records import ResultObject, StudyId
+from dicom_node.records import ResultObject
 
 
 class Recipes(Part):
     """By what a report is made in another SOP class; a recipe goes with its study."""
-
-    def keep_recipe(self, study_id: StudyId, group: str, recipe: bytes) -> None:
-        """Keep the recipe of a report; asking twice keeps it once."""
-        with self._connection.transaction() as connection:
-            connection.run(
-                """insert into recipes (group_key, study_id, recipe)
-                   values (:group, :study, :recipe) on conflict do nothing""",
-                group=group,
-                study=study_id,
-                recipe=recipe,
-            )
 
     def recipe(self, group: str) -> bytes | None:
         """Return the recipe of a report; None for what is sent in one SOP class only."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -38,7 +38,10 @@ _PENDING = (
     " and state in ('received', 'admitted'))"
 )
 
-_QUIET = "studies where state = 'quiet' and (lease_until is null or lease_until <= :now)"
+_QUIET = (
+    "studies indexed by studies_at_rest where state = 'quiet'"
+    " and (lease_until is null or lease_until <= :now)"
+)
 
 _ANY_QUIET = f"select 1 from {_QUIET} limit 1"  # noqa: S608
 _SPENT = f"select * from {_QUIET} and attempts >= {MAX_ATTEMPTS}"  # noqa: S608
@@ -130,15 +133,18 @@ class Reporting(Part):
         keep_hours: float,
         signature: str,
         reason: str | None = None,
+        recipes: Mapping[str, bytes] | None = None,
     ) -> int:
         """Freeze the objects, fill the outbox, move to `reported`; return new deliveries.
 
         ``signature`` tells what the objects were made from: if it is the study's already, the
-        revision stays, and only deliveries that are missing are added.
+        revision stays, and only deliveries that are missing are added. ``recipes``: by group.
         """
         with self._connection.transaction() as connection:
             row = held(connection, STUDIES, study.id, worker)
             revision = study.revision + (study.signature != signature)
+            for group, recipe in (recipes or {}).items():
+                _keep(connection, study.id, group, recipe)
             added = 0
             for parcel in outgoing:
                 for item in parcel.objects:
@@ -232,6 +238,16 @@ class Reporting(Part):
                 connection.run(f"delete from {table} where study_id = :id", id=study_id)  # noqa: S608
             connection.run("delete from studies where id = :id", id=study_id)
             return [digest for digest in digests if not _is_named(connection, digest)]
+
+
+def _keep(connection: Connection, study_id: StudyId, group: str, recipe: bytes) -> None:
+    connection.run(
+        """insert into recipes (group_key, study_id, recipe)
+           values (:group, :study, :recipe) on conflict do nothing""",
+        group=group,
+        study=study_id,
+        recipe=recipe,
+    )
 
 
 def _freeze(connection: Connection, study: Row, item: ResultObject, revision: int) -> None:

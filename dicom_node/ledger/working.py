@@ -29,12 +29,19 @@ MAX_ATTEMPTS = 2
 _FREE = "(instances.lease_until is null or instances.lease_until <= :now)"
 _ORDER = "instances.priority desc, instances.id"
 
-_SPENT = f"select * from instances where state = :state and attempts >= {MAX_ATTEMPTS} and {_FREE}"  # noqa: S608
+# SQLite takes an index "where ..." only for a question with the same words in it.
+_SPENT = f"""
+    select * from instances indexed by instances_suspect
+    where state = :state and attempts > 0 and attempts >= {MAX_ATTEMPTS} and {_FREE}
+"""  # noqa: S608
 
 _CLAIM = f"""
     with free as (
-        select id, attempts, row_number() over (order by {_ORDER}) as place from instances
-        where state = :state and {_FREE} order by {_ORDER} limit :limit
+        select id, attempts, row_number() over (order by priority desc, id) as place from (
+            select id, attempts, priority from instances indexed by instances_at_work
+            where state = :state and state in ('received', 'admitted') and {_FREE}
+            order by {_ORDER} limit :limit
+        )
     ), suspect as (
         select min(place) as place from free where attempts > 0
     )

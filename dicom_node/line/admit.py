@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from dicom_node.errors import ImageError, LeaseLost, SpoolError, Unavailable
 from dicom_node.imaging.header import FilmHeader, header_of, read_attributes
-from dicom_node.imaging.identity import read_identity
-from dicom_node.imaging.patient import patient_of
 from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.intake.admit import Admitted, Declined, admit, priority_of, rank_of
 from dicom_node.intake.rules import AdmissionRules
-from dicom_node.ledger import Headers, KnownFilms, Studies, Work
+from dicom_node.ledger import Headers, Studies, Work
+from dicom_node.line.whose import Whose
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Instance, InstanceState, StudyId
@@ -35,12 +34,12 @@ def admit_received(
     """Admit or decline what was received since the last call; return how many were looked at."""
     instances = ledger.claim_instances(InstanceState.RECEIVED, worker, _LEASE_SECONDS, _AT_ONCE)
     tell_quarantined(ledger, log)
-    told: dict[Digest, str] = {}
+    decisions = _Decisions(ledger, spool, rules, worker, log)
     for instance in instances:
         with suppress(LeaseLost):
-            _decide(ledger, spool, rules, worker, log, instance, told)
-    if told:
-        ledger.keep_facts(told)
+            decisions.decide(instance)
+    if decisions.told:
+        ledger.keep_facts(decisions.told)
     return len(instances)
 
 
@@ -55,45 +54,49 @@ def tell_quarantined(ledger: Work, log: Log) -> None:
         )
 
 
-def _decide(
-    ledger: Work,
-    spool: Spool,
-    rules: AdmissionRules,
-    worker: str,
-    log: Log,
-    instance: Instance,
-    told: dict[Digest, str],
-) -> None:
-    uid = instance.sop_instance_uid
-    try:
-        with spool.reading(instance.digest) as path:
-            attributes = read_attributes(path)
-        header = header_of(attributes)
-        told[instance.digest] = facts_of(attributes).to_json_text()
-        decision = admit(header, rules)
-    except Unavailable:
-        raise
-    except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
-        known = isinstance(error, ImageError | SpoolError)
-        reason = str(error) if known else f"the film met an unforeseen error: {place_of(error)}"
-        ledger.failed(instance.id, worker, reason)
-        log.event("instance.failed", sop_instance_uid=uid, reason=reason)
-        return
-    match decision:
-        case Admitted(view=view):
-            rank = _rank(ledger, rules, instance, header)
-            ledger.admitted(instance.id, worker, view, header.patient_key, rank)
-            log.event("instance.admitted", sop_instance_uid=uid)
-        case Declined(reason=reason):
-            ledger.declined(instance.id, worker, reason)
-            log.event("instance.declined", sop_instance_uid=uid, reason=reason)
+@dataclass(frozen=True, slots=True)
+class _Decisions:
+    """One round of decisions. ``told``: what the headers say that were read in it."""
 
+    ledger: Work
+    spool: Spool
+    rules: AdmissionRules
+    worker: str
+    log: Log
+    told: dict[Digest, str] = field(default_factory=dict)
 
-def _rank(ledger: Work, rules: AdmissionRules, instance: Instance, header: FilmHeader) -> int:
-    senders = ledger.origins(instance.study_id) if rules.priority else ()
-    asked = rules.earlier_findings_first and header.patient_key
-    earlier = ledger.earlier_severity(instance.study_id, header.patient_key) if asked else None
-    return rank_of(priority_of(header, senders, rules), earlier)
+    def decide(self, instance: Instance) -> None:
+        """Admit or decline one film, or note why neither can be. Raises `LeaseLost`."""
+        uid = instance.sop_instance_uid
+        try:
+            with self.spool.reading(instance.digest) as path:
+                attributes = read_attributes(path)
+            header = header_of(attributes)
+            self.told[instance.digest] = facts_of(attributes).to_json_text()
+            decision = admit(header, self.rules)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
+            known = isinstance(error, ImageError | SpoolError)
+            reason = str(error) if known else f"the film met an unforeseen error: {place_of(error)}"
+            self.ledger.failed(instance.id, self.worker, reason)
+            self.log.event("instance.failed", sop_instance_uid=uid, reason=reason)
+            return
+        match decision:
+            case Admitted(view=view):
+                rank = self._rank(instance, header)
+                self.ledger.admitted(instance.id, self.worker, view, header.patient_key, rank)
+                self.log.event("instance.admitted", sop_instance_uid=uid)
+            case Declined(reason=reason):
+                self.ledger.declined(instance.id, self.worker, reason)
+                self.log.event("instance.declined", sop_instance_uid=uid, reason=reason)
+
+    def _rank(self, instance: Instance, header: FilmHeader) -> int:
+        ledger, rules, study_id = self.ledger, self.rules, instance.study_id
+        senders = ledger.origins(study_id) if rules.priority else ()
+        asked = rules.earlier_findings_first and header.patient_key
+        earlier = ledger.earlier_severity(study_id, header.patient_key) if asked else None
+        return rank_of(priority_of(header, senders, rules), earlier)
 
 
 def note_facts(ledger: Headers, spool: Spool) -> int:
@@ -111,19 +114,20 @@ def _told(spool: Spool, digest: Digest) -> str:
 
 
 def describe_studies(ledger: Headers, spool: Spool) -> int:
-    """Fill the case list's entries that name no patient yet, from the stored films."""
+    """Fill the case list's entries that name no patient yet, from their films' headers."""
     waiting = ledger.undescribed(_AT_ONCE)
     if waiting:
         ledger.described([(study_id, _identity(ledger, spool, study_id)) for study_id in waiting])
     return len(waiting)
 
 
-def _identity(ledger: KnownFilms, spool: Spool, study_id: StudyId) -> dict[str, str]:
+def _identity(ledger: Headers, spool: Spool, study_id: StudyId) -> dict[str, str]:
     # The latest first: a study that is sent again may have been corrected.
     for instance in reversed(ledger.instances(study_id)):
-        # What cannot be read is listed without a name, with its reason.
-        with suppress(ImageError, SpoolError, *CAN_RAISE), spool.reading(instance.digest) as path:
-            return asdict(read_identity(path))
+        identity = Whose.of(ledger, spool, [instance.digest]).identity(instance.digest)
+        if identity is not None:
+            return asdict(identity)
+    # What cannot be read is listed without a name, with its reason.
     return {}
 
 
@@ -131,15 +135,11 @@ def key_patients(ledger: Headers, spool: Spool) -> int:
     """Note whose films older ones are, where today's rule has not been asked; return how many."""
     waiting = ledger.unkeyed(_AT_ONCE)
     if waiting:
-        ledger.keyed([(item.id, _patient_key(spool, item)) for item in waiting])
+        whose = Whose.of(ledger, spool, [item.digest for item in waiting])
+        patients = [(item.id, whose.patient(item.digest)) for item in waiting]
+        # What cannot be read is in nobody's course.
+        ledger.keyed([(each, "" if patient is None else patient.key) for each, patient in patients])
     return len(waiting)
-
-
-def _patient_key(spool: Spool, instance: Instance) -> str:
-    # What cannot be read is in nobody's course.
-    with suppress(ImageError, SpoolError, *CAN_RAISE), spool.reading(instance.digest) as path:
-        return patient_of(read_attributes(path)).key
-    return ""
 
 
 def quieten_studies(ledger: Studies, settings: Settings, log: Log) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from dicom_node.ledger import Workers
 from dicom_node.patience import Patience
@@ -11,19 +12,29 @@ from dicom_node.records import Worker
 _SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the last sign of life said, and when by the monotonic clock."""
+
+    at: float
+    state: str
+    detail: str | None
+
+
 class Heart:
     """Beats for one worker. A ledger that takes no beat ends nobody."""
 
     def __init__(self, ledger: Workers, worker: Worker, patience: Patience) -> None:
         self._ledger, self._worker, self._patience = ledger, worker, patience
-        self._last: tuple[float, str, str | None] | None = None
+        self._last: _Said | None = None
 
     def beat(self, state: str, detail: str | None = None) -> None:
         """Note the state; the same state again is written once a second only."""
         now = time.monotonic()
-        if self._last and self._last[1:] == (state, detail) and now - self._last[0] < _SECONDS:
+        last = self._last
+        if last and (last.state, last.detail) == (state, detail) and now - last.at < _SECONDS:
             return
-        self._last = (now, state, detail)
+        self._last = _Said(now, state, detail)
         self._patience.attempt(
             "a sign of life",
             lambda: self._ledger.beat(self._worker, state, detail),
@@ -33,4 +44,4 @@ class Heart:
     def beat_again(self) -> None:
         """Note that what was said last is so still."""
         if self._last is not None:
-            self.beat(*self._last[1:])
+            self.beat(self._last.state, self._last.detail)

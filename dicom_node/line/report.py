@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dicom_node.errors import (
@@ -52,6 +52,19 @@ _AT_HAND_BYTES = 64 << 20
 """So much of a study's films is kept in memory as it came, rather than read twice."""
 
 _REPORT_IT = "Look at the film in the PACS; if it is intact, report this with the version."
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What comes together while a study's results are written.
+
+    ``signature``: what they are made from. ``why``: reasons for what is missing. ``recipes``: of
+    each report, by its group, how it is made in another SOP class.
+    """
+
+    signature: str
+    why: list[str] = field(default_factory=list)
+    recipes: dict[str, bytes] = field(default_factory=dict)
 
 
 class ReportLedger(Studies, Courses, Protocol):
@@ -112,18 +125,18 @@ class Reporter:
         reason = routed.reason if found else f"nothing to report: {_nothing(everything)}"
         told = [item for item in instances if is_told(item.state, item.reason, analysed=found)]
         signature = self._signature(told)
-        why: list[str] = []
-        films = self._films(told, study, why) if routed.recipients or found else []
-        why += [reason] if reason else []
+        draft = _Draft(signature)
+        films = self._films(told, study, draft.why) if routed.recipients or found else []
+        draft.why += [reason] if reason else []
         if not films:
-            self._finish(study, [], signature, why)
+            self._finish(study, [], draft)
             return
-        why += filter(None, [contradiction_of(films)])
+        draft.why += filter(None, [contradiction_of(films)])
         names = [each.ae_title for each in routed.recipients]
         sr_class = _sr_class(names, remotes, self.ledger.peers())
-        objects = self._objects(study, films, (routed.kinds, sr_class), signature, why)
+        objects = self._objects(study, films, (routed.kinds, sr_class), draft)
         outgoing = [parcel for each in routed.recipients for parcel in parcels(each, objects)]
-        self._finish(study, outgoing, signature, why)
+        self._finish(study, outgoing, draft)
 
     def _films(self, told: Sequence[Instance], study: Study, why: list[str]) -> list[AnalysedFilm]:
         """Return the films to tell of; a film that cannot be read any more is a reason ``why``."""
@@ -149,34 +162,32 @@ class Reporter:
         study: Study,
         films: Sequence[AnalysedFilm],
         wanted: tuple[Collection[ObjectKind], str],
-        signature: str,
-        why: list[str],
+        draft: _Draft,
     ) -> list[ResultObject]:
         """Return the study's objects: those that exist if nothing has changed, else new ones."""
-        if signature != study.signature:
-            return self._write(study, films, wanted, study.revision + 1, why)
+        if draft.signature != study.signature:
+            return self._write(study, films, wanted, study.revision + 1, draft)
         kinds, sr_class = wanted
         known = [item for item in self.ledger.results(study.id) if item.revision == study.revision]
         missing = set(kinds) - {item.kind for item in known}
         return known + (
-            self._write(study, films, (missing, sr_class), study.revision, why) if missing else []
+            self._write(study, films, (missing, sr_class), study.revision, draft) if missing else []
         )
 
-    def _finish(
-        self, study: Study, outgoing: Sequence[Outgoing], signature: str, why: Sequence[str]
-    ) -> None:
+    def _finish(self, study: Study, outgoing: Sequence[Outgoing], draft: _Draft) -> None:
         self.ledger.reported(
             study,
             self.worker,
             outgoing,
             keep_hours=self.settings.delivery.keep_hours,
-            signature=signature,
-            reason="; ".join(dict.fromkeys(why)) or None,
+            signature=draft.signature,
+            recipes=draft.recipes,
+            reason="; ".join(dict.fromkeys(draft.why)) or None,
         )
         self.log.event(
             "study.reported",
             study_instance_uid=study.study_instance_uid,
-            revision=study.revision + (signature != study.signature),
+            revision=study.revision + (draft.signature != study.signature),
             objects=len({item.objects[0].group for item in outgoing}),
             destinations=len({item.destination for item in outgoing}),
         )
@@ -187,7 +198,7 @@ class Reporter:
         films: Sequence[AnalysedFilm],
         wanted: tuple[Collection[ObjectKind], str],
         revision: int,
-        why: list[str],
+        draft: _Draft,
     ) -> list[ResultObject]:
         context = Context(
             node_ae_title=self.settings.node.ae_title,
@@ -210,8 +221,10 @@ class Reporter:
         kinds, sr_class = wanted
         for item in write_each(films, context, kinds, refuse, sr_class):
             self.pulse()
-            written.append((place_of_object(item), self._kept(study, item)))
-        why += refusals
+            written.append((place_of_object(item), self._kept(item)))
+            if item.recipe is not None:
+                draft.recipes[item.group] = item.recipe.packed()
+        draft.why += refusals
         if refusals and not written:
             raise ResultError(refusals[-1], remedy=_REPORT_IT)
         fresh = [item for _, item in sorted(written, key=lambda each: each[0])]
@@ -224,10 +237,8 @@ class Reporter:
                 if known.group == item.group and known.sop_instance_uid != item.sop_instance_uid:
                     yield known
 
-    def _kept(self, study: Study, item: WrittenObject) -> ResultObject:
+    def _kept(self, item: WrittenObject) -> ResultObject:
         stored = self.spool.write(item.data)
-        if item.recipe is not None:
-            self.ledger.keep_recipe(study.id, item.group, item.recipe.packed())
         return ResultObject(
             group=item.group,
             kind=item.kind,

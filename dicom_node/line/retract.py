@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydicom import Dataset
 
-from dicom_node.errors import ImageError, RowMissing, SpoolError
-from dicom_node.imaging.header import read_attributes
-from dicom_node.imaging.patient import by_patient, contradiction, patient_of
-from dicom_node.ledger import Studies
+from dicom_node.errors import RowMissing, SpoolError
+from dicom_node.imaging.patient import Patient, by_patient, contradiction
+from dicom_node.ledger import KnownFacts, Studies
 from dicom_node.ledger.interface import Outgoing
+from dicom_node.line.whose import Whose
 from dicom_node.records import REJECTION, Delivery, Digest, ObjectKind, ResultObject, Study
 from dicom_node.results.key_objects import (
     RejectionNote,
@@ -26,11 +26,15 @@ from dicom_node.spool import Spool
 from dicom_node.uids import derived_uid
 
 
+class RetractionLedger(Studies, KnownFacts, Protocol):
+    """Studies, what was sent of them, and whose films and results they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retractor:
     """What is needed to take results back, and who does."""
 
-    ledger: Studies
+    ledger: RetractionLedger
     spool: Spool
     settings: Settings
     who: str
@@ -72,31 +76,14 @@ class Retractor:
             for item in delivery.alternatives
             if item.sop_instance_uid == delivery.pinned_sop_instance_uid
         ]
-        headers = [self._header(item.digest) for item in sent]
-        for places in by_patient([patient_of(header) for header in headers]):
-            source = self._source(study, headers[places[0]])
+        films = [item.digest for item in reversed(self.ledger.instances(study.id))]
+        known = Whose.of(self.ledger, self.spool, [*films, *(item.digest for item in sent)])
+        # A result that nobody can read contradicts no film.
+        patients = [known.patient(item.digest) or Patient() for item in sent]
+        for places in by_patient(patients):
+            first = places[0]
+            source = _source([*films, sent[first].digest], known, patients[first])
             yield self._note(study, source, [sent[place] for place in places], reason)
-
-    def _header(self, digest: Digest) -> Dataset:
-        """Return what a stored file says, an empty data set where it cannot be read.
-
-        Raises `SpoolUnreadable`: a spool that is not there says nothing about whose film it is.
-        """
-        with suppress(ImageError, SpoolError), self.spool.reading(digest) as path:
-            return read_attributes(path)
-        return Dataset()
-
-    def _source(self, study: Study, result: Dataset) -> Dataset:
-        """Return the latest film that a result can be on; the result itself where none can.
-
-        A film may have come again under another patient since: the note belongs to the old one.
-        """
-        films = (self._header(item.digest) for item in reversed(self.ledger.instances(study.id)))
-        whose = patient_of(result)
-        for header in (*films, result):
-            if header and not contradiction(patient_of(header), whose):
-                return header
-        raise SpoolError("Neither the films nor the results of this study can be read any more.")
 
     def _note(
         self,
@@ -125,3 +112,18 @@ class Retractor:
             size_bytes=stored.size_bytes,
             revision=study.revision,
         )
+
+
+def _source(objects: Sequence[Digest], known: Whose, whose: Patient) -> Dataset:
+    """Return the header of the first object that can be of ``whose``, and can be read.
+
+    A film may have come again under another patient since: the note belongs to the old one.
+    """
+    for digest in objects:
+        patient = known.patient(digest)
+        if patient is None or contradiction(patient, whose):
+            continue
+        header = known.header(digest)
+        if header:
+            return header
+    raise SpoolError("Neither the films nor the results of this study can be read any more.")

@@ -22,7 +22,7 @@ from dicom_node.errors import (
 from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.values import CAN_RAISE, text
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED, Arrivals, Upkeep
+from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED, Arrivals, Forgetting, Upkeep
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Origin, Study
@@ -134,7 +134,7 @@ class _Removal:
         return forgotten
 
 
-def forget_the_old(ledger: Upkeep, configuration: Configuration) -> None:
+def forget_the_old(ledger: Forgetting, configuration: Configuration) -> None:
     """Forget callers, sessions and events of removed studies that are past their time."""
     pages, kept = configuration.settings.web, configuration.settings.retention
     ledger.forget_refusals(kept.refusals_days)
@@ -145,7 +145,7 @@ def forget_the_old(ledger: Upkeep, configuration: Configuration) -> None:
     ledger.forget_events(kept.events_days)
 
 
-def age_audit(ledger: Upkeep, settings: Settings, log: Log) -> None:
+def age_audit(ledger: Forgetting, settings: Settings, log: Log) -> None:
     """Forget lines of the audit trail past their time; say beforehand which are next to go."""
     days = settings.retention.audit_days
     if lines := ledger.forget_audit(days):
@@ -175,6 +175,10 @@ def announce(ledger: Upkeep, settings: Settings, log: Log) -> None:
 
 class SweptLedger(Upkeep, Arrivals, Protocol):
     """What the spool's files are compared with, and taken in to."""
+
+
+class KeptLedger(SweptLedger, Forgetting, Protocol):
+    """Everything that has an end."""
 
 
 def sweep(

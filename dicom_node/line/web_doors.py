@@ -8,9 +8,8 @@ from typing import Protocol
 
 from dicom_node.delivery.association import peer_of
 from dicom_node.delivery.files import echo as c_echo
-from dicom_node.ledger import Studies
 from dicom_node.line.health import NodeState, health_of
-from dicom_node.line.retract import Retractor
+from dicom_node.line.retract import RetractionLedger, Retractor
 from dicom_node.line.trial import TrialLedger, try_whole_way
 from dicom_node.line.trial_step import TrialStep
 from dicom_node.line.upkeep import verified
@@ -20,7 +19,7 @@ from dicom_node.settings import Configuration, Remote
 from dicom_node.spool import Spool
 
 
-class DoorsLedger(Studies, TrialLedger, Protocol):
+class DoorsLedger(RetractionLedger, TrialLedger, Protocol):
     """Results to be taken back, and what health and a trial look at."""
 
 

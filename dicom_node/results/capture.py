@@ -14,7 +14,7 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, SecondaryCaptureIma
 
 from dicom_node import __version__
 from dicom_node.findings import TURNS, SaliencyMap
-from dicom_node.imaging.header import header_of
+from dicom_node.imaging.header import patient_orientation_of
 from dicom_node.imaging.orientation import hanging
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
@@ -108,7 +108,7 @@ def _film_attributes(film: AnalysedFilm, document: Dataset) -> None:
     """
     source = film.dataset
     document.BodyPartExamined = "CHEST"
-    turned = hanging(header_of(source).patient_orientation).is_turned
+    turned = hanging(patient_orientation_of(source)).is_turned
     document.PatientOrientation = ["L", "F"] if turned else orientation_of(source)
     if film.findings.turned != TURNS[0]:
         document.PatientOrientation = ""

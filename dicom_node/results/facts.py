@@ -17,7 +17,9 @@ from pydicom.tag import BaseTag, Tag
 
 from dicom_node.errors import HeaderUnreadable
 from dicom_node.imaging.header import parsing
+from dicom_node.imaging.identity import PatientIdentity, identity_of
 from dicom_node.imaging.patient import Patient, patient_of
+from dicom_node.records import Digest
 from dicom_node.results.films import taken_at
 
 STUDY = (
@@ -46,11 +48,15 @@ _BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 
 @dataclass(frozen=True, slots=True)
 class HeaderFact:
-    """What a header says. ``attributes``: DICOM JSON by keyword, None without legible value."""
+    """What a header says. ``attributes``: DICOM JSON by keyword, None without legible value.
+
+    ``identity``: what a case list shows; None of an object whose facts an older release kept.
+    """
 
     attributes: Mapping[str, dict[str, Any] | None] = field(repr=False)
     patient: Patient = field(repr=False)
     taken: str
+    identity: PatientIdentity | None = field(default=None, repr=False)
 
     def to_json_text(self) -> str:
         """Return what the ledger keeps."""
@@ -62,7 +68,13 @@ class HeaderFact:
         told = json.loads(text)
         if told is None:
             return None
-        return cls(told["attributes"], Patient(**told["patient"]), told["taken"])
+        shown = told.get("identity")
+        return cls(
+            told["attributes"],
+            Patient(**told["patient"]),
+            told["taken"],
+            None if shown is None else PatientIdentity(**shown),
+        )
 
     @property
     def accession_number(self) -> str:
@@ -78,7 +90,13 @@ def facts_of(dataset: Dataset) -> HeaderFact:
         for keyword in sorted(KEPT)
         if Tag(keyword) in dataset
     }
-    return HeaderFact(attributes, patient_of(dataset), taken_at(dataset))
+    return HeaderFact(attributes, patient_of(dataset), taken_at(dataset), identity_of(dataset))
+
+
+def kept_facts(kept: Mapping[Digest, str]) -> dict[Digest, HeaderFact]:
+    """Return what the ledger keeps, without the objects that could not be read."""
+    facts = ((digest, HeaderFact.from_json_text(text)) for digest, text in kept.items())
+    return {digest: fact for digest, fact in facts if fact is not None}
 
 
 def json_of(dataset: Dataset, tag: BaseTag, bulk: str) -> dict[str, Any] | None:

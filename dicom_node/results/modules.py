@@ -11,6 +11,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import pydicom
@@ -245,6 +246,7 @@ def _acquisition(source: Dataset) -> Dataset | None:
     return item
 
 
+@lru_cache(maxsize=64)
 def _network(card: NetworkCard) -> Dataset:
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [code_item("109102", "DCM", "Processing Equipment")]
@@ -262,13 +264,17 @@ def file_bytes(dataset: Dataset, source: Dataset) -> bytes:
     Raises `IdentityNotPreserved` unless it reads back as of the patient of ``source``, and with
     every text in it, down to the descriptions, whole.
     """
-    data = unchecked_bytes(dataset, source)
-    check_identity(source, data)
-    return data
+    begin, *rest = parts_of_file(dataset, source)
+    check_identity(source, begin)
+    return b"".join([begin, *rest])
 
 
-def unchecked_bytes(dataset: Dataset, source: Dataset) -> bytes:
-    """Return what `file_bytes` does before it is read back; raises only where a text is lost."""
+def parts_of_file(dataset: Dataset, source: Dataset) -> list[bytes]:
+    """Return what `file_bytes` does, not read back; raises only where a text is lost.
+
+    What it says of itself and of the patient is in the first part; a tree or pixels that are
+    encoded already follow as they are, since they are long.
+    """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -286,19 +292,18 @@ def unchecked_bytes(dataset: Dataset, source: Dataset) -> bytes:
         # Values that break their VR are copied as they came; lost characters are an error, below.
         warnings.simplefilter("always")
         file.save_as(buffer, enforce_file_format=True)
-    buffer.write(last)
-    data = buffer.getvalue()
+    begin = buffer.getvalue()
     if any(str(warning.message).startswith(_ENCODING_FAILED) for warning in said):
         # Where it is the patient that was lost, that is what is to be said.
-        check_identity(source, data)
+        check_identity(source, begin)
         raise IdentityNotPreserved(
             f"The Specific Character Set of {source.SOPInstanceUID} cannot hold the texts of its"
             " result."
         )
-    return data
+    return [begin, *last]
 
 
-def _encoded_last(dataset: Dataset) -> bytes:
+def _encoded_last(dataset: Dataset) -> list[bytes]:
     """Return the element that a data set ends with where its value is encoded: a tree, or pixels.
 
     pydicom would take the tree to pieces to write it, and copy the pixels several times.
@@ -307,10 +312,10 @@ def _encoded_last(dataset: Dataset) -> bytes:
     is_tree = isinstance(element, RawDataElement) and element.VR == VR.SQ
     is_bytes = element.tag == _PIXEL_DATA and element.VR == VR.OB and len(element.value) % 2 == 0
     if not (is_tree or is_bytes):
-        return b""
+        return []
     tag, vr = element.tag, element.VR.encode("ascii")
     head = struct.pack("<HH2sHL", tag.group, tag.element, vr, 0, len(element.value))
-    return b"".join([head, element.value])
+    return [head, element.value]
 
 
 def reissued(data: bytes, source: Dataset, sop_class_uid: str, sop_instance_uid: str) -> bytes:

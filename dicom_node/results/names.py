@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pydicom import Dataset
 
-from dicom_node.results.modules import reissued, unchecked_bytes
+from dicom_node.results.modules import parts_of_file, reissued
 from dicom_node.uids import derived_uid
 
 UNNAMED = derived_uid("unnamed")
@@ -20,11 +20,14 @@ def named_file(dataset: Dataset, source: Dataset, facts: Sequence[str] = ()) -> 
     Raises `IdentityNotPreserved`, see `file_bytes`.
     """
     dataset.SOPInstanceUID = UNNAMED
-    data = unchecked_bytes(dataset, source)
-    dataset.SOPInstanceUID = uid = name_of(data, facts)
-    return uid, reissued(data, source, dataset.SOPClassUID, uid)
+    begin, *rest = parts_of_file(dataset, source)
+    dataset.SOPInstanceUID = uid = name_of([begin, *rest], facts)
+    return uid, b"".join([reissued(begin, source, dataset.SOPClassUID, uid), *rest])
 
 
-def name_of(unnamed: bytes, facts: Sequence[str]) -> str:
-    """Return the UID of an object that is named `UNNAMED` in its bytes."""
-    return derived_uid("result", hashlib.sha256(unnamed).hexdigest(), *facts)
+def name_of(unnamed: Iterable[bytes], facts: Sequence[str]) -> str:
+    """Return the UID of an object that is named `UNNAMED` in its bytes, given in parts."""
+    digest = hashlib.sha256()
+    for part in unnamed:
+        digest.update(part)
+    return derived_uid("result", digest.hexdigest(), *facts)

@@ -102,7 +102,7 @@ def reissue(data: bytes, recipe: ReissueRecipe, sop_class_uid: str) -> tuple[str
 def _reissued(data: bytes, recipe: ReissueRecipe, sop_class_uid: str) -> tuple[str, bytes]:
     source = read_attributes(data)
     if sop_class_uid != BasicTextSRStorage:
-        uid = name_of(renamed(data, sop_class_uid, UNNAMED), recipe.facts)
+        uid = name_of([renamed(data, sop_class_uid, UNNAMED)], recipe.facts)
         return uid, reissued(data, source, sop_class_uid, uid)
     return named_file(_basic_text(source, recipe), source, recipe.facts)
 

@@ -6,17 +6,19 @@ DCMTK and Weasis print the numbers of CONTINUOUS ones without their names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 
 import highdicom as hd
 from highdicom.sr import CodedConcept
-from pydicom import Dataset
+from highdicom.sr.utils import collect_evidence
+from pydicom import DataElement, Dataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from dicom_node import __version__
-from dicom_node.imaging.header import header_of
+from dicom_node.imaging.header import body_part_of
 from dicom_node.imaging.received import can_hold
 from dicom_node.imaging.values import items as items_of
 from dicom_node.imaging.values import text as text_of
@@ -44,6 +46,7 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
+from dicom_node.results.names import UNNAMED
 from dicom_node.results.regions import Places
 from dicom_node.results.reissue import TREES
 from dicom_node.results.stencil import (
@@ -95,45 +98,79 @@ def report(
     """
     first = films[0].dataset
     title = _Title.of(first, context)
-    # highdicom copies and searches what it is given several times: here one reference to every
-    # film, so that the evidence is that of the whole tree.
-    tree = Dataset()
-    tree.update({item.tag: item for item in _root(title) if item.tag != CONTENT})
-    tree.ContentSequence = [reference_in_tree(film.dataset) for film in films]
-    document: Dataset = hd.sr.ComprehensiveSR(
-        evidence=[evidence_of(film.dataset) for film in films],
-        content=tree,
-        series_instance_uid=context.series_uid(first, "sr"),
-        series_number=context.series_number_base + SERIES_OFFSET,
-        sop_instance_uid=uid,
-        instance_number=context.revision,
+    document = Dataset()
+    for item in _frame(title):
+        # Another element each time: what is set on this report stays on this report.
+        document[item.tag] = DataElement(item.tag, item.VR, item.value, already_converted=True)
+    document.SOPInstanceUID = uid
+    document.SeriesInstanceUID = context.series_uid(first, "sr")
+    document.SeriesNumber = context.series_number_base + SERIES_OFFSET
+    document.InstanceNumber = context.revision
+    _refer(document, films)
+    copy_identity(first, document)
+    set_times(first, document, [film.dataset for film in films])
+    set_equipment(first, document, context.cards(films), context.node_ae_title)
+    _general(document, first, context)
+    library = partial(image_library, [film.dataset for film in films])
+    _fill_in(document, title, library, _measured(films, groups, context))
+    return document
+
+
+@lru_cache(maxsize=64)
+def _frame(title: _Title) -> Dataset:
+    """Return the document around a tree, on a film that nobody took, as highdicom makes it."""
+    film = evidence_of(Dataset())
+    film.SOPClassUID, film.SOPInstanceUID = DigitalXRayImageStorageForPresentation, UNNAMED
+    film.StudyInstanceUID = film.SeriesInstanceUID = UNNAMED
+    return hd.sr.ComprehensiveSR(
+        evidence=[film],
+        content=_tree(title, [film]),
+        series_instance_uid=UNNAMED,
+        series_number=1,
+        sop_instance_uid=UNNAMED,
+        instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
         is_complete=True,
         is_final=False,
         is_verified=False,
-        requested_procedures=requests_of(first) or None,
     )
-    copy_identity(first, document)
-    set_times(first, document, [film.dataset for film in films])
-    set_equipment(first, document, context.cards(films), context.node_ae_title)
-    _general(document, first, context)
-    library = image_library([film.dataset for film in films])
-    _fill_in(document, title, library, _measured(films, groups, context))
-    return document
+
+
+def _tree(title: _Title, sources: Iterable[Dataset]) -> Dataset:
+    """Return a tree with a reference to every film, so that its evidence is that of the whole."""
+    tree = Dataset()
+    tree.update({item.tag: item for item in _root(title) if item.tag != CONTENT})
+    tree.ContentSequence = [reference_in_tree(source) for source in sources]
+    return tree
+
+
+def _refer(document: Dataset, films: Sequence[AnalysedFilm]) -> None:
+    """Say which films the report is of, and which requests it answers."""
+    first, empty = films[0].dataset, Dataset()
+    empty.ContentSequence = []
+    evidence = [evidence_of(film.dataset) for film in films]
+    own, others = collect_evidence(evidence, empty, evidence[0].StudyInstanceUID)
+    document.CurrentRequestedProcedureEvidenceSequence = own
+    if others:
+        document.PertinentOtherEvidenceSequence = others
+    if requests := requests_of(first):
+        document.ReferencedRequestSequence = requests
 
 
 def _fill_in(
-    document: Dataset, title: _Title, library: Dataset, measured: Iterable[tuple[Shape, Values]]
+    document: Dataset,
+    title: _Title,
+    library: Callable[[Encodings], bytes],
+    measured: Iterable[tuple[Shape, Values]],
 ) -> None:
     """Give the document its content, of which highdicom has made every kind of item before."""
     encodings = encodings_of(document)
-    separate(library)
     document.ContinuityOfContent = "SEPARATE"
     *context, container = _opening(title, encodings)
     groups = [fill(stencil_of(shape, encodings), values, encodings) for shape, values in measured]
-    items = [*context, fill(cut(library, {}, encodings), {}, encodings)]
-    document[CONTENT] = content_of([*items, container + sequence(CONTENT, groups)])
+    items = [*context, library(encodings), container + sequence(CONTENT, groups)]
+    document[CONTENT] = content_of(items)
     document.set_original_encoding(False, True, list(encodings))  # noqa: FBT003 - explicit, little
 
 
@@ -229,9 +266,9 @@ def _procedure(source: Dataset, template: Template) -> tuple[str, str, str]:
                 # What its character set does not have cannot be written whole.
                 legible = meaning and _is_whole(item, meaning)
                 return value, scheme, meaning[:64] if legible else value
-    header = header_of(source)
-    regions = {(code.scheme, code.value) for code in header.anatomic_regions}
-    of_chest = header.body_part_examined.upper() in _CHEST or regions & _CHEST_CODES
+    part, codes = body_part_of(source)
+    regions = {(code.scheme, code.value) for code in codes}
+    of_chest = part.upper() in _CHEST or regions & _CHEST_CODES
     code = template.procedure_chest if of_chest else template.procedure
     return code.value, code.scheme, code.meaning
 

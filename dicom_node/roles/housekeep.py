@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from functools import partial
 
-from dicom_node.ledger import Upkeep
 from dicom_node.ledger.ballast import take_ballast
 from dicom_node.line import upkeep
 from dicom_node.line.chores import Chores, WallClock
-from dicom_node.line.upkeep import SweptLedger
+from dicom_node.line.upkeep import KeptLedger
 from dicom_node.logs import Log
 from dicom_node.moments import zone_of
 from dicom_node.records import Worker
@@ -40,7 +39,7 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
 
 
 def _keep_well(
-    chores: Chores, configuration: Configuration, ledger: SweptLedger, spool: Spool, log: Log
+    chores: Chores, configuration: Configuration, ledger: KeptLedger, spool: Spool, log: Log
 ) -> None:
     settings = configuration.settings
 
@@ -57,7 +56,7 @@ def _keep_well(
     chores.every(3600.0, "old age", lambda: upkeep.forget_the_old(ledger, configuration))
 
 
-def _at_hours(clock: WallClock, site: Configuration, ledger: Upkeep, log: Log) -> None:
+def _at_hours(clock: WallClock, site: Configuration, ledger: KeptLedger, log: Log) -> None:
     said, settings = _CERTIFICATES_HOUR, site.settings
     certificates = partial(upkeep.watch_certificates, settings, log)
     clock.daily(said, "certificates", certificates, at_once=True)

@@ -29,7 +29,7 @@ _VETO = "receive"
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Rhythm:
     """How often a supervisor looks, and for how long it waits, in seconds.
 
     ``steady``: who lives for so long has started well, and its pauses begin anew. ``loading``:
@@ -45,7 +45,7 @@ class Pace:
     first_pause: float = FIRST_PAUSE_SECONDS
 
 
-USUAL_PACE = Pace()
+USUAL_RHYTHM = Rhythm()
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Supervisor:
         roles: Sequence[str] = ROLES,
         *,
         silent: bool = False,
-        pace: Pace = USUAL_PACE,
+        pace: Rhythm = USUAL_RHYTHM,
     ) -> None:
         self._configuration, self._pace = configuration, pace
         self._children = [

@@ -400,6 +400,14 @@ SR_CLASS_UIDS: Mapping[SrClassName, str] = {
 }
 """SOP Class UID of each Structured Report class."""
 
+CompressionName = Literal["none", "rle", "jpeg-ls", "jpeg-2000"]
+COMPRESSION_UIDS: Mapping[CompressionName, str] = {
+    "rle": "1.2.840.10008.1.2.5",
+    "jpeg-ls": "1.2.840.10008.1.2.4.80",
+    "jpeg-2000": "1.2.840.10008.1.2.4.90",
+}
+"""Transfer Syntax UID of each way to compress a picture without loss."""
+
 Viewer = Literal["generic", "ohif", "weasis", "horos", "air", "text"]
 
 _SR_CLASSES: tuple[SrClassName, ...] = (
@@ -454,6 +462,11 @@ class Remote(Section):
         description="Structured Report classes, most wanted first: the first that it accepts is"
         " sent; empty: those for its viewer",
     )
+    capture_compression: CompressionName = Field(
+        default="none",
+        description="how captures and overlays are compressed for it, without loss, where it"
+        " accepts that: saves its disk and a slow line, and costs this node time",
+    )
     answer_always: bool = Field(
         default=False,
         description="send a small report with the reason also where no film of a study could be"
@@ -488,6 +501,11 @@ class Remote(Section):
     def wanted_objects(self) -> tuple[ObjectName, ...]:
         """Which results it gets."""
         return self.objects or PRESETS[self.viewer][0]
+
+    @property
+    def compression_uid(self) -> str | None:
+        """Transfer Syntax UID in which pictures are offered to it first; None: uncompressed."""
+        return COMPRESSION_UIDS.get(self.capture_compression)
 
     @property
     def wanted_sr_classes(self) -> tuple[SrClassName, ...]:

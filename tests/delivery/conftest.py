@@ -23,7 +23,6 @@ from pydicom.uid import (
 )
 
 from dicom_node.delivery.sender import Sender
-from dicom_node.ledger import open_ledger
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.logs import Log
@@ -39,6 +38,7 @@ from dicom_node.records import (
 from dicom_node.settings import Remote, Settings
 from dicom_node.settings.model import DeliverySection
 from dicom_node.spool import Spool
+from tests.ledger_kit import fresh_ledger
 
 WORKER = "deliver@test:1"
 REPORT_CLASSES = (
@@ -71,6 +71,8 @@ class Outbox:
     ledger: SqliteLedger
     spool: Spool
     settings: Settings
+    picture: bytes | None = None
+    """A capture as it is written, to be in the outbox instead of a small object."""
 
     def hasty(self, answer_seconds: float = 1.5) -> None:
         """Wait for peers that say nothing no longer than such a test takes."""
@@ -121,13 +123,18 @@ class Outbox:
             self._object(f"sr:{number}", ObjectKind.REPORT, sop_class, f"2.25.{number}{place}")
             for place, sop_class in enumerate(REPORT_CLASSES, 1)
         )
+        uid, data = f"2.25.{number}9", self.picture
+        if data is not None:
+            uid = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True).SOPInstanceUID
         capture = self._object(
-            f"capture:{number}", ObjectKind.CAPTURE, SecondaryCaptureImageStorage, f"2.25.{number}9"
+            f"capture:{number}", ObjectKind.CAPTURE, SecondaryCaptureImageStorage, uid, data
         )
         return [report, (capture,)]
 
-    def _object(self, group: str, kind: ObjectKind, sop_class: str, uid: str) -> ResultObject:
-        stored = self.spool.write(object_bytes(sop_class, uid))
+    def _object(
+        self, group: str, kind: ObjectKind, sop_class: str, uid: str, data: bytes | None = None
+    ) -> ResultObject:
+        stored = self.spool.write(data or object_bytes(sop_class, uid))
         return ResultObject(group, kind, uid, sop_class, "2.25.7", stored.digest, stored.size_bytes)
 
     def attempt(self, *remotes: Remote) -> list[Delivery]:
@@ -164,7 +171,7 @@ class Outbox:
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    ledger = open_ledger(tmp_path / "ledger.sqlite", who="test")
+    ledger = fresh_ledger(tmp_path / "ledger.sqlite", who="test")
     made = Outbox(ledger, Spool(tmp_path / "spool"), Settings())
     made.patient()
     yield made

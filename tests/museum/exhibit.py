@@ -18,7 +18,6 @@ from dicom_node.errors import StoreError
 from dicom_node.findings import Explanation, FilmFindings, Region
 from dicom_node.intake.rules import load_rules
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.admit import admit_received
 from dicom_node.line.analyse import Analyst
@@ -30,6 +29,7 @@ from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.templates import load_template
 from dicom_node.settings import Remote, Settings
 from dicom_node.spool import Spool
+from tests.ledger_kit import fresh_ledger
 from tests.museum.film import Film
 
 Picture = npt.NDArray[np.float32]
@@ -102,7 +102,7 @@ class Museum:
 
     @classmethod
     def at(cls, folder: Path) -> Museum:
-        ledger = open_ledger(folder / "ledger.sqlite", who="museum")
+        ledger = fresh_ledger(folder / "ledger.sqlite", who="museum")
         return cls(ledger, Spool(folder / "spool"), StandIn())
 
     def receive(self, film: Film) -> None:

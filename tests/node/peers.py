@@ -171,12 +171,15 @@ class Storescp:
     folder: Path
     program: Path
     process: subprocess.Popen[bytes] | None = None
+    options: tuple[str, ...] = ()
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
         command = [str(self.program), "--fork", "-aet", self.ae_title, "-od", str(self.folder)]
         self.process = subprocess.Popen(
-            [*command, str(self.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, *self.options, str(self.port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         wait_for(lambda: _connects(self.port), 30, "storescp listens")
 

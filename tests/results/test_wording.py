@@ -22,6 +22,7 @@ from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.library import image_library
 from dicom_node.results.narrative import report_text
 from dicom_node.results.reading import findings_from_report
+from dicom_node.results.stencil import CONTENT, content_of
 from dicom_node.results.templates import Template, load_template
 from dicom_node.results.values import fraction_of, percentage
 from dicom_node.results.wording import ordered
@@ -294,9 +295,9 @@ def test_the_image_library_says_what_the_film_says(
             setattr(source, keyword, value)
     if "AcquisitionDate" in changes:
         source.add_new("AcquisitionDate", "LO", changes["AcquisitionDate"])
-    names = {
-        str(item.ConceptNameCodeSequence[0].CodeValue) for item in items(image_library([source]))
-    }
+    document = Dataset()
+    document[CONTENT] = content_of([image_library([source], ("latin_1",))])
+    names = {str(item.ConceptNameCodeSequence[0].CodeValue) for item in items(document)}
     assert absent not in names
     assert present in names
 

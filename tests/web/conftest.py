@@ -26,7 +26,6 @@ from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.received import AsItCame
 from dicom_node.imaging.wrap import Identity
 from dicom_node.intake.rules import load_rules
-from dicom_node.ledger import open_ledger
 from dicom_node.ledger.people import ROLES as PERSONS_ROLES
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.admit import describe_studies
@@ -52,6 +51,7 @@ from dicom_node.web.app import create_app
 from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.house import House, ModelOnShelf, NodeState
 from dicom_node.web.server import Deadlines, Server
+from tests.ledger_kit import fresh_ledger
 from tests.node.peers import wait_for
 from tests.reporting_kit import WORKER, Node
 
@@ -108,6 +108,14 @@ class Site:
     house: House
     node: Node
     doors: FakeDoors
+    made: tuple[House, FastAPI] | None = None
+
+    @property
+    def app(self) -> FastAPI:
+        """The application, one for all who look at the pages of a house."""
+        if self.made is None or self.made[0] is not self.house:
+            self.made = self.house, create_app(self.house)
+        return self.made[1]
 
     def client(
         self, role: str | None = "admin", base: str = "http://localhost", *, raises: bool = True
@@ -116,7 +124,7 @@ class Site:
 
         ``raises``: what the pages did not foresee comes up in the test, not as 500.
         """
-        client = TestClient(create_app(self.house), base_url=base, raise_server_exceptions=raises)
+        client = TestClient(self.app, base_url=base, raise_server_exceptions=raises)
         if role is not None:
             answer = client.post("/sign-in", data={"name": role, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
@@ -199,7 +207,7 @@ def site_in(path: Path) -> Iterator[Site]:
     shutil.copytree(default_configuration(), folder)
     (folder / "remotes" / "pacs.toml").write_text(REMOTE, "utf-8")
     configuration = load_configuration(folder, data_dir=path / "var")
-    ledger = open_ledger(configuration.ledger_path, who="web")
+    ledger = fresh_ledger(configuration.ledger_path, who="web")
     spool = Spool(configuration.spool_path)
     for role in PERSONS_ROLES:
         ledger.keep_user(role, role, HASH)

@@ -1,8 +1,8 @@
 """What every ledger promises, in protocols by consumer: each takes the narrowest that it needs.
 
-The line: `Arrivals`, `Work`, `Headers`, `Studies`, `Courses`, `Outbox`, `Workers`, `Upkeep`. The
-reading room, pages and commands: `Cases`, `ReadersWords`, `Figures`, `Deliveries`, `Neighbours`,
-`Accounts`, `AuditTrail`, all of them together `ReadingRoom`.
+The line: `Arrivals`, `Work`, `Headers`, `Studies`, `Courses`, `Outbox`, `Workers`, `Upkeep`,
+`Forgetting`. The reading room, pages and commands: `Cases`, `ReadersWords`, `Figures`,
+`Deliveries`, `Neighbours`, `Accounts`, `AuditTrail`, all of them together `ReadingRoom`.
 
 Each method that changes something is one transaction and writes its own event; both are committed
 with ``synchronous=FULL`` before it returns. Times are UTC with microseconds. Methods raise
@@ -15,11 +15,11 @@ from dicom_node.ledger.interface.accounts import Accounts, AuditTrail
 from dicom_node.ledger.interface.arrivals import Arrivals, Received
 from dicom_node.ledger.interface.cases import Cases, Figures, ReadersWords
 from dicom_node.ledger.interface.deliveries import Deliveries, Neighbours
-from dicom_node.ledger.interface.films import Headers, KnownFilms
+from dicom_node.ledger.interface.films import Headers, KnownFacts, KnownFilms
 from dicom_node.ledger.interface.outbox import Outbox
 from dicom_node.ledger.interface.reading_room import ReadingRoom
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
-from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Upkeep
+from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Forgetting, Upkeep
 from dicom_node.ledger.interface.work import Conclusion, Work
 from dicom_node.ledger.interface.workers import Workers
 
@@ -34,7 +34,9 @@ __all__ = [
     "Courses",
     "Deliveries",
     "Figures",
+    "Forgetting",
     "Headers",
+    "KnownFacts",
     "KnownFilms",
     "Neighbours",
     "Outbox",

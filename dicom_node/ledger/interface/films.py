@@ -21,7 +21,14 @@ class KnownFilms(Protocol):
         """Return the calling AE titles that sent instances of the study, first sender first."""
 
 
-class Headers(KnownFilms, Protocol):
+class KnownFacts(Protocol):
+    """What is known of headers, so that nobody has to open the files."""
+
+    def facts(self, digests: Iterable[Digest]) -> Mapping[Digest, str]:
+        """Return what is known of the headers of stored objects, as JSON."""
+
+
+class Headers(KnownFilms, KnownFacts, Protocol):
     """What headers say, and which of them nobody has read yet."""
 
     def without_facts(self, limit: int) -> Sequence[Digest]:

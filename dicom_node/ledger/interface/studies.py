@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from dicom_node.ledger.interface.films import KnownFilms
+from dicom_node.ledger.interface.films import KnownFacts, KnownFilms
 from dicom_node.records import (
     Delivery,
     DeliveryState,
-    Digest,
     Instance,
     PeerContact,
     ResultObject,
@@ -53,6 +52,7 @@ class Studies(KnownFilms, Protocol):
         keep_hours: float,
         signature: str,
         reason: str | None = None,
+        recipes: Mapping[str, bytes] | None = None,
     ) -> int:
         """Freeze the objects, fill the outbox, move to `reported`; return new deliveries.
 
@@ -60,7 +60,7 @@ class Studies(KnownFilms, Protocol):
         revision stays, and only deliveries that are missing are added. Objects that exist (same
         SOP Instance UID) and deliveries that exist (same group and destination) are left alone:
         asking twice sends nothing twice. Only what waits in shadow takes the hold that its
-        destination has by now.
+        destination has by now. ``recipes``: by group, how a report is made in another SOP class.
         """
 
     def study_failed(self, study: Study, worker: str, reason: str) -> None:
@@ -73,9 +73,6 @@ class Studies(KnownFilms, Protocol):
 
         Returns how many rejection notes are new.
         """
-
-    def keep_recipe(self, study_id: StudyId, group: str, recipe: bytes) -> None:
-        """Keep by what a report is made in another SOP class."""
 
     def deliveries(
         self,
@@ -90,7 +87,7 @@ class Studies(KnownFilms, Protocol):
         """Return what is known of each AE that ever sent or received."""
 
 
-class Courses(Protocol):
+class Courses(KnownFacts, Protocol):
     """What is known of a patient's other films."""
 
     def earlier(self, study_id: StudyId, limit: int) -> Sequence[Instance]:
@@ -100,6 +97,3 @@ class Courses(Protocol):
         came by hand alone, and without those whose results were taken back: reports that leave the
         node tell of what is returned.
         """
-
-    def facts(self, digests: Iterable[Digest]) -> Mapping[Digest, str]:
-        """Return what is known of the headers of stored objects, as JSON."""

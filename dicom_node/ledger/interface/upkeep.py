@@ -40,6 +40,10 @@ class Upkeep(KnownFilms, Protocol):
     def digests_of_shard(self, prefix: str) -> frozenset[Digest]:
         """Return the digests of spooled files that rows name and that begin with ``prefix``."""
 
+
+class Forgetting(Protocol):
+    """What grows beside the studies, and goes by its age alone."""
+
     def forget_refusals(self, days: float) -> int:
         """Forget refused callers who have not called for so long; return how many there were."""
 

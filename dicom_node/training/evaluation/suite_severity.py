@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,20 @@ def _ranked(one: Values, other: Values) -> float:
     return float(spearmanr(one, other)[0])
 
 
+@dataclass(frozen=True, slots=True)
+class _Graded:
+    """A film, and ``said``: of its findings the answer that is compared with what readers said."""
+
+    case: Case
+    findings: FilmFindings
+    said: Any
+
+    @property
+    def film(self) -> tuple[Case, FilmFindings]:
+        """The film as intervals are made of."""
+        return self.case, self.findings
+
+
 def of_zones(answered: Answered) -> list[Row]:
     """Return zones and levels of the SIIM films and of those whose zones were scored."""
     rows = []
@@ -62,17 +77,17 @@ def of_zones(answered: Answered) -> list[Row]:
         ("Brixia", [(c, f) for c, f in answered if f.airspace and c.zones]),
     ):
         zoned = [
-            (c, f, f.airspace) for c, f in films
+            _Graded(c, f, f.airspace) for c, f in films
             if f.airspace and (c.zones or (c.zone_fractions and c.airspace_level is not None))
         ]  # fmt: skip
         if zoned:
-            opaque = np.array([_opaque_of(c) for c, _, _ in zoned])
-            score = np.array([[a.zones[name] for name in ZONES] for _, _, a in zoned])
-            where = [(c, f) for c, f, _ in zoned]
+            opaque = np.array([_opaque_of(each.case) for each in zoned])
+            score = np.array([[each.said.zones[name] for name in ZONES] for each in zoned])
+            where = [each.film for each in zoned]
             rows.append(
                 row(f"{says}, zones with opacity, AUC", where, metrics.area_over_all, opaque, score)
             )
-        levelled = [(c, f, f.airspace) for c, f in films
+        levelled = [_Graded(c, f, f.airspace) for c, f in films
                     if f.airspace and c.airspace_level is not None]  # fmt: skip
         if levelled:
             rows += _of_levels(says, levelled)
@@ -85,11 +100,11 @@ def _opaque_of(case: Case) -> list[bool]:
     return [part > OPAQUE_PART for part in case.zone_fractions or ()]
 
 
-def _of_levels(says: str, levelled: Sequence[tuple[Case, FilmFindings, Any]]) -> list[Row]:
+def _of_levels(says: str, levelled: Sequence[_Graded]) -> list[Row]:
     """Return the table of the CXR-S paper: balanced, sensitivity and predictive value a level."""
-    films = [(c, f) for c, f, _ in levelled]
-    truth = np.array([c.airspace_level for c, _, _ in levelled])
-    given = np.array([a.level for _, _, a in levelled])
+    films = [each.film for each in levelled]
+    truth = np.array([each.case.airspace_level for each in levelled])
+    given = np.array([each.said.level for each in levelled])
     rows = [
         row(f"{says}, airspace level, balanced accuracy", films, metrics.balanced_accuracy,
             truth, np.eye(3)[given]),
@@ -105,7 +120,7 @@ def _of_levels(says: str, levelled: Sequence[tuple[Case, FilmFindings, Any]]) ->
                 ))  # fmt: skip
     some = truth > 0
     if len(set(truth[some].tolist())) == 2:
-        sums = np.array([sum(a.zones.values()) for _, _, a in levelled])
+        sums = np.array([sum(each.said.zones.values()) for each in levelled])
         rows.append(area(
             f"{says}, level 2 against 1, AUC of the zones' sum",
             [film for film, counted in zip(films, some, strict=True) if counted],
@@ -124,15 +139,15 @@ def level_confusion(answered: Answered) -> list[list[int]]:
 def extent_points(answered: Answered, name: str) -> list[list[float]]:
     """Return what readers scored, the value, and its interval, of each film that was scored."""
     return [
-        [getattr(case, name), score.value, score.low, score.high]
-        for case, _, score in _scored(answered, name)
-        if score.low is not None and score.high is not None
+        [getattr(each.case, name), each.said.value, each.said.low, each.said.high]
+        for each in _scored(answered, name)
+        if each.said.low is not None and each.said.high is not None
     ]
 
 
-def _scored(answered: Answered, name: str) -> list[tuple[Case, FilmFindings, Any]]:
+def _scored(answered: Answered, name: str) -> list[_Graded]:
     return [
-        (c, f, f.scores[name]) for c, f in answered
+        _Graded(c, f, f.scores[name]) for c, f in answered
         if getattr(c, name, None) is not None and name in f.scores
     ]  # fmt: skip
 
@@ -142,10 +157,10 @@ def of_extent(answered: Answered, name: str) -> list[Row]:
     films = _scored(answered, name)
     if not films:
         return []
-    where = [(c, f) for c, f, _ in films]
-    truth = np.array([getattr(c, name) for c, _, _ in films])
+    where = [each.film for each in films]
+    truth = np.array([getattr(each.case, name) for each in films])
     value, low, high = (
-        np.array([getattr(score, key) for _, _, score in films], dtype=float)
+        np.array([getattr(each.said, key) for each in films], dtype=float)
         for key in ("value", "low", "high")
     )
     says = name.replace("_", " ")
@@ -155,13 +170,13 @@ def of_extent(answered: Answered, name: str) -> list[Row]:
         row(f"{says}, 90 % interval: coverage", where, metrics.coverage, truth, low, high),
         mean(f"{says}, 90 % interval: width", where, high - low),
     ]
-    boxed = [(c, f, f.scores[name]) for c, f in answered
+    boxed = [_Graded(c, f, f.scores[name]) for c, f in answered
              if c.appearance_class and c.box_fraction is not None and name in f.scores]  # fmt: skip
     if boxed:
         rows.append(row(
             f"SIIM, {says} against the boxes' part of the lungs, Spearman",
-            [(c, f) for c, f, _ in boxed], _ranked,
-            np.array([s.value for _, _, s in boxed]),
-            np.array([c.box_fraction for c, _, _ in boxed]),
+            [each.film for each in boxed], _ranked,
+            np.array([each.said.value for each in boxed]),
+            np.array([each.case.box_fraction for each in boxed]),
         ))  # fmt: skip
     return rows

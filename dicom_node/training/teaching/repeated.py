@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +67,19 @@ def repeat(
     left = [
         planned
         for planned in _planned(cases, splits, folds, recipe.seed)
-        if (*planned[:2], *_films(cases, planned[2])) not in known
+        if (planned.kind, planned.number, *_films(cases, planned.split)) not in known
     ]
     if not left:
         return path
     examples = make_examples(cases, data, models, recipe)
-    for done, (kind, number, split) in enumerate(left, start=1):
+    for done, planned in enumerate(left, start=1):
+        kind, split = planned.kind, planned.split
         lesson = SeverityLesson(
             recipe, examples, split.taught, split.checked, _beginner(recipe, models)
         )
         found = answers(teach(lesson), examples, split.checked)
         line = (
-            {"kind": kind, "number": number, "films": _films(cases, split)}
+            {"kind": kind, "number": planned.number, "films": _films(cases, split)}
             | {name: np.round(found[name], 4).tolist() for name in (*SCORES, "airspace", "zones")}
             | {"made_by": made_by}
         )
@@ -88,15 +90,24 @@ def repeat(
     return path
 
 
-def _planned(
-    cases: Sequence[Case], splits: int, folds: int, seed: int
-) -> list[tuple[str, int, Split]]:
-    """Return kind, number and films of everything that is to be taught and checked."""
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A split to be taught and checked: of which kind, and which of them."""
+
+    kind: str
+    number: int
+    split: Split
+
+
+def _planned(cases: Sequence[Case], splits: int, folds: int, seed: int) -> list[_Planned]:
+    """Return everything that is to be taught and checked."""
     kinds = {
         "monte-carlo": monte_carlo_splits(cases, splits, seed),
         "level-fold": level_folds(cases, folds, seed),
     }
-    return [(kind, k, split) for kind, found in kinds.items() for k, split in enumerate(found)]
+    return [
+        _Planned(kind, k, split) for kind, found in kinds.items() for k, split in enumerate(found)
+    ]
 
 
 def _films(cases: Sequence[Case], split: Split) -> list[str]:

@@ -8,16 +8,15 @@ from fastapi import APIRouter, Depends, File, HTTPException, Query, Request, Upl
 from fastapi import Form as Field
 from fastapi.responses import HTMLResponse, Response
 from pydantic import TypeAdapter, ValidationError
-from pydicom.uid import UID
 
 from dicom_node.errors import DeliveryError, ImageError, SettingsError
 from dicom_node.imaging.header import read_header
 from dicom_node.intake.admit import Admitted, admit
-from dicom_node.intake.routing import accepted_sr_class, is_told, route
+from dicom_node.intake.routing import RELEASES, is_told, report_class, route
 from dicom_node.records import InstanceState, PeerContact
 from dicom_node.settings import Remote
 from dicom_node.settings.edit import can_be_added, drop_remote, file_of, keep_remote
-from dicom_node.settings.model import ObjectName, SrClassName, Viewer
+from dicom_node.settings.model import CompressionName, ObjectName, SrClassName, Viewer
 from dicom_node.settings.values import is_address
 from dicom_node.web.house import House
 from dicom_node.web.rendering import done, page
@@ -25,12 +24,6 @@ from dicom_node.web.security import Person, SignedInFirst, house_of, operator, r
 from dicom_node.web.typed import Form
 
 router = APIRouter(prefix="/remotes", route_class=SignedInFirst)
-
-_RELEASES = {
-    "at-once": "at once",
-    "approve": "after a person has approved",
-    "shadow": "never: keep them here to compare (shadow)",
-}
 
 
 @router.get("")
@@ -47,7 +40,7 @@ def table(request: Request, _: Annotated[Person, Depends(reader)]) -> Response:
         remotes=list(remotes.values()),
         contacts={item.ae_title: item for item in house.ledger.peers()},
         refusals=refusals,
-        releases=_RELEASES,
+        releases=RELEASES,
         steps=None,
     )
 
@@ -208,21 +201,19 @@ _APOLOGY = {"objects": "a small report with the reason, if no film of the study 
 
 
 def _parcel(remote: Remote, contact: PeerContact | None) -> dict[str, str]:
-    chosen = accepted_sr_class(remote, contact.accepted if contact else ())
-    said = (
-        f"{UID(chosen).name}: the first of its list that it accepted last time"
-        if chosen
-        else f"the first that it accepts of {', '.join(remote.wanted_sr_classes)}"
-    )
+    said = report_class(remote, contact.accepted if contact else ())
     return {
         "destination": remote.ae_title,
         "objects": ", ".join(remote.wanted_objects),
         "sr_class": said if "sr" in remote.wanted_objects else "no report is wanted",
-        "release": _RELEASES[remote.release],
+        "release": RELEASES[remote.release],
     }
 
 
-_TEXTS = ("ae_title", "host", "port", "addresses", "results_to", "viewer", "release")
+_TEXTS = (
+    "ae_title", "host", "port", "addresses", "results_to", "viewer", "release",
+    "capture_compression",
+)  # fmt: skip
 _LISTS = ("objects", "sr_classes")
 _SWITCHES = ("may_send", "answer_always", "case_insensitive", "tls")
 
@@ -239,6 +230,7 @@ def _wanted(values: dict[str, Any]) -> dict[str, object]:
         "results_to": _split(values["results_to"]),
         "viewer": values["viewer"],
         "release": values["release"],
+        "capture_compression": values["capture_compression"] or "none",
         "objects": [str(each) for each in values["objects"]],
         "sr_classes": [str(each) for each in values["sr_classes"]],
     }
@@ -254,6 +246,7 @@ def _values(remote: Remote) -> dict[str, Any]:
         "results_to": ", ".join(remote.results_to),
         "viewer": remote.viewer,
         "release": remote.release,
+        "capture_compression": remote.capture_compression,
         "objects": list(remote.objects),
         "sr_classes": list(remote.sr_classes),
     } | {name: "on" if getattr(remote, name) else "" for name in _SWITCHES}
@@ -264,6 +257,7 @@ def _form(
 ) -> HTMLResponse:
     defaults: dict[str, Any] = dict.fromkeys(_TEXTS, "") | {name: [] for name in _LISTS}
     defaults |= {"viewer": "generic", "release": "at-once", "may_send": "on"}
+    defaults |= {"capture_compression": "none"}
     defaults |= dict.fromkeys(("answer_always", "case_insensitive", "tls"), "")
     return page(
         request,
@@ -275,7 +269,8 @@ def _form(
         viewers=get_args(Viewer),
         objects=get_args(ObjectName),
         sr_classes=get_args(SrClassName),
-        releases=_RELEASES,
+        releases=RELEASES,
+        compressions=get_args(CompressionName),
         help={name: field.description for name, field in Remote.model_fields.items()},
     )
 
