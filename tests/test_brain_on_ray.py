@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +17,6 @@ import pytest
 
 from dicom_node.brains.choice import Elsewhere, Wanted, brain_for, functions_of
 from dicom_node.brains.deploying import Cluster, deploy
-from dicom_node.brains.exported import Contents, write_contents
 from dicom_node.brains.openvino import OpenVinoBrain
 from dicom_node.brains.proof import questions
 from dicom_node.brains.ray import RayBrain, Truth
@@ -44,8 +41,6 @@ class Deployed:
 
     process: subprocess.Popen[str]
     cluster: Cluster
-    folder: Path
-    contents: Contents
     truth: Truth
     local: OpenVinoBrain
 
@@ -83,13 +78,12 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
             cluster = Cluster(process.stdout.readline().strip(), replicas=2, port=free_port())
             functions = deploy(folder, contents, cluster)
             local = OpenVinoBrain(folder, contents, "f32")
-            kept = shutil.copytree(folder, made / "kept")
             truth = Truth(functions, questions(models), contents.expected)
             at = Elsewhere(f"http://127.0.0.1:{cluster.port}", PATIENCE_SECONDS)
             # As a node finds it: by its own functions, kept.
             with closing(cast("RayBrain", brain_for(models, replace(wanted, elsewhere=at)).brain)):
                 pass
-        yield Deployed(process, cluster, kept, contents, truth, local)
+        yield Deployed(process, cluster, truth, local)
     assert process.stdin is not None
     process.stdin.close()
     process.wait(60)
@@ -140,7 +134,7 @@ def test_a_brain_that_answers_otherwise_than_keras_is_refused(deployed: Deployed
 
 
 def test_a_node_of_the_cluster_is_killed_and_every_film_is_answered(deployed: Deployed) -> None:
-    """One of the two nodes is gone then."""
+    """Last: one of the two nodes is gone then."""
     asked, answered = films(200), list[int]()
     with deployed.brain() as brain, ThreadPoolExecutor(8) as pool:
 
@@ -162,20 +156,3 @@ def test_a_node_of_the_cluster_is_killed_and_every_film_is_answered(deployed: De
     for film, one in zip(asked, found, strict=True):
         assert_as_here(deployed, film, one)
     assert sorted(answered) == list(range(len(asked)))
-
-
-def test_other_functions_that_are_deployed_in_their_place_answer_nobody(
-    deployed: Deployed, tmp_path: Path
-) -> None:
-    """Last: the functions are gone then."""
-    (film,) = films(1)
-    other = shutil.copytree(deployed.folder, tmp_path / "other")
-    weights = other / f"{mapping.TRUNK}.plain.bin"
-    weights.write_bytes(weights.read_bytes() + b"more")
-    write_contents(other, deployed.contents)
-    with deployed.brain() as brain:
-        functions = deploy(other, deployed.contents, replace(deployed.cluster, replicas=1))
-        assert functions != deployed.truth.functions
-        with pytest.raises(BrainUnavailable, match="other functions"):
-            brain.answer(mapping.TRUNK, film, explain=True)
-        assert brain.proved == frozenset()

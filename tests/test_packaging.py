@@ -142,7 +142,7 @@ def test_commands_of_training_say_what_to_install(
 def test_the_lock_pins_every_dependency_with_hashes_and_names_no_place() -> None:
     pinned = re.findall(r"^([\w.-]+)==\S+ \\\n    --hash=sha256:", LOCK, re.MULTILINE)
     groups = PROJECT["dependency-groups"]["dev"]
-    wanted = required() | for_training() | names(groups)
+    wanted = required() | for_training() | of_engines() | names(groups)
     assert wanted - {canonical(name) for name in pinned} == set(), "run `make lock`"
     assert len(pinned) == len(re.findall(r"^[\w.-]+==", LOCK, re.MULTILINE))
     assert re.findall(r"https?:|file://|^-|find-links|index-url|trusted-host", LOCK, re.M) == []

@@ -17,6 +17,7 @@ from dicom_node.errors import BrainUnavailable, EngineMissing
 
 APPLICATION = "dicom-node"
 _NAMESPACE = "serve"
+_LOOK = "Check --address, and `ray status` on the head: free cores for every replica are needed."
 _WAITING_A_CORE = 4
 """Requests that a replica has at hand for each of its cores: those computed, and the next."""
 
@@ -37,8 +38,8 @@ class Cluster:
 
 
 def is_installed() -> bool:
-    """Whether Ray with Serve is here; it is not loaded."""
-    return find_spec("ray") is not None and find_spec("ray.serve") is not None
+    """Whether Ray is here; it is not loaded."""
+    return find_spec("ray") is not None
 
 
 def deploy(folder: Path, contents: Contents, cluster: Cluster) -> str:
@@ -60,7 +61,9 @@ def deploy(folder: Path, contents: Contents, cluster: Cluster) -> str:
         ray.init(address=cluster.address, namespace=_NAMESPACE, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as fault:
         why = " ".join(str(fault).split())
-        raise BrainUnavailable(f"There is no Ray cluster at {cluster.address}: {why}.") from fault
+        raise BrainUnavailable(
+            f"There is no Ray cluster at {cluster.address}: {why}.", remedy=_LOOK
+        ) from fault
     try:
         options: Any = {"host": cluster.host, "port": cluster.port}
         # One door, on the head: without the head there is no cluster, and every other machine may
@@ -70,7 +73,7 @@ def deploy(folder: Path, contents: Contents, cluster: Cluster) -> str:
                   name=APPLICATION, route_prefix=PATH)  # fmt: skip
     except RuntimeError as fault:
         why = " ".join(str(fault).split())
-        raise BrainUnavailable(f"The replicas do not start: {why}.") from fault
+        raise BrainUnavailable(f"The replicas do not start: {why}.", remedy=_LOOK) from fault
     finally:
         ray.shutdown()
     return functions
