@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import by_index, instance_of
-from dicom_node.records import BY_HAND, Instance, InstanceId, StudyId
+from dicom_node.records import BY_HAND, RETRACTED, Instance, InstanceId, StudyId
 
 _COUNTED = (
-    "coalesce(studies.reason, '') not like 'results retracted by %'"
+    f"coalesce(studies.reason, '') not like '{RETRACTED}%'"  # noqa: S608
     " and exists (select 1 from origins where origins.instance_id = instances.id"
     " and calling_ae_title <> :by_hand)"
 )

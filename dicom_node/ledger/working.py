@@ -20,6 +20,7 @@ from dicom_node.ledger.steps import (
     STUDIES,
     move,
     required,
+    retraction_of,
 )
 from dicom_node.ledger.told import told_by
 from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyState
@@ -178,7 +179,10 @@ class Working(Part):
             move(connection, INSTANCES, row, InstanceState.RECEIVED, detail=f"asked by {who}")
             study = required(connection, STUDIES, row["study_id"])
             if study["state"] != StudyState.OPEN:
-                move(connection, STUDIES, study, StudyState.OPEN, detail=f"asked by {who}")
+                move(
+                    connection, STUDIES, study, StudyState.OPEN,
+                    detail=f"asked by {who}", reason=retraction_of(study),
+                )  # fmt: skip
 
 
 def _values_of(conclusion: Conclusion) -> dict[str, Any]:

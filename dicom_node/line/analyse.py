@@ -107,7 +107,7 @@ class Analyst:
         films = 2 * batch if is_apart else min(batch, cores + 1)
         return FlightPlan(films, batch, _BATCHES * batch, self.linger_seconds, silence_seconds)
 
-    def _claim(self, suspects: bool) -> Sequence[Instance]:  # noqa: FBT001 - as `Crew` has it
+    def _claim(self, suspects: bool) -> Sequence[Instance]:
         analysis = self.settings.analysis
         claimed = self.ledger.claim_instances(
             InstanceState.ADMITTED, self.worker, analysis.lease_seconds, analysis.batch,

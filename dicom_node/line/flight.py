@@ -44,8 +44,8 @@ class Crew(Generic[_Outcome]):
     """Who does what; all but ``film`` are called by one thread.
 
     ``claim``: returns films to take, () if there are none; told whether one whose worker died once
-    may be among them: never while others fly, whose crash would count against it. ``film``: returns what becomes of one;
-    called by many threads. ``judge``: returns what becomes of films on which ``film`` raised
+    may be among them: never while others fly, whose crash would count against it. ``film``:
+    returns what becomes of one; called by many threads. ``judge``: returns what becomes of films on which ``film`` raised
     something else than `Unavailable`. ``conclude``: keeps outcomes. ``pulse``: a sign of life.
     ``going_on``: whether films that wait may still start. Each may raise `Unavailable`.
     """
@@ -77,7 +77,7 @@ class Flight(Generic[_Outcome]):
         Raises the first `Unavailable` that was met, once what was in flight has landed and been
         kept as far as it can be; what had not started is to be given back.
         """
-        self._waiting.extend(self._crew.claim(True))
+        self._waiting.extend(self._crew.claim(not self._flying))
         self._taken = len(self._waiting)
         if not self._waiting:
             return 0
