@@ -17,7 +17,7 @@ from pynetdicom.presentation import PresentationContext
 
 from dicom_node.delivery.deadline import limited, longest_seconds
 from dicom_node.delivery.unreachable import name_unknown, not_answered, not_connected
-from dicom_node.dimse.entity import limit_socket, requestor
+from dicom_node.dimse.entity import PDUS, acknowledge_at_once, limit_socket, requestor
 from dicom_node.dimse.messages import RequestorMessages
 from dicom_node.dimse.status import StoreOutcome
 from dicom_node.dimse.tls import requestor_context
@@ -121,7 +121,10 @@ def associate(peer: Peer, contexts: Sequence[PresentationContext]) -> Associatio
             peer.port,
             contexts=list(contexts),
             ae_title=peer.called_ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, open_now)],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, open_now),
+                *((pdu, acknowledge_at_once) for pdu in PDUS),
+            ],
             tls_args=(peer.tls, peer.host) if peer.tls is not None else None,
         )
     except (OSError, UnicodeError) as error:

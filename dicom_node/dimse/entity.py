@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+from contextlib import suppress
 
 from pynetdicom import AE, _config, evt
 
@@ -12,7 +14,11 @@ from dicom_node.uids import IMPLEMENTATION_CLASS_UID
 IMPLEMENTATION_VERSION_NAME = f"DICOMNODE {__version__}"[:16]
 APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
 
+PDUS = (evt.EVT_PDU_SENT, evt.EVT_PDU_RECV)
+"""What `acknowledge_at_once` is bound to."""
+
 _NEGOTIATION_SECONDS = 30.0
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 def silence() -> None:
@@ -65,8 +71,24 @@ def limit_socket(event: evt.Event, seconds: float) -> None:
     """Limit every read and write of a requested association: bind to ``EVT_CONN_OPEN``.
 
     Without it a peer that freezes in the middle of an object holds the sender for ever: pynetdicom
-    takes the socket's time-out away once it is connected (fault 78).
+    takes the socket's time-out away once it is connected (fault 78). The end of an object leaves at
+    once, too: else it waits for the peer's delayed acknowledgement, 40 ms an object.
     """
     wrapper = event.assoc.dul.socket
     if wrapper is not None and wrapper.socket is not None:
         wrapper.socket.settimeout(seconds)
+        wrapper.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def acknowledge_at_once(event: evt.Event) -> None:
+    """Acknowledge what comes next without delay: bind to `PDUS` of a requested association.
+
+    Peers that write an answer in two parts (DCMTK does) keep the second back until the first is
+    acknowledged, for which a kernel takes 40 ms. The option does not last: it is set anew each
+    time. Where the system does not know it, nothing is set.
+    """
+    wrapper = event.assoc.dul.socket
+    if _QUICKACK is None or wrapper is None or wrapper.socket is None:
+        return
+    with suppress(OSError):  # it was closed meanwhile
+        wrapper.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
