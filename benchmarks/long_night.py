@@ -136,7 +136,7 @@ class Sender(threading.Thread):
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
     """Mount a file system in memory on ``folder``. Raises PermissionError where one may not."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     how = ["-o", f"size={size_bytes},mode=0700"]
     done = subprocess.run(
         ["mount", "-t", "tmpfs", *how, "tmpfs", str(folder)], check=False, capture_output=True

@@ -160,6 +160,10 @@ class Study:
     signature: str | None = None
 
 
+RETRACTED = "results retracted by "
+"""How the reason of a study begins whose present results a person took back."""
+
+
 class ObjectKind(StrEnum):
     """Kinds of result objects, as named by ``objects`` in ``remotes/*.toml``."""
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -42,6 +43,26 @@ def pytest_configure() -> None:
     """
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+LONGEST_FIRST = (
+    "node/test_crashes.py", "node/test_house_ill.py", "node/test_shared_films.py",
+    "viewers/test_viewers.py", "test_training.py", "test_network_backends.py",
+    "receiving/test_durability.py", "node/test_answer.py", "test_by_hand.py",
+    "node/test_serving.py", "test_transfer.py", "test_networks.py", "test_gate.py",
+    "test_analysis.py", "test_bundles.py", "receiving/test_stalls.py",
+    "receiving/test_large_objects.py", "test_packaging.py", "test_ledger_processes.py",
+)  # fmt: skip
+"""Files that keep one worker busy for long: one begun last would leave the others idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, then those of many tests; files stay whole."""
+    files = [str(item.path.relative_to(CHECKOUT / "tests")) for item in items]
+    many, first = Counter(files), {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    ranks = [(first.get(name, len(first)), -many[name]) for name in files]
+    order = sorted(range(len(items)), key=lambda index: ranks[index])
+    items[:] = [items[index] for index in order]
 
 
 def debian(name: str) -> Path:

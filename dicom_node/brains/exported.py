@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,3 +58,18 @@ def read_contents(folder: Path) -> Contents | None:
     except _UNREADABLE:
         return None
     return Contents(outputs, expected)
+
+
+def digest(folder: Path, contents: Contents) -> str:
+    """Return the digest of all functions of a folder: of every file, and what it is to answer.
+
+    Answers that are kept beside them are no part of it: those follow from the processor, too.
+    """
+    files = {path.name: digest_of(path) for path in sorted(function_files(folder))}
+    document = {"outputs": contents.outputs, "files": files}
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def function_files(folder: Path) -> Iterator[Path]:
+    """Yield the files that functions are made of."""
+    return (path for path in folder.iterdir() if path.suffix in (".xml", ".bin"))

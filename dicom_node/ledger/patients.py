@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import instance_of
 from dicom_node.ledger.statements import statements
-from dicom_node.records import BY_HAND, Instance, InstanceId, StudyId
+from dicom_node.records import BY_HAND, RETRACTED, Instance, InstanceId, StudyId
 
 _SQL = statements("patients")
 
@@ -25,6 +25,7 @@ class Patients(Part):
         rows = self._connection.all(
             _SQL["earlier_films"],
             study=study_id,
+            retracted=f"{RETRACTED}%",
             by_hand=BY_HAND,
             limit=limit,
         )
@@ -39,6 +40,7 @@ class Patients(Part):
             _SQL["earlier_severity"],
             key=patient_key,
             study=study_id,
+            retracted=f"{RETRACTED}%",
             by_hand=BY_HAND,
         )
         return None if row is None else row["worst"]

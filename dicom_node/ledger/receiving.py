@@ -13,7 +13,7 @@ from dicom_node.ledger.interface import Received
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import refusal_of
 from dicom_node.ledger.statements import statements
-from dicom_node.ledger.steps import INSTANCES, STUDIES, move, record
+from dicom_node.ledger.steps import INSTANCES, STUDIES, move, record, retraction_of
 from dicom_node.records import (
     OTHER_CALLERS,
     Arrival,
@@ -194,7 +194,7 @@ def _open_study(connection: Connection, study_instance_uid: str) -> Row:
 def _reopen(connection: Connection, study: Row) -> None:
     # A report that is being written loses its lease and is written again with this instance.
     if study["state"] != StudyState.OPEN:
-        move(connection, STUDIES, study, StudyState.OPEN)
+        move(connection, STUDIES, study, StudyState.OPEN, reason=retraction_of(study))
 
 
 def _add(connection: Connection, arrival: Arrival, study: Row, *, conflict: bool) -> InstanceId:

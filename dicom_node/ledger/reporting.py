@@ -18,9 +18,11 @@ from dicom_node.ledger.steps import (
     move,
     record,
     required,
+    retraction_of,
 )
 from dicom_node.records import (
     REJECTION,
+    RETRACTED,
     DeliveryState,
     Digest,
     ResultObject,
@@ -61,7 +63,7 @@ class Reporting(Part):
         with self._connection.transaction() as connection:
             rows = connection.all(sql, oldest=oldest, now=now, limit=_QUIET_AT_ONCE)
             for row in rows:
-                move(connection, STUDIES, row, StudyState.QUIET)
+                move(connection, STUDIES, row, StudyState.QUIET, reason=retraction_of(row))
             return [study_of(row) for row in rows]
 
     def claim_quiet_study(self, worker: str, lease_seconds: float) -> Study | None:
@@ -115,10 +117,13 @@ class Reporting(Part):
         """Freeze the objects, fill the outbox, move to `reported`; return new deliveries.
 
         ``signature`` tells what the objects were made from: if it is the study's already, the
-        revision stays, and only deliveries that are missing are added. ``recipes``: by group.
+        revision stays, and only deliveries that are missing are added; where a person took those
+        results back, none is. ``recipes``: by group.
         """
         with self._connection.transaction() as connection:
             row = held(connection, STUDIES, study.id, worker)
+            if row["signature"] == signature and (retraction := retraction_of(row)):
+                outgoing, reason = (), retraction
             revision = study.revision + (study.signature != signature)
             for group, recipe in (recipes or {}).items():
                 _keep(connection, study.id, group, recipe)
@@ -159,7 +164,7 @@ class Reporting(Part):
                 for item in parcel.objects:
                     _freeze(connection, row, item, row["revision"])
                 added += _post(connection, row, parcel, keep_hours)
-            reason = f"results retracted by {who}"
+            reason = f"{RETRACTED}{who}"
             connection.run(_SQL["note_retraction"], reason=reason, id=study_id)
             record(connection, STUDIES, row, "retracted", reason)
             return added

@@ -16,6 +16,7 @@ from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.records import (
     DELIVERY_TRANSITIONS,
     INSTANCE_TRANSITIONS,
+    RETRACTED,
     STUDY_TRANSITIONS,
 )
 
@@ -95,6 +96,15 @@ def move(
     if not moved:
         _say_why_not(connection, kind, row["id"], target, worker)
     record(connection, kind, row, str(target), detail or values["reason"])
+
+
+def retraction_of(study: Row) -> str | None:
+    """Return who took a study's present results back, as its reason says it; None if nobody did.
+
+    It stays until other results are written: a study is opened for many causes.
+    """
+    reason: str | None = study["reason"]
+    return reason if reason is not None and reason.startswith(RETRACTED) else None
 
 
 def _say_why_not(

@@ -20,6 +20,7 @@ from dicom_node.ledger.steps import (
     STUDIES,
     move,
     required,
+    retraction_of,
 )
 from dicom_node.ledger.told import told_by
 from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyState
@@ -38,12 +39,19 @@ class Working(Part):
         self._set_aside: list[InstanceId] = []
 
     def claim_instances(
-        self, state: InstanceState, worker: str, lease_seconds: float, limit: int
+        self,
+        state: InstanceState,
+        worker: str,
+        lease_seconds: float,
+        limit: int,
+        *,
+        suspects: bool = True,
     ) -> Sequence[Instance]:
         """Take up to ``limit`` instances in ``state`` that nobody holds, oldest first.
 
-        A film whose worker died once is handed out alone, so that it cannot take others with it;
-        every free one that stopped its worker twice is moved to `failed` first.
+        A film whose worker died once is handed out alone, so that it cannot take others with it,
+        and only where ``suspects``: what its worker has under way would count against it. Every
+        free one that stopped its worker twice is moved to `failed` first.
         ``attempts`` of what is returned does not count this one.
         """
         if not self._has_work(state):
@@ -57,6 +65,7 @@ class Working(Part):
                 worker=worker,
                 until=text_of(connection.moment() + timedelta(seconds=lease_seconds)),
                 limit=limit,
+                suspects=suspects,
                 most=MAX_ATTEMPTS,
             )
             ids = json.dumps([row["id"] for row in taken])
@@ -170,7 +179,10 @@ class Working(Part):
             move(connection, INSTANCES, row, InstanceState.RECEIVED, detail=f"asked by {who}")
             study = required(connection, STUDIES, row["study_id"])
             if study["state"] != StudyState.OPEN:
-                move(connection, STUDIES, study, StudyState.OPEN, detail=f"asked by {who}")
+                move(
+                    connection, STUDIES, study, StudyState.OPEN,
+                    detail=f"asked by {who}", reason=retraction_of(study),
+                )  # fmt: skip
 
 
 def _values_of(conclusion: Conclusion) -> dict[str, Any]:

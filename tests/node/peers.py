@@ -150,14 +150,17 @@ class RunningNode:
             return ledger.unfinished() == 0
 
 
-def make_node(folder: Path, quiet_seconds: float = 0.5) -> RunningNode:
-    """Return a node with an empty AE table that is not started yet."""
+def make_node(folder: Path, quiet_seconds: float = 0.5, disk: Path | None = None) -> RunningNode:
+    """Return a node with an empty AE table that is not started yet; ``disk``: where its data is."""
     (folder / "config" / "remotes").mkdir(parents=True)
     text = NODE_CONFIGURATION.format(quiet_seconds=quiet_seconds)
     (folder / "config" / "node.toml").write_text(text, "utf-8")
     node = RunningNode(folder)
     ENGINES.mkdir(parents=True, exist_ok=True)
-    node.data_dir.mkdir(mode=0o700)
+    if disk is None:
+        node.data_dir.mkdir(mode=0o700)
+    else:
+        node.data_dir.symlink_to(disk)
     (node.data_dir / "engines").symlink_to(ENGINES)
     return node
 

@@ -81,9 +81,7 @@ def pacs(tmp_path: Path) -> Iterator[Storescp]:
 
 
 def node_on(disk: Path | None, folder: Path, pacs: Storescp) -> RunningNode:
-    node = make_node(folder / "node")
-    if disk is not None:
-        node.data_dir.symlink_to(disk)
+    node = make_node(folder / "node", disk=disk)
     node.add_remote("PACS", pacs.port)
     return node
 

@@ -17,7 +17,7 @@ and not exists (
     where later.sop_instance_uid = instances.sop_instance_uid
     and later.study_id = instances.study_id and later.id > instances.id
 )
-and coalesce(studies.reason, '') not like 'results retracted by %'
+and coalesce(studies.reason, '') not like :retracted
 and exists (
     select 1 from origins
     where origins.instance_id = instances.id and calling_ae_title <> :by_hand
@@ -29,7 +29,7 @@ order by instances.received_at desc limit :limit;
 select max(severity) as worst from instances
 join studies on studies.id = instances.study_id
 where patient_key = :key and instances.study_id <> :study and instances.state = 'analysed'
-and coalesce(studies.reason, '') not like 'results retracted by %'
+and coalesce(studies.reason, '') not like :retracted
 and exists (
     select 1 from origins
     where origins.instance_id = instances.id and calling_ae_title <> :by_hand

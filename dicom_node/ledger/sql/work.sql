@@ -30,7 +30,7 @@ update instances set lease_owner = :worker, lease_until = :until, attempts = att
 where id in (
     select free.id from free, suspect
     where suspect.place is null or free.place < suspect.place
-    or (suspect.place = 1 and free.place = 1)
+    or (:suspects and suspect.place = 1 and free.place = 1)
 )
 returning id;
 
