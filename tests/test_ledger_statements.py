@@ -10,32 +10,21 @@ from pathlib import Path
 import pytest
 
 from dicom_node.ledger.statements import Statement, read_statements
+from dicom_node.ledger.told import figures_of
 from tests.ledger_kit import fresh_ledger
 
 LEDGER = Path(__file__).parents[1] / "dicom_node" / "ledger"
 FILES = sorted((LEDGER / "sql").glob("*.sql"))
 IN_PYTHON = {
+    "casebook.py": "over what a person searches for, and what a header tells",
     "clock.py": "over every table that has a time",
     "connection.py": "inserts into any table",
     "migrations.py": "each step as it was when it was released",
+    "outbox.py": "over what a person searches for",
+    "reading.py": "over what may be asked for",
     "steps.py": "over the three tables that have states and leases",
 }
 """Modules whose SQL is put together in Python, and over what it is generic."""
-
-OF_PAGES = {
-    "ageing.py",
-    "case_row.py",
-    "casebook.py",
-    "facts.py",
-    "outbox.py",
-    "patients.py",
-    "people.py",
-    "reading.py",
-    "recipes.py",
-    "rows.py",
-    "sign_ins.py",
-}
-"""Modules of pages and housekeeping that keep theirs in Python still."""
 
 SQL = re.compile(
     r"\b(select\s.*\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b", re.DOTALL | re.I
@@ -101,9 +90,14 @@ def test_a_statement_is_one_that_sqlite_understands(tmp_path: Path, name: str) -
     ledger.close()
 
 
+def test_the_row_of_a_case_takes_every_figure_of_the_findings() -> None:
+    _, statement = EVERY["list_case"]
+    assert set(figures_of({})) <= set(re.findall(r":(\w+)", statement.sql))
+
+
 def test_only_modules_that_are_generic_put_sql_together_in_python() -> None:
     found = {name for name, tree in modules() if any(SQL.search(text) for text in texts(tree))}
-    assert found == set(IN_PYTHON) | OF_PAGES
+    assert found == set(IN_PYTHON)
 
 
 def test_the_test_of_sql_in_python_knows_it_when_it_sees_it() -> None:

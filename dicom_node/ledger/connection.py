@@ -1,4 +1,4 @@
-"""One SQLite connection of a process: WAL, each change one transaction, durable or not.
+"""The SQLite connection of a process: WAL, each change one transaction, durable or not.
 
 A commit with ``synchronous=full`` is on the disk before it returns. One with ``normal`` is written
 to the WAL behind all earlier ones, which a kill of the process does not undo; the next full commit
@@ -29,6 +29,7 @@ from dicom_node.ledger.opening import (
     unavailable,
     write_ahead,
 )
+from dicom_node.ledger.readers import Readers
 
 Row = Mapping[str, Any]
 Clock = Callable[[], datetime]
@@ -48,7 +49,10 @@ def text_of(moment: datetime) -> str:
 
 
 class Connection:
-    """The connection, shared by the threads of this process, one at a time.
+    """The connection by which this process writes, shared by its threads, one at a time.
+
+    Whoever reads in a transaction reads by it too, and sees what the transaction has changed; who
+    reads outside one has a connection for reading (`Readers`) and waits for no transaction.
 
     ``who`` goes into every event that this process writes. ``verify`` reads the whole file first
     and refuses a damaged one: for the process that starts the others. ``project``: makes anew what
@@ -79,6 +83,8 @@ class Connection:
         self._project = project
         self._touched: dict[int, None] = {}
         self._lock = threading.RLock()
+        self._holder: int | None = None
+        self._readers = Readers(path, busy_seconds)
         with unavailable(f"The ledger {path} cannot be opened", path):
             self._sqlite = opened(path, busy_seconds)
         try:
@@ -174,6 +180,7 @@ class Connection:
             # Inside a transaction it cannot be changed.
             self._synchronise(_FULL if durable else _NORMAL)
             self._sqlite.execute("begin immediate")
+            self._holder = threading.get_ident()
             try:
                 if self._is_ready and self._was_set():
                     self._settle()
@@ -188,6 +195,7 @@ class Connection:
                     self._sqlite.execute("rollback")
                 raise
             finally:
+                self._holder = None
                 self._touched.clear()
 
     def _synchronise(self, how: str) -> None:
@@ -238,15 +246,24 @@ class Connection:
 
     def one(self, sql: str, **values: object) -> Row | None:
         """Return the first row, or None."""
-        with self._lock, unavailable("The ledger could not be read", self._path):
-            row: Row | None = self._sqlite.execute(sql, values).fetchone()
+        with self._reading() as sqlite:
+            row: Row | None = sqlite.execute(sql, values).fetchone()
             return row
 
     def all(self, sql: str, **values: object) -> Sequence[Row]:
         """Return all rows."""
-        with self._lock, unavailable("The ledger could not be read", self._path):
-            rows: Sequence[Row] = self._sqlite.execute(sql, values).fetchall()
+        with self._reading() as sqlite:
+            rows: Sequence[Row] = sqlite.execute(sql, values).fetchall()
             return rows
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        with unavailable("The ledger could not be read", self._path):
+            if self._holder == threading.get_ident():
+                yield self._sqlite
+            else:
+                with self._readers.borrowed() as reader:
+                    yield reader
 
     def version(self) -> tuple[int, int]:
         """Return what differs as soon as anybody has changed the ledger: others, and ourselves.
@@ -259,6 +276,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; a later call of anything else fails."""
+        # First: the last to be closed writes the WAL back.
+        self._readers.close()
         with self._lock:
             self._sqlite.close()
 

@@ -6,8 +6,9 @@ In them each statement begins with its name and with what it is for::
     -- Whether a study waits for its results to be written.
     select ...
 
-Only what is generic over tables or columns, or put together from what a person asked for, stays in
-Python: `steps`, `clock`, `connection`, `case_row`, and the searches.
+What is generic over tables (`steps`, `clock`, `connection`), what is put together from what a
+person asked for (`casebook`, `outbox`, `reading`) and what a release once did (`migrations`) is in
+Python.
 """
 
 from __future__ import annotations
