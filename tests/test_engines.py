@@ -267,6 +267,39 @@ def test_a_shelf_keeps_the_last_few_and_what_was_begun_and_left_goes(tmp_path: P
         assert folder == tmp_path / "engines" / "e"
 
 
+def test_what_another_worker_kept_meanwhile_stays_for_who_reads_it(tmp_path: Path) -> None:
+    other, kept = Shelf(tmp_path / "engines"), tmp_path / "engines" / "a"
+    faster = list[int]()
+
+    def overtaken(folder: Path) -> None:
+        with other.functions("a", make):
+            faster.append(kept.stat().st_ino)
+        make(folder)
+
+    with Shelf(tmp_path / "engines").functions("a", overtaken):
+        assert faster == [kept.stat().st_ino]
+
+
+def test_what_a_start_that_was_killed_had_begun_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    begun = list[Path]()
+
+    def killed(folder: Path) -> None:
+        begun.append(shutil.copytree(folder, folder.with_name(f"{folder.name}x")))
+        make(folder)
+
+    with Shelf(None).functions("a", killed):
+        pass
+    with Shelf(None).functions("a", make):
+        assert begun[0].is_dir()  # it may be under way
+    os.utime(begun[0], (0, 0))
+    with Shelf(None).functions("a", make):
+        assert not begun[0].exists()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_shelf_that_cannot_keep_gives_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "engines").write_text("a file in its place", "utf-8")
     for folder in (None, tmp_path / "no" / "data", tmp_path / "engines"):

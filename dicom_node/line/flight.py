@@ -47,8 +47,8 @@ class Crew(Generic[_Outcome]):
     may be among them: never while others fly, whose crash would count against it. ``film``:
     returns what becomes of one; called by many threads. ``judge``: returns what becomes of films on
     which ``film`` raised something else than `Unavailable`. ``conclude``: keeps outcomes.
-    ``pulse``: a sign of life.
-    ``going_on``: whether films that wait may still start. Each may raise `Unavailable`.
+    ``pulse``: a sign of life. ``going_on``: whether films that wait may still start. Each may raise
+    `Unavailable`.
     """
 
     claim: Callable[[bool], Sequence[Instance]]
