@@ -327,6 +327,21 @@ def test_a_device_that_is_lost_is_asked_once_and_no_film_pays(desk: Desk) -> Non
     assert desk.states() == ["admitted"] * 4
 
 
+def test_a_brain_that_goes_while_a_film_is_judged_is_no_fault_of_the_film(desk: Desk) -> None:
+    desk.admit(1)
+
+    def failed(uid: str) -> None:
+        raise RuntimeError("A function failed elsewhere.")
+
+    def gone() -> None:
+        raise BrainUnavailable("Nobody answers.")
+
+    desk.brain.ask, desk.brain.warm = failed, gone  # type: ignore[method-assign]
+    with pytest.raises(BrainUnavailable):
+        desk.analyst().work()
+    assert desk.states() == ["admitted"]
+
+
 def test_while_films_are_in_flight_there_is_a_pulse(desk: Desk) -> None:
     desk.admit(1)
     beats = threading.Semaphore(0)

@@ -321,7 +321,7 @@ class Sender:
 
 
 def _was_in_vain(delivery: Delivery) -> bool:
-    """Whether the object left before, and was refused, or the peer broke off or fell silent."""
+    """Whether it left before and was refused, or the peer broke off or fell silent at it."""
     has_left = delivery.attempts > 0 and delivery.pinned_sop_instance_uid is not None
     return bool(delivery.status) or has_left
 

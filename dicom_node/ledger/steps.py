@@ -1,4 +1,7 @@
-"""What every change of the ledger has in common: transitions, leases, events."""
+"""What every change of the ledger has in common: transitions, leases, events.
+
+Generic over the three tables whose rows have states and leases: so its SQL is put together here.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,10 @@ def _kind(table: str, noun: str, transitions: Mapping[_S, Set[_S]]) -> LeasedTab
 INSTANCES = _kind("instances", "instance", INSTANCE_TRANSITIONS)
 STUDIES = _kind("studies", "study", STUDY_TRANSITIONS)
 DELIVERIES = _kind("deliveries", "delivery", DELIVERY_TRANSITIONS)
+
+OF_A_WORKER = "lease_owner = :worker"
+OF_NOBODY_KNOWN = "lease_owner not in (select token from workers)"
+"""Whose leases `orphan` ends."""
 
 
 def required(connection: Connection, kind: LeasedTable, row_id: int) -> Row:

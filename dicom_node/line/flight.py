@@ -44,10 +44,10 @@ class Crew(Generic[_Outcome]):
     """Who does what; all but ``film`` are called by one thread.
 
     ``claim``: returns films to take, () if there are none; told whether one whose worker died once
-    may be among them: never while others fly, whose crash would count against it. ``film``: returns
-    what becomes of one; called by many threads. ``judge``: returns what becomes of films on which
-    ``film`` raised something else than `Unavailable`. ``conclude``: keeps outcomes. ``pulse``: a
-    sign of life. ``going_on``: whether films that wait may still start. Each may raise
+    may be among them: never while others fly, whose crash would count against it. ``film``:
+    returns what becomes of one; called by many threads. ``judge``: returns what becomes of films on
+    which ``film`` raised something else than `Unavailable`. ``conclude``: keeps outcomes.
+    ``pulse``: a sign of life. ``going_on``: whether films that wait may still start. Each may raise
     `Unavailable`.
     """
 
