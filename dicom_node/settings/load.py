@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Configuration:
 
     @property
     def data_dir(self) -> Path:
-        """Folder of ledger, spool and logs."""
+        """Folder of ledger, spool and engines."""
         return self.settings.node.data_dir
 
     @property
@@ -112,7 +113,8 @@ def load_configuration(
             faults += _left_behind(written.data_dir, folder, source.places)
         faults += _missing_resources(settings, source.places) if thorough else ()
         faults += _dates(settings, source.places) if dates else ()
-    remotes, more = build_table(read_remotes(folder / "remotes"), settings)
+    texts = {} if folder.is_file() else read_remotes(folder / "remotes")
+    remotes, more = build_table(texts, settings)
     faults += more
     if settings is None or faults:
         raise refusal(faults)
@@ -152,12 +154,24 @@ def _read_node(folder: Path, environment: Mapping[str, str]) -> tuple[SettingsFi
         remedy = f"name its folder instead: {folder.parent}"
         faults.append(Fault(str(folder), "", "is a file, not the configuration folder", remedy))
         return _merged(SettingsFile({}, KeyPlaces("node.toml")), found), faults
-    text = read_text(folder / "node.toml", _node_file(folder))
+    text = _missing(folder) or read_text(folder / "node.toml", _node_file(folder))
     source = text if isinstance(text, Fault) else parse(text, "node.toml")
     if isinstance(source, Fault):
         faults.insert(0, source)
         source = SettingsFile({}, KeyPlaces("node.toml"))
     return _merged(source, found), faults
+
+
+def _missing(folder: Path) -> Fault | None:
+    """Return the fault of a configuration folder that is not there."""
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        make = f"`dicom-node config init {shlex.quote(str(folder))}`"
+        return Fault(str(folder), "", "there is no such folder", f"correct its name, or {make}")
+    except OSError:
+        return None  # node.toml cannot be read either, and that says why
+    return None
 
 
 def _node_file(folder: Path) -> str:
