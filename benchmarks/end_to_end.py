@@ -7,6 +7,9 @@ its machine, scaled by this one's), the node as it is from socket to socket, the
 CPU-seconds a film by role, and the latency of one film with its aim. Processor time is what
 counts: other work on the machine changes wall time alone.
 
+The engine is the configured one: ``DICOM_NODE__ANALYSIS__ENGINE=keras`` before the command takes
+Keras, by which what was before was measured, too.
+
 ``--stub-brain 5`` has a stub answer each film after so many milliseconds, with four reporters: what
 a GPU needs beside it, in films/s a core that writes results.
 """
@@ -68,6 +71,9 @@ class Bare:
     seconds: float
     """Decoding one film and asking the networks, when nothing else is asked."""
 
+    engine: str
+    """Who computed."""
+
 
 @dataclass(frozen=True)
 class Whole:
@@ -128,7 +134,8 @@ def bare(paths: Sequence[Path]) -> Bare:
         began = time.perf_counter()
         engine.analyse_many([(film_of(pydicom.dcmread(path)), "alone")])
         alone.append(time.perf_counter() - began)
-    return Bare(len(films) / seconds, spent / len(films), statistics.median(alone))
+    each = spent / len(films)
+    return Bare(len(films) / seconds, each, statistics.median(alone), engine.computed_by)
 
 
 def send(node: RunningNode, paths: Sequence[Path]) -> None:
@@ -195,7 +202,8 @@ def rows_of(run: Run, size: int) -> Iterator[tuple[str, str]]:
     yield "yardstick", f"{run.yardstick:.2f} CPU-s (recorded with before: {known['yardstick']})"
     yield (
         "bare networks",
-        f"{networks.films_a_second:.2f} films/s, {networks.cpu_seconds:.3f} CPU-s",
+        f"{networks.films_a_second:.2f} films/s, {networks.cpu_seconds:.3f} CPU-s"
+        f" ({networks.engine})",
     )
     if before is not None:
         yield "whole node, before", f"{before['cpu_seconds'] * scale:.3f} CPU-s a film"

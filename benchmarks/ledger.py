@@ -26,7 +26,7 @@ from pathlib import Path
 from full_ledger import make
 
 from dicom_node.ledger import open_ledger
-from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.ledger.cases import CaseQuery
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.outbox import OutboxQuery
 from dicom_node.ledger.sqlite import SqliteLedger

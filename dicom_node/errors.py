@@ -10,7 +10,8 @@
     │   ├── SpoolUnreadable
     │   ├── LedgerUnavailable
     │   ├── DeviceUnavailable
-    │   └── BrainUnavailable
+    │   ├── BrainUnavailable
+    │   └── BrainChanged
     ├── StoreError                   an instance that is not taken; each leaf has a DIMSE status
     │   ├── SopInstanceUidInvalid
     │   ├── DataSetMismatch
@@ -142,6 +143,12 @@ class BrainUnavailable(Unavailable):
     """What answers films in another process or on another machine is slow, or gone."""
 
     default_remedy = "Look whether what analysis.engine names runs and can be reached from here."
+
+
+class BrainChanged(Unavailable):
+    """What answers films elsewhere is another engine than the one that this process began with."""
+
+    default_remedy = "Nothing to do: the role starts anew, and findings name the new engine."
 
 
 class StoreError(NodeError):
@@ -398,7 +405,8 @@ class EngineMissing(RoleError):
     """What analysis.engine names is not installed."""
 
     default_remedy = (
-        "Install it (docs/install.md: `pip install 'dicom-node[cpu]'` brings OpenVINO), or set"
+        "Install it (docs/install.md: `pip install 'dicom-node[cpu]'` brings OpenVINO, and"
+        " `pip install 'dicom-node[ray]'` Ray besides), or set"
         ' analysis.engine to "auto" or "keras".'
     )
 

@@ -159,6 +159,15 @@ class Study:
     reason: str | None = None
     signature: str | None = None
 
+    @property
+    def retracted(self) -> bool:
+        """Whether a person took the present results back: they go to nobody any more."""
+        return (self.reason or "").startswith(RETRACTED)
+
+
+RETRACTED = "results retracted by "
+"""How the reason of a study begins whose present results a person took back."""
+
 
 class ObjectKind(StrEnum):
     """Kinds of result objects, as named by ``objects`` in ``remotes/*.toml``."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,20 @@ def delivery_in(ledger: SqliteLedger, state: DeliveryState, number: int = 1) -> 
 def run(ledger: SqliteLedger, sql: str, *values: object) -> list[Any]:
     """Execute one statement beside the ledger's methods."""
     return list(ledger._connection._sqlite.execute(sql, values).fetchall())
+
+
+@contextmanager
+def asked_of(ledger: SqliteLedger) -> Iterator[list[str]]:
+    """Collect what this thread asks SQLite in a block, in transactions and outside."""
+    asked = list[str]()
+    connection = ledger._connection
+    with connection._readers.borrowed() as reader:
+        reader.set_trace_callback(asked.append)
+    # Its reads get the connection that was given back last.
+    connection._sqlite.set_trace_callback(asked.append)
+    yield asked
+    for each in (connection._sqlite, reader):
+        each.set_trace_callback(None)
 
 
 def dump(ledger: SqliteLedger) -> list[str]:

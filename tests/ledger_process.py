@@ -14,9 +14,10 @@ from pathlib import Path
 
 from dicom_node.errors import LedgerUnavailable
 from dicom_node.ledger import open_ledger
+from dicom_node.ledger.interface import Conclusion
 from dicom_node.ledger.sqlite import SqliteLedger
-from dicom_node.records import InstanceState
-from tests.ledger_kit import arrival
+from dicom_node.records import Instance, InstanceState, Worker
+from tests.ledger_kit import arrival, report
 from tests.racing import Racer
 
 PRINT_LOCK = threading.Lock()
@@ -83,6 +84,56 @@ def race(ledger: SqliteLedger, name: str, first: str, films: str, steps: str) ->
         say(note.text())
 
 
+def live(ledger: SqliteLedger) -> None:
+    """Take a film from arrival to its PACS; say each step once it has returned."""
+    worker = Worker("analyse", "w")
+    ledger.received(arrival())
+    say("received")
+    ledger.beat(worker, "working")
+    say("beat")
+    steps = (InstanceState.RECEIVED, "admit", admit), (InstanceState.ADMITTED, "conclude", conclude)
+    for state, name, end in steps:
+        (film,) = ledger.claim_instances(state, worker.token, 60, 1)
+        say("claim a film")
+        ledger.renewed(worker.token, 60)
+        say("renew")
+        end(ledger, film)
+        say(name)
+    ledger.quieten(0)
+    say("quieten")
+    ledger.claim_quiet_study(worker.token, 60)
+    say("claim a study")
+    ledger.release(worker.token)
+    say("release")
+    report(ledger, "sr")
+    say("claim and report")
+    ledger.returned([each.id for each in ledger.claim_deliveries("w", 60, 1)], "w")
+    say("claim and return a delivery")
+    (delivery,) = ledger.claim_deliveries("w", 60, 1)
+    say("claim a delivery")
+    ledger.pin(delivery.id, "w", "2.25.1")
+    say("pin")
+    ledger.sent(delivery.id, "w", 0)
+    say("sent")
+
+
+def suspect(ledger: SqliteLedger) -> None:
+    """Claim a film until it is set aside."""
+    ledger.received(arrival())
+    say("received")
+    for place in ("first", "second", "third"):
+        found = ledger.claim_instances(InstanceState.RECEIVED, "w", 0, 1)
+        say(f"{place} claim of {len(found)}")
+
+
+def admit(ledger: SqliteLedger, film: Instance) -> None:
+    ledger.admitted(film.id, "w", "PA")
+
+
+def conclude(ledger: SqliteLedger, film: Instance) -> None:
+    ledger.concluded("w", [Conclusion(film, InstanceState.ANALYSED, findings_json="{}")])
+
+
 def in_threads(*tasks: Callable[[], None]) -> None:
     threads = [threading.Thread(target=task) for task in tasks]
     for thread in threads:
@@ -122,6 +173,8 @@ TASKS = {
         claim,
         claim_deliveries,
         race,
+        live,
+        suspect,
     )
 }
 

@@ -19,13 +19,14 @@ from dicom_node.brains import KERAS, choice
 from dicom_node.brains.choice import Wanted, brain_for
 from dicom_node.brains.exported import Contents, read_contents, write_contents
 from dicom_node.brains.keras import KerasBrain
-from dicom_node.brains.models import Model, family, single
+from dicom_node.brains.models import Model, single
 from dicom_node.brains.proof import Deviation, answers, deviations, questions
 from dicom_node.brains.shelf import Shelf, identity
-from dicom_node.bundles import SELF_TEST, check_weights, open_bundle
+from dicom_node.bundles import check_weights, open_bundle
 from dicom_node.errors import BundleDamaged, EngineMissing, EngineUnproved
 from dicom_node.findings import FilmFindings
 from tests import mapping
+from tests.engine_kit import models_of, without_weights, write_bundles
 
 pytestmark = pytest.mark.skipif(
     find_spec("openvino") is None, reason="OpenVINO is not installed (extra cpu)"
@@ -36,8 +37,7 @@ pytestmark = pytest.mark.skipif(
 def patched() -> Iterator[pytest.MonkeyPatch]:
     """The suite of `tests.mapping` has networks of a few lines and no weights file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dicom_node.brains.keras.load_network", mapping.network_of)
-        patch.setattr("dicom_node.brains.choice.check_weights", lambda bundle: None)
+        without_weights(patch)
         for rule in ("without_picture", "without_outlines"):
             patch.setattr(f"dicom_node.analysis.sight.{rule}", lambda *_: None)
         yield patch
@@ -45,17 +45,12 @@ def patched() -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = mapping.write_manifests(tmp_path_factory.mktemp("engines") / "models")
-    for bundle in folder.iterdir():
-        (bundle / SELF_TEST).write_text('{"tolerance": 0.05}', "utf-8")
-    return folder
+    return write_bundles(tmp_path_factory.mktemp("engines") / "models")
 
 
 @pytest.fixture(scope="module")
 def models(bundles: Path) -> Sequence[Model]:
-    opened = [open_bundle(bundles, name) for name in (mapping.TRUNK, mapping.MAP, mapping.ZONES,
-                                                      mapping.EXTENT)]  # fmt: skip
-    return (single(open_bundle(bundles, mapping.LUNGS)), family(opened, mapping.SUITE))
+    return models_of(bundles)
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +265,39 @@ def test_a_shelf_keeps_the_last_few_and_what_was_begun_and_left_goes(tmp_path: P
     assert {path.name for path in (tmp_path / "engines").iterdir()} == {"c", "d", "e"}
     with shelf.functions("e", _not_again) as (folder, _):
         assert folder == tmp_path / "engines" / "e"
+
+
+def test_what_another_worker_kept_meanwhile_stays_for_who_reads_it(tmp_path: Path) -> None:
+    other, kept = Shelf(tmp_path / "engines"), tmp_path / "engines" / "a"
+    faster = list[int]()
+
+    def overtaken(folder: Path) -> None:
+        with other.functions("a", make):
+            faster.append(kept.stat().st_ino)
+        make(folder)
+
+    with Shelf(tmp_path / "engines").functions("a", overtaken):
+        assert faster == [kept.stat().st_ino]
+
+
+def test_what_a_start_that_was_killed_had_begun_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    begun = list[Path]()
+
+    def killed(folder: Path) -> None:
+        begun.append(shutil.copytree(folder, folder.with_name(f"{folder.name}x")))
+        make(folder)
+
+    with Shelf(None).functions("a", killed):
+        pass
+    with Shelf(None).functions("a", make):
+        assert begun[0].is_dir()  # it may be under way
+    os.utime(begun[0], (0, 0))
+    with Shelf(None).functions("a", make):
+        assert not begun[0].exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_shelf_that_cannot_keep_gives_all_the_same(tmp_path: Path) -> None:

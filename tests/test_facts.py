@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from dicom_node.imaging.header import read_attributes
 from dicom_node.intake.rules import load_rules
-from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.ledger.cases import CaseQuery
 from dicom_node.line import admit
 from dicom_node.line.admit import note_facts
 from dicom_node.logs import Log
@@ -21,6 +21,7 @@ from dicom_node.resources import default_configuration
 from dicom_node.results.facts import HeaderFact, facts_of
 from dicom_node.results.stored import newest
 from dicom_node.web import archive
+from tests.ledger_kit import asked_of
 from tests.reporting_kit import Node, pacs, reporting_node
 
 __all__ = ["reporting_node"]
@@ -65,16 +66,14 @@ def test_a_search_says_the_same_without_any_file(node: Node) -> None:
 
 
 def test_a_search_asks_the_ledger_no_more_often_for_many_films_than_for_one(node: Node) -> None:
-    asked: list[str] = []
     counts = []
-    node.ledger._connection._sqlite.set_trace_callback(asked.append)
     for first, last in ((1, 1), (2, 20)):
         for number in range(first, last + 1):
             node.receive(number, InstanceState.RECEIVED, StudyInstanceUID="1.2.4.1")
         noted(node)
         lose_every_file(node)
-        asked.clear()
-        assert len(listed(node)[2]) == last
+        with asked_of(node.ledger) as asked:
+            assert len(listed(node)[2]) == last
         counts.append(len(asked))
     assert counts[0] == counts[1] > 0
 

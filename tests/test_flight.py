@@ -230,6 +230,36 @@ def test_a_film_whose_worker_died_flies_alone_with_all_else_in_the_ledger(desk: 
     assert desk.brain.asked[:2] == ["1.2.3.1", "1.2.3.2"]
 
 
+@pytest.mark.parametrize("died_once", [(2, 3, 4), (2,), (1, 2, 3, 4, 5)])
+def test_a_film_that_ends_its_worker_counts_against_no_other_whose_worker_died_before(
+    desk: Desk, died_once: tuple[int, ...]
+) -> None:
+    desk.admit(1, 2, 3, 4, 5)
+    for number in died_once:
+        desk.ledger._connection.run("update instances set attempts = 1 where id = :id",
+                                    id=desk.film(number).id)  # fmt: skip
+    suspects = {f"1.2.3.{number}" for number in died_once}
+    looked = threading.Semaphore(0)
+    held = dict[str, set[str]]()
+
+    def look(uid: str) -> None:
+        # Between two looks of the flight there is time to claim more.
+        assert looked.acquire(timeout=LONG)
+        assert looked.acquire(timeout=LONG)
+        rows = desk.ledger._connection.all(
+            "select sop_instance_uid from instances where lease_owner is not null"
+        )
+        held[uid] = {row["sop_instance_uid"] for row in rows}
+
+    desk.brain.ask = look
+    analyst = desk.analyst(pulse=looked.release)
+    while analyst.work():
+        pass
+    assert desk.states() == ["analysed"] * 5
+    assert all(held[uid] == {uid} for uid in suspects)
+    assert not any(held[uid] & suspects for uid in held if uid not in suspects)
+
+
 def test_a_lease_that_is_lost_costs_its_film_alone(desk: Desk) -> None:
     desk.admit(1, 2, 3)
 
@@ -297,6 +327,21 @@ def test_a_device_that_is_lost_is_asked_once_and_no_film_pays(desk: Desk) -> Non
     assert desk.states() == ["admitted"] * 4
 
 
+def test_a_brain_that_goes_while_a_film_is_judged_is_no_fault_of_the_film(desk: Desk) -> None:
+    desk.admit(1)
+
+    def failed(uid: str) -> None:
+        raise RuntimeError("A function failed elsewhere.")
+
+    def gone() -> None:
+        raise BrainUnavailable("Nobody answers.")
+
+    desk.brain.ask, desk.brain.warm = failed, gone  # type: ignore[method-assign]
+    with pytest.raises(BrainUnavailable):
+        desk.analyst().work()
+    assert desk.states() == ["admitted"]
+
+
 def test_while_films_are_in_flight_there_is_a_pulse(desk: Desk) -> None:
     desk.admit(1)
     beats = threading.Semaphore(0)
@@ -313,7 +358,7 @@ def test_films_that_hang_have_no_pulse(
     desk.admit(1)
     films, beats = [[desk.film(1)]], list[int]()
     crew: Crew[str] = Crew(
-        claim=lambda: films.pop() if films else [],
+        claim=lambda _suspects: films.pop() if films else [],
         film=lambda film: film.sop_instance_uid,
         judge=lambda doubts: [],
         conclude=lambda done: None,

@@ -16,7 +16,13 @@ import pytest
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
 from dicom_node import logs
-from dicom_node.errors import DiskFull, LedgerUnavailable, OutputNotFinite, Unavailable
+from dicom_node.errors import (
+    BrainUnavailable,
+    DiskFull,
+    LedgerUnavailable,
+    OutputNotFinite,
+    Unavailable,
+)
 from dicom_node.findings import Explanation, FilmFindings
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.ballast import BALLAST_BYTES, take_ballast
@@ -179,6 +185,21 @@ def test_an_ailing_house_is_waited_for_and_costs_no_film(
     assert len(house.events("house.unavailable")) == 1
     assert house.events("house.unavailable")[0]["remedy"]
     assert len(house.events("house.available")) == 1
+
+
+def test_a_brain_elsewhere_that_is_gone_is_waited_for_and_costs_no_film(house: House) -> None:
+    house.admit(1, 2)
+    gone = BrainUnavailable("Nobody answers at http://head:8000.")
+    house.engine.faults = {f"1.2.3.{number}": gone for number in (1, 2)}
+    for _ in range(5):
+        house.turn()
+    assert house.states() == ["admitted", "admitted"]
+    rows = house.node.ledger._connection.all("select attempts from instances")
+    assert [row["attempts"] for row in rows] == [0, 0]
+    house.engine.faults = {}
+    house.turn()
+    assert house.states() == ["analysed", "analysed"]
+    assert len(house.events("house.unavailable")) == len(house.events("house.available")) == 1
 
 
 @pytest.mark.parametrize("ill", ILLS)

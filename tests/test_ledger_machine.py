@@ -354,5 +354,5 @@ def test_the_ledger_does_what_its_model_does() -> None:
 def test_the_ledger_does_what_its_model_does_for_long() -> None:
     run_state_machine_as_test(
         LedgerMachine,
-        settings=settings(max_examples=1000, stateful_step_count=80, derandomize=False),
+        settings=settings(max_examples=300, stateful_step_count=80, derandomize=False),
     )

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from dicom_node.ledger import open_ledger
-from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.ledger.cases import CaseQuery
 from dicom_node.ledger.outbox import OutboxQuery
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.records import DeliveryState, InstanceState, StudyId
-from tests.ledger_kit import WORKER, arrival, run, study_in
+from tests.ledger_kit import WORKER, arrival, asked_of, run, study_in
 from tests.ledger_kit import StudyState as State
 
 QUESTIONS: dict[str, tuple[Callable[[SqliteLedger], object], str]] = {
@@ -76,10 +76,8 @@ def test_a_question_of_all_day_is_answered_by_an_index_of_few_rows(
     ledger: SqliteLedger, name: str
 ) -> None:
     ask, index = QUESTIONS[name]
-    asked: list[str] = []
-    ledger._connection._sqlite.set_trace_callback(asked.append)
-    ask(ledger)
-    ledger._connection._sqlite.set_trace_callback(None)
+    with asked_of(ledger) as asked:
+        ask(ledger)
     read = [each for each in asked if re.match(r"\s*(select|with|update)", each, re.IGNORECASE)]
     plan = [row[3] for each in read for row in run(ledger, f"explain query plan {each}")]
     assert any(index in step for step in plan), plan

@@ -63,7 +63,8 @@ def for_training() -> set[str]:
 
 def of_engines() -> set[str]:
     """Return what the extras of engines bring: a node runs without."""
-    return names(PROJECT["project"]["optional-dependencies"]["cpu"])
+    extras = PROJECT["project"]["optional-dependencies"]
+    return names(extras["cpu"]) | names(extras["ray"])
 
 
 def sources() -> list[Path]:
@@ -108,7 +109,8 @@ def test_an_engine_is_imported_by_its_brain_alone_when_it_is_wanted() -> None:
     beside = [path for path in sources() if path.parent.name != "brains"]
     assert used(beside) & of_engines() == set()
     loaded = (
-        "import sys, dicom_node.brains.choice; print(*{'openvino', 'keras'} & set(sys.modules))"
+        "import sys, dicom_node.brains.choice, dicom_node.brains.deploying;"
+        "print(*{'openvino', 'keras', 'ray'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
@@ -140,7 +142,7 @@ def test_commands_of_training_say_what_to_install(
 def test_the_lock_pins_every_dependency_with_hashes_and_names_no_place() -> None:
     pinned = re.findall(r"^([\w.-]+)==\S+ \\\n    --hash=sha256:", LOCK, re.MULTILINE)
     groups = PROJECT["dependency-groups"]["dev"]
-    wanted = required() | for_training() | names(groups)
+    wanted = required() | for_training() | of_engines() | names(groups)
     assert wanted - {canonical(name) for name in pinned} == set(), "run `make lock`"
     assert len(pinned) == len(re.findall(r"^[\w.-]+==", LOCK, re.MULTILINE))
     assert re.findall(r"https?:|file://|^-|find-links|index-url|trusted-host", LOCK, re.M) == []

@@ -417,6 +417,37 @@ def test_the_same_analysis_again_does_not_bring_a_retracted_result_back(node: No
     assert node.outbox(node.report(pacs())) == before
 
 
+def test_another_sender_of_a_film_does_not_get_what_was_taken_back(node: Node) -> None:
+    node.receive(1, InstanceState.ANALYSED, AcquisitionDate="20190301")
+    study = node.report(pacs())
+    node.deliver()
+    node.retractor.retract(study, "patient-safety")
+    before = node.outbox(study)
+    node.receive(1, InstanceState.RECEIVED, sender="OTHER", AcquisitionDate="20190301")
+    other = pacs(ae_title="OTHER", objects=["sr", "key-objects"])
+    again = node.report(pacs(), other)
+    assert (node.outbox(again), again.reason) == (before, "results retracted by person:admin")
+    assert again.revision == study.revision
+    # Nor is it told of in the course of the next film.
+    node.receive(2, InstanceState.ANALYSED, AcquisitionDate="20190401")
+    (report, _) = node.outbox(node.report(pacs()))["PACS"]
+    assert "Earlier films" not in report_text(node.read(report))
+
+
+def test_other_results_than_those_that_were_taken_back_are_sent(node: Node) -> None:
+    film = node.receive(1, InstanceState.ANALYSED)
+    study = node.report(pacs())
+    node.deliver()
+    node.retractor.retract(study, "quality")
+    (instance,) = node.ledger.find_instances(film.SOPInstanceUID)
+    findings = json.loads(str(instance.findings_json))
+    findings["finding"]["probabilities"] |= {"normal": 0.2, "covid19": 0.7, "pneumonia": 0.1}
+    node.reanalyse(film, json.dumps(findings))
+    again = node.report(pacs())
+    assert kinds(node.outbox(again)["PACS"]) == ["sr", "capture", "key-objects", "sr", "capture"]
+    assert again.reason is None
+
+
 def test_two_reporters_never_write_one_study(node: Node) -> None:
     for number in (1, 2):
         node.receive(number, InstanceState.ANALYSED)

@@ -124,6 +124,20 @@ def test_our_own_result_that_comes_back_goes_to_nobody(run: Run, ledger: SqliteL
     assert "no film to tell of" in told["reason"]
 
 
+def test_what_was_taken_back_goes_to_nobody_until_a_film_is_analysed_again(
+    run: Run, ledger: SqliteLedger
+) -> None:
+    number = receive(ledger, "MOD1", declined="view position LL is not frontal")
+    ledger.retracted(StudyId(number), [], "person:admin", keep_hours=1)
+    done = run("cases", "route", str(number))
+    assert done.exit_code == 1
+    assert "nobody gets anything: results retracted by person:admin" in done.output
+    (film,) = ledger.instances(StudyId(number))
+    ledger.asked_again(film.id, "person:admin")
+    told = json.loads(run("cases", "route", str(number), "--json").output)
+    assert [each["ae_title"] for each in told["recipients"]] == ["PACS", "READER"]
+
+
 def test_routing_sends_and_changes_nothing(run: Run, ledger: SqliteLedger) -> None:
     number = receive(ledger, "MOD1")
     before = (len(ledger.deliveries()), len(ledger.events(study_id=StudyId(number))))

@@ -244,7 +244,12 @@ NODE_FAULTS = {
     '[tls]\nkey = "k"': "node.toml:1: tls.certificate: missing — write it",
     "[node]\nmax_associations = 4": "node.max_associations_per_address: 32 is more than",
     "[delivery]\nretry_first_seconds = 901": "delivery.retry_first_seconds: 901.0 is more than",
-    '[analysis]\nengine = "openvino"\ndevice = "gpu"': "openvino computes on the CPU",
+    '[analysis]\nengine = "openvino"\ndevice = "gpu"': "openvino computes on CPUs",
+    '[analysis]\nengine = "ray"\ndevice = "gpu"': "ray computes on CPUs",
+    '[analysis]\nengine = "ray"': "analysis.brain_address: analysis.engine is ray, and nobody is",
+    '[analysis]\nbrain_address = "head:8000"': "analysis.brain_address",
+    '[analysis]\nbrain_address = "http://head:8000/x"': "analysis.brain_address",
+    "[analysis]\nbrain_timeout_seconds = 300": "300 is not less than analysis.lease_seconds",
 }
 
 
@@ -593,12 +598,14 @@ def test_results_go_to_the_sender_unless_its_file_says_otherwise() -> None:
     assert Remote(ae_title="A", results_to=("B",)).destinations == ("B",)
 
 
+@pytest.mark.parametrize("engine", ["openvino", "ray"])
 def test_an_engine_that_is_not_installed_is_a_fault_before_anything_starts(
-    write: Write, monkeypatch: pytest.MonkeyPatch
+    write: Write, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
+    """On Ray too, functions are made here: what answers elsewhere is held to them."""
     monkeypatch.setattr("dicom_node.settings.load.find_spec", lambda name: None)
-    folder = write('[analysis]\nengine = "openvino"')
-    assert load_configuration(folder).settings.analysis.engine == "openvino"
+    folder = write(f'[analysis]\nengine = "{engine}"\nbrain_address = "http://head:8000"')
+    assert load_configuration(folder).settings.analysis.engine == engine
     with pytest.raises(SettingsError) as refused:
         load_configuration(folder, thorough=True)
     assert "node.toml:2: analysis.engine: OpenVINO is not installed" in str(refused.value.faults)

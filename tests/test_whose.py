@@ -14,7 +14,7 @@ from dicom_node.imaging.identity import identity_of
 from dicom_node.imaging.patient import patient_of
 from dicom_node.imaging.phantom import Encoding
 from dicom_node.intake.rules import load_rules
-from dicom_node.ledger.casebook import CaseQuery, CaseRow
+from dicom_node.ledger.cases import CaseQuery, CaseRow
 from dicom_node.line.admit import admit_received, describe_studies, key_patients, note_facts
 from dicom_node.line.whose import Whose
 from dicom_node.logs import Log

@@ -26,7 +26,7 @@ from dicom_node.analysis.quality import quality
 from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.analysis.sight import Sight
 from dicom_node.brains import KERAS, Answers, Brain
-from dicom_node.brains.choice import EngineName, Wanted, brain_for
+from dicom_node.brains.choice import Elsewhere, EngineName, Wanted, brain_for
 from dicom_node.brains.devices import Device
 from dicom_node.brains.gathered import Gathered
 from dicom_node.brains.models import HEAT, MAP, Model, family, key, single
@@ -83,11 +83,15 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """The suite, and who answers for it; ``lanes``: films a call."""
+    """The suite, and who answers for it.
+
+    ``lanes``: films a call. ``at_once``: films that are worth being asked about at once.
+    """
 
     brain: Brain
     sight: Sight
     lanes: int
+    at_once: int = 1
     passed_over: NodeError | None = None
 
     def working(self) -> AbstractContextManager[None]:
@@ -107,7 +111,8 @@ class Engine:
     So that a film's findings never depend on which films came with it, every call of a model has
     the same shape: ``batch`` films on a GPU (filled up with zeros), one on the CPU, where more at
     once is no faster. ``engine``: which brain answers, see `brain_for`; ``shelf``: the folder where
-    it keeps what it makes of the networks. Raises `BundleMissing` or `BundleContractBroken`.
+    it keeps what it makes of the networks; ``elsewhere``: where a brain is asked that computes on
+    other machines, one film a call as on the CPU. Raises `BundleMissing` or `BundleContractBroken`.
     """
 
     def __init__(
@@ -123,6 +128,7 @@ class Engine:
         engine: EngineName = KERAS,
         shelf: Path | None = None,
         wait_seconds: float = 0.0,
+        elsewhere: Elsewhere = Elsewhere(),  # noqa: B008 - a frozen value
     ) -> None:
         self._bundles = tuple(_answering(bundles_folder, bundle_id) for bundle_id in suite)
         self._families = tuple(
@@ -131,7 +137,7 @@ class Engine:
         )
         self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs)
         self._gate = _gate_bundle(bundles_folder, gate)
-        self._wanted = Wanted(engine, device, memory_growth, shelf)
+        self._wanted = Wanted(engine, device, memory_growth, shelf, elsewhere)
         self._batch, self._wait_seconds = max(1, batch), wait_seconds
         self._loaded: _Loaded | None = None
         self._loading = threading.Lock()
@@ -154,8 +160,14 @@ class Engine:
         }  # fmt: skip
 
     @property
+    def models(self) -> tuple[Model, ...]:
+        """What the brain is asked for: the gate, what finds the lungs, the families."""
+        before = (single(bundle) for bundle in (self._gate, self._lungs) if bundle)
+        return (*before, *self._families)
+
+    @property
     def device(self) -> str:
-        """Where the networks run: gpu or cpu; not loaded before the first use."""
+        """Where the networks run: gpu, cpu or cluster; not loaded before the first use."""
         return self._loaded.brain.device if self._loaded else "not loaded"
 
     @property
@@ -177,7 +189,7 @@ class Engine:
         """Load and run every network once, so that the first film does not wait for that.
 
         Also those that would not see the self-test film, were it declined. Raises
-        `DeviceUnavailable`, `BundleDamaged` or `BundleContractBroken`.
+        `DeviceUnavailable`, `BrainUnavailable`, `BundleDamaged` or `BundleContractBroken`.
         """
         loaded = self._load()
         with loaded.working():
@@ -212,18 +224,17 @@ class Engine:
 
     def analyse_many(self, films: Sequence[tuple[Float, str]]) -> list[Answer]:
         """Return the answers to (film, SOP Instance UID) pairs, in their order; see `analyse`."""
-        lanes = self._load().lanes
-        if lanes == 1:
+        at_once = self._load().at_once
+        if at_once == 1:
             return [self.analyse(*film) for film in films]
-        with ThreadPoolExecutor(2 * lanes) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             return list(pool.map(lambda film: self.analyse(*film), films))
 
     def _load(self) -> _Loaded:
         """Return the networks, on their device; loads them the first time."""
         with self._loading:
             if self._loaded is None:
-                before = [single(bundle) for bundle in (self._gate, self._lungs) if bundle]
-                chosen = brain_for((*before, *self._families), self._wanted)
+                chosen = brain_for(self.models, self._wanted)
                 self._loaded = replace(
                     self.answered_by(chosen.brain), passed_over=chosen.passed_over
                 )
@@ -232,13 +243,14 @@ class Engine:
     def answered_by(self, brain: Brain) -> _Loaded:
         """Return the suite as this brain answers for it."""
         lanes = self._batch if brain.device == "gpu" else 1
+        at_once = 1 if brain.device == "cpu" else 2 * self._batch
         if lanes > 1:
             brain = Gathered(brain, lanes, self._wait_seconds)
         sight = Sight(
             Gate(self._gate, brain) if self._gate else None,
             LungFinder(self._lungs, brain) if self._lungs else None,
         )
-        return _Loaded(brain, sight, lanes)
+        return _Loaded(brain, sight, lanes, at_once)
 
     def _answer(self, film: _Film, told_by: Sequence[_Seen]) -> Answer:
         """Return the findings of one film from what each network of the suite told."""

@@ -14,6 +14,11 @@ from dicom_node.imaging.prepare import Float
 KERAS: Literal["keras"] = "keras"
 """The name of the brain that results do not name: its answers are what bundles were proved by."""
 
+ComputedOn = Literal["gpu", "cpu", "cluster"]
+"""Where networks are computed: on this machine's GPU or CPU, or on other machines."""
+
+CLUSTER: Literal["cluster"] = "cluster"
+
 Answers = Mapping[str, Float]
 """A model's outputs by `models.key`, each float32 with the films first."""
 
@@ -26,7 +31,7 @@ class Brain(Protocol):
         """Which engine computes, and how precisely; joins the provenance of findings."""
 
     @property
-    def device(self) -> Literal["gpu", "cpu"]:
+    def device(self) -> ComputedOn:
         """Where it computes."""
 
     def answer(self, model: str, films: Float, *, explain: bool) -> Answers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Literal
 from dicom_node.brains import KERAS, Brain
 from dicom_node.brains import openvino as vino
 from dicom_node.brains.devices import Device, may_have_gpu
-from dicom_node.brains.exported import Contents
+from dicom_node.brains.exported import Contents, digest
 from dicom_node.brains.models import Model
 from dicom_node.brains.proof import Question, answers, deviations, questions
+from dicom_node.brains.ray import RayBrain, Truth
 from dicom_node.brains.shelf import Shelf, identity
 from dicom_node.bundles import check_weights
 from dicom_node.errors import EngineMissing, EngineUnproved
@@ -21,7 +23,7 @@ from dicom_node.patience import place_of
 if TYPE_CHECKING:
     from dicom_node.brains.keras import KerasBrain
 
-EngineName = Literal["auto", "keras", "openvino"]
+EngineName = Literal["auto", "keras", "openvino", "ray"]
 
 _TAKEN: dict[EngineName, tuple[vino.Precision, ...]] = {
     "auto": ("f32",),
@@ -34,16 +36,26 @@ _LONGEST = 400
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Where a brain is that is not in this process, and for how long a question may wait."""
+
+    address: str = ""
+    timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked of a brain. ``device``, ``memory_growth``: see `use_device`.
 
-    ``shelf``: the folder in which exported functions are kept; None: nowhere.
+    ``shelf``: the folder in which exported functions are kept; None: nowhere. ``elsewhere``: for an
+    engine that is.
     """
 
     engine: EngineName = "keras"
     device: Device = "auto"
     memory_growth: bool = True
     shelf: Path | None = None
+    elsewhere: Elsewhere = Elsewhere()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +71,11 @@ def brain_for(models: Sequence[Model], wanted: Wanted) -> Chosen:
 
     ``auto`` is Keras where there is a GPU; else OpenVINO where it is installed and proved, which is
     asked what Keras is asked at the start: the self-test film. Raises as `KerasBrain`;
-    `EngineMissing` or `EngineUnproved` for an engine that is wanted by name.
+    `EngineMissing` or `EngineUnproved` for an engine that is wanted by name; `BrainUnavailable` for
+    one elsewhere that does not answer now, or not as Keras.
     """
+    if wanted.engine == "ray":
+        return Chosen(_ray(models, wanted))
     if wanted.engine == "openvino":
         return Chosen(_openvino(models, wanted, _Keras(models, wanted, "cpu")))
     keras = _Keras(models, wanted, wanted.device)
@@ -93,16 +108,42 @@ class _Keras:
 
 
 def _openvino(models: Sequence[Model], wanted: Wanted, keras: _Keras) -> vino.OpenVinoBrain:
-    """Return OpenVINO with the functions of the models, kept or exported now, and proved.
+    """Return OpenVINO with the functions of the models, proved. Raises as `_functions`."""
+    asked = questions(models)
+    with _functions(models, asked, wanted, keras) as (folder, contents):
+        return _proved(asked, folder, contents, _TAKEN[wanted.engine])
 
-    Raises `EngineMissing`, `EngineUnproved`, and `BundleDamaged` for weights that are not those of
-    the manifest.
+
+def _ray(models: Sequence[Model], wanted: Wanted) -> RayBrain:
+    """Return the functions of the models as they answer elsewhere, held to those here.
+
+    Raises as `functions_of`, and `BrainUnavailable`.
     """
+    with functions_of(models, wanted) as (folder, contents):
+        truth = Truth(digest(folder, contents), questions(models), contents.expected)
+    return RayBrain(wanted.elsewhere.address, wanted.elsewhere.timeout_seconds, truth)
+
+
+@contextmanager
+def functions_of(models: Sequence[Model], wanted: Wanted) -> Iterator[tuple[Path, Contents]]:
+    """Give the folder of the models' functions, kept or exported now, and what it holds.
+
+    It may be gone when the block ends. Raises `EngineMissing`, `EngineUnproved`, and
+    `BundleDamaged` for weights that are not those of the manifest.
+    """
+    keras = _Keras(models, wanted, "cpu")
+    with _functions(models, questions(models), wanted, keras) as found:
+        yield found
+
+
+@contextmanager
+def _functions(
+    models: Sequence[Model], asked: Sequence[Question], wanted: Wanted, keras: _Keras
+) -> Iterator[tuple[Path, Contents]]:
     if not vino.is_installed():
-        raise EngineMissing("analysis.engine is openvino, and OpenVINO is not installed.")
+        raise EngineMissing(f"analysis.engine is {wanted.engine}, and OpenVINO is not installed.")
     for bundle in {bundle.id: bundle for model in models for bundle in model.bundles}.values():
         check_weights(bundle)
-    asked = questions(models)
 
     def make(folder: Path) -> None:
         from dicom_node.brains.exporting import export
@@ -110,8 +151,8 @@ def _openvino(models: Sequence[Model], wanted: Wanted, keras: _Keras) -> vino.Op
         export(keras.loaded(), asked, folder)
 
     try:
-        with Shelf(wanted.shelf).functions(identity(asked), make) as (folder, contents):
-            return _proved(asked, folder, contents, _TAKEN[wanted.engine])
+        with Shelf(wanted.shelf).functions(identity(asked), make) as found:
+            yield found
     except (RuntimeError, OSError, ImportError) as fault:
         why = " ".join(str(fault).split())[:_LONGEST] or place_of(fault)
         raise EngineUnproved(f"OpenVINO cannot compute these networks: {why}.") from fault

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel
 
 from dicom_node.brains import Answers
 from dicom_node.bundles import digest_of
 
 CONTENTS, ANSWERS = "contents.json", "answers.npz"
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+class _Document(BaseModel):
+    """The file `CONTENTS`: outputs by function, digests by file."""
+
+    outputs: dict[str, tuple[str, ...]]
+    files: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,15 +53,30 @@ def write_contents(folder: Path, contents: Contents) -> None:
 def read_contents(folder: Path) -> Contents | None:
     """Return what a folder holds; None if it is not there, or not as it was written."""
     try:
-        document = json.loads((folder / CONTENTS).read_text(encoding="utf8"))
-        if any(digest_of(folder / name) != digest for name, digest in document["files"].items()):
+        document = _Document.model_validate_json((folder / CONTENTS).read_bytes())
+        if any(digest_of(folder / name) != digest for name, digest in document.files.items()):
             return None
-        outputs = {name: tuple(keys) for name, keys in document["outputs"].items()}
+        outputs = document.outputs
         with np.load(folder / ANSWERS, allow_pickle=False) as arrays:
             expected = {
                 function: {key: arrays[f"{function}:{place}"] for place, key in enumerate(keys)}
                 for function, keys in outputs.items()
             }
-    except _UNREADABLE:
+    except (OSError, ValueError, KeyError):
         return None
     return Contents(outputs, expected)
+
+
+def digest(folder: Path, contents: Contents) -> str:
+    """Return the digest of all functions of a folder: of every file, and what it is to answer.
+
+    Answers that are kept beside them are no part of it: those follow from the processor, too.
+    """
+    files = {path.name: digest_of(path) for path in sorted(function_files(folder))}
+    document = {"outputs": contents.outputs, "files": files}
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def function_files(folder: Path) -> Iterator[Path]:
+    """Yield the files that functions are made of."""
+    return (path for path in folder.iterdir() if path.suffix in (".xml", ".bin"))

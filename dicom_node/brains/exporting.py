@@ -77,7 +77,7 @@ def _write(run: Any, shape: Sequence[int], folder: Path, name: str) -> tuple[str
     import openvino
 
     frozen, names = _frozen(run, shape)
-    with tempfile.TemporaryDirectory() as beside:
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
         graph = Path(beside) / "graph.pb"
         graph.write_bytes(frozen.graph.as_graph_def().SerializeToString())
         model = _core_that_knows_gradients().read_model(graph)

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from dicom_node.brains import Answers, Brain
+from dicom_node.brains import Answers, Brain, ComputedOn
 from dicom_node.errors import NodeError
 from dicom_node.imaging.prepare import Float
 
@@ -54,7 +53,7 @@ class Gathered:
         return self._brain.name
 
     @property
-    def device(self) -> Literal["gpu", "cpu"]:
+    def device(self) -> ComputedOn:
         """The brain's."""
         return self._brain.device
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from dicom_node.brains import KERAS, Answers
+from dicom_node.brains import KERAS, Answers, ComputedOn
 from dicom_node.brains.devices import Device, make_deterministic, use_device
 from dicom_node.brains.explained import explained_layer
 from dicom_node.brains.models import HEAT, SEGMENTATION, Model, key, single
@@ -52,7 +52,7 @@ class KerasBrain:
     def __init__(
         self, models: Sequence[Model], device: Device = "auto", *, memory_growth: bool = True
     ) -> None:
-        self.device: Literal["gpu", "cpu"] = use_device(device, memory_growth=memory_growth)
+        self.device: ComputedOn = use_device(device, memory_growth=memory_growth)
         make_deterministic()
         loaded = [(model, _members(model)) for model in models]
         self._networks = {name: one.network for _, found in loaded for name, one in found.items()}

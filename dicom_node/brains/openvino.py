@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dicom_node.brains import Answers
+from dicom_node.brains import Answers, ComputedOn
 from dicom_node.brains.exported import Contents
 from dicom_node.imaging.prepare import Float
 
@@ -47,21 +47,31 @@ def computes(precision: Precision) -> bool:
 class OpenVinoBrain:
     """Answers by the functions of a folder. ``precision``: of the sums; answers are float32.
 
-    Each thread has memory of its own; a call uses all cores, as Keras' do.
+    Each thread has memory of its own. A call uses all cores of this process, as Keras' do; with
+    ``abreast`` it uses one, and as many calls as there are cores are computed at once, which
+    answers more films in the same time. ``cores``: how many; 0: all that this process may use.
     Raises `RuntimeError` for what is no function of OpenVINO.
     """
 
-    device: Literal["gpu", "cpu"] = "cpu"
+    device: ComputedOn = "cpu"
 
-    def __init__(self, folder: Path, contents: Contents, precision: Precision) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        contents: Contents,
+        precision: Precision,
+        *,
+        cores: int = 0,
+        abreast: bool = False,
+    ) -> None:
         import openvino
 
         self.name = f"{NAME} {version()} {precision}"
-        core = openvino.Core()
+        core, threads = openvino.Core(), cores or len(os.sched_getaffinity(0))
         options = {
             "INFERENCE_PRECISION_HINT": precision,
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
+            "NUM_STREAMS": threads if abreast else 1,
+            "INFERENCE_NUM_THREADS": threads,
             # Several workers on one machine would all be bound to its first cores.
             "ENABLE_CPU_PINNING": False,
         }

@@ -25,7 +25,7 @@ _KEPT = 3
 """How many folders stay: those taken last. More are of weights or versions long gone."""
 
 _LEFT_BEHIND_SECONDS = 3600.0
-_NEW = ".new-"
+_NEW, _BEGUN = ".new-", "dicom-node-engine-"
 
 _MADE_BY = ("dicom-node", "keras", "tensorflow", "openvino", "numpy")
 _TRACES = ("brains", "bundles", "networks")
@@ -51,7 +51,8 @@ class Shelf:
         if (kept := self._find(name)) is not None:
             yield kept
             return
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
+        _tidy()
+        with tempfile.TemporaryDirectory(prefix=_BEGUN, ignore_cleanup_errors=True) as made:
             folder = Path(made)
             make(folder)
             contents = read_contents(folder)
@@ -69,7 +70,8 @@ class Shelf:
 
     def _keep(self, made: Path, name: str) -> None:
         """Keep a copy of a folder, and forget those that nobody took lately."""
-        if self._folder is None:
+        # What another worker has kept meanwhile stays: a third may be reading it.
+        if self._folder is None or self._find(name) is not None:
             return
         with suppress(OSError):  # no room, no right, another worker was faster: nothing is kept
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -88,6 +90,14 @@ class Shelf:
         lost = [path for path in ages if path not in kept and ages[path] > _LEFT_BEHIND_SECONDS]
         for path in (*old, *lost):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _tidy() -> None:
+    """Remove what processes that were killed meanwhile had begun to make."""
+    with suppress(OSError):
+        for path in Path(tempfile.gettempdir()).glob(f"{_BEGUN}*"):
+            if time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def identity(asked: Sequence[Question]) -> str:

@@ -98,7 +98,7 @@ def _print(rows: Sequence[Mapping[str, Any]], zone: tzinfo | None) -> None:
 
 
 def _searched(ledger: Cases, words: str, limit: int) -> Sequence[Study]:
-    from dicom_node.ledger.casebook import CaseQuery
+    from dicom_node.ledger.cases import CaseQuery
 
     found = ledger.cases(CaseQuery(words=words, limit=limit)).cases
     return [ledger.study(case.study_id) for case in found]
@@ -278,7 +278,7 @@ def _again(study: str, config: Any, data_dir: Any, states: Any) -> None:
 def _find(ledger: Cases, text: str) -> Study:
     """Return a study by number, Study Instance UID or accession number."""
     from dicom_node.errors import RowMissing
-    from dicom_node.ledger.casebook import CaseQuery
+    from dicom_node.ledger.cases import CaseQuery
     from dicom_node.records import StudyId
 
     # A longer number is no id of the ledger (and beyond its range), but may be a UID.

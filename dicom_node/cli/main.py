@@ -15,6 +15,7 @@ from dicom_node import __version__
 from dicom_node.cli import (
     ae,
     analyse,
+    brain,
     cases,
     config,
     conformance,
@@ -47,8 +48,8 @@ app = typer.Typer(
 )
 
 for group in (
-    demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, dataset,
-    train, evaluate, conformance, health, user,
+    demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, brain,
+    dataset, train, evaluate, conformance, health, user,
 ):  # fmt: skip
     group.register(app)
 

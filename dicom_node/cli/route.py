@@ -75,12 +75,15 @@ def route_study(
     )
     if not any(is_told(item.state, item.reason, analysed=analysed) for item in films):
         told |= {"recipients": [], "reason": "nothing to report: there is no film to tell of"}
+    waits = sum(item.state in waiting for item in films)
+    if study.retracted and not waits:
+        told |= {"recipients": [], "left_out": [], "reason": study.reason}
     return {
         "id": study.id,
         "study_instance_uid": study.study_instance_uid,
         "senders": list(origins),
         "analysed": analysed,
-        "waiting": sum(item.state in waiting for item in films),
+        "waiting": waits,
     } | told
 
 

@@ -163,7 +163,7 @@ class Sender:
                     return True
                 chosen = self._frozen(delivery, sop_class)
                 self.ledger.pin(delivery.id, self.worker, chosen.sop_instance_uid)
-                compression = None if delivery.status else remote.compression_uid
+                compression = None if _was_in_vain(delivery) else remote.compression_uid
                 status = self._store(association, chosen, compression)
                 if self._is_given_up(delivery, chosen, status):
                     passed.add(chosen.sop_class_uid)
@@ -318,6 +318,12 @@ class Sender:
             reason=reason,
             remedy="Mend the cause at the destination, then `dicom-node outbox retry`.",
         )
+
+
+def _was_in_vain(delivery: Delivery) -> bool:
+    """Whether it left before and was refused, or the peer broke off or fell silent at it."""
+    has_left = delivery.attempts > 0 and delivery.pinned_sop_instance_uid is not None
+    return bool(delivery.status) or has_left
 
 
 def _accepted(association: Association) -> dict[str, tuple[str, ...]]:

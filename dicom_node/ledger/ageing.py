@@ -8,8 +8,10 @@ from datetime import timedelta
 
 from dicom_node.ledger.connection import text_of
 from dicom_node.ledger.part import Part
+from dicom_node.ledger.statements import statements
 from dicom_node.records import Digest
 
+_SQL = statements("ageing")
 _AT_ONCE = 2000
 """Rows that one transaction removes: receiving waits for it no longer than for another film."""
 
@@ -23,10 +25,7 @@ class Ageing(Part):
         All of them at once would be gigabytes on a node of millions of films.
         """
         rows = self._connection.all(
-            """select digest from instances where digest >= :first and digest < :last
-               union select digest from results where digest >= :first and digest < :last
-               union select saliency_digest from instances
-               where saliency_digest >= :first and saliency_digest < :last""",
+            _SQL["digests_of_shard"],
             first=prefix,
             last=f"{prefix}g",  # after every hexadecimal digit
         )
@@ -34,19 +33,21 @@ class Ageing(Part):
 
     def stored_bytes(self) -> int:
         """Return the sizes of all received films and of all results together, a sum kept so far."""
-        row = self._connection.one("select bytes from stored")
+        row = self._connection.one(_SQL["stored_bytes"])
         assert row is not None
         return int(row["bytes"])
 
     def forget_refusals(self, days: float) -> int:
         """Forget refused callers who have not called for so long; return how many there were."""
-        return self._forget("refusals", "last_at < :old", old=self._before(days=days))
+        return self._forget(
+            "any_silent_refusals", "forget_silent_refusals", old=self._before(days=days)
+        )
 
     def forget_sessions(self, idle: timedelta, longest: timedelta) -> int:
         """Forget sessions that have run out and whose browser never came back."""
         return self._forget(
-            "sessions",
-            "seen_at < :idle or created_at < :longest",
+            "any_old_sessions",
+            "forget_old_sessions",
             idle=text_of(self._connection.moment() - idle),
             longest=text_of(self._connection.moment() - longest),
         )
@@ -57,8 +58,7 @@ class Ageing(Part):
         for first, last in self._orphaned_events(old):
             with self._connection.transaction() as connection:
                 removed += connection.run(
-                    """delete from events where id between :first and :last and at < :old
-                       and not exists (select 1 from studies where id = events.study_id)""",
+                    _SQL["forget_orphaned_events"],
                     first=first, last=last, old=old,
                 )  # fmt: skip
         return removed
@@ -66,8 +66,7 @@ class Ageing(Part):
     def audit_lines_older(self, days: float, most: int) -> int:
         """Count lines of the audit trail that are older than that, up to ``most``."""
         row = self._connection.one(
-            """select count(*) as lines from (
-                   select 1 from (select at from audit order by id limit :most) where at < :old)""",
+            _SQL["old_audit_lines"],
             most=most, old=self._before(days=days),
         )  # fmt: skip
         assert row is not None
@@ -83,8 +82,7 @@ class Ageing(Part):
         while self.audit_lines_older(days, _AT_ONCE):
             with self._connection.transaction() as connection:
                 removed += connection.run(
-                    """delete from audit where at < :old
-                       and id in (select id from audit order by id limit :most)""",
+                    _SQL["forget_audit_lines"],
                     old=self._before(days=days), most=_AT_ONCE,
                 )  # fmt: skip
         if removed:
@@ -101,10 +99,8 @@ class Ageing(Part):
         A node that takes films from everybody is told titles by strangers.
         """
         return self._forget(
-            "peers",
-            """coalesce(last_received_at, '') < :old and coalesce(last_sent_at, '') < :old
-               and coalesce(last_error_at, '') < :old
-               and ae_title not in (select value from json_each(:known))""",
+            "any_silent_peers",
+            "forget_silent_peers",
             old=self._before(days=days),
             known=json.dumps(list(known)),
         )
@@ -114,9 +110,7 @@ class Ageing(Part):
         last = 0
         while True:
             rows = self._connection.all(
-                """select id from events where id > :last and at < :old
-                   and not exists (select 1 from studies where id = events.study_id)
-                   order by id limit :most""",
+                _SQL["orphaned_events"],
                 last=last, old=old, most=_AT_ONCE,
             )  # fmt: skip
             if not rows:
@@ -124,12 +118,11 @@ class Ageing(Part):
             first, last = rows[0]["id"], rows[-1]["id"]
             yield first, last
 
-    def _forget(self, table: str, which: str, **values: object) -> int:
-        # Most days there is nothing: no lock is taken to learn that.
-        if self._connection.one(f"select 1 from {table} where {which}", **values) is None:  # noqa: S608
+    def _forget(self, look: str, forget: str, **values: object) -> int:
+        if self._connection.one(_SQL[look], **values) is None:
             return 0
         with self._connection.transaction() as connection:
-            return connection.run(f"delete from {table} where {which}", **values)  # noqa: S608
+            return connection.run(_SQL[forget], **values)
 
     def _before(self, *, days: float) -> str:
         return text_of(self._connection.moment() - timedelta(days=days))

@@ -9,7 +9,10 @@ import json
 from collections.abc import Sequence
 
 from dicom_node.ledger.connection import Connection, Row
+from dicom_node.ledger.statements import statements
 from dicom_node.ledger.told import figures_of, severity_of
+
+_SQL = statements("case_row")
 
 _OUTCOMES = ("failed", "analysed", "received", "admitted", "declined")
 """Which film's state speaks for a study of several: what went wrong before all."""
@@ -20,16 +23,10 @@ _DELIVERIES = ("refused", "expired", "waiting", "held", "sent", "committed")
 
 def refresh_case(connection: Connection, study_id: int) -> None:
     """Write the row of ``study_id`` in the case list; nothing for a study that is gone."""
-    study = connection.one(
-        "select state, reason, revision, opened_at from studies where id = :id", id=study_id
-    )
+    study = connection.one(_SQL["study_to_list"], id=study_id)
     if study is None:
         return
-    films = connection.all(
-        "select id, state, reason, view, received_at, severity, in_doubt from instances"
-        " where study_id = :id order by id",
-        id=study_id,
-    )
+    films = connection.all(_SQL["films_to_list"], id=study_id)
     values = (
         _facts(study, films)
         | _worst(connection, films)
@@ -39,15 +36,7 @@ def refresh_case(connection: Connection, study_id: int) -> None:
             **_reading(connection, study_id, study["revision"]),
         }
     )
-    names = ", ".join(values)
-    places = ", ".join(f":{name}" for name in values)
-    changes = ", ".join(f"{name} = :{name}" for name in values)
-    connection.run(
-        f"insert into cases (study_id, {names}) values (:study_id, {places})"  # noqa: S608
-        f" on conflict do update set {changes}",
-        study_id=study_id,
-        **values,
-    )
+    connection.run(_SQL["list_case"], study_id=study_id, **values)
 
 
 def _facts(study: Row, films: Sequence[Row]) -> dict[str, object]:
@@ -72,18 +61,14 @@ def _worst(connection: Connection, films: Sequence[Row]) -> dict[str, object]:
     """
     analysed = [film for film in films if film["severity"] is not None]
     worst = max(analysed, key=lambda film: film["severity"], default=None)
-    row = None if worst is None else connection.one(
-        "select findings_json from instances where id = :id", id=worst["id"]
-    )  # fmt: skip
+    row = None if worst is None else connection.one(_SQL["findings_to_list"], id=worst["id"])
     found = {} if row is None else json.loads(row["findings_json"])
     in_doubt = any(film["in_doubt"] for film in analysed)
     return {**figures_of(found), "severity": severity_of(found), "in_doubt": int(in_doubt)}
 
 
 def _sender(connection: Connection, study_id: int) -> str:
-    row = connection.one(
-        "select calling_ae_title from origins where study_id = :id order by id limit 1", id=study_id
-    )
+    row = connection.one(_SQL["sender_to_list"], id=study_id)
     return str(row["calling_ae_title"]) if row else ""
 
 
@@ -92,9 +77,7 @@ def _reading(connection: Connection, study_id: int, revision: int) -> dict[str, 
 
     What was said of an earlier report is a draft for this one.
     """
-    row = connection.one(
-        "select state, reader, revision from readings where study_id = :id", id=study_id
-    )
+    row = connection.one(_SQL["reading_to_list"], id=study_id)
     if row is None:
         return {"reading": "", "earlier_reader": ""}
     if row["revision"] >= revision or row["state"] != "read":
@@ -103,10 +86,6 @@ def _reading(connection: Connection, study_id: int, revision: int) -> dict[str, 
 
 
 def _delivery(connection: Connection, study_id: int) -> str:
-    rows = connection.all(
-        "select distinct case when held is not null and state = 'waiting' then 'held'"
-        " else state end as state from deliveries where study_id = :id and not not_accepted",
-        id=study_id,
-    )
+    rows = connection.all(_SQL["deliveries_to_list"], id=study_id)
     states = {row["state"] for row in rows}
     return next((each for each in _DELIVERIES if each in states), "none")

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import fields, replace
+from typing import Any
 
 from dicom_node.findings import APPEARANCES
+from dicom_node.ledger.cases import (
+    IN_DOUBT,
+    MATCHES,
+    MEASURED,
+    NO_OPACITY,
+    OPACITY,
+    UNDETERMINED,
+    CasePage,
+    CaseQuery,
+    CaseRow,
+    Feedback,
+    ReaderReport,
+)
 from dicom_node.ledger.connection import Connection
 from dicom_node.ledger.part import Part
+from dicom_node.ledger.statements import statements
 from dicom_node.ledger.steps import STUDIES, required
 from dicom_node.records import TRIAL_AE, StudyId
 
-Order = Literal["received", "severity", "study_date"]
-
+_SQL = statements("cases")
 _COLUMNS: Mapping[str, str] = {
     "received": "received_at",
     "severity": "severity",
     "study_date": "study_date",
 }
-IN_DOUBT, UNDETERMINED = "in-doubt", "undetermined"
-OPACITY, NO_OPACITY = "opacity", "no-opacity"
 _FINDINGS: Mapping[str, str] = {
     IN_DOUBT: "cases.in_doubt",
     UNDETERMINED: "cases.abstained",
@@ -34,9 +45,6 @@ _EQUAL = (
     "accession_number",
 )  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
-MATCHES = 20_000
-"""So many hits of a search, the latest, are looked at; a broader search should be narrowed."""
-
 _BY_WORDS = (
     "cases.study_id in (select * from (select rowid from case_words where words match :words"
     " order by rowid desc limit :matches)"
@@ -45,127 +53,6 @@ _BY_WORDS = (
 
 FEW = 1_000
 """So many hits are looked up and put in order; where there are more, the list is walked through."""
-
-MEASURED = 2_000
-"""Of so many cases, the latest, it is told how long each stage took."""
-
-
-@dataclass(frozen=True, slots=True)
-class CaseRow:
-    """A row of the case list. Extents are of 0-8, ``in_lungs`` and ``probability`` of 0-1.
-
-    ``chance``: what ``in_lungs`` would be by chance. ``in_doubt``: answers on a film contradict
-    each other. ``reading``: of the present report; ``earlier_reader``: who marked only an earlier
-    one as read. ``opacity`` and ``appearance``: None where the network does not tell them; an
-    appearance that is not named is "undetermined".
-    """
-
-    study_id: StudyId
-    study_instance_uid: str
-    patient_name: str
-    patient_id: str
-    patient_birth_date: str
-    patient_sex: str
-    accession_number: str
-    study_date: str
-    study_description: str
-    received_at: str
-    state: str
-    films: int
-    outcome: str
-    reason: str | None
-    view: str | None
-    sender: str
-    finding: str | None
-    probability: float | None
-    abstained: bool
-    opacity: bool | None
-    opacity_probability: float | None
-    appearance: str | None
-    appearance_probability: float | None
-    geographic_extent: float | None
-    opacity_extent: float | None
-    airspace_level: int | None
-    in_lungs: float | None
-    chance: float | None
-    peak_in_lungs: bool | None
-    in_doubt: bool
-    change_when_hidden: float | None
-    severity: float
-    delivery: str
-    reading: str
-    earlier_reader: str
-
-
-@dataclass(frozen=True, slots=True)
-class CaseQuery:
-    """Which cases, in which order. Empty texts ask for nothing.
-
-    ``finding``: a class, `IN_DOUBT`, `UNDETERMINED`, `OPACITY`, `NO_OPACITY`, or an appearance.
-    The node's own trials of the whole way are listed only where they are asked for by words,
-    patient, study or sender.
-    ``words``: beginnings of words of name, ID, accession number, description, or a whole Study
-    Instance UID. ``after``: the last row seen, as `CasePage.after` gave it. ``since`` and
-    ``until``: study dates, eight digits. ``reading``: draft, read, or "unread" for all but read.
-    """
-
-    words: str = ""
-    finding: str = ""
-    outcome: str = ""
-    delivery: str = ""
-    sender: str = ""
-    state: str = ""
-    reading: str = ""
-    patient_id: str = ""
-    accession_number: str = ""
-    study_instance_uid: str = ""
-    since: str = ""
-    until: str = ""
-    order: Order = "received"
-    after: tuple[str, int] | None = None
-    limit: int = 50
-
-
-@dataclass(frozen=True, slots=True)
-class CasePage:
-    """A page of the list; ``after`` is what the next page begins behind, None on the last.
-
-    ``is_partial``: the words have more than `MATCHES` hits, of which only the latest count.
-    """
-
-    cases: tuple[CaseRow, ...]
-    after: tuple[str, int] | None
-    is_partial: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """What a reader says of the answer on a film. ``verdict``: agrees, disagrees or unsure."""
-
-    sop_instance_uid: str
-    reader: str
-    verdict: str
-    finding: str | None = None
-    geographic_extent: float | None = None
-    opacity_extent: float | None = None
-    airspace_level: int | None = None
-    comment: str = ""
-    at: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReaderReport:
-    """A reader's own lines under the report. ``state``: draft or read.
-
-    ``revision``: of the report that the reader had before him; ``is_outdated``: there is a newer.
-    """
-
-    state: str
-    comment: str
-    reader: str
-    revision: int
-    at: str = ""
-    is_outdated: bool = False
 
 
 class Casebook(Part):
@@ -202,39 +89,25 @@ class Casebook(Part):
         """Return how many hits a search has, up to one more than `MATCHES`; None for none asked."""
         if not words:
             return None
-        row = self._connection.one(
-            """select count(*) as hits from
-               (select 1 from case_words where words match :words limit :most)""",
-            words=prefixes(words),
-            most=MATCHES + 1,
-        )
+        row = self._connection.one(_SQL["hits"], words=prefixes(words), most=MATCHES + 1)
         assert row is not None
         return int(row["hits"])
 
     def case(self, study_id: StudyId) -> CaseRow:
         """Return the row of one study. Raises `RowMissing`."""
         required(self._connection, STUDIES, study_id)
-        row = self._connection.one(
-            """select cases.*, studies.study_instance_uid from cases
-               join studies on studies.id = cases.study_id where study_id = :id""",
-            id=study_id,
-        )
+        row = self._connection.one(_SQL["case"], id=study_id)
         assert row is not None
         return _case(row)
 
     def senders(self) -> Sequence[str]:
         """Return every AE title that a case came from."""
-        rows = self._connection.all(
-            "select ae_title from peers where last_received_at is not null order by ae_title"
-        )
+        rows = self._connection.all(_SQL["senders"])
         return [row["ae_title"] for row in rows]
 
     def undescribed(self, limit: int) -> Sequence[StudyId]:
         """Return studies whose list entry names no patient yet, oldest first."""
-        rows = self._connection.all(
-            "select study_id from cases where not described order by study_id limit :limit",
-            limit=limit,
-        )
+        rows = self._connection.all(_SQL["undescribed"], limit=limit)
         return [StudyId(row["study_id"]) for row in rows]
 
     def described(self, descriptions: Iterable[tuple[StudyId, Mapping[str, str]]]) -> None:
@@ -245,11 +118,7 @@ class Casebook(Part):
 
     def reading(self, study_id: StudyId) -> ReaderReport | None:
         """Return the reader's lines under a study's report, if anyone wrote some."""
-        row = self._connection.one(
-            """select readings.*, readings.revision < studies.revision as is_outdated from readings
-               join studies on studies.id = readings.study_id where study_id = :id""",
-            id=study_id,
-        )
+        row = self._connection.one(_SQL["reading"], id=study_id)
         if row is None:
             return None
         return ReaderReport(
@@ -266,14 +135,11 @@ class Casebook(Part):
         """
         with self._connection.transaction() as connection:
             study = required(connection, STUDIES, study_id)
-            present = connection.one("select * from readings where study_id = :id", id=study_id)
+            present = connection.one(_SQL["present_reading"], id=study_id)
             if present is not None and _would_hide(present, report, seen):
                 return False
             connection.run(
-                """insert into readings (study_id, revision, state, comment, reader, at)
-                   values (:id, :revision, :state, :comment, :reader, :now)
-                   on conflict do update set revision = :revision, state = :state,
-                   comment = :comment, reader = :reader, at = :now""",
+                _SQL["keep_reading"],
                 # Nobody has read a report that is still to come, whatever a form says.
                 id=study_id, revision=min(report.revision, study["revision"]), state=report.state,
                 comment=report.comment, reader=report.reader, now=connection.now(),
@@ -283,9 +149,7 @@ class Casebook(Part):
 
     def said(self, study_id: StudyId) -> Sequence[Feedback]:
         """Return what readers said of the answers on a study's films."""
-        rows = self._connection.all(
-            "select * from feedback where study_id = :id order by id", id=study_id
-        )
+        rows = self._connection.all(_SQL["feedback_of_study"], id=study_id)
         return [_feedback(row) for row in rows]
 
     def say(self, study_id: StudyId, feedback: Feedback) -> None:
@@ -293,21 +157,10 @@ class Casebook(Part):
         with self._connection.transaction() as connection:
             study = required(connection, STUDIES, study_id)
             answer = connection.one(
-                """select findings_json from instances where study_id = :study
-                   and sop_instance_uid = :uid order by id desc""",
-                study=study_id, uid=feedback.sop_instance_uid,
-            )  # fmt: skip
+                _SQL["answer_on_film"], study=study_id, uid=feedback.sop_instance_uid
+            )
             connection.run(
-                """insert into feedback (study_id, study_instance_uid, answer_json,
-                       sop_instance_uid, reader, verdict, finding,
-                       geographic_extent, opacity_extent, airspace_level, comment, at)
-                   values (:study, :study_uid, :answer, :uid, :reader, :verdict, :finding,
-                       :geographic, :opacity, :level, :comment, :now)
-                   on conflict (sop_instance_uid, reader) do update set verdict = :verdict,
-                       answer_json = :answer,
-                       finding = :finding, geographic_extent = :geographic,
-                       opacity_extent = :opacity, airspace_level = :level, comment = :comment,
-                       at = :now""",
+                _SQL["keep_feedback"],
                 study_uid=study["study_instance_uid"],
                 answer=answer["findings_json"] if answer else None,
                 study=study_id, uid=feedback.sop_instance_uid, reader=feedback.reader,
@@ -318,18 +171,12 @@ class Casebook(Part):
 
     def all_feedback(self) -> Sequence[Mapping[str, Any]]:
         """Return every feedback beside what the networks had said, for export; no patient in it."""
-        rows = self._connection.all("select * from feedback order by id")
+        rows = self._connection.all(_SQL["all_feedback"])
         return [dict(row) for row in rows]
 
     def scores_since(self, since: str) -> Sequence[Mapping[str, Any]]:
         """Return findings of all cases received since a time (ISO 8601), without identity."""
-        rows = self._connection.all(
-            """select received_at, outcome, finding, probability, abstained, geographic_extent,
-                   opacity_extent, airspace_level, in_lungs, delivery from cases
-               where received_at >= :since and sender <> :trial order by received_at""",
-            since=since,
-            trial=TRIAL_AE,
-        )
+        rows = self._connection.all(_SQL["scores_since"], since=since, trial=TRIAL_AE)
         return [dict(row) for row in rows]
 
     def stages_since(self, since: str) -> Sequence[Mapping[str, Any]]:
@@ -337,19 +184,7 @@ class Casebook(Part):
 
         Of the latest `MEASURED` studies.
         """
-        rows = self._connection.all(
-            """select study_id,
-                   min(case when what = 'instance.received' then at end) as received,
-                   max(case when what = 'instance.analysed' then at end) as analysed,
-                   max(case when what = 'study.reported' then at end) as reported,
-                   max(case when what = 'delivery.sent' then at end) as sent
-               from events where study_id in
-                   (select study_id from cases where received_at >= :since
-                    order by received_at desc limit :most)
-               group by study_id""",
-            since=since,
-            most=MEASURED,
-        )
+        rows = self._connection.all(_SQL["stages_since"], since=since, most=MEASURED)
         return [dict(row) for row in rows]
 
 
@@ -409,12 +244,10 @@ def _describe(connection: Connection, study_id: StudyId, texts: Mapping[str, str
         id=study_id,
         **texts,
     )
-    connection.run("delete from case_words where rowid = :id", id=study_id)
+    connection.run(_SQL["forget_words_of_case"], id=study_id)
     names = ("patient_name", "patient_id", "accession_number", "study_description")
     words = " ".join(texts.get(name, "") for name in names)
-    connection.run(
-        "insert into case_words (rowid, words) values (:id, :words)", id=study_id, words=words
-    )
+    connection.run(_SQL["keep_words_of_case"], id=study_id, words=words)
 
 
 def _case(row: Mapping[str, Any]) -> CaseRow:

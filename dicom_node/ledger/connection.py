@@ -1,4 +1,9 @@
-"""One SQLite connection of a process: WAL, ``synchronous=FULL``, each change a transaction."""
+"""The SQLite connection of a process: WAL, each change one transaction, durable or not.
+
+A commit with ``synchronous=full`` is on the disk before it returns. One with ``normal`` is written
+to the WAL behind all earlier ones, which a kill of the process does not undo; the next full commit
+of any process syncs it, and a power cut before takes it back, and nothing that came before it.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +29,13 @@ from dicom_node.ledger.opening import (
     unavailable,
     write_ahead,
 )
+from dicom_node.ledger.readers import Readers
 
 Row = Mapping[str, Any]
 Clock = Callable[[], datetime]
 
 _LOOKS = 10
-_PRAGMAS = ("synchronous=full", "foreign_keys=on")
+_FULL, _NORMAL = "full", "normal"
 
 
 def utc_now() -> datetime:
@@ -43,7 +49,10 @@ def text_of(moment: datetime) -> str:
 
 
 class Connection:
-    """The connection, shared by the threads of this process, one at a time.
+    """The connection by which this process writes, shared by its threads, one at a time.
+
+    Whoever reads in a transaction reads by it too, and sees what the transaction has changed; who
+    reads outside one has a connection for reading (`Readers`) and waits for no transaction.
 
     ``who`` goes into every event that this process writes. ``verify`` reads the whole file first
     and refuses a damaged one: for the process that starts the others. ``project``: makes anew what
@@ -69,10 +78,13 @@ class Connection:
         real = clock is utc_now
         self._steady = steady or (machine_steady if real else lambda: ("", clock().timestamp()))
         self._is_ready = False
+        self._synchronous = ""
         self._settled: tuple[str, float] | None = None
         self._project = project
         self._touched: dict[int, None] = {}
         self._lock = threading.RLock()
+        self._holder: int | None = None
+        self._readers = Readers(path, busy_seconds)
         with unavailable(f"The ledger {path} cannot be opened", path):
             self._sqlite = opened(path, busy_seconds)
         try:
@@ -84,8 +96,8 @@ class Connection:
             raise
 
     def _prepare(self, path: Path, *, verify: bool) -> None:
-        for pragma in _PRAGMAS:
-            self._sqlite.execute(f"pragma {pragma}")
+        self._sqlite.execute("pragma foreign_keys=on")
+        self._synchronise(_FULL)
         if verify:
             (answer,) = self._sqlite.execute("pragma quick_check(1)").fetchone()
             if answer != "ok":
@@ -155,14 +167,20 @@ class Connection:
         return bool(self._sqlite.in_transaction)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Run a block as one durable transaction.
+    def transaction(self, *, durable: bool = True) -> Iterator[Connection]:
+        """Run a block as one transaction.
+
+        ``durable``: it outlives a power cut once this returns. Else it may be taken back by one,
+        for what is free again by itself then: a claim, a lease, a sign of life.
 
         ``begin immediate`` takes the write lock first: a deferred transaction of two writers ends
         in "database is locked" in spite of the busy time-out.
         """
         with self._lock, unavailable("The ledger could not commit", self._path):
+            # Inside a transaction it cannot be changed.
+            self._synchronise(_FULL if durable else _NORMAL)
             self._sqlite.execute("begin immediate")
+            self._holder = threading.get_ident()
             try:
                 if self._is_ready and self._was_set():
                     self._settle()
@@ -177,7 +195,18 @@ class Connection:
                     self._sqlite.execute("rollback")
                 raise
             finally:
+                self._holder = None
                 self._touched.clear()
+
+    def _synchronise(self, how: str) -> None:
+        if how != self._synchronous:
+            self._sqlite.execute(f"pragma synchronous={how}")
+            self._synchronous = how
+
+    def _outside_durably(self) -> None:
+        """Let a change outside a transaction, which is one by itself, be durable."""
+        if not self._sqlite.in_transaction:
+            self._synchronise(_FULL)
 
     def touch(self, study_id: int) -> None:
         """Note that a study has changed: what is shown of it is made anew before the commit."""
@@ -200,6 +229,7 @@ class Connection:
     def run(self, sql: str, **values: object) -> int:
         """Execute one statement and return the number of rows it changed."""
         with self._lock, unavailable("The ledger could not be written", self._path):
+            self._outside_durably()
             return int(self._sqlite.execute(sql, values).rowcount)
 
     def insert(self, table: str, **values: object) -> int:
@@ -207,6 +237,7 @@ class Connection:
         names = ", ".join(values)
         places = ", ".join(f":{name}" for name in values)
         with self._lock, unavailable("The ledger could not be written", self._path):
+            self._outside_durably()
             cursor = self._sqlite.execute(
                 f"insert into {table} ({names}) values ({places})",  # noqa: S608
                 values,
@@ -215,15 +246,24 @@ class Connection:
 
     def one(self, sql: str, **values: object) -> Row | None:
         """Return the first row, or None."""
-        with self._lock, unavailable("The ledger could not be read", self._path):
-            row: Row | None = self._sqlite.execute(sql, values).fetchone()
+        with self._reading() as sqlite:
+            row: Row | None = sqlite.execute(sql, values).fetchone()
             return row
 
     def all(self, sql: str, **values: object) -> Sequence[Row]:
         """Return all rows."""
-        with self._lock, unavailable("The ledger could not be read", self._path):
-            rows: Sequence[Row] = self._sqlite.execute(sql, values).fetchall()
+        with self._reading() as sqlite:
+            rows: Sequence[Row] = sqlite.execute(sql, values).fetchall()
             return rows
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        with unavailable("The ledger could not be read", self._path):
+            if self._holder == threading.get_ident():
+                yield self._sqlite
+            else:
+                with self._readers.borrowed() as reader:
+                    yield reader
 
     def version(self) -> tuple[int, int]:
         """Return what differs as soon as anybody has changed the ledger: others, and ourselves.
@@ -236,6 +276,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; a later call of anything else fails."""
+        # First: the last to be closed writes the WAL back.
+        self._readers.close()
         with self._lock:
             self._sqlite.close()
 

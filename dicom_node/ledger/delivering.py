@@ -10,21 +10,13 @@ from datetime import datetime, timedelta
 from dicom_node.errors import TransitionRefused
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.part import Part
-from dicom_node.ledger.rows import DELIVERY, delivery_of
+from dicom_node.ledger.rows import delivery_of
+from dicom_node.ledger.statements import statements
 from dicom_node.ledger.steps import DELIVERIES, held, move, record, required
 from dicom_node.records import SHADOW, Delivery, DeliveryId, DeliveryState, StudyId
 
-_FREE = "(deliveries.lease_until is null or deliveries.lease_until <= :now)"
 _EXPIRED_AT_ONCE = 500
-
-_CLAIM = f"""
-    update deliveries set lease_owner = :worker, lease_until = :until, attempts = attempts + 1
-    where id in (
-        select id from deliveries indexed by deliveries_by_study
-        where study_id = :study and state = 'waiting' and destination = :destination
-        and next_attempt_at <= :now and {_FREE} order by id limit :limit
-    ) returning id
-"""  # noqa: S608
+_SQL = statements("outbox")
 
 
 class Delivering(Part):
@@ -37,12 +29,12 @@ class Delivering(Part):
         # Read first: an idle sender must not take the write lock several times a second.
         if _first_due(self._connection, busy) is None:
             return []
-        with self._connection.transaction() as connection:
+        with self._connection.transaction(durable=False) as connection:
             first = _first_due(connection, busy)
             if first is None:
                 return []
             taken = connection.all(
-                _CLAIM,
+                _SQL["claim_deliveries"],
                 now=connection.now(),
                 destination=first["destination"],
                 study=first["study_id"],
@@ -50,10 +42,8 @@ class Delivering(Part):
                 worker=worker,
                 until=text_of(connection.moment() + timedelta(seconds=lease_seconds)),
             )
-            rows = connection.all(
-                f"{DELIVERY} where deliveries.id in"
-                f" ({', '.join(str(row['id']) for row in taken)}) order by deliveries.id"
-            )
+            ids = json.dumps([row["id"] for row in taken])
+            rows = connection.all(_SQL["claimed_deliveries"], ids=ids)
             found = [with_alternatives(connection, row) for row in rows]
         # What is told of a delivery are its earlier attempts, without this one.
         return [replace(delivery, attempts=delivery.attempts - 1) for delivery in found]
@@ -62,8 +52,7 @@ class Delivering(Part):
         """Note which alternative is being sent, before its first byte leaves."""
         with self._connection.transaction() as connection:
             pinned = connection.run(
-                "update deliveries set pinned_sop_instance_uid = :uid"
-                " where id = :id and lease_owner = :worker",
+                _SQL["pin"],
                 uid=sop_instance_uid,
                 id=delivery_id,
                 worker=worker,
@@ -73,15 +62,9 @@ class Delivering(Part):
 
     def returned(self, delivery_ids: Sequence[DeliveryId], worker: str) -> None:
         """Give back what ``worker`` still holds of these, as if it had not been claimed."""
-        with self._connection.transaction() as connection:
+        with self._connection.transaction(durable=False) as connection:
             for delivery_id in delivery_ids:
-                connection.run(
-                    "update deliveries set lease_owner = null, lease_until = null,"
-                    " attempts = max(attempts - 1, 0)"
-                    " where id = :id and lease_owner = :worker",
-                    id=delivery_id,
-                    worker=worker,
-                )
+                connection.run(_SQL["return_delivery"], id=delivery_id, worker=worker)
 
     def sent(self, delivery_id: DeliveryId, worker: str, status: int) -> None:
         """Move to `sent`; ``status`` is the C-STORE status (0x0000 or a warning)."""
@@ -92,13 +75,7 @@ class Delivering(Part):
                 connection, DELIVERIES, row, DeliveryState.SENT,
                 status=status, attempts=attempts, sent_at=connection.now(),
             )  # fmt: skip
-            connection.run(
-                """insert into peers (ae_title, last_sent_at) values (:ae, :now)
-                   on conflict do update set last_sent_at = :now, last_error = null,
-                   last_error_at = null""",
-                ae=row["destination"],
-                now=connection.now(),
-            )
+            connection.run(_SQL["note_sent"], ae=row["destination"], now=connection.now())
 
     def postponed(
         self,
@@ -112,8 +89,7 @@ class Delivering(Part):
         with self._connection.transaction() as connection:
             row = held(connection, DELIVERIES, delivery_id, worker)
             connection.run(
-                """update deliveries set next_attempt_at = :next, reason = :reason,
-                   status = :status, lease_owner = null, lease_until = null where id = :id""",
+                _SQL["postpone"],
                 next=text_of(next_attempt_at),
                 reason=reason,
                 status=status,
@@ -136,15 +112,13 @@ class Delivering(Part):
         with self._connection.transaction() as connection:
             row = held(connection, DELIVERIES, delivery_id, worker)
             _end(connection, row, DeliveryState.REFUSED, reason, None)
-            connection.run("update deliveries set not_accepted = 1 where id = :id", id=delivery_id)
+            connection.run(_SQL["note_not_accepted"], id=delivery_id)
 
     def negotiated(
         self, ae_title: str, accepted: Sequence[str], not_accepted: Sequence[str]
     ) -> None:
         """Remember of each SOP class of results whether an AE accepted it when last asked."""
-        known = self._connection.one(
-            "select accepted, not_accepted from peers where ae_title = :ae", ae=ae_title
-        )
+        known = self._connection.one(_SQL["negotiated"], ae=ae_title)
         # An association proposes the classes of its own objects: of the others it says nothing.
         said = (
             _joined_classes(known, "accepted", accepted, not_accepted),
@@ -154,9 +128,7 @@ class Delivering(Part):
             return
         with self._connection.transaction() as connection:
             connection.run(
-                """insert into peers (ae_title, accepted, not_accepted)
-                   values (:ae, :accepted, :not_accepted) on conflict do update
-                   set accepted = :accepted, not_accepted = :not_accepted""",
+                _SQL["note_negotiated"],
                 ae=ae_title,
                 accepted=said[0],
                 not_accepted=said[1],
@@ -191,13 +163,7 @@ class Delivering(Part):
             now = connection.now()
             expires = text_of(connection.moment() + timedelta(hours=keep_hours))
             if row["state"] == DeliveryState.WAITING:
-                connection.run(
-                    "update deliveries set next_attempt_at = :now, expires_at = :expires,"
-                    " held = null where id = :id",
-                    now=now,
-                    expires=expires,
-                    id=delivery_id,
-                )
+                connection.run(_SQL["hurry"], now=now, expires=expires, id=delivery_id)
                 what = "released" if row["held"] else "hurried"
                 record(connection, DELIVERIES, row, what, f"by {who}")
                 return
@@ -211,7 +177,7 @@ class Delivering(Part):
                 reason=f"asked again by {who}",
                 held=None,
             )
-            connection.run("update deliveries set not_accepted = 0 where id = :id", id=delivery_id)
+            connection.run(_SQL["ask_whether_accepted"], id=delivery_id)
 
     def approve(self, study_id: StudyId, who: str, keep_hours: float) -> int:
         """Make due, at once, everything of a study that waits for a person's approval.
@@ -220,10 +186,7 @@ class Delivering(Part):
         """
         with self._connection.transaction() as connection:
             rows = connection.all(
-                """update deliveries set next_attempt_at = :now, expires_at = :expires, held = null
-                   where study_id = :study and state = 'waiting'
-                   and held is not null and held <> :shadow
-                   returning *""",
+                _SQL["approve"],
                 study=study_id, shadow=SHADOW, now=connection.now(),
                 expires=text_of(connection.moment() + timedelta(hours=keep_hours)),
             )  # fmt: skip
@@ -252,21 +215,17 @@ def _joined_classes(
 
 def with_alternatives(connection: Connection, row: Row) -> Delivery:
     """Return the delivery of a row together with the objects of its group."""
-    alternatives = connection.all(
-        "select * from results where group_key = :group order by id", group=row["group_key"]
-    )
+    alternatives = connection.all(_SQL["alternatives"], group=row["group_key"])
     return delivery_of(row, alternatives)
 
 
 def _joined(connection: Connection, delivery_id: int) -> Row:
-    row = connection.one(f"{DELIVERY} where deliveries.id = :id", id=delivery_id)
+    row = connection.one(_SQL["delivery"], id=delivery_id)
     assert row is not None
     return row
 
 
 def _first_due(connection: Connection, busy: Sequence[str]) -> Row | None:
-    # "indexed by": without it SQLite prefers the index by state and walks through all that waits.
-    # One look-up a destination: the thousands that wait for a dead PACS are never walked through.
     heads = [
         head
         for name in _waiting_destinations(connection)
@@ -276,38 +235,16 @@ def _first_due(connection: Connection, busy: Sequence[str]) -> Row | None:
 
 
 def _waiting_destinations(connection: Connection) -> Sequence[str]:
-    rows = connection.all(
-        """with recursive names (name) as (
-               select min(destination) from deliveries indexed by deliveries_due
-               where state = 'waiting'
-               union all
-               select (select min(destination) from deliveries indexed by deliveries_due
-                       where state = 'waiting' and destination > names.name)
-               from names where names.name is not null)
-           select name from names where name is not null"""
-    )
+    rows = connection.all(_SQL["waiting_destinations"])
     return [row["name"] for row in rows]
 
 
 def _head(connection: Connection, destination: str) -> Row | None:
-    return connection.one(
-        "select id, study_id, destination, next_attempt_at from deliveries"  # noqa: S608
-        " indexed by deliveries_due"
-        " where state = 'waiting' and destination = :destination and next_attempt_at <= :now"
-        f" and {_FREE} order by next_attempt_at, id limit 1",
-        destination=destination,
-        now=connection.now(),
-    )
+    return connection.one(_SQL["first_due"], destination=destination, now=connection.now())
 
 
 def _expired(connection: Connection, limit: int) -> Sequence[Row]:
-    return connection.all(
-        f"select * from deliveries indexed by deliveries_expiring"  # noqa: S608
-        f" where state = 'waiting' and expires_at <= :now and {_FREE}"
-        " order by expires_at limit :limit",
-        now=connection.now(),
-        limit=limit,
-    )
+    return connection.all(_SQL["overdue_deliveries"], now=connection.now(), limit=limit)
 
 
 def _end(
@@ -325,10 +262,4 @@ def _end(
 
 
 def _note_error(connection: Connection, ae_title: str, reason: str) -> None:
-    connection.run(
-        """insert into peers (ae_title, last_error, last_error_at) values (:ae, :reason, :now)
-           on conflict do update set last_error = :reason, last_error_at = :now""",
-        ae=ae_title,
-        reason=reason,
-        now=connection.now(),
-    )
+    connection.run(_SQL["note_error"], ae=ae_title, reason=reason, now=connection.now())

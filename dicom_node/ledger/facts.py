@@ -10,7 +10,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from dicom_node.ledger.part import Part
+from dicom_node.ledger.statements import statements
 from dicom_node.records import Digest
+
+_SQL = statements("headers")
 
 
 class HeaderFacts(Part):
@@ -19,23 +22,18 @@ class HeaderFacts(Part):
     def facts(self, digests: Iterable[Digest]) -> Mapping[Digest, str]:
         """Return what is known of the objects of ``digests``."""
         rows = self._connection.all(
-            "select digest, told from facts where told is not null"
-            " and digest in (select value from json_each(:digests))",
+            _SQL["facts"],
             digests=json.dumps(list(digests)),
         )
         return {Digest(row["digest"]): row["told"] for row in rows}
 
     def without_facts(self, limit: int) -> Sequence[Digest]:
         """Return objects whose header nobody has read yet."""
-        rows = self._connection.all(
-            "select digest from facts where told is null limit :limit", limit=limit
-        )
+        rows = self._connection.all(_SQL["without_facts"], limit=limit)
         return [Digest(row["digest"]) for row in rows]
 
     def keep_facts(self, told: Mapping[Digest, str]) -> None:
         """Keep what headers say; of objects that are gone meanwhile nothing."""
         with self._connection.transaction() as connection:
             for digest, text in told.items():
-                connection.run(
-                    "update facts set told = :told where digest = :digest", told=text, digest=digest
-                )
+                connection.run(_SQL["keep_facts"], told=text, digest=digest)

@@ -12,15 +12,13 @@ from dicom_node.ledger.casebook import prefixes
 from dicom_node.ledger.connection import text_of
 from dicom_node.ledger.delivering import with_alternatives
 from dicom_node.ledger.part import Part
-from dicom_node.ledger.rows import DELIVERY
 from dicom_node.records import Delivery, DeliveryState
 
 _JOINED = (
-    DELIVERY.replace(
-        " from deliveries",
-        ", cases.patient_name, cases.patient_id, cases.accession_number from deliveries",
-    )
-    + " left join cases on cases.study_id = deliveries.study_id"
+    "select deliveries.*, studies.study_instance_uid,"
+    " cases.patient_name, cases.patient_id, cases.accession_number from deliveries"
+    " join studies on studies.id = deliveries.study_id"
+    " left join cases on cases.study_id = deliveries.study_id"
 )
 _TOLD_APART: Mapping[DeliveryState, Sequence[str]] = {
     DeliveryState.WAITING: ("held",),

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dicom_node.ledger.part import Part
-from dicom_node.ledger.rows import by_index, instance_of
-from dicom_node.records import BY_HAND, Instance, InstanceId, StudyId
+from dicom_node.ledger.rows import instance_of
+from dicom_node.ledger.statements import statements
+from dicom_node.records import BY_HAND, RETRACTED, Instance, InstanceId, StudyId
 
-_COUNTED = (
-    "coalesce(studies.reason, '') not like 'results retracted by %'"
-    " and exists (select 1 from origins where origins.instance_id = instances.id"
-    " and calling_ae_title <> :by_hand)"
-)
-"""Whose results stand, and that did not come by hand alone."""
+_SQL = statements("patients")
 
 
 class Patients(Part):
@@ -27,15 +23,9 @@ class Patients(Part):
         node tell of what is returned.
         """
         rows = self._connection.all(
-            f"{by_index('instances_by_patient')} where instances.patient_key in"  # noqa: S608
-            " (select patient_key from instances where study_id = :study"
-            " and patient_key <> '')"
-            " and instances.study_id <> :study and instances.state = 'analysed'"
-            " and not exists (select 1 from instances as later"
-            " where later.sop_instance_uid = instances.sop_instance_uid"
-            " and later.study_id = instances.study_id and later.id > instances.id)"
-            f" and {_COUNTED} order by instances.received_at desc limit :limit",
+            _SQL["earlier_films"],
             study=study_id,
+            retracted=f"{RETRACTED}%",
             by_hand=BY_HAND,
             limit=limit,
         )
@@ -47,32 +37,21 @@ class Patients(Part):
         By the key alone: it says in which order films are looked at, and nothing of them.
         """
         row = self._connection.one(
-            "select max(severity) as worst from instances"  # noqa: S608
-            " join studies on studies.id = instances.study_id"
-            " where patient_key = :key and instances.study_id <> :study"
-            f" and instances.state = 'analysed' and {_COUNTED}",
+            _SQL["earlier_severity"],
             key=patient_key,
             study=study_id,
+            retracted=f"{RETRACTED}%",
             by_hand=BY_HAND,
         )
         return None if row is None else row["worst"]
 
     def unkeyed(self, limit: int) -> Sequence[Instance]:
         """Return analysed films whose patient key is not known by today's rule, oldest first."""
-        rows = self._connection.all(
-            f"{by_index('instances_unkeyed')} where instances.state = 'analysed'"
-            " and instances.patient_key is null"
-            " order by instances.id limit :limit",
-            limit=limit,
-        )
+        rows = self._connection.all(_SQL["unkeyed_films"], limit=limit)
         return [instance_of(row) for row in rows]
 
     def keyed(self, keys: Iterable[tuple[InstanceId, str]]) -> None:
         """Note the patient key of films; "" for one that names no patient."""
         with self._connection.transaction() as connection:
             for instance_id, key in keys:
-                connection.run(
-                    "update instances set patient_key = :key where id = :id",
-                    key=key,
-                    id=instance_id,
-                )
+                connection.run(_SQL["key_film"], key=key, id=instance_id)

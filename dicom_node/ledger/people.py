@@ -13,7 +13,10 @@ from dicom_node.errors import RowMissing, TransitionRefused
 from dicom_node.ledger.connection import Connection, Row
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.sign_ins import forget_attempts
+from dicom_node.ledger.statements import statements
 from dicom_node.records import StudyId
+
+_SQL = statements("people")
 
 ROLES = ("reader", "operator", "admin")
 """What a user may do: read and comment; also steer; also manage users."""
@@ -55,11 +58,11 @@ class People(Part):
 
     def users(self) -> Sequence[User]:
         """Return every user by name."""
-        return [_user(row) for row in self._connection.all("select * from users order by name")]
+        return [_user(row) for row in self._connection.all(_SQL["users"])]
 
     def user(self, name: str) -> User | None:
         """Return one user, if there is such a one."""
-        row = self._connection.one("select * from users where name = :name", name=name)
+        row = self._connection.one(_SQL["user"], name=name)
         return None if row is None else _user(row)
 
     def keep_user(self, name: str, role: str, password_hash: str) -> None:
@@ -71,13 +74,11 @@ class People(Part):
             if role != "admin":
                 _refuse_last_admin(connection, name)
             connection.run(
-                """insert into users (name, role, password_hash, created_at)
-                   values (:name, :role, :hash, :now) on conflict do update
-                   set role = :role, password_hash = :hash""",
+                _SQL["keep_user"],
                 name=name, role=role, hash=password_hash, now=connection.now(),
             )  # fmt: skip
             forget_attempts(connection, name)
-            connection.run("delete from sessions where user = :name", name=name)
+            connection.run(_SQL["end_sessions_of_user"], name=name)
 
     def keep_person(self, name: str, role: str) -> None:
         """Add one whom an identity provider knows, or note another role; no password fits.
@@ -86,27 +87,25 @@ class People(Part):
         """
         with self._connection.transaction() as connection:
             connection.run(
-                """delete from sessions where user = :name
-                   and user in (select name from users where role <> :role)""",
+                _SQL["end_sessions_of_another_role"],
                 name=name, role=role,
             )  # fmt: skip
             connection.run(
-                """insert into users (name, role, password_hash, created_at)
-                   values (:name, :role, '', :now) on conflict do update set role = :role""",
+                _SQL["keep_person"],
                 name=name, role=role, now=connection.now(),
             )  # fmt: skip
 
     def remove_user(self, name: str) -> None:
         """Remove a user. Raises `RowMissing`, and `TransitionRefused` for the last admin."""
         with self._connection.transaction() as connection:
-            row = connection.one("select * from users where name = :name", name=name)
+            row = connection.one(_SQL["user"], name=name)
             if row is None:
                 raise RowMissing(
                     f"There is no user {name!r}.", remedy="`dicom-node user list` shows them."
                 )
             _refuse_last_admin(connection, name)
-            connection.run("delete from sessions where user = :name", name=name)
-            connection.run("delete from users where name = :name", name=name)
+            connection.run(_SQL["end_sessions_of_user"], name=name)
+            connection.run(_SQL["remove_user"], name=name)
             forget_attempts(connection, name)
 
     def open_session(
@@ -114,9 +113,9 @@ class People(Part):
     ) -> None:
         """Remember a new session; the one that the browser had ``before`` ends (its token hash)."""
         with self._connection.transaction() as connection:
-            connection.run("delete from sessions where token_hash = :token", token=before)
+            connection.run(_SQL["end_session"], token=before)
             connection.run(
-                "insert into sessions values (:token, :name, :csrf, :now, :now)",
+                _SQL["open_session"],
                 token=token_hash, name=name, csrf=csrf, now=connection.now(),
             )  # fmt: skip
 
@@ -124,11 +123,7 @@ class People(Part):
         self, token_hash: str, idle: timedelta, longest: timedelta, *, used: bool = True
     ) -> Session | None:
         """Return a living session and note that it was ``used`` (not at every request)."""
-        row = self._connection.one(
-            """select sessions.*, users.role from sessions join users on users.name = sessions.user
-               where token_hash = :token""",
-            token=token_hash,
-        )
+        row = self._connection.one(_SQL["session"], token=token_hash)
         if row is None:
             return None
         now = self._connection.moment()
@@ -139,7 +134,7 @@ class People(Part):
         if used and now - seen > min(timedelta(minutes=1), idle / 4):
             with self._connection.transaction() as connection:
                 connection.run(
-                    "update sessions set seen_at = :now where token_hash = :token",
+                    _SQL["use_session"],
                     now=connection.now(), token=token_hash,
                 )  # fmt: skip
         return Session(row["user"], row["role"], row["csrf"])
@@ -147,19 +142,18 @@ class People(Part):
     def end_session(self, token_hash: str) -> None:
         """Forget a session."""
         with self._connection.transaction() as connection:
-            connection.run("delete from sessions where token_hash = :token", token=token_hash)
+            connection.run(_SQL["end_session"], token=token_hash)
 
     def reserve_upload(self, who: str, size_bytes: int, most: int) -> bool:
         """Count bytes that a person uploads today (UTC); False where they would pass ``most``."""
         with self._connection.transaction() as connection:
             today = connection.now()[:10]
-            connection.run("delete from uploads where day <> :today", today=today)
-            row = connection.one("select bytes from uploads where who = :who", who=who)
+            connection.run(_SQL["forget_uploads"], today=today)
+            row = connection.one(_SQL["uploaded"], who=who)
             if (row["bytes"] if row else 0) + size_bytes > most:
                 return False
             connection.run(
-                """insert into uploads (who, day, bytes) values (:who, :today, :size)
-                   on conflict do update set bytes = bytes + :size""",
+                _SQL["count_upload"],
                 who=who, today=today, size=size_bytes,
             )  # fmt: skip
         return True
@@ -188,13 +182,11 @@ class People(Part):
 
         ``before``: only lines older than the one with this `AuditLine.id`.
         """
-        where = "where id < :before" if study_id is None else "where study_id = :study"
-        values = {"before": before or 2**63 - 1} if study_id is None else {"study": study_id}
-        rows = self._connection.all(
-            f"select * from audit {where} order by id desc limit :limit",  # noqa: S608
-            limit=limit,
-            **values,
-        )
+        if study_id is None:
+            sql, value = _SQL["audit_before"], {"before": before or 2**63 - 1}
+        else:
+            sql, value = _SQL["audit_of_study"], {"study": study_id}
+        rows = self._connection.all(sql, limit=limit, **value)
         return [
             AuditLine(row["at"], row["who"], row["what"], row["study_id"], row["detail"], row["id"])
             for row in rows
@@ -202,7 +194,7 @@ class People(Part):
 
 
 def _refuse_last_admin(connection: Connection, name: str) -> None:
-    admins = [row["name"] for row in connection.all("select name from users where role = 'admin'")]
+    admins = [row["name"] for row in connection.all(_SQL["admins"])]
     if admins == [name]:
         raise TransitionRefused(
             "The last admin stays one.", remedy="Add another admin first: `dicom-node user add`."

@@ -1,4 +1,4 @@
-"""The ledger as people and scripts see it, and the roles' signs of life."""
+"""The ledger as people and scripts see it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from collections.abc import Sequence
 from dicom_node.errors import RowMissing
 from dicom_node.ledger.delivering import with_alternatives
 from dicom_node.ledger.part import Part
-from dicom_node.ledger.rows import (
-    DELIVERY,
-    INSTANCE,
-    event_of,
-    instance_of,
-    peer_of,
-    study_of,
-)
+from dicom_node.ledger.rows import event_of, instance_of, peer_of, study_of
+from dicom_node.ledger.statements import statements
 from dicom_node.ledger.steps import STUDIES, required
 from dicom_node.records import (
     Delivery,
@@ -29,30 +23,27 @@ from dicom_node.records import (
     StudyState,
 )
 
+_SQL = statements("questions")
+
 
 class Questions(Part):
-    """Questions that change nothing (but for `beat`)."""
+    """Questions that change nothing."""
 
     def instance(self, instance_id: InstanceId) -> Instance:
         """Return one instance."""
-        row = self._connection.one(f"{INSTANCE} where instances.id = :id", id=instance_id)
+        row = self._connection.one(_SQL["instance"], id=instance_id)
         if row is None:
             raise RowMissing(f"There is no instance {instance_id}.")
         return instance_of(row)
 
     def find_instances(self, sop_instance_uid: str) -> Sequence[Instance]:
         """Return the instances with this SOP Instance UID (several on conflict)."""
-        rows = self._connection.all(
-            f"{INSTANCE} where instances.sop_instance_uid = :uid order by instances.id",
-            uid=sop_instance_uid,
-        )
+        rows = self._connection.all(_SQL["instances_by_uid"], uid=sop_instance_uid)
         return [instance_of(row) for row in rows]
 
     def instances(self, study_id: StudyId) -> Sequence[Instance]:
         """Return the instances of a study in the order of arrival."""
-        rows = self._connection.all(
-            f"{INSTANCE} where instances.study_id = :id order by instances.id", id=study_id
-        )
+        rows = self._connection.all(_SQL["instances_of_study"], id=study_id)
         return [instance_of(row) for row in rows]
 
     def study(self, study_id: StudyId) -> Study:
@@ -61,9 +52,7 @@ class Questions(Part):
 
     def find_study(self, study_instance_uid: str) -> Study | None:
         """Return the study with this Study Instance UID, if any."""
-        row = self._connection.one(
-            "select * from studies where study_instance_uid = :uid", uid=study_instance_uid
-        )
+        row = self._connection.one(_SQL["study_by_uid"], uid=study_instance_uid)
         return None if row is None else study_of(row)
 
     def studies(
@@ -86,7 +75,7 @@ class Questions(Part):
 
     def delivery(self, delivery_id: DeliveryId) -> Delivery:
         """Return one delivery."""
-        row = self._connection.one(f"{DELIVERY} where deliveries.id = :id", id=delivery_id)
+        row = self._connection.one(_SQL["delivery_by_id"], id=delivery_id)
         if row is None:
             raise RowMissing(f"There is no delivery {delivery_id}.")
         return with_alternatives(self._connection, row)
@@ -101,7 +90,8 @@ class Questions(Part):
         """Return deliveries, newest first: all of them, unless there is a ``limit``."""
         condition, values = _where(study_id=study_id, state=state)
         rows = self._connection.all(
-            f"{DELIVERY} where deliveries.id in"  # noqa: S608
+            "select deliveries.*, studies.study_instance_uid from deliveries"  # noqa: S608
+            " join studies on studies.id = deliveries.study_id where deliveries.id in"
             f" (select id from deliveries {condition} order by id desc limit :limit)"
             " order by deliveries.id desc",
             limit=-1 if limit is None else limit,
@@ -122,11 +112,7 @@ class Questions(Part):
 
     def peers(self) -> Sequence[PeerContact]:
         """Return what is known of each AE that ever sent or received."""
-        rows = self._connection.all(
-            """select peers.*, coalesce((select number from tallies where thing = 'deliveries'
-               and destination = ae_title and state = 'waiting'), 0) as waiting
-               from peers order by ae_title"""
-        )
+        rows = self._connection.all(_SQL["peers"])
         return [peer_of(row) for row in rows]
 
     def counts(self) -> dict[str, int]:
@@ -139,21 +125,12 @@ class Questions(Part):
         }
 
     def _tallies(self, thing: str) -> dict[str, int]:
-        rows = self._connection.all(
-            """select state, sum(number) as number from tallies where thing = :thing
-               group by state having sum(number) > 0""",
-            thing=thing,
-        )
+        rows = self._connection.all(_SQL["tallies"], thing=thing)
         return {row["state"]: row["number"] for row in rows}
 
     def unfinished(self) -> int:
         """Return how many instances, studies and deliveries are not at their end."""
-        row = self._connection.one(
-            """select (select count(*) from instances where state in ('received', 'admitted'))
-                    + (select count(*) from studies where state in ('open', 'quiet'))
-                    + (select count(*) from deliveries where state = 'waiting' and held is null)
-                    as number"""
-        )
+        row = self._connection.one(_SQL["unfinished"])
         assert row is not None
         return int(row["number"])
 

@@ -12,7 +12,8 @@ from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.interface import Received
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import refusal_of
-from dicom_node.ledger.steps import INSTANCES, STUDIES, move, record
+from dicom_node.ledger.statements import statements
+from dicom_node.ledger.steps import INSTANCES, STUDIES, move, record, retraction_of
 from dicom_node.records import (
     OTHER_CALLERS,
     Arrival,
@@ -22,6 +23,7 @@ from dicom_node.records import (
     StudyState,
 )
 
+_SQL = statements("arrivals")
 _MOST_REFUSALS = 500
 
 
@@ -99,10 +101,8 @@ class Receiving(Part):
             for each in refusals:
                 _count_refusal(connection, each)
             old = connection.one(
-                """select last_at from refusals where reason <> :others
-                   order by last_at desc limit 1 offset :most""",
-                most=_MOST_REFUSALS, others=OTHER_CALLERS,
-            )  # fmt: skip
+                _SQL["refusals_too_many"], most=_MOST_REFUSALS, others=OTHER_CALLERS
+            )
             if old is not None:
                 _join_old_refusals(connection, old["last_at"])
 
@@ -113,11 +113,7 @@ class Receiving(Part):
         """Forget refusals that have been seen, all that match; return how many there were."""
         with self._connection.transaction() as connection:
             return connection.run(
-                """delete from refusals
-                   where (:calling is null or calling_ae_title = :calling)
-                     and (:called is null or called_ae_title = :called)
-                     and (:peer is null or peer_address = :peer)
-                     and (:reason is null or reason = :reason)""",
+                _SQL["dismiss_refusals"],
                 calling=calling_ae_title,
                 called=called_ae_title,
                 peer=peer_address,
@@ -126,16 +122,13 @@ class Receiving(Part):
 
     def refusals(self) -> Sequence[Refusal]:
         """Return who was rejected, latest first: all that are kept."""
-        rows = self._connection.all("select * from refusals order by last_at desc")
+        rows = self._connection.all(_SQL["refusals"])
         return [refusal_of(row) for row in rows]
 
 
 def _count_refusal(connection: Connection, each: Refusal) -> None:
     connection.run(
-        """insert into refusals (calling_ae_title, called_ae_title, peer_address, reason,
-                                 remedy, count, last_at)
-           values (:calling, :called, :peer, :reason, :remedy, :count, :at)
-           on conflict do update set count = count + :count, last_at = :at, remedy = :remedy""",
+        _SQL["count_refusal"],
         calling=each.calling_ae_title,
         called=each.called_ae_title,
         peer=each.peer_address,
@@ -148,13 +141,9 @@ def _count_refusal(connection: Connection, each: Refusal) -> None:
 
 def _join_old_refusals(connection: Connection, until: str) -> None:
     """Count what was refused until then in one row and forget it."""
-    which = "where last_at <= :until and reason <> :others"
-    joined = connection.one(
-        f"select sum(count) as count, max(last_at) as last from refusals {which}",  # noqa: S608
-        until=until, others=OTHER_CALLERS,
-    )  # fmt: skip
+    joined = connection.one(_SQL["sum_old_refusals"], until=until, others=OTHER_CALLERS)
     assert joined is not None
-    connection.run(f"delete from refusals {which}", until=until, others=OTHER_CALLERS)  # noqa: S608
+    connection.run(_SQL["forget_old_refusals"], until=until, others=OTHER_CALLERS)
     last = datetime.fromisoformat(joined["last"])
     _count_refusal(connection, Refusal("", "", "", OTHER_CALLERS, joined["count"], last))
 
@@ -173,10 +162,7 @@ def _outcome(connection: Connection, arrival: Arrival) -> Received | Exception:
 
 def _take(connection: Connection, arrival: Arrival) -> Received:
     _note_contact(connection, arrival.origin.calling_ae_title)
-    known = connection.all(
-        "select id, study_id, digest from instances where sop_instance_uid = :uid",
-        uid=arrival.sop_instance_uid,
-    )
+    known = connection.all(_SQL["known_instances"], uid=arrival.sop_instance_uid)
     same = next((row for row in known if row["digest"] == arrival.digest), None)
     if same is not None:
         _count_duplicate(connection, same, arrival)
@@ -187,18 +173,11 @@ def _take(connection: Connection, arrival: Arrival) -> Received:
 
 
 def _note_contact(connection: Connection, ae_title: str) -> None:
-    connection.run(
-        """insert into peers (ae_title, last_received_at) values (:ae, :now)
-           on conflict do update set last_received_at = :now""",
-        ae=ae_title,
-        now=connection.now(),
-    )
+    connection.run(_SQL["note_contact"], ae=ae_title, now=connection.now())
 
 
 def _open_study(connection: Connection, study_instance_uid: str) -> Row:
-    # Not an upsert: with autoincrement each of those would use up an id.
-    sql = "update studies set changed_at = :now where study_instance_uid = :uid returning *"
-    study = connection.one(sql, uid=study_instance_uid, now=connection.now())
+    study = connection.one(_SQL["change_study"], uid=study_instance_uid, now=connection.now())
     if study is not None:
         _reopen(connection, study)
         return study
@@ -215,7 +194,7 @@ def _open_study(connection: Connection, study_instance_uid: str) -> Row:
 def _reopen(connection: Connection, study: Row) -> None:
     # A report that is being written loses its lease and is written again with this instance.
     if study["state"] != StudyState.OPEN:
-        move(connection, STUDIES, study, StudyState.OPEN)
+        move(connection, STUDIES, study, StudyState.OPEN, reason=retraction_of(study))
 
 
 def _add(connection: Connection, arrival: Arrival, study: Row, *, conflict: bool) -> InstanceId:
@@ -236,18 +215,14 @@ def _add(connection: Connection, arrival: Arrival, study: Row, *, conflict: bool
     _note_origin(connection, row, arrival)
     detail = "conflict: same SOP Instance UID, other bytes" if conflict else None
     record(connection, INSTANCES, row, "received", detail)
-    # What comes later may correct whose study it is.
-    connection.run("update cases set described = 0 where study_id = :id", id=study["id"])
+    connection.run(_SQL["describe_study_again"], id=study["id"])
     return InstanceId(instance_id)
 
 
 def _note_origin(connection: Connection, row: Row, arrival: Arrival) -> bool:
     return bool(
         connection.run(
-            """insert into origins
-               (instance_id, study_id, calling_ae_title, called_ae_title, peer_address, first_at)
-               values (:instance, :study, :calling, :called, :peer, :now)
-               on conflict (instance_id, calling_ae_title) do nothing""",
+            _SQL["note_origin"],
             instance=row["id"],
             study=row["study_id"],
             calling=arrival.origin.calling_ae_title,
@@ -259,13 +234,11 @@ def _note_origin(connection: Connection, row: Row, arrival: Arrival) -> bool:
 
 
 def _count_duplicate(connection: Connection, row: Row, arrival: Arrival) -> None:
-    connection.run(
-        "update instances set duplicate_count = duplicate_count + 1 where id = :id", id=row["id"]
-    )
+    connection.run(_SQL["count_duplicate"], id=row["id"])
     new_sender = _note_origin(connection, row, arrival)
     record(connection, INSTANCES, row, "duplicate", f"from {arrival.origin.calling_ae_title}")
     if new_sender:
         # The results exist; the study is looked at again so that this sender gets them too.
-        study = connection.one("select * from studies where id = :id", id=row["study_id"])
+        study = connection.one(_SQL["study_of_duplicate"], id=row["study_id"])
         assert study is not None
         _reopen(connection, study)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dicom_node.ledger.part import Part
+from dicom_node.ledger.statements import statements
 from dicom_node.records import ResultObject
+
+_SQL = statements("headers")
 
 
 class Recipes(Part):
@@ -11,20 +14,14 @@ class Recipes(Part):
 
     def recipe(self, group: str) -> bytes | None:
         """Return the recipe of a report; None for what is sent in one SOP class only."""
-        row = self._connection.one("select recipe from recipes where group_key = :group",
-                                   group=group)  # fmt: skip
+        row = self._connection.one(_SQL["recipe"], group=group)
         return None if row is None else bytes(row["recipe"])
 
     def frozen_again(self, item: ResultObject) -> None:
         """Freeze a report in one more SOP class, beside the one that it was made from."""
         with self._connection.transaction() as connection:
             connection.run(
-                """insert into results (study_id, revision, group_key, kind, sop_instance_uid,
-                       sop_class_uid, series_instance_uid, digest, size_bytes, written_at)
-                   select study_id, revision, group_key, kind, :uid, :sop_class,
-                       series_instance_uid, :digest, :size, :now
-                   from results where group_key = :group order by id limit 1
-                   on conflict (sop_instance_uid) do nothing""",
+                _SQL["freeze_again"],
                 group=item.group,
                 uid=item.sop_instance_uid,
                 sop_class=item.sop_class_uid,

@@ -10,6 +10,7 @@ from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.interface import Outgoing
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import result_of, study_of
+from dicom_node.ledger.statements import statements
 from dicom_node.ledger.steps import (
     DELIVERIES,
     STUDIES,
@@ -17,9 +18,11 @@ from dicom_node.ledger.steps import (
     move,
     record,
     required,
+    retraction_of,
 )
 from dicom_node.records import (
     REJECTION,
+    RETRACTED,
     DeliveryState,
     Digest,
     ResultObject,
@@ -29,43 +32,23 @@ from dicom_node.records import (
 )
 
 MAX_ATTEMPTS = 3
+_QUIET_AT_ONCE = 100
 
 NEVER = "9999-12-31T00:00:00.000000+00:00"
 """When a held delivery is due."""
 
-_PENDING = (
-    "exists (select 1 from instances where study_id = studies.id"
-    " and state in ('received', 'admitted'))"
+_SQL = statements("studies")
+
+_FORGOTTEN = (
+    "forget_words",
+    "forget_reading",
+    "forget_case",
+    "forget_deliveries",
+    "forget_results",
+    "forget_origins",
+    "forget_films",
+    "forget_study",
 )
-
-_QUIET = (
-    "studies indexed by studies_at_rest where state = 'quiet'"
-    " and (lease_until is null or lease_until <= :now)"
-)
-
-_ANY_QUIET = f"select 1 from {_QUIET} limit 1"  # noqa: S608
-_SPENT = f"select * from {_QUIET} and attempts >= {MAX_ATTEMPTS}"  # noqa: S608
-
-_CLAIM = f"""
-    update studies set lease_owner = :worker, lease_until = :until, attempts = attempts + 1
-    where id in (
-        select id from {_QUIET} order by attempts, priority desc, changed_at limit 1
-    ) returning *
-"""  # noqa: S608
-"""One that stopped its worker stands behind the others."""
-
-_ROWS = ("deliveries", "results", "origins", "instances")
-
-_DONE = (
-    "state = 'reported' and not exists (select 1 from deliveries where study_id = studies.id"
-    " and state not in ('sent', 'committed') and not not_accepted"
-    " and coalesce(held, '') <> 'shadow')"
-)
-_PARKED = (
-    "state = 'reported' and not exists (select 1 from deliveries where study_id = studies.id"
-    " and state = 'waiting' and held is null)"
-)
-"""Nothing of the study goes by itself any more: refused, expired, or held and never approved."""
 
 
 class Reporting(Part):
@@ -74,33 +57,25 @@ class Reporting(Part):
     def quieten(self, quiet_seconds: float) -> Sequence[Study]:
         """Move to `quiet` every open study without news for so long and without work left."""
         oldest = text_of(self._connection.moment() - timedelta(seconds=quiet_seconds))
-        sql = (
-            "select * from studies where state = 'open'"  # noqa: S608
-            # What changed in the future did so before the clock was set back.
-            " and (changed_at <= :oldest or changed_at > :now)"
-            f" and not {_PENDING} order by changed_at limit 100"
-        )
-        now = self._connection.now()
-        if self._connection.one(sql, oldest=oldest, now=now) is None:
+        sql, now = _SQL["complete_studies"], self._connection.now()
+        if self._connection.one(sql, oldest=oldest, now=now, limit=1) is None:
             return []
         with self._connection.transaction() as connection:
-            rows = connection.all(sql, oldest=oldest, now=now)
+            rows = connection.all(sql, oldest=oldest, now=now, limit=_QUIET_AT_ONCE)
             for row in rows:
-                move(connection, STUDIES, row, StudyState.QUIET)
+                move(connection, STUDIES, row, StudyState.QUIET, reason=retraction_of(row))
             return [study_of(row) for row in rows]
 
     def claim_quiet_study(self, worker: str, lease_seconds: float) -> Study | None:
         """Take one quiet study to write its results; one that failed thrice is ended with why."""
-        if self._connection.one(_ANY_QUIET, now=self._connection.now()) is None:
+        if self._connection.one(_SQL["any_quiet_study"], now=self._connection.now()) is None:
             return None
-        with self._connection.transaction() as connection:
-            now = connection.now()
-            for row in connection.all(_SPENT, now=now):
-                reason = f"writing the results stopped {row['attempts']} times"
-                move(connection, STUDIES, row, StudyState.REPORTED, reason=reason)
+        self._end_spent_studies()
+        with self._connection.transaction(durable=False) as connection:
             taken = connection.all(
-                _CLAIM,
-                now=now,
+                _SQL["claim_study"],
+                now=connection.now(),
+                most=MAX_ATTEMPTS,
                 worker=worker,
                 until=text_of(connection.moment() + timedelta(seconds=lease_seconds)),
             )
@@ -108,20 +83,24 @@ class Reporting(Part):
         found = [replace(study, attempts=study.attempts - 1) for study in map(study_of, taken)]
         return next(iter(found), None)
 
+    def _end_spent_studies(self) -> None:
+        # By itself, since it is an end and durable, and a claim is not.
+        spent = _SQL["spent_studies"]
+        if not self._connection.all(spent, now=self._connection.now(), most=MAX_ATTEMPTS):
+            return
+        with self._connection.transaction() as connection:
+            for row in connection.all(spent, now=connection.now(), most=MAX_ATTEMPTS):
+                reason = f"writing the results stopped {row['attempts']} times"
+                move(connection, STUDIES, row, StudyState.REPORTED, reason=reason)
+
     def origins(self, study_id: StudyId) -> Sequence[str]:
         """Return the calling AE titles that sent instances of the study, first sender first."""
-        rows = self._connection.all(
-            """select calling_ae_title, min(id) as first from origins where study_id = :id
-               group by calling_ae_title order by first""",
-            id=study_id,
-        )
+        rows = self._connection.all(_SQL["senders_of_study"], id=study_id)
         return [row["calling_ae_title"] for row in rows]
 
     def results(self, study_id: StudyId) -> Sequence[ResultObject]:
         """Return all result objects ever written for the study, oldest first."""
-        rows = self._connection.all(
-            "select * from results where study_id = :id order by id", id=study_id
-        )
+        rows = self._connection.all(_SQL["results_of_study"], id=study_id)
         return [result_of(row) for row in rows]
 
     def reported(
@@ -138,10 +117,13 @@ class Reporting(Part):
         """Freeze the objects, fill the outbox, move to `reported`; return new deliveries.
 
         ``signature`` tells what the objects were made from: if it is the study's already, the
-        revision stays, and only deliveries that are missing are added. ``recipes``: by group.
+        revision stays, and only deliveries that are missing are added; where a person took those
+        results back, none is. ``recipes``: by group.
         """
         with self._connection.transaction() as connection:
             row = held(connection, STUDIES, study.id, worker)
+            if row["signature"] == signature and (retraction := retraction_of(row)):
+                outgoing, reason = (), retraction
             revision = study.revision + (study.signature != signature)
             for group, recipe in (recipes or {}).items():
                 _keep(connection, study.id, group, recipe)
@@ -171,12 +153,7 @@ class Reporting(Part):
         """
         with self._connection.transaction() as connection:
             row = required(connection, STUDIES, study_id)
-            waiting = connection.all(
-                "select * from deliveries where study_id = :id and state = 'waiting'"
-                " and group_key not like :notes",
-                id=study_id,
-                notes=f"{REJECTION}%",
-            )
+            waiting = connection.all(_SQL["waiting_results"], id=study_id, notes=f"{REJECTION}%")
             for delivery in waiting:
                 move(
                     connection, DELIVERIES, delivery, DeliveryState.EXPIRED,
@@ -187,9 +164,8 @@ class Reporting(Part):
                 for item in parcel.objects:
                     _freeze(connection, row, item, row["revision"])
                 added += _post(connection, row, parcel, keep_hours)
-            reason = f"results retracted by {who}"
-            connection.run("update studies set reason = :reason where id = :id",
-                           reason=reason, id=study_id)  # fmt: skip
+            reason = f"{RETRACTED}{who}"
+            connection.run(_SQL["note_retraction"], reason=reason, id=study_id)
             record(connection, STUDIES, row, "retracted", reason)
             return added
 
@@ -201,20 +177,15 @@ class Reporting(Part):
 
     def removable(self, keep_days: float, limit: int = 100) -> Sequence[Study]:
         """Return reported studies older than that whose deliveries are all sent, oldest first."""
-        return self._ended(_DONE, keep_days, limit)
+        return self._ended("removable_studies", keep_days, limit)
 
     def parked(self, days: float, limit: int = 100) -> Sequence[Study]:
         """Return reported studies older than that of which nothing goes by itself any more."""
-        return self._ended(_PARKED, days, limit)
+        return self._ended("parked_studies", days, limit)
 
     def _ended(self, how: str, days: float, limit: int) -> Sequence[Study]:
         oldest = text_of(self._connection.moment() - timedelta(days=days))
-        rows = self._connection.all(
-            f"select * from studies where {how} and changed_at <= :oldest"  # noqa: S608
-            " order by changed_at limit :limit",
-            oldest=oldest,
-            limit=limit,
-        )
+        rows = self._connection.all(_SQL[how], oldest=oldest, limit=limit)
         return [study_of(row) for row in rows]
 
     def forget(self, study_id: StudyId, *, parked: bool = False) -> Sequence[Digest]:
@@ -224,40 +195,23 @@ class Reporting(Part):
         a film may just have arrived, or a person may have asked for a delivery again.
         """
         with self._connection.transaction() as connection:
-            row = connection.one(
-                f"select * from studies where id = :id"  # noqa: S608
-                f" and {_PARKED if parked else _DONE}",
-                id=study_id,
-            )
+            row = connection.one(_SQL["parked_study" if parked else "removable_study"], id=study_id)
             if row is None:
                 return []
             digests = _digests(connection, study_id)
             record(connection, STUDIES, row, "forgotten", row["study_instance_uid"])
-            connection.run("delete from case_words where rowid = :id", id=study_id)
-            for table in ("readings", "cases", *_ROWS):
-                connection.run(f"delete from {table} where study_id = :id", id=study_id)  # noqa: S608
-            connection.run("delete from studies where id = :id", id=study_id)
+            for name in _FORGOTTEN:
+                connection.run(_SQL[name], id=study_id)
             return [digest for digest in digests if not _is_named(connection, digest)]
 
 
 def _keep(connection: Connection, study_id: StudyId, group: str, recipe: bytes) -> None:
-    connection.run(
-        """insert into recipes (group_key, study_id, recipe)
-           values (:group, :study, :recipe) on conflict do nothing""",
-        group=group,
-        study=study_id,
-        recipe=recipe,
-    )
+    connection.run(_SQL["keep_recipe"], group=group, study=study_id, recipe=recipe)
 
 
 def _freeze(connection: Connection, study: Row, item: ResultObject, revision: int) -> None:
-    # An object that exists keeps its bytes for ever; it only becomes part of the new revision.
     connection.run(
-        """insert into results (study_id, revision, group_key, kind, sop_instance_uid,
-               sop_class_uid, series_instance_uid, digest, size_bytes, written_at)
-           values (:study, :revision, :group, :kind, :uid, :sop_class, :series, :digest, :size,
-               :now)
-           on conflict (sop_instance_uid) do update set revision = :revision""",
+        _SQL["freeze"],
         study=study["id"],
         revision=revision,
         group=item.group,
@@ -276,12 +230,7 @@ def _post(connection: Connection, study: Row, parcel: Outgoing, keep_hours: floa
     now = connection.now()
     expires = text_of(connection.moment() + timedelta(hours=keep_hours))
     added = connection.run(
-        """insert into deliveries (study_id, group_key, kind, destination, state,
-               created_at, next_attempt_at, expires_at, held)
-           values (:study, :group, :kind, :destination, 'waiting', :now, :due, :expires, :held)
-           on conflict (group_key, destination) do update set held = :held,
-               next_attempt_at = :due, expires_at = :expires
-               where held = 'shadow' and :held is not 'shadow' and state = 'waiting'""",
+        _SQL["post"],
         study=study["id"],
         group=group,
         kind=str(kind),
@@ -293,11 +242,7 @@ def _post(connection: Connection, study: Row, parcel: Outgoing, keep_hours: floa
         held=parcel.held,
     )
     if added:
-        row = connection.one(
-            "select * from deliveries where group_key = :group and destination = :destination",
-            group=group,
-            destination=parcel.destination,
-        )
+        row = connection.one(_SQL["posted"], group=group, destination=parcel.destination)
         assert row is not None
         told = parcel.destination + (f", held: {parcel.held}" if parcel.held else "")
         record(connection, DELIVERIES, row, str(DeliveryState.WAITING), told)
@@ -305,21 +250,10 @@ def _post(connection: Connection, study: Row, parcel: Outgoing, keep_hours: floa
 
 
 def _digests(connection: Connection, study_id: StudyId) -> Sequence[Digest]:
-    rows = connection.all(
-        """select digest from instances where study_id = :id
-           union select saliency_digest from instances
-               where study_id = :id and saliency_digest is not null
-           union select digest from results where study_id = :id""",
-        id=study_id,
-    )
+    rows = connection.all(_SQL["digests_of_study"], id=study_id)
     return [Digest(row["digest"]) for row in rows]
 
 
 def _is_named(connection: Connection, digest: Digest) -> bool:
-    row = connection.one(
-        """select 1 from instances where digest = :digest
-           union all select 1 from instances where saliency_digest = :digest
-           union all select 1 from results where digest = :digest limit 1""",
-        digest=digest,
-    )
+    row = connection.one(_SQL["is_named"], digest=digest)
     return row is not None

@@ -27,25 +27,6 @@ from dicom_node.records import (
     WorkerBeat,
 )
 
-INSTANCE = (
-    "select instances.*, studies.study_instance_uid from instances"
-    " join studies on studies.id = instances.study_id"
-)
-
-
-def by_index(name: str) -> str:
-    """Return `INSTANCE` by an index that SQLite would not take by itself.
-
-    It knows nothing of how many rows are in a state, and takes the millions that are analysed.
-    """
-    return INSTANCE.replace("from instances", f"from instances indexed by {name}")
-
-
-DELIVERY = (
-    "select deliveries.*, studies.study_instance_uid from deliveries"
-    " join studies on studies.id = deliveries.study_id"
-)
-
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)

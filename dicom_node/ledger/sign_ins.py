@@ -13,6 +13,9 @@ from datetime import timedelta
 
 from dicom_node.ledger.connection import Connection, text_of
 from dicom_node.ledger.part import Part
+from dicom_node.ledger.statements import statements
+
+_SQL = statements("sign_ins")
 
 _ANY = ""
 """In place of an address: all from which a user has never signed in; of a name: all names."""
@@ -49,8 +52,7 @@ class SignIns(Part):
         with self._connection.transaction() as connection:
             _prune(connection)
             known = connection.one(
-                """select 1 from sign_ins where name = :name and address = :address
-                   and signed_in_at is not null""",
+                _SQL["has_signed_in"],
                 name=name, address=address,
             )  # fmt: skip
             keys = (
@@ -68,26 +70,23 @@ class SignIns(Part):
         """Forget the wrong passwords before a right one; the address is the user's from now on."""
         with self._connection.transaction() as connection:
             connection.run(
-                """delete from sign_ins where (name = :name and address = :any)
-                   or (name = :any and address = :address)""",
+                _SQL["forgive"],
                 name=name, address=address, any=_ANY,
             )  # fmt: skip
             connection.run(
-                """insert into sign_ins (name, address, failures, tried_at, signed_in_at)
-                   values (:name, :address, 0, :now, :now) on conflict do update
-                   set failures = 0, locked_until = null, tried_at = :now, signed_in_at = :now""",
+                _SQL["note_sign_in"],
                 name=name, address=address, now=connection.now(),
             )  # fmt: skip
 
 
 def forget_attempts(connection: Connection, name: str) -> None:
     """Forget every wrong password of a name, and from where it was right."""
-    connection.run("delete from sign_ins where name = :name", name=name)
+    connection.run(_SQL["forget_attempts"], name=name)
 
 
 def _waits(connection: Connection, name: str, address: str) -> bool:
     row = connection.one(
-        "select locked_until from sign_ins where name = :name and address = :address",
+        _SQL["locked_until"],
         name=name, address=address,
     )  # fmt: skip
     if row is None or row["locked_until"] is None:
@@ -99,15 +98,13 @@ def _waits(connection: Connection, name: str, address: str) -> bool:
 
 def _count(connection: Connection, name: str, address: str, law: _Law) -> None:
     row = connection.one(
-        """insert into sign_ins (name, address, failures, tried_at)
-           values (:name, :address, 1, :now) on conflict do update
-           set failures = failures + 1, tried_at = :now returning failures""",
+        _SQL["count_attempt"],
         name=name, address=address, now=connection.now(),
     )  # fmt: skip
     assert row is not None
     pause = law.pause(row["failures"])
     connection.run(
-        "update sign_ins set locked_until = :until where name = :name and address = :address",
+        _SQL["lock"],
         name=name, address=address,
         until=text_of(connection.moment() + pause) if pause else None,
     )  # fmt: skip
@@ -115,8 +112,7 @@ def _count(connection: Connection, name: str, address: str, law: _Law) -> None:
 
 def _prune(connection: Connection) -> None:
     connection.run(
-        """delete from sign_ins where tried_at < :old
-           and (signed_in_at is null or signed_in_at < :older)""",
+        _SQL["forget_old_attempts"],
         old=text_of(connection.moment() - _FORGOTTEN),
         older=text_of(connection.moment() - _NO_LONGER_KNOWN),
     )

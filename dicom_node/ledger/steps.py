@@ -1,4 +1,7 @@
-"""What every change of the ledger has in common: transitions, leases, events."""
+"""What every change of the ledger has in common: transitions, leases, events.
+
+Generic over the three tables whose rows have states and leases: so its SQL is put together here.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.records import (
     DELIVERY_TRANSITIONS,
     INSTANCE_TRANSITIONS,
+    RETRACTED,
     STUDY_TRANSITIONS,
 )
 
@@ -36,6 +40,10 @@ def _kind(table: str, noun: str, transitions: Mapping[_S, Set[_S]]) -> LeasedTab
 INSTANCES = _kind("instances", "instance", INSTANCE_TRANSITIONS)
 STUDIES = _kind("studies", "study", STUDY_TRANSITIONS)
 DELIVERIES = _kind("deliveries", "delivery", DELIVERY_TRANSITIONS)
+
+OF_A_WORKER = "lease_owner = :worker"
+OF_NOBODY_KNOWN = "lease_owner not in (select token from workers)"
+"""Whose leases `orphan` ends."""
 
 
 def required(connection: Connection, kind: LeasedTable, row_id: int) -> Row:
@@ -88,6 +96,15 @@ def move(
     if not moved:
         _say_why_not(connection, kind, row["id"], target, worker)
     record(connection, kind, row, str(target), detail or values["reason"])
+
+
+def retraction_of(study: Row) -> str | None:
+    """Return who took a study's present results back, as its reason says it; None if nobody did.
+
+    It stays until other results are written: a study is opened for many causes.
+    """
+    reason: str | None = study["reason"]
+    return reason if reason is not None and reason.startswith(RETRACTED) else None
 
 
 def _say_why_not(

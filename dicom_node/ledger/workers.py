@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dicom_node.ledger.connection import Connection
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import beat_of
-from dicom_node.ledger.steps import give_back, orphan, renew
+from dicom_node.ledger.statements import statements
+from dicom_node.ledger.steps import OF_A_WORKER, OF_NOBODY_KNOWN, give_back, orphan, renew
 from dicom_node.records import Worker, WorkerBeat
+
+_SQL = statements("workers")
 
 
 class Supervising(Part):
@@ -21,29 +24,29 @@ class Supervising(Part):
         return self._connection.version()
 
     def beat(self, worker: Worker, state: str, detail: str | None = None) -> None:
-        """Note that this process is ``worker``."""
-        with self._connection.transaction() as connection:
+        """Note that this process is ``worker``; a power cut may take it back."""
+        with self._connection.transaction(durable=False) as connection:
             _note(connection, worker, state, detail)
 
     def beats(self) -> Sequence[WorkerBeat]:
         """Return the last sign of life of each worker."""
-        rows = self._connection.all("select * from workers order by role, number")
+        rows = self._connection.all(_SQL["signs_of_life"])
         return [beat_of(row) for row in rows]
 
     def release(self, worker: str) -> None:
         """Give back every lease of ``worker`` without counting the attempt: an orderly stop."""
-        with self._connection.transaction() as connection:
+        with self._connection.transaction(durable=False) as connection:
             give_back(connection, worker)
 
     def renewed(self, worker: str, lease_seconds: float) -> None:
         """Let every lease of ``worker`` last so long from now: it lives and is at work."""
-        with self._connection.transaction() as connection:
+        with self._connection.transaction(durable=False) as connection:
             renew(connection, worker, lease_seconds)
 
     def orphaned(self, worker: str) -> int:
         """End the leases of a worker that is known to be dead; their attempts stay counted."""
         with self._connection.transaction() as connection:
-            return orphan(connection, "lease_owner = :worker", worker=worker)
+            return orphan(connection, OF_A_WORKER, worker=worker)
 
     def begun(self, workers: Sequence[Worker]) -> int:
         """Note who starts now, and end the leases of all whom nobody knows; return how many.
@@ -52,19 +55,15 @@ class Supervising(Part):
         """
         with self._connection.transaction() as connection:
             for role in {worker.role for worker in workers}:
-                connection.run("delete from workers where role = :role", role=role)
+                connection.run(_SQL["forget_workers"], role=role)
             for worker in workers:
                 _note(connection, worker, "starting", None)
-            return orphan(connection, "lease_owner not in (select token from workers)")
+            return orphan(connection, OF_NOBODY_KNOWN)
 
 
 def _note(connection: Connection, worker: Worker, state: str, detail: str | None) -> None:
     connection.run(
-        """insert into workers
-           values (:role, :number, :token, :host, :pid, :state, :detail, :now, :now)
-           on conflict do update set token = :token, host = :host, pid = :pid,
-           state = :state, detail = :detail, beat_at = :now,
-           started_at = case when token = :token and pid = :pid then started_at else :now end""",
+        _SQL["note_worker"],
         role=worker.role,
         number=worker.number,
         token=worker.token,

@@ -13,12 +13,14 @@ from dicom_node.errors import LeaseLost, RowMissing
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.interface import Conclusion
 from dicom_node.ledger.part import Part
-from dicom_node.ledger.rows import INSTANCE, instance_of
+from dicom_node.ledger.rows import instance_of
+from dicom_node.ledger.statements import statements
 from dicom_node.ledger.steps import (
     INSTANCES,
     STUDIES,
     move,
     required,
+    retraction_of,
 )
 from dicom_node.ledger.told import told_by
 from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyState
@@ -26,33 +28,7 @@ from dicom_node.records import Digest, Instance, InstanceId, InstanceState, Stud
 MAX_ATTEMPTS = 2
 """A film that stopped its worker so often is set aside."""
 
-_FREE = "(instances.lease_until is null or instances.lease_until <= :now)"
-_ORDER = "instances.priority desc, instances.id"
-
-# SQLite takes an index "where ..." only for a question with the same words in it.
-_SPENT = f"""
-    select * from instances indexed by instances_suspect
-    where state = :state and attempts > 0 and attempts >= {MAX_ATTEMPTS} and {_FREE}
-"""  # noqa: S608
-
-_CLAIM = f"""
-    with free as (
-        select id, attempts, row_number() over (order by priority desc, id) as place from (
-            select id, attempts, priority from instances indexed by instances_at_work
-            where state = :state and state in ('received', 'admitted') and {_FREE}
-            order by {_ORDER} limit :limit
-        )
-    ), suspect as (
-        select min(place) as place from free where attempts > 0
-    )
-    update instances set lease_owner = :worker, lease_until = :until, attempts = attempts + 1
-    where id in (
-        select free.id from free, suspect
-        where suspect.place is null or free.place < suspect.place
-        or (suspect.place = 1 and free.place = 1)
-    ) returning id
-"""  # noqa: S608
-"""The first that are free, up to one whose worker died while it held it; that one alone."""
+_SQL = statements("work")
 
 
 class Working(Part):
@@ -63,36 +39,55 @@ class Working(Part):
         self._set_aside: list[InstanceId] = []
 
     def claim_instances(
-        self, state: InstanceState, worker: str, lease_seconds: float, limit: int
+        self,
+        state: InstanceState,
+        worker: str,
+        lease_seconds: float,
+        limit: int,
+        *,
+        suspects: bool = True,
     ) -> Sequence[Instance]:
         """Take up to ``limit`` instances in ``state`` that nobody holds, oldest first.
 
-        A film whose worker died once is handed out alone, so that it cannot take others with it;
-        every free one that stopped its worker twice is moved to `failed` first.
+        A film whose worker died once is handed out alone, so that it cannot take others with it,
+        and only where ``suspects``: what its worker has under way would count against it. Every
+        free one that stopped its worker twice is moved to `failed` first.
         ``attempts`` of what is returned does not count this one.
         """
         if not self._has_work(state):
             return []
-        with self._connection.transaction() as connection:
-            aside = connection.all(_SPENT, state=str(state), now=connection.now())
-            for row in aside:
-                _set_aside(connection, row)
+        self._end_spent_films(state)
+        with self._connection.transaction(durable=False) as connection:
             taken = connection.all(
-                _CLAIM,
+                _SQL["claim_films"],
                 state=str(state),
                 now=connection.now(),
                 worker=worker,
                 until=text_of(connection.moment() + timedelta(seconds=lease_seconds)),
                 limit=limit,
+                suspects=suspects,
+                most=MAX_ATTEMPTS,
             )
-            rows = connection.all(
-                f"{INSTANCE} where instances.id in ({', '.join(str(row['id']) for row in taken)})"
-                f" order by {_ORDER}"
-            )
-        self._set_aside += [InstanceId(row["id"]) for row in aside]
+            ids = json.dumps([row["id"] for row in taken])
+            rows = connection.all(_SQL["claimed_films"], ids=ids)
         # What is told of a film are its earlier attempts, without this one.
         found = [instance_of(row) for row in rows]
         return [replace(film, attempts=film.attempts - 1) for film in found]
+
+    def _end_spent_films(self, state: InstanceState) -> None:
+        # By itself, since it is an end and durable, and a claim is not.
+        if not self._spent_films(state):
+            return
+        with self._connection.transaction() as connection:
+            aside = self._spent_films(state)
+            for row in aside:
+                _set_aside(connection, row)
+        self._set_aside += [InstanceId(row["id"]) for row in aside]
+
+    def _spent_films(self, state: InstanceState) -> Sequence[Row]:
+        return self._connection.all(
+            _SQL["spent_films"], state=str(state), now=self._connection.now(), most=MAX_ATTEMPTS
+        )
 
     def quarantined(self) -> Sequence[InstanceId]:
         """Return, once, which films `claim_instances` of this process has set aside."""
@@ -100,11 +95,8 @@ class Working(Part):
         return told
 
     def _has_work(self, state: InstanceState) -> bool:
-        # Read first: an idle worker must not take the write lock several times a second.
         row = self._connection.one(
-            f"select 1 from instances where state = :state and {_FREE} limit 1",  # noqa: S608
-            state=str(state),
-            now=self._connection.now(),
+            _SQL["any_film_to_claim"], state=str(state), now=self._connection.now()
         )
         return row is not None
 
@@ -136,13 +128,7 @@ class Working(Part):
                 patient_key=patient_key,
                 priority=priority,
             )
-            # A study is as urgent as its most urgent film: films that nobody ranks are 0.
-            connection.run(
-                "update studies set priority = (select max(priority) from instances"
-                " where study_id = :id and state not in ('received', 'declined', 'failed'))"
-                " where id = :id",
-                id=row["study_id"],
-            )
+            connection.run(_SQL["rank_study"], id=row["study_id"])
 
     def analysed(
         self, instance_id: InstanceId, worker: str, findings_json: str, saliency: Digest | None
@@ -193,7 +179,10 @@ class Working(Part):
             move(connection, INSTANCES, row, InstanceState.RECEIVED, detail=f"asked by {who}")
             study = required(connection, STUDIES, row["study_id"])
             if study["state"] != StudyState.OPEN:
-                move(connection, STUDIES, study, StudyState.OPEN, detail=f"asked by {who}")
+                move(
+                    connection, STUDIES, study, StudyState.OPEN,
+                    detail=f"asked by {who}", reason=retraction_of(study),
+                )  # fmt: skip
 
 
 def _values_of(conclusion: Conclusion) -> dict[str, Any]:

@@ -100,17 +100,19 @@ class Analyst:
     def _plan(self) -> FlightPlan:
         batch = self.settings.analysis.batch
         silence_seconds = self.settings.analysis.lease_seconds
-        # On a GPU one call is answered while the next is gathered; on a CPU a film is one call,
-        # and one more than there are cores is read while they are busy.
+        # On a GPU, and elsewhere, some films are answered while the next are made ready; on a CPU
+        # a film is one call, and one more than there are cores is read while they are busy.
         cores = len(os.sched_getaffinity(0))
-        films = 2 * batch if self.engine.lanes > 1 else min(batch, cores + 1)
+        is_apart = self.engine.lanes > 1 or self.settings.analysis.engine == "ray"
+        films = 2 * batch if is_apart else min(batch, cores + 1)
         return FlightPlan(films, batch, _BATCHES * batch, self.linger_seconds, silence_seconds)
 
-    def _claim(self) -> Sequence[Instance]:
+    def _claim(self, suspects: bool) -> Sequence[Instance]:
         analysis = self.settings.analysis
         claimed = self.ledger.claim_instances(
-            InstanceState.ADMITTED, self.worker, analysis.lease_seconds, analysis.batch
-        )
+            InstanceState.ADMITTED, self.worker, analysis.lease_seconds, analysis.batch,
+            suspects=suspects,
+        )  # fmt: skip
         tell_quarantined(self.ledger, self.log)
         return claimed
 
@@ -165,10 +167,13 @@ class Analyst:
     def _judge(self, doubts: Sequence[tuple[Instance, BaseException]]) -> Sequence[_Concluded]:
         """Find out whose fault it was that films got no answer: theirs, or the device's.
 
-        Raises `DeviceUnavailable` where the networks answer not even their test film.
+        Raises `DeviceUnavailable` where the networks answer not even their test film, and what else
+        of the house that film meets.
         """
         try:
             self.engine.warm()
+        except Unavailable:
+            raise
         except Exception as again:  # noqa: BLE001 - whatever it is, it is not the films'
             raise DeviceUnavailable(
                 f"The networks answer no film any more: {place_of(again)}.",

@@ -43,13 +43,15 @@ class FlightPlan:
 class Crew(Generic[_Outcome]):
     """Who does what; all but ``film`` are called by one thread.
 
-    ``claim``: returns films to take, () if there are none. ``film``: returns what becomes of one;
-    called by many threads. ``judge``: returns what becomes of films on which ``film`` raised
-    something else than `Unavailable`. ``conclude``: keeps outcomes. ``pulse``: a sign of life.
-    ``going_on``: whether films that wait may still start. Each may raise `Unavailable`.
+    ``claim``: returns films to take, () if there are none; told whether one whose worker died once
+    may be among them: never while others fly, whose crash would count against it. ``film``:
+    returns what becomes of one; called by many threads. ``judge``: returns what becomes of films on
+    which ``film`` raised something else than `Unavailable`. ``conclude``: keeps outcomes.
+    ``pulse``: a sign of life. ``going_on``: whether films that wait may still start. Each may raise
+    `Unavailable`.
     """
 
-    claim: Callable[[], Sequence[Instance]]
+    claim: Callable[[bool], Sequence[Instance]]
     film: Callable[[Instance], _Outcome]
     judge: Callable[[Sequence[tuple[Instance, BaseException]]], Sequence[_Outcome]]
     conclude: Callable[[Sequence[_Outcome]], None]
@@ -76,7 +78,7 @@ class Flight(Generic[_Outcome]):
         Raises the first `Unavailable` that was met, once what was in flight has landed and been
         kept as far as it can be; what had not started is to be given back.
         """
-        self._waiting.extend(self._crew.claim())
+        self._waiting.extend(self._crew.claim(not self._flying))
         self._taken = len(self._waiting)
         if not self._waiting:
             return 0
@@ -104,10 +106,15 @@ class Flight(Generic[_Outcome]):
         """Take more films where there is room and nothing waits; and none if told to end."""
         if not self._crew.going_on():
             self._waiting.clear()
-        elif not self._waiting and self._has_room() and self._taken < self._plan.limit:
-            claimed = self._crew.claim()
+        elif not self._waiting and self._may_claim():
+            claimed = self._crew.claim(not self._flying)
             self._waiting.extend(claimed)
             self._taken += len(claimed)
+
+    def _may_claim(self) -> bool:
+        # What is held when a suspect crashes becomes one itself.
+        is_suspect_up = self._alone and self._flying
+        return self._has_room() and self._taken < self._plan.limit and not is_suspect_up
 
     def _start(self, pool: ThreadPoolExecutor) -> None:
         while self._may_start():

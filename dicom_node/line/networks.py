@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 from dicom_node.analysis.engine import Engine
+from dicom_node.brains.choice import Elsewhere
+from dicom_node.errors import DeviceUnavailable
+from dicom_node.line.heart import Heart
+from dicom_node.patience import Patience
 from dicom_node.resources import model_bundles
 from dicom_node.settings import Settings
 
@@ -21,4 +27,30 @@ def engine_of(settings: Settings) -> Engine:
         wait_seconds=analysis.batch_wait_ms / 1000,
         engine=analysis.engine,
         shelf=settings.node.data_dir / "engines",
+        elsewhere=elsewhere_of(settings),
     )
+
+
+def elsewhere_of(settings: Settings) -> Elsewhere:
+    """Return where a brain is asked that is not in this process."""
+    return Elsewhere(settings.analysis.brain_address, settings.analysis.brain_timeout_seconds)
+
+
+def warm_when_there(
+    engine: Engine, heart: Heart, patience: Patience, stop: threading.Event
+) -> None:
+    """Load the networks; wait for a brain elsewhere that is not there, until ``stop`` is set.
+
+    Raises as `Engine.warm`: a device that is lost is found again by a new process alone.
+    """
+
+    def warm() -> DeviceUnavailable | None:
+        heart.beat("starting", "loading networks")
+        try:
+            engine.warm()
+        except DeviceUnavailable as lost:
+            return lost
+        return None
+
+    if (lost := patience.until("loading networks", warm, stop)) is not None:
+        raise lost

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 from dicom_node.analysis.engine import Engine
-from dicom_node.errors import DeviceUnavailable
+from dicom_node.errors import BrainChanged, DeviceUnavailable
 from dicom_node.line.analyse import Analyst
-from dicom_node.line.networks import engine_of
+from dicom_node.line.networks import engine_of, warm_when_there
 from dicom_node.line.pulse import Pulse
 from dicom_node.records import Worker
 from dicom_node.roles.process import stopped_at_once
@@ -21,7 +21,7 @@ _DEVICE_TRIES = 3
 def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
     """Load the networks, then analyse until ``stop`` is set.
 
-    Raises `DeviceUnavailable` where a new process may find the device again.
+    Raises `DeviceUnavailable` or `BrainChanged` where a new process may find or take another.
     """
     # Saliency maps may take from the receiver's reserve, but leave the ledger room.
     reserve = configuration.settings.node.min_free_bytes // 2
@@ -29,9 +29,8 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     if own is None:
         return
     engine = engine_of(configuration.settings)
-    own.heart.beat("starting", "loading networks")
     with stopped_at_once(stop):
-        engine.warm()
+        warm_when_there(engine, own.heart, own.patience, stop)
     if (why := engine.passed_over) is not None:
         own.log.event("engine.passed_over", reason=why.message, remedy=why.remedy)
     thinking = _Thinking(own, engine)
@@ -45,7 +44,7 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
 
 
 class _Thinking:
-    """The analyst, and how often in a row its device was lost."""
+    """The analyst, and how often in a row its device was lost or its brain another."""
 
     def __init__(self, own: Shift, engine: Engine) -> None:
         settings = own.configuration.settings
@@ -56,13 +55,13 @@ class _Thinking:
             engine, own.ledger, own.spool, settings, own.worker, own.log, pulse,
             lambda: not own.stop.is_set(),
         )  # fmt: skip
-        self._lost: DeviceUnavailable | None = None
+        self._lost: DeviceUnavailable | BrainChanged | None = None
         self._losses = 0
 
     def analyse(self) -> int:
         try:
             taken = self._analyst.work()
-        except DeviceUnavailable as error:
+        except (DeviceUnavailable, BrainChanged) as error:
             self._lost, self._losses = error, self._losses + 1
             raise
         self._losses = 0 if taken else self._losses

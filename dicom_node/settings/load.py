@@ -23,7 +23,7 @@ from dicom_node.settings.certificates import certificates
 from dicom_node.settings.environment import Overrides, overrides
 from dicom_node.settings.faults import Fault, KeyPlaces, explain, refusal, suggestion
 from dicom_node.settings.files import authorities, pair, private
-from dicom_node.settings.model import OidcSection, Remote, Settings, WebSection
+from dicom_node.settings.model import AnalysisSection, OidcSection, Remote, Settings, WebSection
 from dicom_node.settings.remotes import build_table, read_remotes
 from dicom_node.settings.source import SettingsFile, parse, read_text
 
@@ -241,15 +241,28 @@ def _between_keys(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
         what = f"{delivery.retry_first_seconds} is more than delivery.retry_longest_seconds"
         remedy = f"write at most {delivery.retry_longest_seconds}"
         yield places.fault(("delivery", "retry_first_seconds"), what, remedy)
-    if settings.analysis.engine == "openvino" and settings.analysis.device == "gpu":
-        what = "openvino computes on the CPU, and analysis.device is gpu"
-        yield places.fault(("analysis", "engine"), what, 'write "auto" or "keras"')
+    yield from _engine(settings.analysis, places)
     if settings.tls is not None:
         yield from pair(settings.tls.certificate, settings.tls.key, "tls", places)
         yield from authorities(settings.tls.ca, ("tls", "ca"), places)
     if settings.web.port == node.port != 0 and _meet(node.host, settings.web.host):
         what = f"{node.port} is node.port as well: one of the two could not listen"
         yield places.fault(("web", "port"), what, "write another port")
+
+
+def _engine(analysis: AnalysisSection, places: KeyPlaces) -> Iterator[Fault]:
+    """Find what keeps the wanted engine from answering."""
+    if analysis.engine in ("openvino", "ray") and analysis.device == "gpu":
+        what = f"{analysis.engine} computes on CPUs, and analysis.device is gpu"
+        yield places.fault(("analysis", "engine"), what, 'write "auto" or "keras"')
+    if analysis.engine == "ray" and not analysis.brain_address:
+        what = "analysis.engine is ray, and nobody is named to be asked"
+        remedy = "write where Ray Serve listens, e.g. http://head:8000"
+        yield places.fault(("analysis", "brain_address"), what, remedy)
+    if analysis.brain_timeout_seconds >= analysis.lease_seconds:
+        what = f"{analysis.brain_timeout_seconds:g} is not less than analysis.lease_seconds"
+        remedy = f"write less than {analysis.lease_seconds:g}"
+        yield places.fault(("analysis", "brain_timeout_seconds"), what, remedy)
 
 
 def _of_pages(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
@@ -321,7 +334,8 @@ def _names_a_finding(models: Path, suite: Sequence[str]) -> bool:
 
 
 def _missing_resources(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
-    if settings.analysis.engine == "openvino" and find_spec("openvino") is None:
+    # Of Ray a node needs nothing: it is asked over HTTP.
+    if settings.analysis.engine in ("openvino", "ray") and find_spec("openvino") is None:
         what, remedy = "OpenVINO is not installed", 'install dicom-node[cpu], or write "auto"'
         yield places.fault(("analysis", "engine"), what, remedy)
     models = settings.analysis.models_dir or resources.model_bundles()

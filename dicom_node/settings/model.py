@@ -142,10 +142,21 @@ class AdmissionSection(Section):
 class AnalysisSection(Section):
     """Where and how networks run."""
 
-    engine: Literal["auto", "keras", "openvino"] = Field(
+    engine: Literal["auto", "keras", "openvino", "ray"] = Field(
         default="auto",
         description="who computes the networks; auto: OpenVINO on a CPU, where it is installed and"
-        " answers as Keras does, else Keras",
+        " answers as Keras does, else Keras; ray: a Ray cluster (docs/install.md)",
+    )
+    brain_address: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s/]+)?$",
+        description="where Ray Serve listens, e.g. `http://head:8000`; for the engine `ray`",
+    )
+    brain_timeout_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="how long a question to `brain_address` may take, with every further try; then"
+        " its films are given back, and wait",
     )
     device: Literal["auto", "gpu", "cpu"] = Field(
         default="auto", description="auto takes a GPU if any"
@@ -180,8 +191,8 @@ class AnalysisSection(Section):
         default=8,
         ge=1,
         le=256,
-        description="films a GPU sees at once, while as many are made ready; on a CPU a film is one"
-        " call, and at most so many are in memory",
+        description="films a GPU sees, or a Ray cluster is asked about, while as many are made"
+        " ready; on a CPU a film is one call, and at most so many are in memory",
     )
     batch_wait_ms: int = Field(
         default=20,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.requests import Request
 from pydantic import AwareDatetime, BaseModel, Field
 
-from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.ledger.cases import CaseQuery
 from dicom_node.ledger.outbox import OutboxQuery
 from dicom_node.records import Delivery, DeliveryId, DeliveryState, StudyId
 from dicom_node.results.stored import findings_document

@@ -15,7 +15,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.imaging.decode import decode, little_endian
 from dicom_node.imaging.header import parsing, read_attributes, read_dataset, transfer_syntax_of
-from dicom_node.ledger.casebook import CaseRow
+from dicom_node.ledger.cases import CaseRow
 from dicom_node.records import Digest, ResultObject, StudyId
 from dicom_node.results.facts import INSTANCE, KEPT, SERIES, STUDY, HeaderFact, json_of, vr_of
 from dicom_node.results.stored import newest

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
-from dicom_node.ledger.casebook import CaseQuery, CaseRow
+from dicom_node.ledger.cases import CaseQuery, CaseRow
 from dicom_node.records import StudyId
 from dicom_node.results.facts import INSTANCE, SERIES, STUDY
 from dicom_node.web import archive

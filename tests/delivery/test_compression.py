@@ -167,6 +167,34 @@ def test_what_was_refused_compressed_is_offered_uncompressed_the_next_time(
     assert compressed != plain == outbox.data_set_digest(capture.uid)
 
 
+def test_what_a_receiver_breaks_off_at_is_offered_uncompressed_the_next_time(
+    outbox: Outbox, capture: Capture, remote: MakeRemote
+) -> None:
+    pacs = ScriptedPacs(abort_at_classes=frozenset({SecondaryCaptureImageStorage}))
+    syntaxes = [JPEGLSLossless, ExplicitVRLittleEndian]
+    with listening(pacs, transfer_syntaxes=syntaxes):
+        table = remote(pacs.port, capture_compression="jpeg-ls")
+        assert [item.state for item in outbox.attempt(table)] == ["sent", "waiting"]
+        pacs.abort_at_classes = frozenset()
+        outbox.hurry()
+        assert [item.state for item in outbox.attempt(table)] == ["sent", "sent"]
+    (_, _, compressed), (_, _, plain) = pacs.stored[1:]
+    assert compressed != plain == outbox.data_set_digest(capture.uid)
+
+
+def test_a_receiver_that_was_away_gets_it_compressed_when_it_is_back(
+    outbox: Outbox, capture: Capture, remote: MakeRemote
+) -> None:
+    table = remote(free_port(), capture_compression="jpeg-ls")
+    assert [item.state for item in outbox.attempt(table)] == ["waiting", "waiting"]
+    outbox.hurry()
+    pacs = ScriptedPacs()
+    with listening(pacs, transfer_syntaxes=[JPEGLSLossless, ExplicitVRLittleEndian]):
+        table = remote(pacs.port, capture_compression="jpeg-ls")
+        assert [item.state for item in outbox.attempt(table)] == ["sent", "sent"]
+    assert pacs.stored[-1][2] != outbox.data_set_digest(capture.uid)
+
+
 def test_a_receiver_of_nothing_else_gets_it_compressed_each_time(
     outbox: Outbox, capture: Capture, remote: MakeRemote
 ) -> None:

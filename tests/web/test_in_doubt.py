@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dicom_node.findings import FilmFindings
-from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.ledger.cases import CaseQuery
 from dicom_node.records import TRIAL_AE
 from tests.web.conftest import Site
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import casebook
-from dicom_node.ledger.casebook import CaseQuery
+from dicom_node.ledger.cases import CaseQuery
 from dicom_node.records import BY_HAND, ROLES, DeliveryState
 from dicom_node.results.preview import preview_film
 from dicom_node.results.regions import places_of

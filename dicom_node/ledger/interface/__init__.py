@@ -5,10 +5,12 @@ The line: `Arrivals`, `Work`, `Headers`, `Studies`, `Courses`, `Outbox`, `Worker
 `Deliveries`, `Neighbours`, `Accounts`, `AuditTrail`, all of them together `ReadingRoom`.
 
 Each method that changes something is one transaction and writes its own event; both are committed
-with ``synchronous=FULL`` before it returns. Times are UTC with microseconds. Methods raise
-`LedgerUnavailable` where the database cannot commit in time (locked, disk full), `RowMissing` for
-an unknown id, `TransitionRefused` for a transition that `records.py` does not have, and `LeaseLost`
-where the lease named by ``worker`` is no longer held.
+with ``synchronous=FULL`` before it returns: no power cut takes them back. Claims, renewed leases,
+what is given back and signs of life alone are committed without waiting for the disk: a kill of the
+process does not undo them, a power cut may, and what was claimed is then free again. Times are UTC
+with microseconds. Methods raise `LedgerUnavailable` where the database cannot commit in time
+(locked, disk full), `RowMissing` for an unknown id, `TransitionRefused` for a transition that
+`records.py` does not have, and `LeaseLost` where the lease named by ``worker`` is no longer held.
 """
 
 from dicom_node.ledger.interface.accounts import Accounts, AuditTrail

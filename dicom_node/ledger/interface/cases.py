@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from dicom_node.ledger.casebook import CasePage, CaseQuery, CaseRow, Feedback, ReaderReport
+from dicom_node.ledger.cases import CasePage, CaseQuery, CaseRow, Feedback, ReaderReport
 from dicom_node.ledger.interface.films import KnownFilms
 from dicom_node.records import Event, InstanceId, ResultObject, Study, StudyId, StudyState
 

@@ -15,10 +15,16 @@ class Outbox(Protocol):
     def claim_deliveries(
         self, worker: str, lease_seconds: float, limit: int, busy: Sequence[str] = ()
     ) -> Sequence[Delivery]:
-        """Take due deliveries of *one* destination and study (not in ``busy``), oldest first."""
+        """Take due deliveries of *one* destination and study (not in ``busy``), oldest first.
+
+        A power cut may take a claim back, not what was pinned or sent since.
+        """
 
     def returned(self, delivery_ids: Sequence[DeliveryId], worker: str) -> None:
-        """Give back what ``worker`` still holds of these, as if it had not been claimed."""
+        """Give back what ``worker`` still holds of these, as if it had not been claimed.
+
+        A power cut may take that back; the leases then end by themselves.
+        """
 
     def pin(self, delivery_id: DeliveryId, worker: str, sop_instance_uid: str) -> None:
         """Note which alternative is being sent, before its first byte leaves."""

@@ -38,7 +38,7 @@ class Studies(KnownFilms, Protocol):
         """Move to `quiet` every open study without news for so long and without work left."""
 
     def claim_quiet_study(self, worker: str, lease_seconds: float) -> Study | None:
-        """Take one quiet study to write its results."""
+        """Take one quiet study to write its results; a power cut may take the claim back."""
 
     def results(self, study_id: StudyId) -> Sequence[ResultObject]:
         """Return all result objects ever written for the study, oldest first."""

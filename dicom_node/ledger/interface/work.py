@@ -29,13 +29,21 @@ class Work(KnownFilms, Protocol):
     """Films to be looked at."""
 
     def claim_instances(
-        self, state: InstanceState, worker: str, lease_seconds: float, limit: int
+        self,
+        state: InstanceState,
+        worker: str,
+        lease_seconds: float,
+        limit: int,
+        *,
+        suspects: bool = True,
     ) -> Sequence[Instance]:
         """Take up to ``limit`` instances in ``state`` that nobody holds, oldest first.
 
         Each claim counts an attempt; ``attempts`` of what is returned are the earlier ones. An
         instance whose first lease expired without an outcome is handed out alone; one whose second
-        did is moved to `failed` (it stopped its worker twice) instead.
+        did is moved to `failed` (it stopped its worker twice) instead. A power cut may take back a
+        claim, and the attempt with it, never that end. ``suspects``: whether one that is to be
+        alone may come now; not while its worker has others under way.
         """
 
     def quarantined(self) -> Sequence[InstanceId]:

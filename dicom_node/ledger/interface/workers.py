@@ -22,16 +22,22 @@ class Workers(Protocol):
         """
 
     def beat(self, worker: Worker, state: str, detail: str | None = None) -> None:
-        """Note that this process is ``worker``."""
+        """Note that this process is ``worker``; a power cut may take it back."""
 
     def beats(self) -> Sequence[WorkerBeat]:
         """Return the last sign of life of each worker."""
 
     def renewed(self, worker: str, lease_seconds: float) -> None:
-        """Let every lease of ``worker`` last so long from now: it lives and is at work."""
+        """Let every lease of ``worker`` last so long from now: it lives and is at work.
+
+        A power cut may take it back; nobody is at work then.
+        """
 
     def release(self, worker: str) -> None:
-        """Give back every lease of ``worker`` without counting the attempt: an orderly stop."""
+        """Give back every lease of ``worker`` without counting the attempt: an orderly stop.
+
+        A power cut may take it back; the leases then end by themselves.
+        """
 
     def orphaned(self, worker: str) -> int:
         """End the leases of a worker that is known to be dead; their attempts stay counted."""

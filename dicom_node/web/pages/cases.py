@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse, Response
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.findings import APPEARANCES, Evidence, FilmFindings
 from dicom_node.ledger.again import FINISHED, ask_again
-from dicom_node.ledger.casebook import MATCHES, CaseQuery, CaseRow, Order
+from dicom_node.ledger.cases import MATCHES, CaseQuery, CaseRow, Order
 from dicom_node.moments import shown
 from dicom_node.records import BY_HAND, DeliveryState, Instance, InstanceState, RoleHealth, StudyId
 from dicom_node.results.mapped import mapped_parts

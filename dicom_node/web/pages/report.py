@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from dicom_node.findings import FINDING_CLASSES
-from dicom_node.ledger.casebook import Feedback, ReaderReport
+from dicom_node.ledger.cases import Feedback, ReaderReport
 from dicom_node.ledger.told import figures_of
 from dicom_node.records import Instance, StudyId
 from dicom_node.results.document import pdf
