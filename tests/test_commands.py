@@ -213,7 +213,7 @@ def test_a_node_without_roles_is_not_healthy(run: Run, ledger: SqliteLedger) -> 
 
 def test_one_film_that_waits_is_one_film() -> None:
     counts = {"instances.received": 1, "studies.open": 1, "studies.quiet": 1}
-    assert NodeHealth((), 0, False, counts).work_sentence == (
+    assert NodeHealth((), 0, room=False, counts=counts).work_sentence == (
         "1 film to analyse, 2 studies to report, 0 results to deliver, 0 deliveries parked"
     )
 

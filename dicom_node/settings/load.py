@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from dicom_node.settings.faults import Fault, KeyPlaces, explain, refusal, sugge
 from dicom_node.settings.files import authorities, pair, private
 from dicom_node.settings.model import AnalysisSection, OidcSection, Remote, Settings, WebSection
 from dicom_node.settings.remotes import build_table, read_remotes
-from dicom_node.settings.source import SettingsFile, parse, read_text
+from dicom_node.settings.source import SettingsFile, missing_folder, parse, read_text
 
 LEDGER = "ledger.sqlite"
 FOLDER_VARIABLE = "DICOM_NODE_CONFIG"
@@ -154,24 +153,12 @@ def _read_node(folder: Path, environment: Mapping[str, str]) -> tuple[SettingsFi
         remedy = f"name its folder instead: {folder.parent}"
         faults.append(Fault(str(folder), "", "is a file, not the configuration folder", remedy))
         return _merged(SettingsFile({}, KeyPlaces("node.toml")), found), faults
-    text = _missing(folder) or read_text(folder / "node.toml", _node_file(folder))
+    text = missing_folder(folder) or read_text(folder / "node.toml", _node_file(folder))
     source = text if isinstance(text, Fault) else parse(text, "node.toml")
     if isinstance(source, Fault):
         faults.insert(0, source)
         source = SettingsFile({}, KeyPlaces("node.toml"))
     return _merged(source, found), faults
-
-
-def _missing(folder: Path) -> Fault | None:
-    """Return the fault of a configuration folder that is not there."""
-    try:
-        folder.stat()
-    except FileNotFoundError:
-        make = f"`dicom-node config init {shlex.quote(str(folder))}`"
-        return Fault(str(folder), "", "there is no such folder", f"correct its name, or {make}")
-    except OSError:
-        return None  # node.toml cannot be read either, and that says why
-    return None
 
 
 def _node_file(folder: Path) -> str:
