@@ -7,6 +7,7 @@ bench, or python benchmarks/suite.py.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 
@@ -16,7 +17,7 @@ from dicom_node.imaging.phantom import phantom
 from dicom_node.imaging.prepare import Float
 from dicom_node.settings.model import AnalysisSection
 
-ROUNDS, FILMS = 9, 8
+FILMS = 8
 FIRST = ("covidnet-lite", "covidnet-s-geographic", "covidnet-s-opacity", "covidnet-cxr-s")
 
 
@@ -32,6 +33,9 @@ def main() -> None:
 
     The suites take turns, so that what else the machine does meets both alike.
     """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    count = parser.parse_args().rounds
     defaults = AnalysisSection()
     films = [phantom(k, rows=2048, columns=2048).film for k in range(FILMS)]
     suites = {
@@ -46,7 +50,7 @@ def main() -> None:
     for engine in engines.values():
         engine.warm()
         engine.analyse(films[0], "warm")
-    rounds = [[seconds_a_film(engine, films) for engine in engines.values()] for _ in range(ROUNDS)]
+    rounds = [[seconds_a_film(engine, films) for engine in engines.values()] for _ in range(count)]
     for (name, (suite, gate)), found in zip(suites.items(), zip(*rounds, strict=True), strict=True):
         median = 1000 * statistics.median(found)
         print(f"{name:20} {', '.join(filter(None, (gate, *suite)))}: {median:.0f} ms CPU a film")

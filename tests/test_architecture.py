@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +46,18 @@ def test_the_walk_follows_a_film_from_the_door_to_the_sending_ae() -> None:
     places = [walk.find(f"](../dicom_node/{name})") for name in WALK]
     assert -1 not in places
     assert places == sorted(places)
+
+
+def test_the_table_of_rooms_is_the_contract_of_imports() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    table = page[page.index("| floor | rooms |") : page.index("`take` is in `intake`")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    floors = next(each["layers"] for each in contracts if each["name"] == "floors")
+    rows = [set(re.findall(r"`([a-z]+)`", row)) for row in table.splitlines()[2:] if row]
+    assert len(rows) == len(floors)
+    wanted = [set(floor.split(" | ")) for floor in floors]
+    assert [rooms - named for rooms, named in zip(wanted, rows, strict=True) if rooms - named] == []
 
 
 def words_of_the_glossary() -> list[str]:

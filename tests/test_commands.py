@@ -16,6 +16,7 @@ from dicom_node.errors import NodeError
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.health import NodeHealth
 from dicom_node.records import (
     InstanceState,
 )
@@ -208,6 +209,13 @@ def test_a_node_without_roles_is_not_healthy(run: Run, ledger: SqliteLedger) -> 
     done = run("health", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["roles"]["receive"]["sentence"] == "never started"
+
+
+def test_one_film_that_waits_is_one_film() -> None:
+    counts = {"instances.received": 1, "studies.open": 1, "studies.quiet": 1}
+    assert NodeHealth((), 0, room=False, counts=counts).work_sentence == (
+        "1 film to analyse, 2 studies to report, 0 results to deliver, 0 deliveries parked"
+    )
 
 
 def test_an_unknown_role_is_a_usage_error(run: Run) -> None:

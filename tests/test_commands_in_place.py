@@ -11,6 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dicom_node import resources
+from dicom_node.cli.demo import called_as
 from dicom_node.cli.main import app, main
 from dicom_node.errors import BundleError, NodeError, listening_remedy
 from dicom_node.ledger import open_ledger
@@ -103,6 +104,35 @@ def test_a_host_with_a_port_is_refused_with_what_was_meant_and_blames_no_file(si
     assert "Nothing was written" in done.exception.remedy
     assert "pacs.toml" not in done.exception.message
     assert list((site / "remotes").glob("*.toml")) == []
+
+
+def test_an_ae_that_only_sends_is_not_to_be_called(site: Path) -> None:
+    given = ("--config", str(site))
+    pacs = run("ae", "add", "PACS", "--host", "10.0.0.5", "--port", "104", *given)
+    assert "`dicom-node ae echo PACS --config" in pacs.stdout
+    modality = run("ae", "add", "MOD1", "--results-to", "PACS", *given)
+    assert "`dicom-node ae route MOD1 --config" in modality.stdout
+    assert run("ae", "route", "MOD1", *given).exit_code == 0
+
+
+def test_a_new_remote_s_file_explains_each_key_in_one_column(site: Path) -> None:
+    run("ae", "add", "PACS", "--host", "10.0.0.5", "--port", "104", "--config", str(site))
+    lines = (site / "remotes" / "pacs.toml").read_text("utf-8").splitlines()
+    assert len({line.rindex(" # ") for line in lines}) == 1
+
+
+def test_the_demo_names_commands_by_what_reaches_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / ".venv" / "bin" / "dicom-node"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert called_as() == ".venv/bin/dicom-node"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert called_as() == "dicom-node"
 
 
 def test_an_ae_in_another_case_is_asked_about(site: Path) -> None:

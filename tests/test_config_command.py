@@ -63,6 +63,14 @@ def test_check_answers_scripts_in_json(app: typer.Typer, folder: Path) -> None:
     assert fault.startswith("node.toml:2: node.prt")
 
 
+def test_check_warns_of_a_remote_s_file_that_nobody_reads(app: typer.Typer, folder: Path) -> None:
+    (folder / "remotes" / "pacs.toml").rename(folder / "remotes" / "pacs.toml.txt")
+    (folder / "remotes" / "dx1.toml").unlink()
+    done = RUNNER.invoke(app, ["config", "check", "--config", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert "Warning: remotes/pacs.toml.txt is not read" in done.output
+
+
 def test_init_makes_a_folder_that_passes_and_overwrites_nothing(
     app: typer.Typer, tmp_path: Path
 ) -> None:

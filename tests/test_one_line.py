@@ -45,7 +45,7 @@ def test_answers_that_contradict_each_other_are_in_doubt() -> None:
     torn = replace(FOUND, opacity=OpacityPresence(0.2, 0.5, calibrated=True))
     assert torn.contradictions
     assert sentence(torn).endswith(", in doubt: answers contradict each other")
-    assert cell(torn) == "no opacity 20%, pneumonia 70%, looks typical, mapped 26%, in doubt"
+    assert cell(torn) == "opacity 20% (no), pneumonia 70%, looks typical, mapped 26%, in doubt"
 
 
 def test_where_nothing_is_mapped_no_lung_is_named() -> None:

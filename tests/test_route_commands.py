@@ -70,6 +70,7 @@ def test_a_sender_s_route_is_the_one_that_reports_are_sent_by(run: Run, site: Pa
     ("ae_title", "why"),
     [
         ("STRANGER", "is not in the AE table: its associations are rejected"),
+        ("mod1", "did you mean 'MOD1'?"),
         ("SILENT", "may not send"),
     ],
 )
@@ -77,6 +78,16 @@ def test_who_would_get_no_answer_is_told_why(run: Run, ae_title: str, why: str) 
     done = run("ae", "route", ae_title)
     assert done.exit_code == 1
     assert why in done.output
+
+
+def test_a_stranger_whom_the_node_accepts_is_told_that_nobody_gets_anything(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DICOM_NODE__ADMISSION__UNKNOWN_AE", "accept")
+    done = run("ae", "route", "STRANGER")
+    assert done.exit_code == 1
+    assert "rejected" not in done.output
+    assert "STRANGER gets nothing: it is not in the AE table" in done.output
 
 
 def test_a_stored_study_is_routed_by_today_s_table(

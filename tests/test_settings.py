@@ -28,6 +28,7 @@ from dicom_node.settings import (
     load_configuration,
 )
 from dicom_node.settings.reference import node_keys, remote_keys, schema
+from dicom_node.settings.remotes import unread
 
 SHIPPED = Path(__file__).parent.parent / "ae_config"
 
@@ -316,16 +317,19 @@ def test_all_faults_of_all_files_are_named_at_once(
 
 
 def test_a_missing_or_unreadable_folder_is_a_fault_not_a_default(tmp_path: Path) -> None:
-    (fault,) = faults_of(tmp_path / "nowhere")
-    assert f"{tmp_path / 'nowhere' / 'node.toml'}: cannot be read" in fault
+    nowhere = tmp_path / "nowhere"
+    (fault,) = faults_of(nowhere)
+    assert fault.startswith(f"{nowhere}: there is no such folder")
+    assert f"`dicom-node config init {nowhere}`" in fault
+    nowhere.mkdir()
+    (fault,) = faults_of(nowhere)
+    assert f"{nowhere / 'node.toml'}: cannot be read" in fault
 
 
 def test_a_file_in_the_folder_s_place_is_a_fault_that_names_the_folder(write: Write) -> None:
     folder = write()
-    found = faults_of(folder / "node.toml")
-    assert (
-        f"is a file, not the configuration folder — name its folder instead: {folder}" in found[0]
-    )
+    (fault,) = faults_of(folder / "node.toml")
+    assert f"is a file, not the configuration folder — name its folder instead: {folder}" in fault
 
 
 def test_bytes_that_are_no_text_are_a_fault(write: Write) -> None:
@@ -549,6 +553,14 @@ def test_files_of_editors_and_samples_are_not_remotes(write: Write) -> None:
     for name in (".#a.toml", "a.toml~", "b.toml.sample", ".b.toml.swp"):
         (folder / "remotes" / name).write_text(remote("B"), "utf-8")
     assert set(load_configuration(folder).remotes) == {"A"}
+
+
+def test_a_remote_s_file_under_a_name_that_is_not_read_is_warned_of(write: Write) -> None:
+    folder = write(a=remote("A"))
+    meant, others = ("pacs.txt", "P.TOML", "p.toml.txt"), ("b.toml.sample", ".c.toml", "a.toml~")
+    for name in meant + others:
+        (folder / "remotes" / name).write_text(remote("B"), "utf-8")
+    assert unread(folder / "remotes") == sorted(meant)
 
 
 def test_many_threads_may_ask_while_files_change(write: Write) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from dicom_node.brains import Answers
 from dicom_node.imaging.prepare import Float
+from dicom_node.imaging.values import CAN_RAISE
 
 PATH = "/dicom-node"
 """Where the functions are asked below the address of the brain."""
@@ -27,9 +27,8 @@ token of the process that answered, new at each start; what computed, and how pr
 OTHER_FUNCTIONS, FAILED = 409, 422
 """Statuses: other functions are deployed than those wanted; the functions failed on these films."""
 
-_UNREADABLE = (
-    OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+_UNREADABLE = (*CAN_RAISE, zipfile.BadZipFile)
+"""What reading an archive of arrays can raise, whatever its bytes are."""
 
 
 class BodyUnreadable(ValueError):

@@ -176,7 +176,9 @@ def add(
     }
     path = add_remote(configuration(config, None), wanted)
     where = "" if config is None else f" --config {shlex.quote(str(config))}"
-    typer.echo(f"Wrote {path}. Try `dicom-node ae echo {shlex.quote(ae_title)}{where}`.")
+    # Who only sends has no address to be called at.
+    trial = "route" if host is None else "echo"
+    typer.echo(f"Wrote {path}. Try `dicom-node ae {trial} {shlex.quote(ae_title)}{where}`.")
 
 
 def _of_table(ae_title: str, settings: Configuration) -> Remote:
@@ -208,7 +210,7 @@ def _of_table(ae_title: str, settings: Configuration) -> Remote:
 def echo(
     ae_title: TitleArgument, config: ConfigOption = None, data_dir: DataDirOption = None
 ) -> None:
-    """Ask a remote AE for a C-ECHO, and tell whether it has called this node."""
+    """Ask a remote AE for a C-ECHO, and tell when it last sent to this node."""
     from dicom_node.cli.options import configuration
     from dicom_node.delivery.association import peer_of
     from dicom_node.delivery.files import echo as c_echo
@@ -225,7 +227,10 @@ def echo(
         when = _when(contact.last_received_at.isoformat(), settings.settings.node.zone)
         typer.echo(f"It last sent to this node at {when}.")
     else:
-        typer.echo("It has not sent to this node yet: send a film from it, or C-ECHO this node.")
+        typer.echo(
+            "It has not sent to this node yet: send a film from it."
+            " `dicom-node ae list` shows calls that were rejected."
+        )
 
 
 def dismiss(

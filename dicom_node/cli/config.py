@@ -165,12 +165,18 @@ def _template_faults(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _warnings(configuration: Configuration | None) -> list[str]:
-    """Return what is no fault yet: certificates that end soon."""
+    """Return what is no fault yet: certificates that end soon, files that nobody reads."""
     from dicom_node.settings.certificates import certificates
+    from dicom_node.settings.remotes import unread
 
     now = datetime.now(UTC)
     found = certificates(configuration.settings) if configuration else ()
-    return [f"{one.name}: {one.path} {one.sentence(now)}" for one in found if one.warns(now)]
+    soon = [f"{one.name}: {one.path} {one.sentence(now)}" for one in found if one.warns(now)]
+    names = unread(configuration.remotes_path) if configuration else ()
+    return soon + [
+        f"remotes/{name} is not read — the name of a remote's file ends with .toml"
+        for name in names
+    ]
 
 
 def _print_summary(configuration: Configuration) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +47,17 @@ def demo(
     console.print(
         "\nTry next:\n"
         f"  look at [bold]{out / 'overlay.png'}[/bold]\n"
-        "  dicom-node demo --image YOUR-FILM.dcm\n"
-        f"  dicom-node report {out / 'report.dcm'} --json\n"
-        "  dicom-node config init my-node     (then README: connect a PACS in five minutes)"
+        f"  {called_as()} demo --image YOUR-FILM.dcm\n"
+        f"  {called_as()} report {out / 'report.dcm'} --json\n"
+        f"  {called_as()} config init my-node     (then README: connect a PACS in five minutes)",
+        soft_wrap=True,
     )
+
+
+def called_as() -> str:
+    """Return how this shell calls the program: by its path where PATH does not lead to it."""
+    if shutil.which("dicom-node") is not None:
+        return "dicom-node"
+    beside = Path(sys.executable).with_name("dicom-node")
+    here = Path.cwd()
+    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))

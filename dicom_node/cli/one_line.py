@@ -61,7 +61,8 @@ def _sides(mapped: MappedOpacity) -> str:
 def _words(findings: FilmFindings) -> Iterator[str]:
     opacity, looks, mapped = findings.opacity, findings.appearance, findings.opacity_map
     if opacity is not None:
-        yield f"{'opacity' if opacity.present else 'no opacity'} {opacity.probability:.0%}"
+        # The figure is that of an opacity either way: "no opacity 12%" would read as its opposite.
+        yield f"opacity {opacity.probability:.0%}{'' if opacity.present else ' (no)'}"
     yield _class(findings, cell=True)
     if looks is not None and not looks.abstained:
         yield f"looks {looks.named}"

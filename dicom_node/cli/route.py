@@ -39,7 +39,7 @@ def route_sender(
     settings = configuration(config, data_dir)
     remote = find_remote(settings.remotes, ae_title)
     name = ae_title if remote is None else remote.ae_title
-    refused = _refused(name, remote)
+    refused = _refused(name, remote, settings)
     contacts = _contacts(settings)
     told = {
         what: _told(route((name,), settings.remotes, analysed=analysed), settings, contacts)
@@ -99,9 +99,16 @@ def say_study(told: Mapping[str, Any]) -> None:
     _say(_lines(told))
 
 
-def _refused(name: str, remote: Remote | None) -> str | None:
+def _refused(name: str, remote: Remote | None, settings: Configuration) -> str | None:
+    from dicom_node.settings.faults import suggestion
+
     if remote is None:
-        return f"{name} is not in the AE table: its associations are rejected."
+        if settings.settings.admission.unknown_ae == "accept":
+            return None
+        return (
+            f"{name} is not in the AE table: its associations are rejected"
+            f" ({suggestion(name, settings.remotes)}). `dicom-node ae add` lets it in."
+        )
     if not remote.may_send:
         return f"{name} may not send: its associations are rejected before any film comes."
     return None

@@ -71,16 +71,29 @@ class NodeHealth:
     @property
     def work_sentence(self) -> str:
         """Return what waits, for a person."""
-        waiting = {
-            "films to analyse": self.counts.get("instances.received", 0)
-            + self.counts.get("instances.admitted", 0),
-            "studies to report": self.counts.get("studies.open", 0)
-            + self.counts.get("studies.quiet", 0),
-            "results to deliver": self.counts.get("deliveries.waiting", 0),
-            "deliveries parked": self.counts.get("deliveries.refused", 0)
-            + self.counts.get("deliveries.expired", 0),
-        }
-        return ", ".join(f"{number} {what}" for what, number in waiting.items())
+
+        def counted(one: str, many: str, *states: str) -> str:
+            number = sum(self.counts.get(state, 0) for state in states)
+            return f"{number} {one if number == 1 else many}"
+
+        return ", ".join(
+            (
+                counted(
+                    "film to analyse",
+                    "films to analyse",
+                    "instances.received",
+                    "instances.admitted",
+                ),
+                counted("study to report", "studies to report", "studies.open", "studies.quiet"),
+                counted("result to deliver", "results to deliver", "deliveries.waiting"),
+                counted(
+                    "delivery parked",
+                    "deliveries parked",
+                    "deliveries.refused",
+                    "deliveries.expired",
+                ),
+            )
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""

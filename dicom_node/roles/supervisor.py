@@ -160,7 +160,8 @@ class Supervisor:
         pid, child.process = child.process.pid, None
         if status == EXIT_UNUSABLE and child.role == _VETO and not child.steady:
             raise RoleError(
-                f"The role {child.role} cannot start.", remedy="See its message just above."
+                f"The role {child.role} cannot start.",
+                remedy="Its last line above with role.error says why, and what to do.",
             )
         # Its films are free again at once, not only when their leases expire.
         self._dead.add(child.worker.token)

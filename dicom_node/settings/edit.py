@@ -91,7 +91,7 @@ def _new(wanted: Mapping[str, object]) -> str:
         comment = "" if given else "# "
         if shown is None:
             continue
-        lines.append(f"{comment}{key} = {json.dumps(shown):<30} # {field.description}")
+        lines.append(f"{f'{comment}{key} = {json.dumps(shown)}':<34} # {field.description}")
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,7 @@ from dicom_node.settings.faults import Fault, KeyPlaces, explain, refusal, sugge
 from dicom_node.settings.files import authorities, pair, private
 from dicom_node.settings.model import AnalysisSection, OidcSection, Remote, Settings, WebSection
 from dicom_node.settings.remotes import build_table, read_remotes
-from dicom_node.settings.source import SettingsFile, parse, read_text
+from dicom_node.settings.source import SettingsFile, missing_folder, parse, read_text
 
 LEDGER = "ledger.sqlite"
 FOLDER_VARIABLE = "DICOM_NODE_CONFIG"
@@ -44,7 +44,7 @@ class Configuration:
 
     @property
     def data_dir(self) -> Path:
-        """Folder of ledger, spool and logs."""
+        """Folder of ledger, spool and engines."""
         return self.settings.node.data_dir
 
     @property
@@ -112,7 +112,8 @@ def load_configuration(
             faults += _left_behind(written.data_dir, folder, source.places)
         faults += _missing_resources(settings, source.places) if thorough else ()
         faults += _dates(settings, source.places) if dates else ()
-    remotes, more = build_table(read_remotes(folder / "remotes"), settings)
+    texts = {} if folder.is_file() else read_remotes(folder / "remotes")
+    remotes, more = build_table(texts, settings)
     faults += more
     if settings is None or faults:
         raise refusal(faults)
@@ -152,7 +153,7 @@ def _read_node(folder: Path, environment: Mapping[str, str]) -> tuple[SettingsFi
         remedy = f"name its folder instead: {folder.parent}"
         faults.append(Fault(str(folder), "", "is a file, not the configuration folder", remedy))
         return _merged(SettingsFile({}, KeyPlaces("node.toml")), found), faults
-    text = read_text(folder / "node.toml", _node_file(folder))
+    text = missing_folder(folder) or read_text(folder / "node.toml", _node_file(folder))
     source = text if isinstance(text, Fault) else parse(text, "node.toml")
     if isinstance(source, Fault):
         faults.insert(0, source)

@@ -45,8 +45,8 @@ class NodeSection(Section):
     )
     data_dir: Path = Field(
         default=Path("var"),
-        description="spool, ledger and logs; relative to this folder (with the shipped defaults: to"
-        " the working directory)",
+        description="spool, ledger and engines; relative to this folder (with the shipped defaults:"
+        " to the working directory)",
     )
     timezone: TimeZone = Field(
         default="",

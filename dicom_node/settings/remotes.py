@@ -32,6 +32,21 @@ def read_remotes(folder: Path) -> RemoteTexts:
     return {name: text for name, text in texts.items() if not _vanished(folder / name, text)}
 
 
+def unread(folder: Path) -> list[str]:
+    """Return the names of files in ``folder`` that look like a remote's and are not read.
+
+    Samples, hidden files and the copies that editors leave are nobody's mistake.
+    """
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    except OSError:
+        return []
+    return [name for name in names if not name.startswith(".") and not name.endswith(_NOT_MEANT)]
+
+
+_NOT_MEANT = (".toml", ".sample", "~")
+
+
 def _vanished(path: Path, text: str | Fault) -> bool:
     """Tell whether a file was deleted between listing and reading."""
     return isinstance(text, Fault) and not path.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,18 @@ def read_text(path: Path, name: str) -> str | Fault:
         return Fault(name, "", what, "check that it exists and that the node's user may read it")
     except UnicodeDecodeError:
         return Fault(name, "", "is not UTF-8 text", "save it as UTF-8")
+
+
+def missing_folder(folder: Path) -> Fault | None:
+    """Return the fault of a configuration folder that is not there."""
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        make = f"`dicom-node config init {shlex.quote(str(folder))}`"
+        return Fault(str(folder), "", "there is no such folder", f"correct its name, or {make}")
+    except OSError:
+        return None  # its files cannot be read either, and say why
+    return None
 
 
 def parse(text: str, name: str) -> SettingsFile | Fault:

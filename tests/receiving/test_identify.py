@@ -8,6 +8,7 @@ import pytest
 
 from dicom_node.dimse.status import STATUS_OF_ERROR, StoreOutcome, outcome_of
 from dicom_node.errors import (
+    BrainChanged,
     BrainUnavailable,
     DataSetMismatch,
     DataSetUnreadable,
@@ -161,7 +162,7 @@ def leaves(kind: type[Exception]) -> list[type[Exception]]:
 
 def test_each_error_of_receiving_has_its_status() -> None:
     # Nothing is asked that thinks, and nothing read back, while an instance is received.
-    others = {BrainUnavailable, DeviceUnavailable, SpoolUnreadable}
+    others = {BrainChanged, BrainUnavailable, DeviceUnavailable, SpoolUnreadable}
     wanted = {*leaves(StoreError), *leaves(Unavailable)} - others
     assert wanted == set(STATUS_OF_ERROR)
     for status in STATUS_OF_ERROR.values():
