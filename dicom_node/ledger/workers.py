@@ -19,22 +19,9 @@ _SQL = statements("workers")
 class Supervising(Part):
     """Signs of life, and the leases of the living and the dead."""
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        self._seen: tuple[int, int] | None = None
-        self._latest = 0
-
-    def version(self) -> int:
-        """Return what differs as soon as a film, a study or a delivery has changed.
-
-        Signs of life are no work: a dozen workers would wake each other all the time.
-        """
-        seen = self._connection.version()
-        if seen != self._seen:
-            row = self._connection.one(_SQL["latest_event"])
-            assert row is not None
-            self._seen, self._latest = seen, int(row["latest"])
-        return self._latest
+    def version(self) -> tuple[int, int]:
+        """Return what differs as soon as anything in the ledger has changed: there may be work."""
+        return self._connection.version()
 
     def beat(self, worker: Worker, state: str, detail: str | None = None) -> None:
         """Note that this process is ``worker``; a power cut may take it back."""

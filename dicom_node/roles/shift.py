@@ -82,8 +82,8 @@ class Shift:
         self.patience.attempt("giving back", self.give_back)
         self.heart.beat("stopped")
 
-    def _rest(self, before: int | None, seconds: float, look_seconds: float) -> None:
-        """Wait so long, or until there is more in the ledger than ``before``, or the stop.
+    def _rest(self, before: tuple[int, int] | None, seconds: float, look_seconds: float) -> None:
+        """Wait so long, or until the ledger is no longer as it was ``before``, or the stop.
 
         A look costs some microseconds, so that idle workers cost a machine next to nothing.
         """
@@ -94,7 +94,7 @@ class Shift:
             if before is not None and self._version() != before:
                 return
 
-    def _version(self) -> int | None:
+    def _version(self) -> tuple[int, int] | None:
         # A ledger that cannot be read is told of by the tasks themselves.
         with suppress(Unavailable):
             return self.ledger.version()

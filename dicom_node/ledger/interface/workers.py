@@ -12,8 +12,8 @@ from dicom_node.records import Worker, WorkerBeat
 class Workers(Protocol):
     """Signs of life, and the leases of the living and the dead."""
 
-    def version(self) -> int:
-        """Return what differs as soon as a film, a study or a delivery has changed."""
+    def version(self) -> tuple[int, int]:
+        """Return what differs as soon as anything in the ledger has changed: there may be work."""
 
     def begun(self, workers: Sequence[Worker]) -> int:
         """Note who starts now, and end the leases of all whom nobody knows; return how many.

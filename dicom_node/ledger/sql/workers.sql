@@ -15,7 +15,3 @@ values (:role, :number, :token, :host, :pid, :state, :detail, :now, :now)
 on conflict do update set token = :token, host = :host, pid = :pid,
     state = :state, detail = :detail, beat_at = :now,
     started_at = case when token = :token and pid = :pid then started_at else :now end;
-
--- name: latest_event
--- Grows with every change of a film, a study or a delivery.
-select coalesce(max(id), 0) as latest from events;
