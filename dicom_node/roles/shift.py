@@ -24,7 +24,7 @@ from dicom_node.settings import Configuration
 from dicom_node.spool import Spool
 
 _IDLE_SECONDS = 0.5
-_LOOK_SECONDS, _LOOK_BUSY_SECONDS, _BUSY_SECONDS = 0.02, 0.01, 2.0
+_LOOK_SECONDS, _LOOK_BUSY_SECONDS, _BUSY_SECONDS = 0.05, 0.01, 2.0
 """How often a worker without work looks whether the ledger has changed, also soon after work."""
 
 
