@@ -555,6 +555,13 @@ def test_files_of_editors_and_samples_are_not_remotes(write: Write) -> None:
     assert set(load_configuration(folder).remotes) == {"A"}
 
 
+def test_an_address_of_the_wrong_form_is_told_without_a_pattern(write: Write) -> None:
+    (fault,) = faults_of(write('[analysis]\nengine = "ray"\nbrain_address = "head:8000"\n'))
+    assert "'head:8000': is not of this form — " in fault
+    assert "http://head:8000" in fault
+    assert "pattern" not in fault
+
+
 def test_a_remote_s_file_under_a_name_that_is_not_read_is_warned_of(write: Write) -> None:
     folder = write(a=remote("A"))
     meant, others = ("pacs.txt", "P.TOML", "p.toml.txt"), ("b.toml.sample", ".c.toml", "a.toml~")

@@ -96,7 +96,9 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], places: KeyPlaces) ->
     if "remedy" in context:
         key = (*location, context["key"]) if "key" in context else location
         return places.fault(key, detail["msg"], str(context["remedy"]))
-    what = f"{reprlib.repr(detail['input'])}: {_said(detail['msg'])}"
+    # A pattern is for programs: what belongs there tells its form in words.
+    said = "is not of this form" if kind == "string_pattern_mismatch" else _said(detail["msg"])
+    what = f"{reprlib.repr(detail['input'])}: {said}"
     return places.fault(location, what, _meaning(location, model))
 
 
