@@ -326,3 +326,15 @@ def test_the_role_waits_for_a_brain_that_is_not_there_yet(
     assert networks.asked == 3
     events = [json.loads(line)["event"] for line in said.getvalue().splitlines()]
     assert events[:3] == ["house.unavailable", "house.available", "role.started"]
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.brains.deploying.is_installed", lambda: True)
+    address = f"127.0.0.1:{free_port()}"
+    for told in (address, f"ray://{address}"):
+        with pytest.raises(BrainUnavailable, match="Nobody listens at") as refused:
+            deploy(tmp_path, Contents({}, {}), Cluster(told))
+        assert told in refused.value.message
+        assert "ray status" in (refused.value.remedy or "")

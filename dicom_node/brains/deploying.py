@@ -6,6 +6,7 @@ answered, and proved, by one replica.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from dicom_node.errors import BrainUnavailable, EngineMissing
 APPLICATION = "dicom-node"
 _NAMESPACE = "serve"
 _LOOK = "Check --address, and `ray status` on the head: free cores for every replica are needed."
+_CONNECT_SECONDS = 10.0
 _WAITING_A_CORE = 4
 """Requests that a replica has at hand for each of its cores: those computed, and the next."""
 
@@ -52,6 +54,7 @@ def deploy(folder: Path, contents: Contents, cluster: Cluster) -> str:
         raise EngineMissing(
             "Ray is not installed.", remedy="Install it: pip install 'dicom-node[ray]'."
         )
+    _reach(cluster.address)
     import ray
     from ray import serve
 
@@ -77,6 +80,18 @@ def deploy(folder: Path, contents: Contents, cluster: Cluster) -> str:
     finally:
         ray.shutdown()
     return functions
+
+
+def _reach(address: str) -> None:
+    """Raise `BrainUnavailable` where nobody listens: Ray itself would wait for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # "auto", "local": Ray says what is wrong with them
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as fault:
+        why = " ".join(str(fault).split())
+        raise BrainUnavailable(f"Nobody listens at {address}: {why}.", remedy=_LOOK) from fault
 
 
 def _deployment(cluster: Cluster) -> Any:
