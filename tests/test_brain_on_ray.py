@@ -65,7 +65,12 @@ class Deployed:
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     made = tmp_path_factory.mktemp("ray")
     models = models_of(write_bundles(made / "models"))
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        **os.environ, "RAY_USAGE_STATS_ENABLED": "0", "CUDA_VISIBLE_DEVICES": "",
+        # Serve gives its door five seconds to open, and kills it: a busy machine takes longer.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
+    }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "tests.ray_cluster"], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,

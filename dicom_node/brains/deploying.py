@@ -57,6 +57,7 @@ def deploy(folder: Path, contents: Contents, cluster: Cluster) -> str:
     _reach(cluster.address)
     import ray
     from ray import serve
+    from ray.exceptions import RayError
 
     functions = digest(folder, contents)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -74,7 +75,7 @@ def deploy(folder: Path, contents: Contents, cluster: Cluster) -> str:
         serve.start(proxy_location="HeadOnly", http_options=options)
         serve.run(_deployment(cluster).bind(files, functions, cluster.cores),
                   name=APPLICATION, route_prefix=PATH)  # fmt: skip
-    except RuntimeError as fault:
+    except (RuntimeError, RayError) as fault:
         why = " ".join(str(fault).split())
         raise BrainUnavailable(f"The replicas do not start: {why}.", remedy=_LOOK) from fault
     finally:
