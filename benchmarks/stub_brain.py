@@ -38,13 +38,13 @@ _KEPT = Path(__file__).with_suffix("")
 class StubEngine:
     """Answers each film with the same findings, after ``seconds``; one after the other.
 
-    ``lanes``: it counts as a GPU, so many films are in flight.
+    ``at_once``: it counts as a GPU, so many films are in flight.
     """
 
     findings: FilmFindings
     explanation: Explanation
     seconds: float
-    lanes: int = 8
+    at_once: int = 16
     device: str = "stub"
     busy: threading.Lock = field(default_factory=threading.Lock)
 

@@ -162,11 +162,16 @@ class Study:
     @property
     def retracted(self) -> bool:
         """Whether a person took the present results back: they go to nobody any more."""
-        return (self.reason or "").startswith(RETRACTED)
+        return is_retraction(self.reason)
 
 
 RETRACTED = "results retracted by "
 """How the reason of a study begins whose present results a person took back."""
+
+
+def is_retraction(reason: str | None) -> bool:
+    """Whether a study's reason says that a person took its present results back."""
+    return (reason or "").startswith(RETRACTED)
 
 
 class ObjectKind(StrEnum):

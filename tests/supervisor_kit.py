@@ -161,7 +161,7 @@ def supervising(
     folder: Path,
     *roles: str,
     kind: type[Tiny] = Tiny,
-    pace: Rhythm = BRISK,
+    rhythm: Rhythm = BRISK,
     site: str = "",
     **how: Sequence[str],
 ) -> Iterator[Watch]:
@@ -172,7 +172,7 @@ def supervising(
         f"[node]\ndrain_seconds = 1.0\n[analysis]\nlease_seconds = {LEASE_SECONDS}\n{site}"
     )
     configuration = load_configuration(config, data_dir=folder / "data", thorough=False)
-    chief = kind(configuration, roles, pace=pace)
+    chief = kind(configuration, roles, rhythm=rhythm)
     chief.how, chief.path = how, configuration.ledger_path
     watch, stop = Watch(chief), threading.Event()
     logs.configure(stream=watch.said, strict=True)

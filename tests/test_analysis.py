@@ -306,6 +306,7 @@ def test_films_that_share_a_call_as_on_a_gpu_get_the_evidence_that_each_gets_alo
     alone = [suite.analyse(*film)[0] for film in films]
     together = Engine(resources.model_bundles(), SUITE, "cpu", batch=3, lungs="lung-unet")
     together._loaded = together.answered_by(AsOnGpu(suite._load().brain))
+    assert together.at_once == 6, "three are made ready while three are answered"
     for (found, _), expected in zip(together.analyse_many(films), alone, strict=True):
         for name, evidence in expected.checks.items():
             ours = found.checks[name].change_when_hidden

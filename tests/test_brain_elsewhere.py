@@ -302,7 +302,7 @@ def test_the_command_brings_the_configured_networks_to_the_cluster_and_proves_th
 class Waited:
     """Networks that are elsewhere: nobody is there twice, and then somebody. A stop follows."""
 
-    device, lanes, computed_by, passed_over = "cluster", 1, "ray (openvino 1 f32)", None
+    device, at_once, computed_by, passed_over = "cluster", 1, "ray (openvino 1 f32)", None
 
     def __init__(self, stop: threading.Event) -> None:
         self.stop, self.asked = stop, 0

@@ -38,7 +38,7 @@ class Brain:
     """Answers each film with the same findings, once ``ask`` has let it; counts who is in it."""
 
     ask: Callable[[str], object] = lambda uid: None
-    lanes: int = 1
+    at_once: int = 1
     asked: list[str] = field(default_factory=list)
     warmed: int = 0
     lost: bool = False
@@ -155,7 +155,7 @@ def test_no_more_films_are_read_than_are_in_flight(desk: Desk) -> None:
 
 def test_on_a_gpu_one_batch_is_read_while_another_is_answered(desk: Desk) -> None:
     desk.admit(1, 2, 3, 4)
-    desk.brain.lanes, together = 2, threading.Barrier(4)
+    desk.brain.at_once, together = 4, threading.Barrier(4)
     desk.brain.ask = lambda uid: together.wait(LONG)
     assert desk.analyst(batch=2).work() == 4
     assert desk.states() == ["analysed"] * 4

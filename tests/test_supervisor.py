@@ -31,7 +31,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_role_that_loads_for_longer_than_a_lease_is_not_taken_for_hanging(tmp_path: Path) -> None:
-    with supervising(tmp_path, "receive", "analyse", pace=STRICT, analyse=["load"]) as watch:
+    with supervising(tmp_path, "receive", "analyse", rhythm=STRICT, analyse=["load"]) as watch:
         watch.runs(2)
         before = watch.chief.pids()
         wait_for(lambda: watch.chief.state("analyse1") == "starting", 30, "it loads")
@@ -51,7 +51,7 @@ def test_a_step_of_the_clock_on_the_wall_kills_no_role(
         step = timedelta(days=days)
         return [replace(beat, beat_at=beat.beat_at + step) for beat in told(ledger)]
 
-    with supervising(tmp_path, "receive", "deliver", pace=STRICT) as watch:
+    with supervising(tmp_path, "receive", "deliver", rhythm=STRICT) as watch:
         watch.runs(2)
         before = watch.chief.pids()
         monkeypatch.setattr(SqliteLedger, "beats", stepped)
@@ -70,7 +70,7 @@ def test_a_ledger_that_cannot_be_read_stops_nobody(
         failed.append(1)
         raise LedgerUnavailable("The ledger could not be read: disk I/O error.")
 
-    with supervising(tmp_path, "receive", "deliver", pace=STRICT) as watch:
+    with supervising(tmp_path, "receive", "deliver", rhythm=STRICT) as watch:
         watch.runs(2)
         before, well = watch.chief.pids(), SqliteLedger.beats
         monkeypatch.setattr(SqliteLedger, "beats", unread)
@@ -87,7 +87,7 @@ def test_a_ledger_that_cannot_be_read_stops_nobody(
 def test_no_role_is_taken_for_hanging_while_the_ledger_takes_no_sign_of_life(
     tmp_path: Path,
 ) -> None:
-    with supervising(tmp_path, "receive", "deliver", pace=STRICT) as watch:
+    with supervising(tmp_path, "receive", "deliver", rhythm=STRICT) as watch:
         watch.runs(2)
         watch.goes_on()
         before = watch.chief.pids()
@@ -181,7 +181,7 @@ from dicom_node.settings import load_configuration
 answered = preview_film()
 
 class Engine:
-    device, lanes, computed_by, passed_over = "cpu", 1, "keras", None
+    device, at_once, computed_by, passed_over = "cpu", 1, "keras", None
 
     def warm(self):
         pass

@@ -53,7 +53,7 @@ def test_a_worker_that_hangs_alone_is_killed_and_replaced_and_the_others_keep_th
     hangs = {"report2": ["hang"]}
     with (
         ledger_of(tmp_path) as ledger,
-        supervising(tmp_path, "receive", "report", pace=STRICT, site=TWO, **hangs) as watch,
+        supervising(tmp_path, "receive", "report", rhythm=STRICT, site=TWO, **hangs) as watch,
     ):
         watch.runs(3)
         before, token = watch.chief.pids(), watch.chief.tokens()["report2"]
@@ -94,7 +94,7 @@ def test_a_worker_that_never_shows_a_sign_of_life_is_killed_once_its_time_to_loa
     tmp_path: Path,
 ) -> None:
     silent = {"report2": ["silent"]}
-    with supervising(tmp_path, "report", pace=STRICT, site=TWO, **silent) as watch:
+    with supervising(tmp_path, "report", rhythm=STRICT, site=TWO, **silent) as watch:
         watch.runs(2)
         watch.goes_on("report1")
         before = watch.chief.pids()

@@ -25,7 +25,7 @@ from dicom_node.analysis.opacity import opacity_map
 from dicom_node.analysis.quality import quality
 from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.analysis.sight import Sight
-from dicom_node.brains import KERAS, Answers, Brain
+from dicom_node.brains import CLUSTER, KERAS, Answers, Brain
 from dicom_node.brains.choice import Elsewhere, EngineName, Wanted, brain_for
 from dicom_node.brains.devices import Device
 from dicom_node.brains.gathered import Gathered
@@ -85,13 +85,13 @@ class _Seen:
 class _Loaded:
     """The suite, and who answers for it.
 
-    ``lanes``: films a call. ``at_once``: films that are worth being asked about at once.
+    ``at_once``: so many films are worth being asked about at once. On a GPU, and elsewhere, some
+    are answered while the next are made ready; on a CPU a film is one call, and more are no faster.
     """
 
     brain: Brain
     sight: Sight
-    lanes: int
-    at_once: int = 1
+    at_once: int
     passed_over: NodeError | None = None
 
     def working(self) -> AbstractContextManager[None]:
@@ -137,7 +137,8 @@ class Engine:
         )
         self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs)
         self._gate = _gate_bundle(bundles_folder, gate)
-        self._wanted = Wanted(engine, device, memory_growth, shelf, elsewhere)
+        self.wanted = Wanted(engine, device, memory_growth, shelf, elsewhere)
+        """What is asked of a brain."""
         self._batch, self._wait_seconds = max(1, batch), wait_seconds
         self._loaded: _Loaded | None = None
         self._loading = threading.Lock()
@@ -181,9 +182,9 @@ class Engine:
         return self._loaded.passed_over if self._loaded else None
 
     @property
-    def lanes(self) -> int:
-        """How many films a call of a network takes; 1 before the first use."""
-        return self._loaded.lanes if self._loaded else 1
+    def at_once(self) -> int:
+        """How many films are worth being asked about at once; 1 before the first use."""
+        return self._loaded.at_once if self._loaded else 1
 
     def warm(self) -> None:
         """Load and run every network once, so that the first film does not wait for that.
@@ -234,7 +235,7 @@ class Engine:
         """Return the networks, on their device; loads them the first time."""
         with self._loading:
             if self._loaded is None:
-                chosen = brain_for(self.models, self._wanted)
+                chosen = brain_for(self.models, self.wanted)
                 self._loaded = replace(
                     self.answered_by(chosen.brain), passed_over=chosen.passed_over
                 )
@@ -242,15 +243,15 @@ class Engine:
 
     def answered_by(self, brain: Brain) -> _Loaded:
         """Return the suite as this brain answers for it."""
-        lanes = self._batch if brain.device == "gpu" else 1
-        at_once = 1 if brain.device == "cpu" else 2 * self._batch
-        if lanes > 1:
-            brain = Gathered(brain, lanes, self._wait_seconds)
+        is_gathered = brain.device == "gpu" and self._batch > 1
+        at_once = 2 * self._batch if is_gathered or brain.device == CLUSTER else 1
+        if is_gathered:
+            brain = Gathered(brain, self._batch, self._wait_seconds)
         sight = Sight(
             Gate(self._gate, brain) if self._gate else None,
             LungFinder(self._lungs, brain) if self._lungs else None,
         )
-        return _Loaded(brain, sight, lanes, at_once)
+        return _Loaded(brain, sight, at_once)
 
     def _answer(self, film: _Film, told_by: Sequence[_Seen]) -> Answer:
         """Return the findings of one film from what each network of the suite told."""

@@ -17,6 +17,7 @@ import numpy as np
 from dicom_node.brains import Answers
 from dicom_node.brains.exported import Contents, write_contents
 from dicom_node.brains.keras import KerasBrain
+from dicom_node.brains.models import function_of
 from dicom_node.brains.openvino import OpenVinoBrain
 from dicom_node.brains.proof import Question, answers
 from dicom_node.bundles import Bundle
@@ -52,7 +53,7 @@ def self_tested(bundle: Bundle, network: Any) -> str:
         return found if isinstance(found, dict) else {bundle.manifest.outputs[0].name: found}
 
     with tempfile.TemporaryDirectory() as beside:
-        folder, plain = Path(beside), f"{bundle.id}.plain"
+        folder, plain = Path(beside), function_of(bundle.id, explain=False)
         contents = Contents({plain: _write(run, (1, *network.input.shape[1:]), folder, plain)}, {})
         exported = OpenVinoBrain(folder, contents, "f32")
         self_test(bundle, _Exported(network.input, bundle.id, exported))

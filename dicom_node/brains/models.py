@@ -8,7 +8,7 @@ explained by Grad-CAM on features of its own or of its trunk; those that begin w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dicom_node.bundles import Bundle
@@ -30,6 +30,17 @@ def key(bundle_id: str, output: str) -> str:
     Logits and scores are as the network gives them; of what finds lungs each place's probability.
     """
     return f"{bundle_id}/{output}"
+
+
+def function_of(model: str, *, explain: bool) -> str:
+    """Return what the function is called that answers for a model, fit for a file's name."""
+    return f"{model}.{'explained' if explain else 'plain'}"
+
+
+def answering(functions: Container[str], model: str, *, explain: bool) -> str:
+    """Return which of some functions answers: a gate and what finds lungs are not explained."""
+    wanted = function_of(model, explain=explain)
+    return wanted if wanted in functions else function_of(model, explain=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dicom_node.brains import Answers, Brain
-from dicom_node.brains.models import Model
+from dicom_node.brains.models import Model, function_of
 from dicom_node.bundles import SELF_TEST, Bundle
 from dicom_node.bundles.network import self_test_film, self_test_lungs, summary
 from dicom_node.errors import BundleDamaged
@@ -30,7 +30,7 @@ class Question:
     @property
     def name(self) -> str:
         """The model and whether it is explained, fit for a file's name."""
-        return f"{self.model.id}.{'explained' if self.explain else 'plain'}"
+        return function_of(self.model.id, explain=self.explain)
 
 
 def questions(models: Iterable[Model]) -> tuple[Question, ...]:

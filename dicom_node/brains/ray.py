@@ -17,6 +17,7 @@ from typing import Literal
 import httpx
 
 from dicom_node.brains import CLUSTER, Answers
+from dicom_node.brains.models import answering
 from dicom_node.brains.proof import Question, deviations
 from dicom_node.brains.wire import (
     ENGINE,
@@ -85,9 +86,7 @@ class RayBrain:
 
     def __init__(self, address: str, timeout_seconds: float, truth: Truth) -> None:
         self._address, self._timeout_seconds, self._truth = address, timeout_seconds, truth
-        self._functions = {
-            (one.model.id, one.explain): one.name for one in truth.asked if one.explain
-        } | {(one.model.id, False): one.name for one in truth.asked if not one.explain}
+        self._functions = frozenset(one.name for one in truth.asked)
         self._client = httpx.Client(
             limits=_CONNECTIONS,
             headers={FUNCTIONS: truth.functions},
@@ -119,8 +118,7 @@ class RayBrain:
 
     def answer(self, model: str, films: Float, *, explain: bool) -> Answers:
         """Return what a model says of films; see `Brain`."""
-        # A gate and what finds lungs are not explained.
-        function = self._functions.get((model, explain)) or self._functions[model, False]
+        function = answering(self._functions, model, explain=explain)
         call, deadline = Call(function, films), self._deadline()
         reply = self._asked([call], deadline)
         if reply.replica not in self._proved:

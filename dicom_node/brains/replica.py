@@ -83,8 +83,7 @@ class Replica:
         )
 
     def _one(self, call: Call) -> Answers:
-        model, _, how = call.function.rpartition(".")
-        return self._brain.answer(model, call.films, explain=how == "explained")
+        return self._brain.run(call.function, call.films)
 
 
 def _raised(found: Answers | BaseException) -> Answers:

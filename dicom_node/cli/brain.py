@@ -46,16 +46,15 @@ def deploy(
     Every machine of the cluster needs this version of dicom-node, with the extra `ray`. If
     analysis.brain_address is configured, what answers there is proved by the self-test film.
     """
-    from dicom_node.brains.choice import Wanted, brain_for, functions_of
+    from dataclasses import replace
+
+    from dicom_node.brains.choice import brain_for, functions_of
     from dicom_node.brains.deploying import Cluster
     from dicom_node.brains.deploying import deploy as deployed
-    from dicom_node.line.networks import elsewhere_of, engine_of
+    from dicom_node.line.networks import engine_of
 
-    settings = configuration(config, data_dir, thorough=True).settings
-    models = engine_of(settings).models
-    wanted = Wanted(
-        "ray", "cpu", shelf=settings.node.data_dir / "engines", elsewhere=elsewhere_of(settings)
-    )
+    engine = engine_of(configuration(config, data_dir, thorough=True).settings)
+    models, wanted = engine.models, replace(engine.wanted, engine="ray", device="cpu")
     with functions_of(models, wanted) as (folder, contents):
         functions = deployed(folder, contents, Cluster(address, replicas, cores, host, port))
     typer.echo(f"Deployed, {replicas} x {cores} cores: functions {functions[:12]}.")

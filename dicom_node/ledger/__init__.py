@@ -1,53 +1,8 @@
 """What is known and what remains to do, durable in SQLite."""
 
-from dicom_node.ledger.interface import (
-    ANNOUNCED_DAYS,
-    COUNTED,
-    Accounts,
-    Arrivals,
-    AuditTrail,
-    Cases,
-    Conclusion,
-    Courses,
-    Deliveries,
-    Figures,
-    Forgetting,
-    Headers,
-    KnownFacts,
-    KnownFilms,
-    Neighbours,
-    Outbox,
-    ReadersWords,
-    ReadingRoom,
-    Studies,
-    Upkeep,
-    Work,
-    Workers,
-)
+from dicom_node.ledger import interface
+from dicom_node.ledger.interface import *  # noqa: F403 - what it promises is listed there, once
 from dicom_node.ledger.sqlite import open_ledger
 
-__all__ = [
-    "ANNOUNCED_DAYS",
-    "COUNTED",
-    "Accounts",
-    "Arrivals",
-    "AuditTrail",
-    "Cases",
-    "Conclusion",
-    "Courses",
-    "Deliveries",
-    "Figures",
-    "Forgetting",
-    "Headers",
-    "KnownFacts",
-    "KnownFilms",
-    "Neighbours",
-    "Outbox",
-    "ReadersWords",
-    "ReadingRoom",
-    "Studies",
-    "Upkeep",
-    "Work",
-    "Workers",
-    "open_ledger",
-]
+__all__ = ["open_ledger"]
+__all__ += interface.__all__

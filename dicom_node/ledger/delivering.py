@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from dicom_node.errors import TransitionRefused
+from dicom_node.errors import RowMissing, TransitionRefused
 from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import delivery_of
@@ -143,7 +143,7 @@ class Delivering(Part):
                 for row in _expired(connection, _EXPIRED_AT_ONCE):
                     reason = f"not delivered in time; last: {row['reason'] or 'never tried'}"
                     _end(connection, row, DeliveryState.EXPIRED, reason, row["status"])
-                    ended.append(with_alternatives(connection, _joined(connection, row["id"])))
+                    ended.append(with_alternatives(connection, joined(connection, row["id"])))
         return ended
 
     def resend(self, delivery_id: DeliveryId, who: str, keep_hours: float) -> None:
@@ -219,9 +219,11 @@ def with_alternatives(connection: Connection, row: Row) -> Delivery:
     return delivery_of(row, alternatives)
 
 
-def _joined(connection: Connection, delivery_id: int) -> Row:
+def joined(connection: Connection, delivery_id: int) -> Row:
+    """Return a delivery's row with its study's Study Instance UID. Raises `RowMissing`."""
     row = connection.one(_SQL["delivery"], id=delivery_id)
-    assert row is not None
+    if row is None:
+        raise RowMissing(f"There is no delivery {delivery_id}.")
     return row
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dicom_node.errors import RowMissing
-from dicom_node.ledger.delivering import with_alternatives
+from dicom_node.ledger.delivering import joined, with_alternatives
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import event_of, instance_of, peer_of, study_of
 from dicom_node.ledger.statements import statements
@@ -75,10 +75,7 @@ class Questions(Part):
 
     def delivery(self, delivery_id: DeliveryId) -> Delivery:
         """Return one delivery."""
-        row = self._connection.one(_SQL["delivery_by_id"], id=delivery_id)
-        if row is None:
-            raise RowMissing(f"There is no delivery {delivery_id}.")
-        return with_alternatives(self._connection, row)
+        return with_alternatives(self._connection, joined(self._connection, delivery_id))
 
     def deliveries(
         self,

@@ -13,7 +13,7 @@ from dicom_node.ledger.interface import Received
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import refusal_of
 from dicom_node.ledger.statements import statements
-from dicom_node.ledger.steps import INSTANCES, STUDIES, move, record, retraction_of
+from dicom_node.ledger.steps import INSTANCES, STUDIES, move, record, required, retraction_of
 from dicom_node.records import (
     OTHER_CALLERS,
     Arrival,
@@ -239,6 +239,4 @@ def _count_duplicate(connection: Connection, row: Row, arrival: Arrival) -> None
     record(connection, INSTANCES, row, "duplicate", f"from {arrival.origin.calling_ae_title}")
     if new_sender:
         # The results exist; the study is looked at again so that this sender gets them too.
-        study = connection.one(_SQL["study_of_duplicate"], id=row["study_id"])
-        assert study is not None
-        _reopen(connection, study)
+        _reopen(connection, required(connection, STUDIES, row["study_id"]))

@@ -126,7 +126,7 @@ class Reporting(Part):
                 outgoing, reason = (), retraction
             revision = study.revision + (study.signature != signature)
             for group, recipe in (recipes or {}).items():
-                _keep(connection, study.id, group, recipe)
+                connection.run(_SQL["keep_recipe"], group=group, study=study.id, recipe=recipe)
             added = 0
             for parcel in outgoing:
                 for item in parcel.objects:
@@ -203,10 +203,6 @@ class Reporting(Part):
             for name in _FORGOTTEN:
                 connection.run(_SQL[name], id=study_id)
             return [digest for digest in digests if not _is_named(connection, digest)]
-
-
-def _keep(connection: Connection, study_id: StudyId, group: str, recipe: bytes) -> None:
-    connection.run(_SQL["keep_recipe"], group=group, study=study_id, recipe=recipe)
 
 
 def _freeze(connection: Connection, study: Row, item: ResultObject, revision: int) -> None:

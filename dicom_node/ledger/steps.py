@@ -16,8 +16,8 @@ from dicom_node.ledger.connection import Connection, Row, text_of
 from dicom_node.records import (
     DELIVERY_TRANSITIONS,
     INSTANCE_TRANSITIONS,
-    RETRACTED,
     STUDY_TRANSITIONS,
+    is_retraction,
 )
 
 _S = TypeVar("_S", bound=StrEnum)
@@ -104,7 +104,7 @@ def retraction_of(study: Row) -> str | None:
     It stays until other results are written: a study is opened for many causes.
     """
     reason: str | None = study["reason"]
-    return reason if reason is not None and reason.startswith(RETRACTED) else None
+    return reason if is_retraction(reason) else None
 
 
 def _say_why_not(

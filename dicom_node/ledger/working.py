@@ -138,9 +138,7 @@ class Working(Part):
             instance_id,
             worker,
             InstanceState.ANALYSED,
-            findings_json=findings_json,
-            saliency_digest=saliency,
-            **told_by(json.loads(findings_json)),
+            **_answered(findings_json, saliency),
         )
 
     def failed(self, instance_id: InstanceId, worker: str, reason: str) -> None:
@@ -188,11 +186,13 @@ class Working(Part):
 def _values_of(conclusion: Conclusion) -> dict[str, Any]:
     if conclusion.findings_json is None:
         return {"reason": conclusion.reason}
-    return {
-        "findings_json": conclusion.findings_json,
-        "saliency_digest": conclusion.saliency,
-        **told_by(json.loads(conclusion.findings_json)),
-    }
+    return _answered(conclusion.findings_json, conclusion.saliency)
+
+
+def _answered(findings_json: str, saliency: Digest | None) -> dict[str, Any]:
+    """Return what is written of a film that was analysed."""
+    told = told_by(json.loads(findings_json))
+    return {"findings_json": findings_json, "saliency_digest": saliency, **told}
 
 
 def _set_aside(connection: Connection, row: Row) -> None:

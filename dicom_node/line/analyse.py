@@ -100,11 +100,10 @@ class Analyst:
     def _plan(self) -> FlightPlan:
         batch = self.settings.analysis.batch
         silence_seconds = self.settings.analysis.lease_seconds
-        # On a GPU, and elsewhere, some films are answered while the next are made ready; on a CPU
-        # a film is one call, and one more than there are cores is read while they are busy.
-        cores = len(os.sched_getaffinity(0))
-        is_apart = self.engine.lanes > 1 or self.settings.analysis.engine == "ray"
-        films = 2 * batch if is_apart else min(batch, cores + 1)
+        films = self.engine.at_once
+        if films == 1:
+            # Here: one more than there are cores is read while they are busy.
+            films = min(batch, len(os.sched_getaffinity(0)) + 1)
         return FlightPlan(films, batch, _BATCHES * batch, self.linger_seconds, silence_seconds)
 
     def _claim(self, suspects: bool) -> Sequence[Instance]:

@@ -78,8 +78,7 @@ class Flight(Generic[_Outcome]):
         Raises the first `Unavailable` that was met, once what was in flight has landed and been
         kept as far as it can be; what had not started is to be given back.
         """
-        self._waiting.extend(self._crew.claim(not self._flying))
-        self._taken = len(self._waiting)
+        self._take()
         if not self._waiting:
             return 0
         # Threads that decode set and reset the process's warnings: all of them within this.
@@ -107,9 +106,12 @@ class Flight(Generic[_Outcome]):
         if not self._crew.going_on():
             self._waiting.clear()
         elif not self._waiting and self._may_claim():
-            claimed = self._crew.claim(not self._flying)
-            self._waiting.extend(claimed)
-            self._taken += len(claimed)
+            self._take()
+
+    def _take(self) -> None:
+        claimed = self._crew.claim(not self._flying)
+        self._waiting.extend(claimed)
+        self._taken += len(claimed)
 
     def _may_claim(self) -> bool:
         # What is held when a suspect crashes becomes one itself.

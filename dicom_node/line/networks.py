@@ -27,13 +27,8 @@ def engine_of(settings: Settings) -> Engine:
         wait_seconds=analysis.batch_wait_ms / 1000,
         engine=analysis.engine,
         shelf=settings.node.data_dir / "engines",
-        elsewhere=elsewhere_of(settings),
+        elsewhere=Elsewhere(analysis.brain_address, analysis.brain_timeout_seconds),
     )
-
-
-def elsewhere_of(settings: Settings) -> Elsewhere:
-    """Return where a brain is asked that is not in this process."""
-    return Elsewhere(settings.analysis.brain_address, settings.analysis.brain_timeout_seconds)
 
 
 def warm_when_there(

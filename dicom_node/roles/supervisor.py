@@ -82,11 +82,11 @@ class Supervisor:
         roles: Sequence[str] = ROLES,
         *,
         silent: bool = False,
-        pace: Rhythm = USUAL_RHYTHM,
+        rhythm: Rhythm = USUAL_RHYTHM,
     ) -> None:
-        self._configuration, self._pace = configuration, pace
+        self._configuration, self._rhythm = configuration, rhythm
         self._children = [
-            _Child(new_worker(role, number), pace.first_pause)
+            _Child(new_worker(role, number), rhythm.first_pause)
             for role in ROLES
             if role in roles
             for number in range(1, _workers_of(role, configuration.settings) + 1)
@@ -105,17 +105,17 @@ class Supervisor:
             ledger = open_ledger(self._configuration.ledger_path, who="supervisor", verify=True)
             # Before a role works: later, leases of the living would end with those of the dead.
             self._patience.until(
-                _LOOKING, lambda: self._begin(ledger), stop, longest=self._pace.probe
+                _LOOKING, lambda: self._begin(ledger), stop, longest=self._rhythm.probe
             )
             try:
-                while not stop.wait(self._pace.tick):
+                while not stop.wait(self._rhythm.tick):
                     now = time.monotonic()
                     for child in self._children:
                         self._tend(child, ledger, now)
-                    if now - self._looked >= self._pace.look:
+                    if now - self._looked >= self._rhythm.look:
                         self._looked = now
                         self._patience.attempt(
-                            _LOOKING, lambda: self._look(ledger), longest=self._pace.probe
+                            _LOOKING, lambda: self._look(ledger), longest=self._rhythm.probe
                         )
                 self._log.event("node.stopping", reason="asked to stop")
             finally:
@@ -135,8 +135,8 @@ class Supervisor:
         status = child.process.poll()
         if status is not None:
             self._bury(child, status, ledger, now)
-        elif now - child.started > self._pace.steady:
-            child.pause, child.steady = self._pace.first_pause, True
+        elif now - child.started > self._rhythm.steady:
+            child.pause, child.steady = self._rhythm.first_pause, True
 
     def _start(self, child: _Child, now: float) -> None:
         if child.started:
@@ -165,7 +165,9 @@ class Supervisor:
             )
         # Its films are free again at once, not only when their leases expire.
         self._dead.add(child.worker.token)
-        self._patience.attempt(_LOOKING, lambda: self._end_leases(ledger), longest=self._pace.probe)
+        self._patience.attempt(
+            _LOOKING, lambda: self._end_leases(ledger), longest=self._rhythm.probe
+        )
         child.start_after = now + child.pause
         self._log.event(
             "role.died", role=child.role, number=child.worker.number, pid=pid,
@@ -186,7 +188,7 @@ class Supervisor:
         now = time.monotonic()
         try:
             self._end_leases(ledger)
-            if now - self._probed >= self._pace.probe:
+            if now - self._probed >= self._rhythm.probe:
                 ledger.beat(self._self, "working")
                 self._probed = now
             beats = {beat.worker.token: beat for beat in ledger.beats()}
@@ -203,9 +205,9 @@ class Supervisor:
             child.seen, child.changed = beat, now
         if child.process is None:
             return
-        limit = self._configuration.settings.analysis.lease_seconds + self._pace.kill_margin
+        limit = self._configuration.settings.analysis.lease_seconds + self._rhythm.kill_margin
         if beat is None or beat.state == "starting":
-            limit = max(limit, self._pace.loading)
+            limit = max(limit, self._rhythm.loading)
         if child.steady and now - child.changed > limit:
             child.process.kill()
 
@@ -217,7 +219,7 @@ class Supervisor:
             process.send_signal(signal.SIGTERM)
         for process in living:
             try:
-                process.wait(max(deadline + self._pace.kill_margin - time.monotonic(), 0.1))
+                process.wait(max(deadline + self._rhythm.kill_margin - time.monotonic(), 0.1))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

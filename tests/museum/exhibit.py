@@ -74,7 +74,7 @@ class End:
 class StandIn:
     """An engine that finds the same on every film, and keeps the films that it was given."""
 
-    lanes = 1
+    at_once = 1
 
     def __init__(self) -> None:
         self.seen: list[Picture] = []

@@ -13,10 +13,6 @@ on conflict do update set last_received_at = :now;
 -- A study has news. Not an upsert: with autoincrement each of those would use up an id.
 update studies set changed_at = :now where study_instance_uid = :uid returning *;
 
--- name: study_of_duplicate
--- The study of a film that came again.
-select * from studies where id = :id;
-
 -- name: describe_study_again
 -- What comes later may correct whose study it is.
 update cases set described = 0 where study_id = :id;

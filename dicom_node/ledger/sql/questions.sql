@@ -23,12 +23,6 @@ where instances.study_id = :id order by instances.id;
 -- The study with a Study Instance UID.
 select * from studies where study_instance_uid = :uid;
 
--- name: delivery_by_id
--- One delivery with its study's Study Instance UID.
-select deliveries.*, studies.study_instance_uid from deliveries
-join studies on studies.id = deliveries.study_id
-where deliveries.id = :id;
-
 -- name: peers
 -- What is known of each AE that ever sent or received, and how much waits for it.
 select peers.*, coalesce((
