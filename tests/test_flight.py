@@ -315,7 +315,7 @@ def test_an_outcome_that_cannot_be_written_costs_its_film_alone(
 
 def test_a_device_that_is_lost_is_asked_once_and_no_film_pays(desk: Desk) -> None:
     desk.admit(1, 2, 3, 4)
-    desk.brain.lanes, desk.brain.lost = 8, True
+    desk.brain.at_once, desk.brain.lost = 16, True
 
     def lost(uid: str) -> None:
         raise RuntimeError("CUDA_ERROR_ECC_UNCORRECTABLE")

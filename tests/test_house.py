@@ -48,7 +48,7 @@ class Engine:
 
     faults: dict[str, Exception] = field(default_factory=dict)
     lost: bool = False
-    lanes: int = 1
+    at_once: int = 1
 
     def warm(self) -> None:
         if self.lost:

@@ -114,9 +114,12 @@ def test_an_unknown_ae_is_rejected_and_shown_with_how_to_add_it(
     done = storescu(debian("storescu"), hospital.node, "STRANGER", phantom_file)
     assert done.returncode != 0
     assert "Calling AE Title Not Recognized" in done.stdout + done.stderr
-    listed = hospital.node.command("ae", "list").stdout
-    assert "STRANGER" in listed
-    assert "dicom-node ae add STRANGER" in listed
+
+    def listed() -> bool:
+        return "dicom-node ae add STRANGER" in hospital.node.command("ae", "list").stdout
+
+    # Refusals are gathered, and written once a second.
+    assert wait_for(listed, 30, "the stranger is listed")
 
 
 def test_a_lateral_film_is_stored_and_declined_with_its_reason(

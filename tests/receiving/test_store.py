@@ -14,6 +14,7 @@ import pydicom
 import pytest
 
 from dicom_node import __version__
+from dicom_node.dimse.incoming import IN_MEMORY_BYTES
 from tests.conftest import debian
 from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
@@ -286,17 +287,23 @@ def test_sigterm_lets_the_object_in_flight_finish(own_receiver: Callable[..., Re
     receiver, sent = own_receiver(), film(8, size=512)
     receiver.start()
     data = encoded(sent)
+    *parts, last = (data[start : start + 16000] for start in range(0, len(data), 16000))
+    # What is this large goes into the spool while it arrives: there it is seen.
+    enough = IN_MEMORY_BYTES // 16000 + 1
     with connect(receiver.port) as raw:
         raw.sendall(associate_rq())
         assert read_pdu(raw)[0] == 0x02
         raw.sendall(p_data(c_store_rq(sent.SOPInstanceUID.encode()), command=True))
-        raw.sendall(p_data(data[:16000], command=False, last=False))
+        for part in parts[:enough]:
+            raw.sendall(p_data(part, command=False, last=False))
+        incoming = receiver.spool / "incoming"
+        wait_for(lambda: any(incoming.iterdir()), 30, "the object is in flight")
         assert receiver.process is not None
         receiver.process.terminate()
         wait_for(lambda: not _listens(receiver.port), 30, "the listener closes first")
-        for start in range(16000, len(data), 16000):
-            last = start + 16000 >= len(data)
-            raw.sendall(p_data(data[start : start + 16000], command=False, last=last))
+        for part in parts[enough:]:
+            raw.sendall(p_data(part, command=False, last=False))
+        raw.sendall(p_data(last, command=False))
         kind, body = read_pdu(raw)
     assert kind == 0x04
     assert status_of(body) == 0
