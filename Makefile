@@ -69,7 +69,7 @@ lock: $(VENV)/.ready ## write requirements.lock anew: newest versions that pypro
 	@$(BIN)/python -m pip install --quiet "pip-tools>=7.4"
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' > build/dev.in
 	@{ echo "# Runtime and development versions for Linux and Python 3.11, with hashes. Made by: make lock"; \
-	   $(BIN)/pip-compile --quiet --upgrade --extra=ray --generate-hashes --allow-unsafe --strip-extras --no-header \
+	   $(BIN)/pip-compile --quiet --upgrade --extra=ray --extra=onnx --generate-hashes --allow-unsafe --strip-extras --no-header \
 	     --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
 	     --annotation-style=line --output-file=- pyproject.toml build/dev.in; } > build/requirements.lock
 	@mv build/requirements.lock requirements.lock

@@ -310,7 +310,16 @@ class BundleDamaged(BundleError):
 
 
 class BundleContractBroken(BundleError):
-    """The manifest is invalid, or the network does not do what the manifest says."""
+    """The manifest is invalid, or the network does not do what the manifest says.
+
+    ``faults`` lists every fault of a manifest as ``file:line: key: what``, where it is one.
+    """
+
+    def __init__(
+        self, message: str, *, faults: tuple[str, ...] = (), remedy: str | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.faults = faults
 
 
 class AnalysisError(NodeError):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from dicom_node.observations import Candidate, Observation, ObservationKind
 
 FINDING_CLASSES = ("normal", "pneumonia", "covid19")
 """The classes of the detection networks, in the order of their outputs."""
@@ -352,6 +355,21 @@ class OpacityMap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AreaMap:
+    """Where the observation ``key`` of the bundle ``network`` is: a mask it said.
+
+    ``probability``: float32 in [0, 1], shape (rows, columns); the grid covers exactly ``region`` of
+    the stored matrix. ``threshold``: from where a place belongs to it.
+    """
+
+    network: str
+    key: str
+    probability: npt.NDArray[np.float32]
+    region: Region
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LungMask:
     """The lungs of one film, as the bundle ``network`` found them.
 
@@ -367,12 +385,13 @@ class Explanation:
     """What explains the answers on one film.
 
     ``opacity``: where its lungs are opaque, the first thing to show. ``maps``: where the networks
-    looked, one a network. ``lungs``: where its lungs are.
+    looked, one a network. ``lungs``: where its lungs are. ``areas``: the masks of observations.
     """
 
     maps: tuple[SaliencyMap, ...] = ()
     lungs: LungMask | None = None
     opacity: OpacityMap | None = None
+    areas: tuple[AreaMap, ...] = ()
 
     @property
     def looked(self) -> tuple[SaliencyMap, ...]:
@@ -390,7 +409,9 @@ class FilmFindings:
     network's answer, by bundle, where there is more than one. ``opacity`` and ``appearance``: what
     the network of the finding says beside it, where it has such outputs. ``quality``: which of
     `QUALITY` may be wrong with the film. ``notes``: how it was read, see `NOTES`. ``opacity_map``:
-    how much of the lungs is mapped opaque, where a network maps it.
+    how much of the lungs is mapped opaque, where a network maps it. ``observed``: what bundles say
+    that declare it themselves. ``unanswered``: why a network of the suite said nothing of this
+    film, in plain words; others are not touched by it.
     """
 
     sop_instance_uid: str
@@ -408,6 +429,13 @@ class FilmFindings:
     opacity: OpacityPresence | None = None
     appearance: Appearance | None = None
     opacity_map: MappedOpacity | None = None
+    observed: tuple[Observation, ...] = ()
+    unanswered: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """All that was observed: what stands under names of its own, then `observed`."""
+        return (*_named_observations(self), *self.observed)
 
     @property
     def contradictions(self) -> tuple[tuple[str, str], ...]:
@@ -424,6 +452,13 @@ class FilmFindings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract's JSON object, without ``file`` (the caller knows that)."""
+        result = self.to_stored_json()
+        if observations := self.observations:
+            result["observations"] = [one.to_json() for one in observations]
+        return result
+
+    def to_stored_json(self) -> dict[str, Any]:
+        """Return `to_json` with nothing said twice: observations without a name of their own."""
         result: dict[str, Any] = {
             "sop_instance_uid": self.sop_instance_uid,
             "outcome": str(self.outcome),
@@ -461,19 +496,24 @@ class FilmFindings:
             result["notes"] = list(self.notes)
         if self.suite:
             result["suite"] = {name: network.to_json() for name, network in self.suite.items()}
+        if self.observed:
+            result["observations"] = [one.to_json() for one in self.observed]
+        if self.unanswered:
+            result["unanswered"] = dict(self.unanswered)
         return result
 
     def to_json_text(self) -> str:
-        """Return `to_json` as text, the same text for the same findings."""
-        return json.dumps(self.to_json(), sort_keys=True)
+        """Return `to_stored_json` as text, the same text for the same findings."""
+        return json.dumps(self.to_stored_json(), sort_keys=True)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FilmFindings:
-        """Return the findings that `to_json` wrote. Raises KeyError on a foreign document."""
+        """Return what `to_json` or `to_stored_json` wrote. Raises KeyError on another document."""
         finding, airspace = document.get("finding"), document.get("airspace")
         evidence, appearance = document.get("evidence"), document.get("appearance")
         opacity = document.get("opacity")
         mapped = document.get("opacity_map")
+        said = map(Observation.from_json, document.get("observations", ()))
         return cls(
             sop_instance_uid=document["sop_instance_uid"],
             outcome=Outcome(document["outcome"]),
@@ -496,7 +536,68 @@ class FilmFindings:
             },
             quality=tuple(document.get("quality", ())),
             notes=tuple(document.get("notes", ())),
+            observed=tuple(one for one in said if one.key not in _NAMED_KEYS),
+            unanswered=dict(document.get("unanswered", {})),
         )
+
+
+_NAMED_KEYS = frozenset(
+    {"finding", "opacity", "appearance", *SCORES, "airspace", "zones", "opacity_map"}
+)
+"""Keys of observations that findings tell under names of their own; no bundle declares them."""
+
+
+def _named_observations(findings: FilmFindings) -> Iterator[Observation]:
+    """Yield what findings tell under names of their own as observations.
+
+    The network is the first of the suite for what no other is known to have said.
+    """
+    first = next(iter(findings.checks), next(iter(findings.suite), ""))
+    detections = findings.detections or ({first: findings.finding} if findings.finding else {})
+    for network, found in detections.items():
+        yield _of_classes("finding", network, found)
+    if findings.opacity is not None:
+        opacity = findings.opacity
+        label = Candidate("opacity", opacity.probability, opacity.threshold)
+        yield Observation(
+            "opacity", ObservationKind.LABELS, first, labels=(label,), calibrated=opacity.calibrated
+        )
+    if findings.appearance is not None:
+        yield _of_classes("appearance", first, findings.appearance)
+    for name, score in findings.scores.items():
+        parts = {"right": score.right, "left": score.left}
+        yield Observation(
+            name, ObservationKind.SCORE, "", score.value, "{0:8}", score.low, score.high,
+            parts={side: value for side, value in parts.items() if value is not None},
+        )  # fmt: skip
+    if findings.airspace is not None:
+        yield from _of_airspace(findings.airspace)
+    if findings.opacity_map is not None:
+        parts = {"right": findings.opacity_map.right, "left": findings.opacity_map.left}
+        yield Observation(
+            "opacity_map", ObservationKind.MASK, "", findings.opacity_map.lungs,
+            threshold=findings.opacity_map.threshold,
+            parts={side: value for side, value in parts.items() if value is not None},
+        )  # fmt: skip
+
+
+def _of_classes(key: str, network: str, found: ClassAnswer) -> Observation:
+    labels = tuple(
+        Candidate(name, value, found.threshold) for name, value in found.probabilities.items()
+    )
+    return Observation(
+        key, ObservationKind.CLASS, network, labels=labels, calibrated=found.calibrated
+    )
+
+
+def _of_airspace(found: Airspace) -> Iterator[Observation]:
+    level = Candidate(f"level_{found.level}", found.probability, 0.0)
+    yield Observation(
+        "airspace", ObservationKind.LEVEL, "", float(found.level), labels=(level,), calibrated=True
+    )
+    if found.zones:
+        total = sum(found.zones.values())
+        yield Observation("zones", ObservationKind.SCORE, "", total, parts=dict(found.zones))
 
 
 def contradictions(findings: FilmFindings) -> tuple[tuple[str, str], ...]:
@@ -636,6 +737,10 @@ def pack_explanation(explanation: Explanation) -> bytes:
         arrays["opacity"] = opacity.probability.astype(np.float32)
         arrays["opacity_by"] = np.array(opacity.network)
         arrays["opacity_on"] = np.array([*_edges(opacity.region), opacity.threshold])
+    for number, area in enumerate(explanation.areas):
+        arrays[f"area{number}"] = area.probability.astype(np.float32)
+        arrays[f"area{number}_of"] = np.array([area.network, area.key])
+        arrays[f"area{number}_on"] = np.array([*_edges(area.region), area.threshold])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, facts=np.array(json.dumps(facts)), **arrays)
     return buffer.getvalue()
@@ -660,7 +765,18 @@ def unpack_explanation(data: bytes) -> Explanation:
             opacity = OpacityMap(
                 str(archive["opacity_by"]), archive["opacity"], Region(*edges), threshold
             )
-    return Explanation(maps, lungs, opacity)
+        areas = tuple(_area(archive, number) for number in range(_areas(archive)))
+    return Explanation(maps, lungs, opacity, areas)
+
+
+def _areas(archive: Container[str]) -> int:
+    return next(number for number in count() if f"area{number}" not in archive)
+
+
+def _area(archive: Mapping[str, Any], number: int) -> AreaMap:
+    network, key = map(str, archive[f"area{number}_of"])
+    *edges, threshold = map(float, archive[f"area{number}_on"])
+    return AreaMap(network, key, archive[f"area{number}"], Region(*edges), threshold)
 
 
 def _edges(region: Region) -> list[float]:

@@ -16,11 +16,12 @@ from dicom_node.analysis.outlines import outlines
 from dicom_node.analysis.sight import Sight
 from dicom_node.bundles import open_bundle
 from dicom_node.findings import Region
+from dicom_node.imaging.contract import InputContract
 from dicom_node.imaging.grayscale import film_of
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.phantom import phantom
-from dicom_node.imaging.prepare import InputContract, equalised, prepare
+from dicom_node.imaging.prepare import equalised, prepare
 from dicom_node.training.teaching.lessons.lungs import between_lungs
 
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_node.findings import Region, SaliencyMap
+from dicom_node.imaging.contract import InputContract
 from dicom_node.imaging.geometry import contours, heat_on_film, on_film
-from dicom_node.imaging.prepare import InputContract, prepare
+from dicom_node.imaging.prepare import prepare
 
 SHAPES = [(512, 512), (3000, 2500), (2500, 3056), (700, 2600), (2600, 700), (480, 480)]
 

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dicom_node.bundles import Bundle
-from dicom_node.imaging.prepare import InputContract
+from dicom_node.imaging.contract import InputContract
 
 MAP, SEGMENTATION = "map", "segmentation"
 """Tasks of bundles that map where the lungs are opaque, and where lungs are."""

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dicom_node.errors import BundleContractBroken, BundleDamaged, BundleMissing
 from dicom_node.findings import NetworkVersion
-from dicom_node.imaging.prepare import InputContract
+from dicom_node.imaging.contract import InputContract
 from dicom_node.networks.keys import KEYS
 
 MANIFEST, CARD, EVALUATION, SELF_TEST = "model.toml", "CARD.md", "evaluation.json", "self_test.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dicom_node.bundles import open_bundle, with_neighbours
+from dicom_node.line.bundles import declared_bundles
 from dicom_node.resources import model_bundles, report_templates
 from dicom_node.results.templates import Template, load_template
 from dicom_node.results.write import NetworkCard
@@ -14,8 +15,10 @@ from dicom_node.settings import Settings
 def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
     """Return what a report says about each network that answers, trunks and lungs too."""
     folder = settings.analysis.models_dir or model_bundles()
+    declared = {bundle.id: bundle for bundle in declared_bundles(settings)}
+    own = [name for name in settings.analysis.bundles if name not in declared]
     cards = {}
-    for name in sorted(with_neighbours(folder, settings.analysis.bundles)):
+    for name in sorted(with_neighbours(folder, own)):
         manifest = open_bundle(folder, name).manifest
         cards[name] = NetworkCard(
             id=manifest.id,
@@ -23,6 +26,11 @@ def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
             version=manifest.version,
             weights=manifest.weights_digest,
             intended_use=manifest.intended_use,
+        )
+    for name, bundle in declared.items():
+        said = bundle.manifest
+        cards[name] = NetworkCard(
+            said.id, said.title, said.version, said.weights_digest, said.intended_use, said
         )
     return cards
 

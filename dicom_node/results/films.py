@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydicom import Dataset
 
+from dicom_node.bundles.declared import ObservationWords, Says, plain, words_of
 from dicom_node.errors import ResultError
 from dicom_node.findings import (
     VIEWS,
@@ -23,6 +24,7 @@ from dicom_node.imaging.grayscale import Film, Shown, is_inverted
 from dicom_node.imaging.header import CodedEntry, patient_orientation_of, view_of
 from dicom_node.imaging.orientation import Hanging, hanging, turned_back
 from dicom_node.imaging.values import integer, text
+from dicom_node.observations import Observation
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.templates import Template
 from dicom_node.uids import derived_uid
@@ -207,6 +209,7 @@ class Context:
                         version=ran.version,
                         weights=ran.weights,
                         intended_use=known.intended_use if known else "",
+                        declaration=known.declaration if known else None,
                     ),
                 )
         return tuple(found[key] for key in sorted(found))
@@ -236,6 +239,19 @@ class Context:
             if card.id == network:
                 return card
         return self.detector(film)
+
+    def says(self, observation: Observation) -> Says | None:
+        """Return what its manifest says of an observation; None where it is not installed."""
+        card = self.networks.get(observation.network)
+        declared = card.declaration.says if card and card.declaration else ()
+        return next((said for said in declared if said.key == observation.key), None)
+
+    def words(self, observation: Observation) -> ObservationWords:
+        """Return how an observation is called: by its manifest, in the template's language."""
+        card = self.networks.get(observation.network)
+        if card is None or card.declaration is None:
+            return ObservationWords(name=plain(observation.key))
+        return words_of(card.declaration, observation.key, self.template.language.value)
 
     def facts(self, films: Sequence[AnalysedFilm]) -> tuple[str, ...]:
         """Return what a result of ``films`` follows from, for derived UIDs.

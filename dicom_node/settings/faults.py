@@ -47,8 +47,9 @@ class KeyPlaces:
         names = tuple(str(part) for part in key if isinstance(part, str))
         if names in self.overrides:
             return Fault(f"environment {self.overrides[names]}", _dotted(key), what, remedy)
-        lines = (self.lines.get(names[:end]) for end in range(len(names), 0, -1))
-        line = next((line for line in lines if line is not None), None)
+        whole = tuple(map(str, key))
+        lines = (self.lines.get(whole[:end]) for end in range(len(whole), 0, -1))
+        line = next((line for line in lines if line is not None), self.lines.get(names))
         return Fault(self.file, _dotted(key), what, remedy, line)
 
 
@@ -59,9 +60,21 @@ def refusal(faults: Sequence[Fault], remedy: str | None = None) -> SettingsError
     return SettingsError(f"{faults[0]}{more}", faults=told, remedy=remedy)
 
 
-def explain(error: ValidationError, model: type[BaseModel], places: KeyPlaces) -> list[Fault]:
-    """Turn what pydantic found in a ``model`` into faults for people."""
-    return [_explain(detail, model, places) for detail in error.errors(include_url=False)]
+def explain(
+    error: ValidationError,
+    model: type[BaseModel],
+    places: KeyPlaces,
+    page: str = "docs/configuration.md",
+) -> list[Fault]:
+    """Turn what pydantic found in a ``model`` into faults for people.
+
+    ``page``: where what belongs at a key is explained, if the key does not tell it itself.
+    """
+    details = error.errors(include_url=False)
+    inner = {detail["loc"][:1] for detail in details if len(detail["loc"]) > 1}
+    # A list of which an entry has a fault is counted without it: that is no fault of its own.
+    own = [each for each in details if each["type"] != "too_short" or each["loc"] not in inner]
+    return [_explain(detail, model, places, page) for detail in own]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -85,21 +98,28 @@ def table_of(annotation: object) -> type[BaseModel] | None:
     return None
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel], places: KeyPlaces) -> Fault:
+def _entry_of(annotation: object) -> type[BaseModel] | None:
+    """Return `table_of` an annotation, or of the entries of a list or dictionary of tables."""
+    if get_origin(annotation) in (tuple, list, dict):
+        return next(filter(None, map(_entry_of, reversed(get_args(annotation)))), None)
+    return table_of(annotation)
+
+
+def _explain(detail: ErrorDetails, model: type[BaseModel], places: KeyPlaces, page: str) -> Fault:
     location: Location = detail["loc"]
     context: Mapping[str, Any] = detail.get("ctx", {})
     kind = detail["type"]
     if kind == "extra_forbidden":
         return places.fault(location, "unknown key", _instead(location, model))
     if kind == "missing":
-        return places.fault(location, "missing", f"write it: {_meaning(location, model)}")
+        return places.fault(location, "missing", f"write it: {_meaning(location, model, page)}")
     if "remedy" in context:
         key = (*location, context["key"]) if "key" in context else location
         return places.fault(key, detail["msg"], str(context["remedy"]))
     # A pattern is for programs: what belongs there tells its form in words.
     said = "is not of this form" if kind == "string_pattern_mismatch" else _said(detail["msg"])
     what = f"{reprlib.repr(detail['input'])}: {said}"
-    return places.fault(location, what, _meaning(location, model))
+    return places.fault(location, what, _meaning(location, model, page))
 
 
 def _said(message: str) -> str:
@@ -108,10 +128,11 @@ def _said(message: str) -> str:
 
 def _instead(location: Location, model: type[BaseModel]) -> str:
     """Return what an unknown key may have been meant to be, here or in another table."""
-    *path, last = (str(part) for part in location)
+    *path, last = (part for part in location if isinstance(part, str))
     here: type[BaseModel] | None = model
     for name in path:
-        here = table_of(here.model_fields[name].annotation) if here else None
+        field = here.model_fields.get(name) if here else None
+        here = _entry_of(field.annotation) if field else None
     known = here.model_fields if here else {}
     homes = [
         name
@@ -123,17 +144,17 @@ def _instead(location: Location, model: type[BaseModel]) -> str:
     return suggestion(last, known)
 
 
-def _meaning(location: Location, model: type[BaseModel]) -> str:
+def _meaning(location: Location, model: type[BaseModel], page: str) -> str:
     """Return what belongs at ``location``, with the default if there is one."""
     info: FieldInfo | None = None
     table: type[BaseModel] | None = model
-    for part in location:
+    for part in (each for each in location if isinstance(each, str)):
         if table is None or part not in table.model_fields:
             break
         info = table.model_fields[str(part)]
-        table = table_of(info.annotation)
+        table = _entry_of(info.annotation)
     if info is None or not info.description:
-        return "see docs/configuration.md"
+        return f"see {page}"
     if info.is_required() or info.default is None:
         return info.description
     return f"{info.description} (default {plain(info.default)!r})"

@@ -13,6 +13,7 @@ from typing import Any
 from dicom_node.settings.faults import Fault, KeyPlaces
 
 _TABLE = re.compile(r"^\s*\[\s*([\w\-.\"' ]+?)\s*\]")
+_ONE_OF_MANY = re.compile(r"^\s*\[\[\s*([\w\-.\"' ]+?)\s*\]\]")
 _KEY = re.compile(r"^\s*([\w\-.\"']+)\s*=")
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
@@ -61,16 +62,41 @@ def parse(text: str, name: str) -> SettingsFile | Fault:
 
 
 def _lines(text: str) -> dict[tuple[str, ...], int]:
-    """Return the first line of each table and key, as far as lines tell (for messages only)."""
+    """Return the first line of each table and key, as far as lines tell (for messages only).
+
+    What stands in one of several tables of a name is there with its number too: ("says", "1",
+    "kind") is in the second [[says]].
+    """
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
+    counted: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := _TABLE.match(line):
-            table = _parts(header[1])
-            lines.setdefault(table, number)
+        if many := _ONE_OF_MANY.match(line):
+            inside = _numbered(_parts(many[1])[:-1], counted) + _parts(many[1])[-1:]
+            counted[inside] = counted.get(inside, -1) + 1
+            table = (*inside, str(counted[inside]))
+            _note(lines, table, number)
+        elif header := _TABLE.match(line):
+            table = _numbered(_parts(header[1]), counted)
+            _note(lines, table, number)
         elif key := _KEY.match(line):
-            lines.setdefault(table + _parts(key[1]), number)
+            _note(lines, table + _parts(key[1]), number)
     return lines
+
+
+def _note(lines: dict[tuple[str, ...], int], key: tuple[str, ...], number: int) -> None:
+    lines.setdefault(key, number)
+    lines.setdefault(tuple(part for part in key if not part.isdigit()), number)
+
+
+def _numbered(key: tuple[str, ...], counted: Mapping[tuple[str, ...], int]) -> tuple[str, ...]:
+    """Return a key with the number of the last table of each name on its way."""
+    found: tuple[str, ...] = ()
+    for part in key:
+        found += (part,)
+        if found in counted:
+            found += (str(counted[found]),)
+    return found
 
 
 def _parts(dotted: str) -> tuple[str, ...]:

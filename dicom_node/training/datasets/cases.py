@@ -18,8 +18,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from dicom_node.errors import TrainingError
+from dicom_node.imaging.contract import InputContract
 from dicom_node.imaging.lungs import Lungs
-from dicom_node.imaging.prepare import Float, InputContract, prepare
+from dicom_node.imaging.prepare import Float, prepare
 from dicom_node.training.datasets.words import ADULT, APPEARANCES
 
 SPLITS = ("train", "val", "test")

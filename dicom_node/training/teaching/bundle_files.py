@@ -10,7 +10,7 @@ from typing import Any
 
 from dicom_node.bundles import MANIFEST, SELF_TEST, Bundle, digest_of, open_bundle
 from dicom_node.bundles.network import cost_of, self_test_document
-from dicom_node.imaging.prepare import InputContract
+from dicom_node.imaging.contract import InputContract
 from dicom_node.networks import cost
 from dicom_node.training.datasets.cases import Case, of_split
 from dicom_node.training.teaching.loop import HISTORY

@@ -8,7 +8,7 @@ from typing import Any
 from dicom_node.analysis.calibration import abstention_threshold, fit_temperature, probabilities
 from dicom_node.bundles import Bundle
 from dicom_node.errors import TrainingError
-from dicom_node.imaging.prepare import InputContract
+from dicom_node.imaging.contract import InputContract
 from dicom_node.networks import registry
 from dicom_node.training.datasets.cases import Case, Data, labels_of, of_split, read_cases
 from dicom_node.training.datasets.found_lungs import lungs_of_cases

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dicom_node.imaging.contract import InputContract
 from dicom_node.imaging.lungs import Lungs
-from dicom_node.imaging.prepare import Float, InputContract, prepare
+from dicom_node.imaging.prepare import Float, prepare
 from dicom_node.training.datasets.cases import Case, read_film
 
 Change = Callable[[Float, Lungs | None], Float]

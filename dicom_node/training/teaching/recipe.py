@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dicom_node.bundles import Paper
 from dicom_node.errors import TrainingError
-from dicom_node.imaging.prepare import InputContract
+from dicom_node.imaging.contract import InputContract
 
 RECIPE_FILE = "recipe.toml"
 _AnyPart = TypeVar("_AnyPart", bound=BaseModel)

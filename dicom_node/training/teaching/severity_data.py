@@ -19,7 +19,8 @@ from dicom_node.analysis.alone import lung_finder
 from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.bundles.network import load_network
 from dicom_node.findings import Region
-from dicom_node.imaging.prepare import Float, InputContract, prepare, resized
+from dicom_node.imaging.contract import InputContract
+from dicom_node.imaging.prepare import Float, prepare, resized
 from dicom_node.training.datasets.cases import Box, Case, Data, read_boxes, read_film
 from dicom_node.training.teaching.augment import Placement, draw_placement, moved, retouched
 from dicom_node.training.teaching.recipe import Recipe
