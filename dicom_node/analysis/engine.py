@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from dicom_node.analysis.answers import NetworkFindings, changed, told
+from dicom_node.analysis.asked import EVERYTHING, Asked
 from dicom_node.analysis.evidence import hide_salient, without_structure
 from dicom_node.analysis.gate import Gate, check_gate
 from dicom_node.analysis.lungs import LungFinder
@@ -201,7 +202,7 @@ class Engine:
             for model in self._families:
                 self._look(loaded.brain, model, _Film(seen.film, "", lungs))
 
-    def analyse(self, film: Float, sop_instance_uid: str) -> Answer:
+    def analyse(self, film: Float, sop_instance_uid: str, asked: Asked = EVERYTHING) -> Answer:  # noqa: ARG002
         """Return what was found on one film, a saliency map a network, and its lungs.
 
         ``film``: float32 in [0, 1], (rows, columns), bright = dense. May be called by several
