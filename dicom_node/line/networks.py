@@ -18,7 +18,7 @@ def engine_of(settings: Settings) -> Engine:
     analysis = settings.analysis
     return Engine(
         analysis.models_dir or model_bundles(),
-        analysis.suite,
+        settings.networks,
         analysis.device,
         analysis.batch,
         lungs=analysis.lungs,
