@@ -40,9 +40,18 @@ from dicom_node.settings.model import AdmissionSection
 from dicom_node.spool import Spool
 from tests import declared_kit as kit
 from tests.museum.film import film
-from tests.test_admission import CHEST, DX, SILENT
 
 RULES = load_rules(default_configuration() / "admission.toml", AdmissionSection())
+DX = FILMS["DX"]
+CHEST = FilmHeader(
+    sop_class_uid=FILMS["CR"],
+    sop_instance_uid="1.2.3",
+    modality="CR",
+    body_part_examined="CHEST",
+    view_position="PA",
+    photometric_interpretation="MONOCHROME2",
+)
+SILENT = replace(CHEST, body_part_examined="", view_position="")
 PIXELS = {"rows": 32, "columns": 32}
 HAND = replace(CHEST, body_part_examined="HAND")
 LATERAL = replace(CHEST, view_position="LL")
