@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
 from dicom_node.analysis.engine import Answer, Engine
+from dicom_node.bundles.declared import Declaration
 from dicom_node.errors import (
     AnalysisError,
     DeviceUnavailable,
@@ -27,6 +28,7 @@ from dicom_node.imaging.orientation import Hanging, as_stored, hanging
 from dicom_node.ledger import Conclusion, Work
 from dicom_node.line.admit import tell_quarantined
 from dicom_node.line.flight import Crew, Flight, FlightPlan
+from dicom_node.line.headlines import declared_severity, headlines_of
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Instance, InstanceState
@@ -88,6 +90,8 @@ class Analyst:
     """Asked while films are in flight: whether those that wait may still start."""
     linger_seconds: float = 0.5
     """How long an outcome waits for others, to be kept with them in one commit."""
+    manifests: Mapping[str, Declaration] = field(default_factory=dict)
+    """Of the bundles of the suite that declare what they say: which of it is told in lists."""
 
     def work(self) -> int:
         """Analyse what is waiting, several films at once; return the number of films taken.
@@ -158,6 +162,8 @@ class Analyst:
                 InstanceState.ANALYSED,
                 findings_json=findings.to_json_text(),
                 saliency=stored.digest if stored else None,
+                headlines=headlines_of(findings, self.manifests),
+                severity=declared_severity(findings, self.manifests),
             ),
             "instance.analysed",
             {"finding": named, "milliseconds": milliseconds},

@@ -1,0 +1,82 @@
+"""What lists tell of a film's observations: by the manifests of the bundles that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from dicom_node.bundles.declared import Declaration, SaidClass, Says
+from dicom_node.findings import FilmFindings
+from dicom_node.ledger.headlines import Headline
+from dicom_node.observations import Candidate, Observation, ObservationKind
+
+Manifests = Mapping[str, Declaration]
+"""Of the bundles that declare what they say, by their id."""
+
+
+def headlines_of(findings: FilmFindings, manifests: Manifests) -> tuple[Headline, ...]:
+    """Return the headlines of a film; none of an observation without a value."""
+    told = (_headline(seen, said) for seen, said in _pairs(findings, manifests) if said.headline)
+    return tuple(each for each in told if each is not None)
+
+
+def declared_severity(findings: FilmFindings, manifests: Manifests) -> float:
+    """Return the highest severity that is declared of what was found, 0 to 18; 0.0 of nothing."""
+    return max((_severity(seen, said) for seen, said in _pairs(findings, manifests)), default=0.0)
+
+
+def is_finding(observation: Observation, said: Says) -> bool:
+    """Whether something is there: a threshold is reached, or there are places.
+
+    The lowest level is none, nor is a class for which the manifest names neither code nor severity:
+    "normal" is named without anything being found.
+    """
+    named = observation.named
+    if named is None:
+        return observation.reached
+    if observation.kind is ObservationKind.LEVEL:
+        return named.key != observation.labels[0].key
+    declared = _class(said, named)
+    return declared is not None and (declared.finding is not None or bool(declared.severity))
+
+
+def _pairs(findings: FilmFindings, manifests: Manifests) -> Iterator[tuple[Observation, Says]]:
+    for observation in findings.observed:
+        manifest = manifests.get(observation.network)
+        for said in manifest.says if manifest else ():
+            if said.key == observation.key:
+                yield observation, said
+
+
+def _headline(observation: Observation, said: Says) -> Headline | None:
+    number = _number(observation)
+    if number is None:
+        return None
+    return Headline(
+        observation.network,
+        observation.key,
+        float(number),
+        ",".join(label.key for label in observation.believed),
+        is_finding(observation, said),
+    )
+
+
+def _number(observation: Observation) -> float | None:
+    """Return by what a list is sorted; see `Headline`."""
+    best = observation.best
+    if observation.kind is ObservationKind.REGION:
+        return None if observation.absent else len(observation.places)
+    if observation.kind is ObservationKind.LEVEL:
+        return None if best is None else observation.labels.index(best)
+    return observation.value if best is None else best.probability
+
+
+def _severity(observation: Observation, said: Says) -> float:
+    if not is_finding(observation, said):
+        return 0.0
+    of_classes = (_class(said, label) for label in observation.believed)
+    stated = [each.severity for each in of_classes if each and each.severity is not None]
+    return max(stated, default=said.severity)
+
+
+def _class(said: Says, label: Candidate) -> SaidClass | None:
+    return next((each for each in said.classes if each.key == label.key), None)
