@@ -60,7 +60,8 @@ def level(*probabilities: float) -> Observation:
 PLACE = FoundPlace(((1.0, 1.0), (2.0, 1.0), (2.0, 2.0)))
 KINDS = {
     "labels that are there": (
-        labels(0.75, 0.1, 0.5), Headline("labels", "findings", 0.75, "effusion,cardiomegaly", found=True),
+        labels(0.75, 0.1, 0.5),
+        Headline("labels", "findings", 0.75, "effusion,cardiomegaly", found=True),
     ),
     "labels that are not": (labels(0.1, 0.2, 0.3), Headline("labels", "findings", 0.3)),
     "places": (
