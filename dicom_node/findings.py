@@ -554,8 +554,8 @@ def _named_observations(findings: FilmFindings) -> Iterator[Observation]:
     """
     first = next(iter(findings.checks), next(iter(findings.suite), ""))
     detections = findings.detections or ({first: findings.finding} if findings.finding else {})
-    for network, found in detections.items():
-        yield _of_classes("finding", network, found)
+    for network, found in sorted(detections.items(), key=lambda each: each[0] != first):
+        yield _of_classes("finding", network, found, FINDING_CLASSES)
     if findings.opacity is not None:
         opacity = findings.opacity
         label = Candidate("opacity", opacity.probability, opacity.threshold)
@@ -563,7 +563,7 @@ def _named_observations(findings: FilmFindings) -> Iterator[Observation]:
             "opacity", ObservationKind.LABELS, first, labels=(label,), calibrated=opacity.calibrated
         )
     if findings.appearance is not None:
-        yield _of_classes("appearance", first, findings.appearance)
+        yield _of_classes("appearance", first, findings.appearance, APPEARANCES)
     for name, score in findings.scores.items():
         parts = {"right": score.right, "left": score.left}
         yield Observation(
@@ -581,9 +581,11 @@ def _named_observations(findings: FilmFindings) -> Iterator[Observation]:
         )  # fmt: skip
 
 
-def _of_classes(key: str, network: str, found: ClassAnswer) -> Observation:
+def _of_classes(key: str, network: str, found: ClassAnswer, order: tuple[str, ...]) -> Observation:
     labels = tuple(
-        Candidate(name, value, found.threshold) for name, value in found.probabilities.items()
+        Candidate(name, found.probabilities[name], found.threshold)
+        for name in order
+        if name in found.probabilities
     )
     return Observation(
         key, ObservationKind.CLASS, network, labels=labels, calibrated=found.calibrated

@@ -83,11 +83,13 @@ def _mention(subject: Subject) -> Group:
     return Group(
         key="not analysed",
         tracking=f"{words.tracking}{subject.where}",
-        finding=words.finding,
+        finding=None,
         place=places.seen if places.seen.size else None,
         evaluations=(
+            # What reads a report back takes the first answer for the outcome.
             (words.outcome, outcome_code(findings, template)),
             (template.status.concept, template.status.none_succeeded),
+            (template.impression.named, words.finding),
         ),
         texts=(
             (words.reason, not_analysed(findings)),
@@ -98,14 +100,14 @@ def _mention(subject: Subject) -> Group:
 
 def _impression(subject: Subject, detection: Detection) -> Group:
     film, template = subject.film, subject.template
-    named, impression = template.classes[detection.finding_class], template.impression
+    named = template.classes[detection.finding_class]
     return Group(
         key="impression",
         tracking=f"{_label(film, template)[:_SHORT]}{subject.where}",
-        finding=impression.abstained_finding if detection.abstained else named.finding,
+        finding=None if detection.abstained else named.finding,
         place=subject.lungs,
         numbers=_probabilities(detection, template),
-        evaluations=tuple(_evaluations(film, template)),
+        evaluations=tuple(_evaluations(film, detection, template)),
         site=None if detection.abstained else BOTH_LUNGS,
         texts=tuple(_sentences(subject, detection)),
         network=_network(subject),
@@ -190,8 +192,12 @@ def _course(context: Context) -> str:
     return context.template.course.sentence.format(films="; ".join(course(context)))
 
 
-def _evaluations(film: AnalysedFilm, template: Template) -> Iterator[tuple[Code, Code]]:
-    status = template.status
+def _evaluations(
+    film: AnalysedFilm, detection: Detection, template: Template
+) -> Iterator[tuple[Code, Code]]:
+    status, impression = template.status, template.impression
+    if detection.abstained:
+        yield impression.named, impression.abstained_finding
     yield (
         status.concept,
         status.with_findings if has_findings(film.findings) else status.without_findings,

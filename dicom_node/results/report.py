@@ -97,7 +97,7 @@ def report(
     Raises `ResultError` where findings do not say which network answered.
     """
     first = films[0].dataset
-    title = _Title.of(first, context)
+    title = _Title.of(films, context)
     document = Dataset()
     for item in _frame(title):
         # Another element each time: what is set on this report stays on this report.
@@ -195,9 +195,9 @@ class _Title:
     language: Code
 
     @classmethod
-    def of(cls, source: Dataset, context: Context) -> _Title:
+    def of(cls, films: Sequence[AnalysedFilm], context: Context) -> _Title:
         template = context.template
-        procedure = _procedure(source, template)
+        procedure = _procedure(films, template)
         return cls(context.node_ae_title, procedure, template.title, template.language)
 
 
@@ -256,8 +256,13 @@ def _observer(node_ae_title: str) -> hd.sr.ObserverContext:
     )
 
 
-def _procedure(source: Dataset, template: Template) -> tuple[str, str, str]:
-    """Return what was done, as value, scheme and meaning."""
+def _procedure(films: Sequence[AnalysedFilm], template: Template) -> tuple[str, str, str]:
+    """Return what was done, as value, scheme and meaning.
+
+    As the first film states it; else of the chest, as many views as there are films, where all of
+    them are of it.
+    """
+    source = films[0].dataset
     for keyword in ("ProcedureCodeSequence", "PerformedProtocolCodeSequence"):
         for item in items_of(source, keyword):
             value, scheme = text_of(item, "CodeValue"), text_of(item, "CodingSchemeDesignator")
@@ -266,11 +271,17 @@ def _procedure(source: Dataset, template: Template) -> tuple[str, str, str]:
                 # What its character set does not have cannot be written whole.
                 legible = meaning and _is_whole(item, meaning)
                 return value, scheme, meaning[:64] if legible else value
+    code = template.procedure
+    if all(_is_of_chest(film.dataset) for film in films):
+        single = template.procedure_chest_ap if films[0].view == "AP" else template.procedure_chest
+        code = single if len(films) == 1 else template.procedure_chest_views
+    return code.value, code.scheme, code.meaning
+
+
+def _is_of_chest(source: Dataset) -> bool:
     part, codes = body_part_of(source)
     regions = {(code.scheme, code.value) for code in codes}
-    of_chest = part.upper() in _CHEST or regions & _CHEST_CODES
-    code = template.procedure_chest if of_chest else template.procedure
-    return code.value, code.scheme, code.meaning
+    return part.upper() in _CHEST or bool(regions & _CHEST_CODES)
 
 
 def _is_whole(item: Dataset, text: str) -> bool:

@@ -135,7 +135,11 @@ Headline = Annotated[Words, words("finding", "films", "probability", "threshold"
 
 
 class Impression(TemplatePart):
-    """The first group of the report."""
+    """The first group of the report.
+
+    ``named``: the concept name under which ``abstained_finding`` is the answer where no class is
+    named: that is no finding, and nothing that imports findings may take it for one.
+    """
 
     tracking: Annotated[str, Field(max_length=LONG_STRING - 12), words("finding")]
     tracking_in_doubt: Annotated[str, Field(max_length=LONG_STRING - 12), words("finding")]
@@ -146,6 +150,7 @@ class Impression(TemplatePart):
     outside: Annotated[Words, words()]
     by_chance: Annotated[Words, words()]
     knows: Annotated[Words, words()]
+    named: Code
     abstained_finding: Code
     basis: Annotated[Words, words("network", "version", "digest", "threshold")]
     calibrated: Annotated[Words, words()]
@@ -501,7 +506,10 @@ class CourseTemplate(TemplatePart):
 
 
 class NotAnalysed(TemplatePart):
-    """How a film of the study that has no findings is mentioned."""
+    """How a film of the study that has no findings is mentioned.
+
+    ``finding``: what is known of it, as an answer under `Impression.named`.
+    """
 
     tracking: Label
     finding: Code

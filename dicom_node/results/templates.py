@@ -55,6 +55,8 @@ class _Document(TemplatePart):
     title: Code
     procedure: Code
     procedure_chest: Code
+    procedure_chest_ap: Code
+    procedure_chest_views: Code
     research_sentence: Plain = Field(min_length=10)
     report_description: Label
     overlay_description: Label

@@ -138,7 +138,7 @@ def test_what_is_not_calibrated_is_called_a_score_and_no_probability() -> None:
     [
         ("ill", ["882784691000119100", OPACITY, ABNORMAL]),
         ("well", [NORMAL]),
-        ("unnamed", ["371934000"]),
+        ("unnamed", []),
         ("contradicting", [NORMAL, OPACITY, ABNORMAL]),
     ],
 )

@@ -93,15 +93,15 @@ def test_a_probability_that_is_not_calibrated_is_never_called_certainty(
         "EquivalentCodeSequence")]  # fmt: skip
 
 
-def test_a_network_that_abstains_finds_normality_undetermined(
+def test_a_network_that_abstains_finds_nothing_and_says_so_as_an_answer(
     make_film: MakeFilm, context: Context
 ) -> None:
     detection = Detection(PROBABILITIES, 0.9, calibrated=True)
     document = parsed(write_results([make_film(detection=detection)], context)[0])
-    finding = next(
-        item for item in groups(document)[0].ContentSequence if name_of(item) == "121071"
-    )
-    assert finding.ConceptCodeSequence[0].CodeMeaning == "Normality Undetermined"
+    first = groups(document)[0].ContentSequence
+    assert not [item for item in first if name_of(item) == "121071"]
+    (answer,) = [item for item in first if name_of(item) == "class-named"]
+    assert answer.ConceptCodeSequence[0].CodeMeaning == "Normality Undetermined"
     assert "Undetermined" in report_text(document)
 
 

@@ -65,7 +65,7 @@ def reports(film: AnalysedFilm, context: Context) -> list[Dataset]:
     ("name", "found"),
     [
         ("normal", [NORMAL]),
-        ("undetermined", [UNDETERMINED]),
+        ("undetermined", []),
         ("covid", ["882784691000119100", OPACITY, OPACITY, OPACITY, OPACITY]),
         ("doubtful", ["882784691000119100"]),
     ],
@@ -82,7 +82,7 @@ def test_the_text_alone_calls_nothing_else_a_finding(name: str, context: Context
     film, template = FILMS[name](), context.template
     *_, plain = write_results([film], context, [ObjectKind.REPORT])
     found = [str(item.TextValue) for item in items(parsed(plain)) if name_of(item) == "121071"]
-    codes = [template.impression.abstained_finding, template.severity.finding]
+    codes = [template.severity.finding]
     codes += [each.finding for each in template.classes.values()]
     assert all(sum(f": {code.meaning}" in line for code in codes) >= 1 for line in found)
     assert len(found) == len([*findings_of(reports(film, context)[0])])
@@ -359,6 +359,34 @@ def _texts_of(document: Dataset) -> str:
         said += [str(text.UnformattedTextValue) for text in annotation.TextObjectSequence]
     return " ".join([*said, str(document.get("ImageComments") or ""),
                      str(document.get("DerivationDescription") or "")])  # fmt: skip
+
+
+def test_a_class_that_is_not_named_is_an_answer_and_no_finding(context: Context) -> None:
+    for document in reports(undetermined(), context):
+        named = [item for item in items(document) if name_of(item) == "class-named"]
+        assert [str(item.ConceptCodeSequence[0].CodeValue) for item in named] == [UNDETERMINED]
+        assert not [item for item in items(document) if name_of(item) == "121071"]
+
+
+@pytest.mark.parametrize(
+    ("views", "reported"), [(["PA"], "36554-4"), (["AP"], "36572-6"), (["PA", "AP"], "30745-4")]
+)
+def test_the_procedure_reported_says_the_view_or_how_many_there_are(
+    views: list[str], reported: str
+) -> None:
+    films = []
+    for number, view in enumerate(views):
+        film = covid()
+        dataset = reread(film.dataset)
+        for other in ("ProcedureCodeSequence", "PerformedProtocolCodeSequence"):
+            dataset.pop(other, None)
+        dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", view
+        dataset.SOPInstanceUID = f"{dataset.SOPInstanceUID}{number}"
+        findings = replace(film.findings, sop_instance_uid=dataset.SOPInstanceUID)
+        films.append(replace(film, dataset=dataset, findings=findings, admitted_view=view))
+    document = parsed(write_results(films, preview_context(ENGLISH), [ObjectKind.REPORT])[0])
+    procedure = next(item for item in items(document) if name_of(item) == "121058")
+    assert procedure.ConceptCodeSequence[0].CodeValue == reported
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from tests.results.report_kit import errors_of
 
 SHIPPED = report_templates() / "chest-radiograph-measurement-report.toml"
 CODES = Path(__file__).parents[2] / "docs" / "codes.md"
-NOT_IN_PYDICOM = {"882784691000119100", "233604007", "en-US", "36554-4"}
+NOT_IN_PYDICOM = {"882784691000119100", "233604007", "en-US", "36554-4", "36572-6", "30745-4"}
 
 
 def parsed(item: WrittenObject) -> Dataset:
