@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +22,7 @@ from dicom_node.line.headlines import declared_severity, headlines_of
 from dicom_node.observations import Candidate, FoundPlace, Observation, ObservationKind
 from dicom_node.records import InstanceState, StudyState
 from tests import declared_kit as kit
+from tests.commands_kit import Run, a_site, runner
 from tests.ledger_kit import WORKER, admit, arrival, asked_of, claim, fresh_ledger, report, run
 
 SCORE = HeadlineKey("congestion-score", "congestion")
@@ -330,3 +333,36 @@ def test_a_ledger_of_the_last_release_gets_the_table_and_keeps_its_cases(tmp_pat
     film(ledger, 2, score(8.0))
     assert paged(ledger, CaseQuery(order=SCORE)) == [2]
     ledger.close()
+
+
+# commands
+
+
+def test_the_commands_tell_sort_filter_and_save_headlines(site: Path, run: Run) -> None:
+    ledger = fresh_ledger(site / "data" / "ledger.sqlite", who="test")
+    film(ledger, 1, score(2.0))
+    film(ledger, 2, score(8.0), Headline("n", "k", 0.5, "=a,b"))
+    ledger.close()
+    assert "Congestion: 8 (found)" in run("cases").stdout
+    (row,) = json.loads(run("cases", "list", "--observation", str(SCORE), "--json").stdout)
+    assert row["observations"][0] == {
+        "network": SCORE.network, "key": SCORE.key, "number": 8.0, "text": "", "found": True,
+    }  # fmt: skip
+    asked = ("--observation", str(SCORE), "--observed", "answered", "--at-least", "1")
+    rows = json.loads(run("cases", "list", *asked, "--order", str(SCORE), "--json").stdout)
+    assert [row["id"] for row in rows] == [2, 1]
+    table = list(csv.DictReader(io.StringIO(run("cases", "export", *asked).stdout)))
+    assert [(row["case"], row["key"], row["found"]) for row in table] == [
+        ("2", "congestion", "1"), ("2", "k", "0"), ("1", "congestion", "0"),
+    ]  # fmt: skip
+    assert table[1]["classes"] == "'=a,b"
+
+
+@pytest.mark.parametrize(
+    "asked", [("--observation", "nothing"), ("--observed", "perhaps"), ("--order", "best")]
+)
+def test_a_command_says_what_it_does_not_understand(run: Run, asked: tuple[str, str]) -> None:
+    assert run("cases", "list", *asked).exit_code == 2
+
+
+__all__ = ["a_site", "runner"]

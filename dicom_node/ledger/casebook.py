@@ -267,7 +267,9 @@ def _walk(query: CaseQuery, *, few: bool) -> _Walk:
     if few:
         return _Walk(_FROM_CASES, (f"+cases.{column}",), standing)
     if query.observation is not None and column == "received_at":
-        source = _FROM_OBSERVATIONS.format("observations_by_time")
+        # Of those found few may be the latest: an index holds them alone.
+        found = query.observation.observed == "found"
+        source = _FROM_OBSERVATIONS.format("observations_" + ("found" if found else "by_time"))
         return _Walk(source, (f"observations.{column}",), standing, "observations", (_OF_HEADLINE,))
     return _Walk(_FROM_CASES, (f"cases.{column}",), standing)
 

@@ -17,6 +17,8 @@ create table observations (
 create index observations_by_number on observations (network, key, found, number, study_id);
 create index observations_by_time on observations
     (network, key, received_at, study_id, found, number);
+create index observations_found on observations
+    (network, key, received_at, study_id, number) where found = 1;
 
 -- Outlives its study, as feedback does. answer_…: what the network had said.
 create table feedback_observations (
