@@ -16,7 +16,7 @@ from dicom_node.bundles.declared import Declaration, open_declared
 from dicom_node.findings import FilmFindings, Outcome
 from dicom_node.ledger import casebook, open_ledger
 from dicom_node.ledger.cases import CaseQuery, ObservationFilter
-from dicom_node.ledger.headlines import Headline, HeadlineKey, ObservationWord, foremost
+from dicom_node.ledger.headlines import HeadlineKey, ListLine, ObservationWord, foremost
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.headlines import declared_severity, headlines_of
 from dicom_node.observations import Candidate, FoundPlace, Observation, ObservationKind
@@ -64,26 +64,26 @@ PLACE = FoundPlace(((1.0, 1.0), (2.0, 1.0), (2.0, 2.0)))
 KINDS = {
     "labels that are there": (
         labels(0.75, 0.1, 0.5),
-        Headline("labels", "findings", 0.75, "effusion,cardiomegaly", found=True),
+        ListLine("labels", "findings", 0.75, "effusion,cardiomegaly", found=True),
     ),
-    "labels that are not": (labels(0.1, 0.2, 0.3), Headline("labels", "findings", 0.3)),
+    "labels that are not": (labels(0.1, 0.2, 0.3), ListLine("labels", "findings", 0.3)),
     "places": (
         Observation("nodules", ObservationKind.REGION, "boxes", places=(PLACE, PLACE)),
-        Headline("boxes", "nodules", 2.0, found=True),
+        ListLine("boxes", "nodules", 2.0, found=True),
     ),
     "no place": (
-        Observation("nodules", ObservationKind.REGION, "boxes"), Headline("boxes", "nodules", 0.0),
+        Observation("nodules", ObservationKind.REGION, "boxes"), ListLine("boxes", "nodules", 0.0),
     ),
     "a measurement": (
         Observation("heart_width", ObservationKind.MEASUREMENT, "length", 151.0, threshold=150.0),
-        Headline("length", "heart_width", 151.0, found=True),
+        ListLine("length", "heart_width", 151.0, found=True),
     ),
     "a score below its threshold": (
         Observation("congestion", ObservationKind.SCORE, "score", 4.9, threshold=5.0),
-        Headline("score", "congestion", 4.9),
+        ListLine("score", "congestion", 4.9),
     ),
-    "a level": (level(0.1, 0.2, 0.7), Headline("level", "oedema", 2.0, "alveolar", found=True)),
-    "the lowest level": (level(0.8, 0.1, 0.1), Headline("level", "oedema", 0.0, "none")),
+    "a level": (level(0.1, 0.2, 0.7), ListLine("level", "oedema", 2.0, "alveolar", found=True)),
+    "the lowest level": (level(0.8, 0.1, 0.1), ListLine("level", "oedema", 0.0, "none")),
 }  # fmt: skip
 
 
@@ -122,10 +122,16 @@ def test_severity_is_declared_of_what_was_found_alone(
 
 
 def test_of_several_films_the_one_that_found_it_speaks_then_the_highest_number() -> None:
-    low, high = Headline("n", "k", 1.0, "a", found=True), Headline("n", "k", 9.0, "b")
+    low, high = (
+        ListLine("n", "k", 1.0, "a", found=True),
+        ListLine("n", "k", 9.0, "b"),
+    )
     assert foremost([[high], [low]]) == [low]
     assert foremost([[replace(low, number=2.0)], [low]]) == [replace(low, number=2.0)]
-    assert foremost([[low], [Headline("n", "j", 0.0)]]) == [Headline("n", "j", 0.0), low]
+    assert foremost([[low], [ListLine("n", "j", 0.0)]]) == [
+        ListLine("n", "j", 0.0),
+        low,
+    ]
 
 
 # the list
@@ -139,20 +145,24 @@ def ledger(tmp_path: Path) -> Iterator[SqliteLedger]:
 
 
 def film(
-    ledger: SqliteLedger, number: int, *headlines: Headline, severity: float = 0.0, study: int = 0
+    ledger: SqliteLedger,
+    number: int,
+    *headlines: ListLine,
+    severity: float = 0.0,
+    study: int = 0,
 ) -> int:
     """Bring a film into the list on which only declared bundles answered."""
     at = replace(arrival(number), study_instance_uid=f"1.2.{study or number}")
     ledger.received(at)
     admit(ledger)
-    said = json.dumps({"observations": [{"key": "k"}]})
+    said = findings(Observation("k", ObservationKind.SCORE, "n", 1.0)).to_json_text()
     claimed = claim(ledger, InstanceState.ADMITTED)
     ledger.analysed(claimed.id, WORKER, said, None, headlines, severity)
     return int(claimed.study_id)
 
 
-def score(value: float, found: bool | None = None) -> Headline:
-    return Headline(*SCORE_NAMES, value, found=value >= 5.0 if found is None else found)
+def score(value: float, found: bool | None = None) -> ListLine:
+    return ListLine(*SCORE_NAMES, value, found=value >= 5.0 if found is None else found)
 
 
 SCORE_NAMES = (SCORE.network, SCORE.key)
@@ -180,8 +190,8 @@ def test_the_list_tells_the_film_that_found_it_and_forgets_what_is_no_longer_sai
     ledger: SqliteLedger,
 ) -> None:
     case = film(ledger, 1, score(2.0), study=7)
-    film(ledger, 2, score(8.0), Headline("n", "k", 1.0), study=7)
-    assert ledger.case(case).observations == (score(8.0), Headline("n", "k", 1.0))  # type: ignore[arg-type]
+    film(ledger, 2, score(8.0), ListLine("n", "k", 1.0), study=7)
+    assert ledger.case(case).observations == (score(8.0), ListLine("n", "k", 1.0))  # type: ignore[arg-type]
     (instance,) = ledger.find_instances(arrival(2).sop_instance_uid)
     ledger.asked_again(instance.id, "person:admin")
     admit(ledger)
@@ -224,8 +234,8 @@ def test_the_list_is_filtered_by_a_headline_in_any_order(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(casebook, "FEW", few)
     for number, value in enumerate((1.0, 2.0, 5.0, 5.0, 9.0), 1):
-        film(ledger, number, score(value), Headline("n", "k", 1.0))
-    film(ledger, 6, Headline("n", "k", 1.0))
+        film(ledger, number, score(value), ListLine("n", "k", 1.0))
+    film(ledger, 6, ListLine("n", "k", 1.0))
     film(ledger, 7)
     query = CaseQuery(observation=asked, order=order, limit=2)  # type: ignore[arg-type]
     seen = paged(ledger, query)
@@ -243,7 +253,7 @@ def test_a_search_by_words_and_a_headline_go_together(ledger: SqliteLedger) -> N
 def test_ten_headlines_of_a_case_are_each_sorted_by(ledger: SqliteLedger) -> None:
     keys = [HeadlineKey("ten", f"key_{number}") for number in range(10)]
     for n in range(1, 4):
-        told = [Headline(k.network, k.key, float(n * (-1) ** i)) for i, k in enumerate(keys)]
+        told = [ListLine(k.network, k.key, float(n * (-1) ** i)) for i, k in enumerate(keys)]
         film(ledger, n, *told)
     for number, key in enumerate(keys):
         wanted = [1, 2, 3] if number % 2 else [3, 2, 1]
@@ -341,7 +351,7 @@ def test_a_ledger_of_the_last_release_gets_the_table_and_keeps_its_cases(tmp_pat
 def test_the_commands_tell_sort_filter_and_save_headlines(site: Path, run: Run) -> None:
     ledger = fresh_ledger(site / "data" / "ledger.sqlite", who="test")
     film(ledger, 1, score(2.0))
-    film(ledger, 2, score(8.0), Headline("n", "k", 0.5, "=a,b"))
+    film(ledger, 2, score(8.0), ListLine("n", "k", 0.5, "=a,b"))
     ledger.close()
     assert "Congestion: 8 (found)" in run("cases").stdout
     (row,) = json.loads(run("cases", "list", "--observation", str(SCORE), "--json").stdout)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dicom_node.ledger.cases import CaseQuery, ObservationFilter, Order
-    from dicom_node.ledger.headlines import Headline, HeadlineKey
+    from dicom_node.ledger.headlines import HeadlineKey, ListLine
     from dicom_node.results.cards import NetworkCard
     from dicom_node.settings import Configuration
 
@@ -96,7 +96,7 @@ def cards_of(configuration: Configuration) -> Mapping[str, NetworkCard]:
 
 
 def headline_lines(
-    headlines: Sequence[Headline], cards: Mapping[str, NetworkCard]
+    headlines: Sequence[ListLine], cards: Mapping[str, NetworkCard]
 ) -> Iterator[str]:
     """Yield headlines as a terminal tells them, what was found first and marked."""
     from dicom_node.results.headline_words import spoken

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dicom_node.ledger.headlines import Headline, HeadlineKey, Observed
+from dicom_node.ledger.headlines import HeadlineKey, ListLine, WhetherFound
 from dicom_node.records import StudyId
 
 Order = Literal["received", "severity", "study_date"] | HeadlineKey
@@ -67,7 +67,7 @@ class CaseRow:
     delivery: str
     reading: str
     earlier_reader: str
-    observations: tuple[Headline, ...] = ()
+    observations: tuple[ListLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class ObservationFilter:
     """Which cases by a headline: ``observed``, and its number ``at_least`` so high."""
 
     headline: HeadlineKey
-    observed: Observed = "found"
+    observed: WhetherFound = "found"
     at_least: float | None = None
 
 

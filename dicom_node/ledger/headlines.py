@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-Observed = Literal["found", "not-found", "answered"]
+WhetherFound = Literal["found", "not-found", "answered"]
 """Whether what was asked for was found; not found: the network answered, and it was not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Headline:
+class ListLine:
     """One observation as a list tells it, by its network and key.
 
     ``number``: by what it is sorted: the probability of the most probable class or label, the index
@@ -61,23 +61,23 @@ class ObservationWord:
     at: str = ""
 
 
-def headlines_text(headlines: Iterable[Headline]) -> str | None:
+def headlines_text(headlines: Iterable[ListLine]) -> str | None:
     """Return headlines as the ledger keeps them beside a film; None where there are none."""
     told = [asdict(each) for each in headlines]
     return json.dumps(told, sort_keys=True) if told else None
 
 
-def headlines_from(text: str | None) -> Sequence[Headline]:
+def headlines_from(text: str | None) -> Sequence[ListLine]:
     """Return what `headlines_text` wrote."""
-    return [Headline(**each) for each in json.loads(text)] if text else []
+    return [ListLine(**each) for each in json.loads(text)] if text else []
 
 
-def foremost(films: Iterable[Sequence[Headline]]) -> Sequence[Headline]:
+def foremost(films: Iterable[Sequence[ListLine]]) -> Sequence[ListLine]:
     """Return what is told of a study of several films: under each key one film's answer.
 
     What was found goes before what was not, then the highest number wins.
     """
-    chosen: dict[tuple[str, str], Headline] = {}
+    chosen: dict[tuple[str, str], ListLine] = {}
     for film in films:
         for each in film:
             place = (each.network, each.key)
@@ -87,5 +87,5 @@ def foremost(films: Iterable[Sequence[Headline]]) -> Sequence[Headline]:
     return [chosen[place] for place in sorted(chosen)]
 
 
-def _rank(headline: Headline) -> tuple[bool, float]:
+def _rank(headline: ListLine) -> tuple[bool, float]:
     return headline.found, headline.number

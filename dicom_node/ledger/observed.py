@@ -9,8 +9,8 @@ from typing import Any
 
 from dicom_node.ledger.connection import Connection, Row
 from dicom_node.ledger.headlines import (
-    Headline,
     HeadlineKey,
+    ListLine,
     ObservationWord,
     foremost,
     headlines_from,
@@ -45,9 +45,9 @@ def list_observations(connection: Connection, study_id: int, received_at: object
 
 def observations_of(
     connection: Connection, study_ids: Iterable[int]
-) -> Mapping[int, tuple[Headline, ...]]:
+) -> Mapping[int, tuple[ListLine, ...]]:
     """Return what the list tells of studies; those of which it tells nothing are left out."""
-    found: dict[int, tuple[Headline, ...]] = {}
+    found: dict[int, tuple[ListLine, ...]] = {}
     for row in connection.all(_SQL["observations_of_studies"], ids=json.dumps(list(study_ids))):
         found[row["study_id"]] = (*found.get(row["study_id"], ()), _headline(row))
     return found
@@ -88,12 +88,12 @@ class ObservedCases(Part):
         return [dict(row) for row in self._connection.all(_SQL["all_observation_feedback"])]
 
 
-def _answer(connection: Connection, study_id: int, word: ObservationWord) -> Headline | None:
+def _answer(connection: Connection, study_id: int, word: ObservationWord) -> ListLine | None:
     row = connection.one(_SQL["headlines_of_film"], study=study_id, uid=word.sop_instance_uid)
     told = headlines_from(row["headlines"]) if row else ()
     return next((each for each in told if (each.network, each.key) == (word.network, word.key)),
                 None)  # fmt: skip
 
 
-def _headline(row: Row) -> Headline:
-    return Headline(row["network"], row["key"], row["number"], row["text"], bool(row["found"]))
+def _headline(row: Row) -> ListLine:
+    return ListLine(row["network"], row["key"], row["number"], row["text"], bool(row["found"]))

@@ -11,7 +11,7 @@ from typing import Any
 
 from dicom_node.errors import LeaseLost, RowMissing
 from dicom_node.ledger.connection import Connection, Row, text_of
-from dicom_node.ledger.headlines import Headline, headlines_text
+from dicom_node.ledger.headlines import ListLine, headlines_text
 from dicom_node.ledger.interface import Conclusion
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import instance_of
@@ -137,7 +137,7 @@ class Working(Part):
         worker: str,
         findings_json: str,
         saliency: Digest | None,
-        headlines: Sequence[Headline] = (),
+        headlines: Sequence[ListLine] = (),
         severity: float = 0.0,
     ) -> None:
         """Move to `analysed` with the findings, and the digest of the stored saliency maps.
@@ -202,7 +202,10 @@ def _values_of(conclusion: Conclusion) -> dict[str, Any]:
 
 
 def _answered(
-    findings_json: str, saliency: Digest | None, headlines: Sequence[Headline], severity: float
+    findings_json: str,
+    saliency: Digest | None,
+    headlines: Sequence[ListLine],
+    severity: float,
 ) -> dict[str, Any]:
     """Return what is written of a film that was analysed."""
     return {

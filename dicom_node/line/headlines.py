@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from dicom_node.bundles.declared import Declaration, SaidClass, Says
 from dicom_node.findings import FilmFindings
-from dicom_node.ledger.headlines import Headline
+from dicom_node.ledger.headlines import ListLine
 from dicom_node.observations import Candidate, Observation, ObservationKind
 
 Manifests = Mapping[str, Declaration]
 """Of the bundles that declare what they say, by their id."""
 
 
-def headlines_of(findings: FilmFindings, manifests: Manifests) -> tuple[Headline, ...]:
+def headlines_of(findings: FilmFindings, manifests: Manifests) -> tuple[ListLine, ...]:
     """Return the headlines of a film; none of an observation without a value."""
     told = (_headline(seen, said) for seen, said in _pairs(findings, manifests) if said.headline)
     return tuple(each for each in told if each is not None)
@@ -47,11 +47,11 @@ def _pairs(findings: FilmFindings, manifests: Manifests) -> Iterator[tuple[Obser
                 yield observation, said
 
 
-def _headline(observation: Observation, said: Says) -> Headline | None:
+def _headline(observation: Observation, said: Says) -> ListLine | None:
     number = _number(observation)
     if number is None:
         return None
-    return Headline(
+    return ListLine(
         observation.network,
         observation.key,
         float(number),
@@ -61,7 +61,7 @@ def _headline(observation: Observation, said: Says) -> Headline | None:
 
 
 def _number(observation: Observation) -> float | None:
-    """Return by what a list is sorted; see `Headline`."""
+    """Return by what a list is sorted; see `ListLine`."""
     best = observation.best
     if observation.kind is ObservationKind.REGION:
         return None if observation.absent else len(observation.places)

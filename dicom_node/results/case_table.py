@@ -18,7 +18,7 @@ COLUMNS = (
     "case", "study_instance_uid", "accession_number", "study_date", "received_at", "outcome",
     "sender", "severity", "network", "key", "number", "classes", "found", "name", "answer",
 )  # fmt: skip
-"""``number`` and ``classes``: see `Headline`; ``found``: 1 or 0; ``answer``: in words."""
+"""``number`` and ``classes``: see `ListLine`; ``found``: 1 or 0; ``answer``: in words."""
 
 _PAGE = 500
 

@@ -1,4 +1,4 @@
-"""Headline observations in the words of people: for lists, pages and tables."""
+"""ListLine observations in the words of people: for lists, pages and tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dicom_node.bundles.declared import Declaration, ObservationWords, Says, plain, words_of
-from dicom_node.ledger.headlines import Headline, HeadlineKey
+from dicom_node.ledger.headlines import HeadlineKey, ListLine
 from dicom_node.observations import ObservationKind as Kind
 from dicom_node.results.cards import NetworkCard
 
@@ -20,7 +20,7 @@ class SpokenHeadline:
     ``answer`` is "" where nothing was named.
     """
 
-    headline: Headline
+    headline: ListLine
     name: str
     answer: str
 
@@ -55,7 +55,7 @@ def headline_names(cards: Cards, language: str) -> dict[str, str]:
 
 
 def spoken(
-    headlines: Iterable[Headline], cards: Cards, language: str
+    headlines: Iterable[ListLine], cards: Cards, language: str
 ) -> tuple[SpokenHeadline, ...]:
     """Return headlines in words, what was found first, then in the order of suite and manifest."""
     order = {place: number for number, place in enumerate(headline_names(cards, language))}
@@ -63,7 +63,7 @@ def spoken(
     return tuple(sorted(told, key=lambda each: (not each.found, order.get(each.place, len(order)))))
 
 
-def _spoken(headline: Headline, cards: Cards, language: str) -> SpokenHeadline:
+def _spoken(headline: ListLine, cards: Cards, language: str) -> SpokenHeadline:
     card = cards.get(headline.network)
     declared = card.declaration if card else None
     said = _says(declared, headline.key)
@@ -78,7 +78,7 @@ def _says(declared: Declaration | None, key: str) -> Says | None:
     return next((said for said in declared.says if said.key == key), None) if declared else None
 
 
-def _answer(headline: Headline, said: Says | None, words: ObservationWords) -> str:
+def _answer(headline: ListLine, said: Says | None, words: ObservationWords) -> str:
     names = ", ".join(_classes(headline, words))
     if said is None:
         # Its network is no longer installed: nobody knows what the number is.
@@ -95,6 +95,6 @@ def _answer(headline: Headline, said: Says | None, words: ObservationWords) -> s
     return f"{headline.number:.{said.decimals}f}{unit}"
 
 
-def _classes(headline: Headline, words: ObservationWords) -> Iterator[str]:
+def _classes(headline: ListLine, words: ObservationWords) -> Iterator[str]:
     for key in filter(None, headline.text.split(",")):
         yield words.classes.get(key, plain(key))

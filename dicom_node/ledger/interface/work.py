@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dicom_node.ledger.headlines import Headline
+from dicom_node.ledger.headlines import ListLine
 from dicom_node.ledger.interface.films import KnownFilms
 from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyId
 
@@ -25,7 +25,7 @@ class Conclusion:
     reason: str | None = None
     findings_json: str | None = None
     saliency: Digest | None = None
-    headlines: tuple[Headline, ...] = ()
+    headlines: tuple[ListLine, ...] = ()
     severity: float = 0.0
 
 
@@ -78,7 +78,7 @@ class Work(KnownFilms, Protocol):
         worker: str,
         findings_json: str,
         saliency: Digest | None,
-        headlines: Sequence[Headline] = (),
+        headlines: Sequence[ListLine] = (),
         severity: float = 0.0,
     ) -> None:
         """Move to `analysed` with the findings, and the digest of the stored saliency maps.

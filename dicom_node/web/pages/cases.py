@@ -17,7 +17,7 @@ from dicom_node.errors import ImageError, SpoolError
 from dicom_node.findings import APPEARANCES, Evidence, FilmFindings
 from dicom_node.ledger.again import FINISHED, ask_again
 from dicom_node.ledger.cases import MATCHES, CaseQuery, CaseRow, ObservationFilter, Order
-from dicom_node.ledger.headlines import HeadlineKey, Observed, headlines_from
+from dicom_node.ledger.headlines import HeadlineKey, WhetherFound, headlines_from
 from dicom_node.moments import shown
 from dicom_node.records import BY_HAND, DeliveryState, Instance, InstanceState, RoleHealth, StudyId
 from dicom_node.results.case_table import COLUMNS, case_table
@@ -55,7 +55,7 @@ _DELIVERIES = ("sent", "waiting", "held", "refused", "expired", "none")
 
 def observation_of(
     observation: Annotated[str, Query(pattern=rf"^({_HEADLINE})?$")] = "",
-    observed: Observed = "found",
+    observed: WhetherFound = "found",
     at_least: Annotated[str, Query(max_length=40)] = "",
 ) -> ObservationFilter | None:
     """Return which headline the address asks for, ``network:key``.
