@@ -163,14 +163,10 @@ def unit_code(observation: Observation, context: Context) -> str:
 
 
 def _rows(observation: Observation, context: Context) -> Iterator[Row]:
-    words = context.template.observed
     if observation.kind is ObservationKind.LABELS:
-        for each in observation.labels:
-            yield (
-                called(observation, each.key, context),
-                _percent(each, observation, context),
-                (each.reached),
-            )
+        for one in observation.labels:
+            told = _percent(one, observation, context)
+            yield called(observation, one.key, context), told, one.reached
         return
     labels = dict.fromkeys(place.label for place in observation.places if place.label)
     if observation.kind is not ObservationKind.REGION or not labels:
@@ -178,10 +174,8 @@ def _rows(observation: Observation, context: Context) -> Iterator[Row]:
         yield names(observation, context), value(observation, context), found
         return
     for label in labels:
-        places = [place for place in observation.places if place.label == label]
-        each = ", ".join(_place(place, observation, context) for place in places)
-        told = words.places.format(count=len(places), each=each) if each else str(len(places))
-        yield called(observation, label, context), told, True
+        places = tuple(place for place in observation.places if place.label == label)
+        yield called(observation, label, context), str(len(places)), True
 
 
 def _in_conclusion(observation: Observation, context: Context) -> str:
