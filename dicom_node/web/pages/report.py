@@ -231,7 +231,7 @@ def _told(film: AnalysedFilm, groups: Sequence[Group]) -> list[dict[str, Any]]:
             "title": group.tracking,
             "in_doubt": group.key == "impression" and bool(film.findings.contradictions),
             "numbers": [
-                (number.name.meaning, f"{number.shown} {number.unit.value[2]}")
+                (number.name.meaning, f"{number.shown} {number.unit.shown}".strip())
                 for number in group.numbers
             ],
             "answers": [(name.meaning, answer.meaning) for name, answer in group.evaluations],
