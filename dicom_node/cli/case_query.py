@@ -40,9 +40,6 @@ OrderOption = Annotated[
     ),
 ]
 
-LANGUAGE = "en"
-"""Of what commands say."""
-
 _ANSWERS = ("found", "not-found", "answered")
 
 
@@ -96,14 +93,19 @@ def cards_of(configuration: Configuration) -> Mapping[str, NetworkCard]:
 
 
 def headline_lines(
-    headlines: Sequence[ListLine], cards: Mapping[str, NetworkCard]
+    lines: Sequence[ListLine], cards: Mapping[str, NetworkCard], configuration: Configuration
 ) -> Iterator[str]:
-    """Yield headlines as a terminal tells them, what was found first and marked."""
+    """Yield headlines as a terminal tells them, what was found first and marked.
+
+    In the words of the configured report template, which is not read where there are none.
+    """
+    if not lines:
+        return
+    from dicom_node.line.wiring import template_of
     from dicom_node.results.headline_words import spoken
 
-    for each in spoken(headlines, cards, LANGUAGE):
-        answer = f": {each.answer or 'nothing'}" if each.answer or not each.found else ""
-        yield f"{each.name}{answer}{' (found)' * each.found}"
+    for each in spoken(lines, cards, template_of(configuration.settings)):
+        yield f"{each.name}: {each.answer}{' (found)' * each.found}"
 
 
 def export(
@@ -117,11 +119,13 @@ def export(
 ) -> None:
     """Print the headline observations of cases as CSV, one row an observation; names no patient."""
     from dicom_node.cli.options import configuration, ledger_of
+    from dicom_node.line.wiring import template_of
     from dicom_node.results.case_table import COLUMNS, case_table
     from dicom_node.results.spreadsheet import csv_parts
 
     query = query_of(search, observation, observed, at_least, order)
     settings = configuration(config, data_dir)
-    rows = case_table(ledger_of(settings), query, cards_of(settings), LANGUAGE)
+    template = template_of(settings.settings)
+    rows = case_table(ledger_of(settings), query, cards_of(settings), template)
     for part in csv_parts(COLUMNS, rows):
         typer.echo(part, nl=False)

@@ -84,7 +84,7 @@ def list_cases(
     ledger, cards = ledger_of(settings), cards_of(settings)
     searched = bool(search or observation or order != "received")
     studies = _searched(ledger, query, limit) if searched else ledger.studies(limit=limit)
-    rows = [_row(ledger, ledger, study, cards) for study in studies]
+    rows = [_row(ledger, ledger, study, cards, settings) for study in studies]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif not rows:
@@ -123,14 +123,18 @@ def _searched(ledger: Cases, query: CaseQuery, limit: int) -> Sequence[Study]:
 
 
 def _row(
-    ledger: Cases, outbox: Deliveries, study: Study, cards: Mapping[str, NetworkCard]
+    ledger: Cases,
+    outbox: Deliveries,
+    study: Study,
+    cards: Mapping[str, NetworkCard],
+    settings: Configuration,
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
     from dicom_node.cli.case_query import headline_lines
 
     case = ledger.case(study.id)
-    told = list(headline_lines(case.observations, cards))
+    told = list(headline_lines(case.observations, cards, settings))
     instances = ledger.instances(study.id)
     deliveries = outbox.deliveries(study_id=study.id)
     reasons = [*(item.reason for item in instances), study.reason]
@@ -221,14 +225,16 @@ def _summary(
     for item in instances:
         told = _finding(item) or item.reason or ""
         yield f"  film {item.sop_instance_uid}  {item.state}  {told}"
-        yield from (f"    {line}" for line in _observed(item, cards))
+        yield from (f"    {line}" for line in _observed(item, cards, settings))
     for delivery in deliveries:
         when = f", sent {shown(delivery.sent_at, zone, seconds=True)}" if delivery.sent_at else ""
         told = f": {delivery.told}" if delivery.told else ""
         yield f"  {delivery.words} to {delivery.destination}  {delivery.state}{when}{told}"
 
 
-def _observed(film: Instance, cards: Mapping[str, NetworkCard]) -> Iterator[str]:
+def _observed(
+    film: Instance, cards: Mapping[str, NetworkCard], settings: Configuration
+) -> Iterator[str]:
     """Yield the headlines of a film, and which networks said nothing of it."""
     from dicom_node.cli.case_query import headline_lines
     from dicom_node.findings import FilmFindings
@@ -238,7 +244,7 @@ def _observed(film: Instance, cards: Mapping[str, NetworkCard]) -> Iterator[str]
         return
     findings = FilmFindings.from_json(json.loads(film.findings_json))
     manifests = {name: each.declaration for name, each in cards.items() if each.declaration}
-    yield from headline_lines(headlines_of(findings, manifests), cards)
+    yield from headline_lines(headlines_of(findings, manifests), cards, settings)
     for network, reason in findings.unanswered.items():
         yield f"{network} said nothing: {reason}"
 

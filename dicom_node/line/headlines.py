@@ -25,18 +25,16 @@ def declared_severity(findings: FilmFindings, manifests: Manifests) -> float:
 
 
 def is_finding(observation: Observation, said: Says) -> bool:
-    """Whether something is there: a threshold is reached, or there are places.
+    """Whether something is there, as reports have it: a threshold is reached, or there are places.
 
-    The lowest level is none, nor is a class for which the manifest names neither code nor severity:
-    "normal" is named without anything being found.
+    A class or level only where its manifest codes it as a finding: "normal" is named without
+    anything being found.
     """
-    named = observation.named
-    if named is None:
+    if observation.kind not in (ObservationKind.CLASS, ObservationKind.LEVEL):
         return observation.reached
-    if observation.kind is ObservationKind.LEVEL:
-        return named.key != observation.labels[0].key
-    declared = _class(said, named)
-    return declared is not None and (declared.finding is not None or bool(declared.severity))
+    named = observation.named
+    declared = _class(said, named) if named else None
+    return declared is not None and declared.finding is not None
 
 
 def _pairs(findings: FilmFindings, manifests: Manifests) -> Iterator[tuple[Observation, Says]]:
@@ -71,11 +69,9 @@ def _number(observation: Observation) -> float | None:
 
 
 def _severity(observation: Observation, said: Says) -> float:
-    if not is_finding(observation, said):
-        return 0.0
     of_classes = (_class(said, label) for label in observation.believed)
     stated = [each.severity for each in of_classes if each and each.severity is not None]
-    return max(stated, default=said.severity)
+    return max(stated, default=said.severity if is_finding(observation, said) else 0.0)
 
 
 def _class(said: Says, label: Candidate) -> SaidClass | None:

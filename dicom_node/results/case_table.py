@@ -13,6 +13,7 @@ from typing import Any
 from dicom_node.ledger import Cases
 from dicom_node.ledger.cases import CaseQuery, CaseRow
 from dicom_node.results.headline_words import Cards, SpokenHeadline, spoken
+from dicom_node.results.templates import Template
 
 COLUMNS = (
     "case", "study_instance_uid", "accession_number", "study_date", "received_at", "outcome",
@@ -24,7 +25,7 @@ _PAGE = 500
 
 
 def case_table(
-    ledger: Cases, query: CaseQuery, cards: Cards, language: str
+    ledger: Cases, query: CaseQuery, cards: Cards, template: Template
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of every case of a list, of all its pages, in its order; see `COLUMNS`.
 
@@ -34,7 +35,7 @@ def case_table(
     while True:
         page = ledger.cases(query)
         for case in page.cases:
-            told = spoken(case.observations, cards, language)
+            told = spoken(case.observations, cards, template)
             for each in told or (None,):
                 yield _row(case, each)
         if page.after is None:
@@ -51,7 +52,7 @@ def _row(case: CaseRow, told: SpokenHeadline | None) -> dict[str, Any]:
     }  # fmt: skip
     if told is None:
         return row
-    said = told.headline
+    said = told.line
     return row | {
         "network": said.network, "key": said.key, "number": said.number, "classes": said.text,
         "found": int(said.found), "name": told.name, "answer": told.answer,

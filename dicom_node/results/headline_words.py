@@ -9,37 +9,37 @@ from dicom_node.bundles.declared import Declaration, ObservationWords, Says, pla
 from dicom_node.ledger.headlines import HeadlineKey, ListLine
 from dicom_node.observations import ObservationKind as Kind
 from dicom_node.results.cards import NetworkCard
+from dicom_node.results.templates import Template
+from dicom_node.results.values import unit_of
 
 Cards = Mapping[str, NetworkCard]
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenHeadline:
-    """A headline as a list tells it: how it is called, what was answered, whether it is a finding.
+    """A headline as a list tells it: its name, what was answered, whether it is a finding."""
 
-    ``answer`` is "" where nothing was named.
-    """
-
-    headline: ListLine
+    line: ListLine
     name: str
     answer: str
 
     @property
     def found(self) -> bool:
         """Whether it is a finding."""
-        return self.headline.found
+        return self.line.found
 
     @property
     def place(self) -> str:
         """Which headline it is, as ``network:key``."""
-        return str(HeadlineKey(self.headline.network, self.headline.key))
+        return str(HeadlineKey(self.line.network, self.line.key))
 
 
-def headline_names(cards: Cards, language: str) -> dict[str, str]:
+def headline_names(cards: Cards, template: Template) -> dict[str, str]:
     """Return the headlines of the installed bundles: ``network:key`` to the name, suite's order.
 
     Of two that are called alike each names its network.
     """
+    language = template.language.value
     found = {
         str(HeadlineKey(card.id, said.key)): (words_of(card.declaration, said.key, language), card)
         for card in cards.values()
@@ -55,46 +55,56 @@ def headline_names(cards: Cards, language: str) -> dict[str, str]:
 
 
 def spoken(
-    headlines: Iterable[ListLine], cards: Cards, language: str
+    lines: Iterable[ListLine], cards: Cards, template: Template
 ) -> tuple[SpokenHeadline, ...]:
     """Return headlines in words, what was found first, then in the order of suite and manifest."""
-    order = {place: number for number, place in enumerate(headline_names(cards, language))}
-    told = [_spoken(each, cards, language) for each in headlines]
+    order = {place: number for number, place in enumerate(headline_names(cards, template))}
+    told = [_spoken(each, cards, template) for each in lines]
     return tuple(sorted(told, key=lambda each: (not each.found, order.get(each.place, len(order)))))
 
 
-def _spoken(headline: ListLine, cards: Cards, language: str) -> SpokenHeadline:
-    card = cards.get(headline.network)
+def _spoken(line: ListLine, cards: Cards, template: Template) -> SpokenHeadline:
+    card = cards.get(line.network)
     declared = card.declaration if card else None
-    said = _says(declared, headline.key)
+    said = _says(declared, line.key)
     if declared is None or said is None:
-        words = ObservationWords(name=plain(headline.key))
+        # Its network is no longer installed: nobody knows what the number is.
+        words = ObservationWords(name=plain(line.key))
+        answer = ", ".join(_classes(line, words)) or f"{line.number:g}"
     else:
-        words = words_of(declared, headline.key, language)
-    return SpokenHeadline(headline, words.name, _answer(headline, said, words))
+        words = words_of(declared, line.key, template.language.value)
+        answer = _answer(line, said, words, template)
+    return SpokenHeadline(line, words.name, answer)
 
 
 def _says(declared: Declaration | None, key: str) -> Says | None:
     return next((said for said in declared.says if said.key == key), None) if declared else None
 
 
-def _answer(headline: ListLine, said: Says | None, words: ObservationWords) -> str:
-    names = ", ".join(_classes(headline, words))
-    if said is None:
-        # Its network is no longer installed: nobody knows what the number is.
-        return names or f"{headline.number:g}"
-    if said.kind in (Kind.CLASS, Kind.LABELS):
-        return f"{names} {headline.number:.0%}" if names else ""
-    if said.kind is Kind.LEVEL:
-        return names
+def _answer(line: ListLine, said: Says, words: ObservationWords, template: Template) -> str:
+    text = template.observed
+    if said.classes and said.kind is not Kind.REGION:
+        return _named(line, said, words, template)
     if said.kind is Kind.REGION:
-        return f"{headline.number:.0f}"
+        return f"{line.number:.0f}" if line.number else text.none
     if said.kind is Kind.MASK:
-        return f"{headline.number:.0%}"
-    unit = "" if said.unit.startswith("{") or said.unit == "1" else f" {said.unit}"
-    return f"{headline.number:.{said.decimals}f}{unit}"
+        return f"{template.percent(line.number)} %"
+    digits = f"{line.number:.{said.decimals}f}".replace(".", template.decimal)
+    return text.number.format(value=digits, unit=unit_of(said.unit, text.units).shown).strip()
 
 
-def _classes(headline: ListLine, words: ObservationWords) -> Iterator[str]:
-    for key in filter(None, headline.text.split(",")):
+def _named(line: ListLine, said: Says, words: ObservationWords, template: Template) -> str:
+    """Return classes or labels; with the number where there is one alone, since it is of one."""
+    names, text = list(_classes(line, words)), template.observed
+    if not names:
+        return text.none if said.kind is Kind.LABELS else text.undetermined
+    if said.kind is Kind.LEVEL or len(names) > 1:
+        return ", ".join(names)
+    form = text.label if said.calibrated else text.label_uncalibrated
+    limit = said.threshold_of(line.text)
+    return form.format(label=names[0], probability=template.percent(line.number, limit))
+
+
+def _classes(line: ListLine, words: ObservationWords) -> Iterator[str]:
+    for key in filter(None, line.text.split(",")):
         yield words.classes.get(key, plain(key))

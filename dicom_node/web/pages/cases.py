@@ -149,8 +149,7 @@ def table(
     """Return the headline observations of every case of the list as CSV, whatever its page."""
     house = house_of(request)
     house.ledger.note(person.name, "cases.exported")
-    language = house.template().language.value
-    rows = case_table(house.ledger, query, house.cards, language)
+    rows = case_table(house.ledger, query, house.cards, house.template())
     return csv_stream("cases.csv", COLUMNS, rows)
 
 
@@ -281,9 +280,7 @@ def _observed(
     for item in films:
         found = _findings(item)
         if found is not None and (blocks := blocks_of(found, context)):
-            said = spoken(
-                headlines_from(item.headlines), house.cards, context.template.language.value
-            )
+            said = spoken(headlines_from(item.headlines), house.cards, context.template)
             told.append((item, blocks, {each.place: each.name for each in said}))
     return told
 
@@ -401,14 +398,14 @@ def _is_of_order(order: Order, after: str) -> bool:
 
 def _headlines(house: House, cases: Sequence[CaseRow]) -> dict[str, Any]:
     """Return the headlines of a list in words, and by which it may be sorted and filtered."""
-    language = house.template().language.value
-    names = headline_names(house.cards, language)
-    told = {case.study_id: spoken(case.observations, house.cards, language) for case in cases}
+    template = house.template()
+    names = headline_names(house.cards, template)
+    told = {case.study_id: spoken(case.observations, house.cards, template) for case in cases}
     return {
         "headline_names": names,
         "headlines": told,
         "has_headlines": names or any(told.values()),
-        "words_language": language,
+        "words_language": template.language.value,
     }
 
 

@@ -27,7 +27,7 @@ Days = Annotated[int, Query(ge=1, le=366)]
 def dashboard(request: Request, _: Annotated[Person, Depends(reader)], days: Days = 30) -> Response:
     """Show roles, disk, work, and charts of the last days."""
     house = house_of(request)
-    language = house.template().language.value
+    template = house.template()
     return page(
         request,
         "dashboard.html",
@@ -35,8 +35,8 @@ def dashboard(request: Request, _: Annotated[Person, Depends(reader)], days: Day
         counts=house.ledger.counts(),
         days=days,
         charts=charts.NAMES,
-        headline_names=headline_names(house.cards, language),
-        words_language=language,
+        headline_names=headline_names(house.cards, template),
+        words_language=template.language.value,
     )
 
 
@@ -68,7 +68,7 @@ def observed_table(
 ) -> Response:
     """Return what each headline said in each week as CSV; weeks begin on Mondays."""
     house = house_of(request)
-    names = headline_names(house.cards, house.template().language.value)
+    names = headline_names(house.cards, house.template())
     rows = (
         {"week": week, "network": key.network, "key": key.key, "cases": cases, "found": found,
          "share": found / cases, "median": middle}

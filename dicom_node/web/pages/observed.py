@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 
-from dicom_node.bundles.declared import plain
 from dicom_node.findings import AreaMap, FilmFindings
 from dicom_node.imaging.geometry import contours
 from dicom_node.ledger.headlines import HeadlineKey, ObservationWord, headlines_from
-from dicom_node.line.headlines import is_finding
 from dicom_node.observations import FoundPlace, Observation, ObservationKind, of_networks
 from dicom_node.records import StudyId
 from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.observed_words import called, rows, written
 from dicom_node.results.regions import simplified
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
@@ -38,17 +38,16 @@ _LINE = 2
 
 @dataclass(frozen=True, slots=True)
 class ObservedRow:
-    """One line of a block: what, its value, interval and threshold in words, whether it is there.
+    """One line of a block: what, its value with its 90 % interval or why there is none, in words.
 
-    ``note``: what it means, or why there is no value.
+    ``threshold``: what it is held against; ``note``: what it means.
     """
 
     name: str
     value: str
-    interval: str = ""
-    threshold: str = ""
-    found: bool = False
-    note: str = ""
+    threshold: str
+    found: bool
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ def _lines(
     for observation in film.findings.observed:
         words = context.words(observation)
         for place in observation.places:
-            name = words.classes.get(place.label, plain(place.label)) if place.label else words.name
+            name = called(observation, place.label, context) if place.label else words.name
             yield (observation.network, observation.key, f"{name}{_surely(place)}",
                    len(place.points) > _LINE, _rounded(place.points))  # fmt: skip
         if observation.reached:
@@ -131,46 +130,25 @@ def _title(context: Context, network: str) -> str:
 
 
 def _rows(observation: Observation, context: Context) -> Iterator[ObservedRow]:
-    words, said = context.words(observation), context.says(observation)
-    found = is_finding(observation, said) if said else observation.reached
+    limits = _thresholds(observation, context)
+    for (name, value, found), limit in zip(
+        rows(observation, context), chain(limits, repeat("")), strict=False
+    ):
+        yield ObservedRow(name, value, limit, found, context.words(observation).comment)
+
+
+def _thresholds(observation: Observation, context: Context) -> Iterator[str]:
+    """Yield what each row of an observation is held against, "" for nothing."""
+    percent = context.template.percent
     if observation.kind is ObservationKind.LABELS:
-        for label in observation.labels:
-            name = words.classes.get(label.key, plain(label.key))
-            yield ObservedRow(name, f"{label.probability:.0%}", "", f"{label.threshold:.0%}",
-                              label.reached, words.comment)  # fmt: skip
+        yield from (f"{percent(label.threshold)} %" for label in observation.labels)
     elif observation.labels:
-        named = observation.named
-        name = words.classes.get(named.key, plain(named.key)) if named else "undetermined"
         best = observation.best
-        surely = f" ({best.probability:.0%})" if best else ""
-        limit = f"{best.threshold:.0%}" if best and best.threshold else ""
-        yield ObservedRow(words.name, f"{name}{surely}", "", limit, found, words.comment)
-    elif observation.kind is ObservationKind.REGION:
-        number = len(observation.places)
-        shown = "none" if not number else f"{number} place{'s' * (number > 1)}"
-        yield ObservedRow(words.name, "" if observation.absent else shown, found=found,
-                          note=observation.absent or words.comment)  # fmt: skip
-    else:
-        yield _number(observation, context, found=found)
-
-
-def _number(observation: Observation, context: Context, *, found: bool) -> ObservedRow:
-    words, said = context.words(observation), context.says(observation)
-
-    def shown(value: float | None) -> str:
-        if value is None:
-            return ""
-        if observation.kind is ObservationKind.MASK:
-            return f"{value:.0%}"
-        unit = observation.unit
-        digits = f"{value:.{said.decimals if said else 1}f}"
-        return digits if unit in ("", "1") or unit.startswith("{") else f"{digits} {unit}"
-
-    low, high = shown(observation.low), shown(observation.high)
-    return ObservedRow(
-        words.name, shown(observation.value), f"{low} – {high}" if low and high else "",
-        shown(observation.threshold), found, observation.absent or words.comment,
-    )  # fmt: skip
+        yield f"{percent(best.threshold)} %" if best and best.threshold else ""
+    elif observation.threshold is not None and observation.kind is ObservationKind.MASK:
+        yield f"{percent(observation.threshold)} %"
+    elif observation.threshold is not None and observation.value is not None:
+        yield written(observation.threshold, observation, context)
 
 
 @router.post("/cases/{study_id}/observations")
