@@ -9,6 +9,7 @@ from dicom_node.errors import BrainChanged, DeviceUnavailable
 from dicom_node.line.analyse import Analyst
 from dicom_node.line.networks import engine_of, warm_when_there
 from dicom_node.line.pulse import Pulse
+from dicom_node.line.wiring import menu_of
 from dicom_node.records import Worker
 from dicom_node.roles.process import stopped_at_once
 from dicom_node.roles.shift import Shift, shift
@@ -33,12 +34,15 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
         warm_when_there(engine, own.heart, own.patience, stop)
     if (why := engine.passed_over) is not None:
         own.log.event("engine.passed_over", reason=why.message, remedy=why.remedy)
+    for name, fault in engine.declared.silent.items():
+        own.log.event("network.silent", network=name, reason=fault.message, remedy=fault.remedy)
     thinking = _Thinking(own, engine)
     own.work(
         {"analysing films": thinking.analyse},
         detail=f"{engine.computed_by}, {engine.device}", going_on=thinking.is_able,
         device=engine.device, engine=engine.computed_by,
     )  # fmt: skip
+    engine.declared.close()
     own.ledger.close()
     thinking.raise_if_lost()
 
@@ -53,7 +57,7 @@ class _Thinking:
         )
         self._analyst = Analyst(
             engine, own.ledger, own.spool, settings, own.worker, own.log, pulse,
-            lambda: not own.stop.is_set(),
+            lambda: not own.stop.is_set(), menu=menu_of(own.configuration),
         )  # fmt: skip
         self._lost: DeviceUnavailable | BrainChanged | None = None
         self._losses = 0
