@@ -353,4 +353,5 @@ def test_each_headline_has_its_weeks_as_a_chart_and_a_table(observing: Site) -> 
     assert (width["cases"], width["found"], width["share"]) == ("2", "1", "0.5")
     assert float(width["median"]) == pytest.approx((151.25 + 140) / 2)
     assert "<svg" in client.get("/dashboard/observations/heart/heart_width.svg").text
-    assert "nothing in these days" in client.get("/dashboard/observations/none/none.svg").text
+    for empty in ("observations/none/none", "findings"):
+        assert "nothing in these days" in client.get(f"/dashboard/{empty}.svg").text
