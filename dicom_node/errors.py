@@ -326,6 +326,16 @@ class AnalysisError(NodeError):
     """A network could not give a usable answer."""
 
 
+class NoAnswer(AnalysisError):
+    """A declared network gave no answer to a film: it crashed, took too long or too much."""
+
+    default_remedy = "Run `dicom-node models check` on the bundle; other networks are not affected."
+
+
+class OutputUnusable(NoAnswer):
+    """What a declared network gave is not what its manifest says."""
+
+
 class OutputNotFinite(AnalysisError):
     """NaN, infinity or a value outside its range: no result is sent."""
 

@@ -215,6 +215,7 @@ class Says(_Table):
     more than so much of their area the less probable one is left out; ``most``: how many are kept.
 
     Masks: ``inside``: what lies outside the lungs does not count where they were found.
+    ``least_part``: the part of the lungs, or of the film, from which a mask is a finding.
 
     ``concept``: how what is observed is coded; ``finding``: what is there if the threshold is
     reached; ``site``: where. Without codes there are private ones (docs/codes.md).
@@ -245,6 +246,7 @@ class Says(_Table):
     overlap: Fraction = 0.5
     most: int = Field(default=20, ge=1, le=200)
     inside: Literal["film", "lungs"] = "film"
+    least_part: Fraction = 0.001
     concept: Concept | None = None
     finding: Concept | None = None
     site: Concept | None = None

@@ -1,0 +1,197 @@
+"""From a declared network's numbers to observations on the film."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dicom_node.analysis.observing import Looked, Observed, observed
+from dicom_node.bundles.declared import Declaration, Declared, Says
+from dicom_node.errors import OutputUnusable
+from dicom_node.imaging.lungs import lungs_from
+from dicom_node.imaging.wanted import seen
+from dicom_node.observations import Observation
+from tests import declared_kit as kit
+
+FILM = np.zeros((640, 320), np.float32)
+
+
+def bundle(says: str, pixels: str = "rows = 32\ncolumns = 32") -> Declared:
+    tables = tomllib.loads(
+        f'id = "net"\ntitle = "Net"\nversion = "1.0.0"\nengine = "onnx"\nintended_use = "Tests."\n'
+        f'licence = "None."\n[eats.pixels]\n{pixels}\n[weights]\nfile = "a.onnx"\n'
+        f'digest = "sha256:{"0" * 64}"\n{says}'
+    )
+    return Declared(Path("net"), Declaration.model_validate(tables))
+
+
+def looked(
+    says: str,
+    outputs: Mapping[str, Any],
+    *,
+    pixels: str = "rows = 32\ncolumns = 32",
+    spacing: tuple[float, float] | None = None,
+    lungs: Any = None,
+) -> Observed:
+    net = bundle(says, pixels)
+    arrays = {name: np.asarray(value, np.float32) for name, value in outputs.items()}
+    film = Looked(seen(FILM, net.manifest.eats.pixels, lungs), (640, 320), lungs, spacing)
+    return observed(net, "net", arrays, film)
+
+
+def one(says: str, outputs: Mapping[str, Any], **more: Any) -> Observation:
+    (found,) = looked(says, outputs, **more).observations
+    return found
+
+
+def test_labels_are_each_there_or_not() -> None:
+    found = one(kit.LABELS, {"logits": [2.0, -2.0, 0.0]})
+    assert [label.key for label in found.believed] == ["effusion", "cardiomegaly"]
+    assert found.labels[0].probability == pytest.approx(0.8808, abs=1e-4)
+    assert not found.calibrated
+
+
+def test_an_index_picks_the_values_that_count() -> None:
+    says = kit.LABELS.replace('kind = "labels"', 'kind = "labels"\nindex = [17, 0, 3]')
+    values = np.full(18, -9.0)
+    values[17] = 9.0
+    assert [label.key for label in one(says, {"logits": values}).believed] == ["effusion"]
+
+
+def test_of_classes_the_most_probable_is_named_where_it_reaches_its_threshold() -> None:
+    found = one(kit.CLASS, {"logits": [0.0, 1.0]})
+    assert found.named is not None
+    assert found.named.key == "lying"
+    assert sum(label.probability for label in found.labels) == pytest.approx(1.0)
+    strict = kit.CLASS.replace('kind = "class"', 'kind = "class"\nthreshold = 0.9')
+    assert one(strict, {"logits": [0.0, 1.0]}).named is None
+
+
+def test_a_level_is_a_number_too() -> None:
+    assert one(kit.LEVEL, {"logits": [0.0, 0.0, 5.0]}).value == 2.0
+
+
+def test_a_score_stays_in_its_range_with_its_interval() -> None:
+    found = one(kit.SCORE, {"score": [[9.5]]})
+    assert (found.value, found.low, found.high, found.reached) == (9.5, 8.0, 10.0, True)
+    assert one(kit.SCORE, {"score": [-3.0]}).value == 0.0
+
+
+def test_two_points_are_a_length_in_millimetres_by_the_spacing_of_both_ways() -> None:
+    across = one(kit.LENGTH, {"points": [8, 16, 24, 16]}, spacing=(0.2, 0.5))
+    assert across.value == pytest.approx(16 * 10 * 0.5)
+    assert across.places[0].points == ((80.0, 320.0), (240.0, 320.0))
+    down = one(kit.LENGTH, {"points": [16, 8, 16, 24]}, spacing=(0.2, 0.5))
+    assert down.value == pytest.approx(16 * 20 * 0.2)
+
+
+def test_without_spacing_there_is_no_length_but_why() -> None:
+    found = one(kit.LENGTH, {"points": [8, 16, 24, 16]})
+    assert (found.value, found.reached) == (None, False)
+    assert "spacing" in found.absent
+    assert found.places
+    beyond = one(kit.LENGTH, {"points": [8, 16, 90, 16]}, spacing=(1, 1))
+    assert beyond.value is None
+    assert "outside" in beyond.absent
+
+
+@pytest.mark.parametrize(
+    ("form", "unit", "box"),
+    [
+        ("corners", "pixels", [8, 4, 16, 12]),
+        ("corner-size", "pixels", [8, 4, 8, 8]),
+        ("centre-size", "pixels", [12, 8, 8, 8]),
+        ("corners", "parts", [0.25, 0.125, 0.5, 0.375]),
+    ],
+)
+def test_boxes_of_every_form_lie_on_the_film(form: str, unit: str, box: Sequence[float]) -> None:
+    says = kit.BOXES.replace(
+        'boxes = "boxes"',
+        f'boxes = "boxes"\nbox_form = "{form}"\nbox_unit = "{unit}"\nactivation = "sigmoid"',
+    )
+    found = one(says, {"scores": [3.0, -3.0], "boxes": [box, [0, 0, 4, 4]]})
+    (place,) = found.places
+    assert place.points == ((80, 80), (160, 80), (160, 240), (80, 240))
+    assert found.reached
+
+
+def test_of_boxes_that_cover_each_other_the_most_probable_stays() -> None:
+    boxes = [[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30], [5, 5, 5, 9]]
+    found = one(kit.BOXES, {"scores": [0.7, 0.9, 0.6, 0.99], "boxes": boxes})
+    assert [place.probability for place in found.places] == pytest.approx([0.9, 0.6])
+
+
+def test_boxes_have_the_class_that_is_most_probable_or_that_the_network_numbers() -> None:
+    classes = '[[says.classes]]\nkey = "nodule"\n[[says.classes]]\nkey = "mass"\n'
+    says = kit.BOXES.split("[template")[0].replace("\nfinding =", "\n#") + classes
+    box = {"boxes": [[0, 0, 10, 10]]}
+    assert one(says, {"scores": [[0.2, 0.9]], **box}).places[0].label == "mass"
+    numbered = says.replace('boxes = "boxes"', 'boxes = "boxes"\nlabels_output = "labels"')
+    found = one(numbered, {"scores": [0.9], "labels": [1], **box})
+    assert found.places[0].label == "mass"
+    with pytest.raises(OutputUnusable, match="number of a class"):
+        one(numbered, {"scores": [0.9], "labels": [7], **box})
+
+
+def test_no_boxes_are_no_finding() -> None:
+    found = one(kit.BOXES, {"scores": np.zeros((0,)), "boxes": np.zeros((0, 4))})
+    assert (found.places, found.reached) == ((), False)
+
+
+def test_a_mask_counts_in_the_lungs_alone_where_it_should() -> None:
+    probability = np.zeros((64, 32), np.float32)
+    probability[:32] = 1
+    lungs = lungs_from(probability, 640, 320)
+    logits = np.full((1, 16, 16), -9.0)
+    logits[0, 4:12] = 9.0
+    says = kit.MASK.replace('kind = "mask"', 'kind = "mask"\ninside = "lungs"')
+    found = looked(says, {"mask": logits}, lungs=lungs)
+    assert found.observations[0].value == pytest.approx(0.5)
+    (area,) = found.areas
+    assert (area.region.bottom, area.region.right) == (640, 320)
+    assert (area.probability[4:8] > 0.9).all()
+    assert (area.probability[8:] == 0).all()
+    whole = looked(kit.MASK, {"mask": logits}, lungs=lungs)
+    assert whole.observations[0].value == pytest.approx(0.5)
+    assert (whole.areas[0].probability[8:12] > 0.9).all()
+
+
+def test_what_was_filled_up_around_the_film_is_no_part_of_a_mask() -> None:
+    pixels = 'rows = 32\ncolumns = 32\nfit = "pad"'
+    (area,) = looked(kit.MASK, {"mask": np.zeros((1, 16, 16))}, pixels=pixels).areas
+    assert area.probability.shape == (16, 8)
+    assert (area.region.left, area.region.right) == (0, 320)
+
+
+@pytest.mark.parametrize(
+    ("says", "outputs", "why"),
+    [
+        (kit.LABELS, {"logits": [1.0, 2.0]}, "3 values are needed; it gave 2"),
+        (kit.LABELS, {"logits": [1.0, np.nan, 2.0]}, "no numbers"),
+        (kit.LABELS, {"a": [1.0], "b": [2.0]}, "name its output; there are: a, b"),
+        (kit.BOXES, {"scores": [0.9], "boxes": [[1, 2, 3]]}, "shape"),
+        (kit.BOXES, {"scores": [0.9, 0.1, 0.2], "boxes": [[1, 2, 3, 4]]}, "it gave 3"),
+        (kit.BOXES, {"scores": [7.0], "boxes": [[1, 2, 3, 4]]}, "from 0 to 1"),
+        (kit.BOXES, {"boxes": [[1, 2, 3, 4]]}, "there is no output 'scores'"),
+        (kit.SCORE, {"score": [np.inf]}, "no numbers"),
+        (kit.LENGTH, {"points": [1.0, 2.0]}, "4 values are needed"),
+        (kit.MASK, {"mask": [1.0]}, "rows and columns"),
+    ],
+)
+def test_what_is_not_as_declared_is_said_in_words(
+    says: str, outputs: Mapping[str, Any], why: str
+) -> None:
+    with pytest.raises(OutputUnusable, match=why):
+        looked(says, outputs)
+
+
+def test_every_kind_is_read() -> None:
+    assert set(Says.model_fields["kind"].annotation) == {  # type: ignore[arg-type]
+        bundle(text).manifest.says[0].kind
+        for text in (kit.LABELS, kit.BOXES, kit.LENGTH, kit.CLASS, kit.LEVEL, kit.SCORE, kit.MASK)
+    }
