@@ -94,17 +94,14 @@ class _Reader:
         if min(rows, columns) < 2 or values.size != rows * columns:
             raise self._unusable(f"a mask has rows and columns; its shape is {values.shape}")
         plane = values.reshape(rows, columns)
-        probability = (
-            _sigmoid(plane / said.temperature) if said.activated_by == "sigmoid" else plane
-        )
-        probability = np.clip(probability, 0.0, 1.0).astype(np.float32)
-        shape = (int(plane.shape[0]), int(plane.shape[1]))
-        probability, region = _on_film(probability, seen.region, self.film.shape)
-        on_film = (int(probability.shape[0]), int(probability.shape[1]))
-        lungs = self.film.lungs
-        counted = np.ones(on_film, bool)
+        if said.activated_by == "sigmoid":
+            plane = _sigmoid(plane / said.temperature)
+        whole = np.clip(plane, 0.0, 1.0).astype(np.float32)
+        probability, region = _on_film(whole, seen.region, self.film.shape)
+        cells = (int(probability.shape[0]), int(probability.shape[1]))
+        lungs, counted = self.film.lungs, np.ones(cells, bool)
         if said.inside == "lungs" and lungs is not None and lungs.found:
-            counted = lungs.mask_on(region, on_film, widen=0)
+            counted = lungs.mask_on(region, cells, widen=0)
             probability = np.where(counted, probability, np.float32(0))
         threshold = 0.5 if said.threshold is None else said.threshold
         part = float((probability >= threshold)[counted].mean()) if counted.any() else 0.0

@@ -42,12 +42,12 @@ _BEGINNINGS = re.compile(r"(?:^|(?<=[\s^=,.'-]))[^\W_]+")
 ledger's index can be asked. What follows a wildcard may stand within a word."""
 
 T = TypeVar("T")
-Asked = Annotated[Search, Depends(search_of)]
+QidoQuery = Annotated[Search, Depends(search_of)]
 
 
 @router.get("/studies")
 def search_studies(
-    request: Request, search: Asked, person: Annotated[Person, Depends(reader)]
+    request: Request, search: QidoQuery, person: Annotated[Person, Depends(reader)]
 ) -> Response:
     """Search for studies."""
     house = house_of(request)
@@ -63,7 +63,7 @@ def search_studies(
 @router.get("/studies/{study}/series")
 def search_series(
     request: Request,
-    search: Asked,
+    search: QidoQuery,
     place: Annotated[Place, Depends(place_of)],
     person: Annotated[Person, Depends(reader)],
 ) -> Response:
@@ -84,7 +84,7 @@ def search_series(
 @router.get("/studies/{study}/series/{series}/instances")
 def search_instances(
     request: Request,
-    search: Asked,
+    search: QidoQuery,
     place: Annotated[Place, Depends(place_of)],
     person: Annotated[Person, Depends(reader)],
 ) -> Response:
