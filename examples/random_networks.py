@@ -194,6 +194,16 @@ def consolidation_mask(path: Path, seed: int) -> Path:
     return graph.saved(path, ("film", [1, 256, 256]), {"mask": [1, 64, 64]})
 
 
+def congestion(path: Path, seed: int) -> Path:
+    """Write two logits, upright and supine, and a number from 0 to 10 or a little beyond."""
+    graph = Graph(np.random.default_rng(seed))
+    seen, came = trunk(graph, "film")
+    seen = graph.pooled(seen)
+    graph.dense(seen, came, np.array([0.0, 1.5], np.float32), 0.5, "position")
+    graph.dense(seen, came, np.array([6.0], np.float32), 2.0, "score")
+    return graph.saved(path, ("film", [1, 224, 224]), {"position": [2], "score": [1]})
+
+
 NETWORKS: dict[str, Callable[[Path, int], Path]] = {
     "chest-densenet": chest_densenet,
     "breast-density": breast_density,
@@ -202,6 +212,7 @@ NETWORKS: dict[str, Callable[[Path, int], Path]] = {
     "lateral-effusion": lateral_effusion,
     "bone-age": bone_age,
     "consolidation-mask": consolidation_mask,
+    "congestion": congestion,
 }
 """Who writes the network of each bundle."""
 

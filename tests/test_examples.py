@@ -46,8 +46,7 @@ def test_there_is_an_example_of_every_kind() -> None:
     assert set(random_networks.NETWORKS) == set(BUNDLES)
     texts = [tomllib.loads((EXAMPLES / name / "model.toml").read_text("utf-8")) for name in BUNDLES]
     kinds = {said["kind"] for text in texts for said in text["says"]}
-    # Of classes that exclude each other the page has a few lines; a level is one that is ordered.
-    assert kinds == set(ObservationKind) - {ObservationKind.CLASS, ObservationKind.SCORE}
+    assert kinds == set(ObservationKind)
 
 
 @pytest.mark.parametrize("name", BUNDLES)
