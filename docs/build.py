@@ -161,10 +161,14 @@ def example(name: str, classes: int = 3) -> str:
     """Return what a bundle of ``examples/`` says, in its manifest's words; the first classes."""
     text = (DOCS.parent / "examples" / name / "model.toml").read_text("utf-8")
     says = text[text.index("[[says]]") : text.index("\n[template")].strip()
-    head, *rest = re.split(r"\n(?=(?:#.*\n)*\[\[says\.classes\]\])", says)
-    if len(rest) > classes:
-        rest = [*rest[:classes], f"# … and {len(rest) - classes} more"]
-    return "\n".join(["```toml", head, *rest, "```"])
+    blocks = says.split("\n\n")
+    kept = [
+        block
+        for number, block in enumerate(blocks)
+        if sum("[[says.classes]]" in each for each in blocks[: number + 1]) <= classes
+    ]
+    left = [f"# … and {len(blocks) - len(kept)} more"] if len(kept) < len(blocks) else []
+    return "\n".join(["```toml", "\n\n".join([*kept, *left]), "```"])
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
