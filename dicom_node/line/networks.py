@@ -20,7 +20,7 @@ def engine_of(settings: Settings) -> Engine:
     elsewhere = {bundle.id for bundle in declared}
     return Engine(
         analysis.models_dir or model_bundles(),
-        [name for name in analysis.suite if name not in elsewhere],
+        [name for name in settings.networks if name not in elsewhere],
         analysis.device,
         analysis.batch,
         lungs=analysis.lungs,
