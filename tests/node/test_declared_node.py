@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,13 @@ from pydicom.sequence import Sequence
 
 from dicom_node.imaging.phantom import Encoding, phantom_dataset
 from examples import random_networks
+from tests.broken_networks import BROKEN, REASONS
 from tests.conftest import debian
 from tests.node.peers import RunningNode, Storescp, free_port, make_node, storescu, wait_for
 
 pytestmark = [
     pytest.mark.pacs("storescu", "storescp", "dciodvfy"),
+    pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.slow,
 ]
@@ -108,28 +112,46 @@ def signed_up(node: RunningNode) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("declared")
-    bundles = folder / "models"
-    for name in SUITE:
-        random_networks.write_bundle(bundles, name)
+@contextmanager
+def opened(folder: Path, suite: tuple[str, ...]) -> Iterator[Site]:
+    """Run a node of these bundles, which lie in ``folder/models``, with a PACS and a reader."""
     pacs = Storescp("PACS", free_port(), folder / "pacs", debian("storescp"))
     pacs.start()
-    node = declared_node(folder / "node", SUITE, bundles)
+    node = declared_node(folder / "node", suite, folder / "models")
     node.add_remote("PACS", pacs.port)
     node.start()
     try:
         signed_up(node)
-        found = Site(node, pacs, folder)
+        yield Site(node, pacs, folder)
+    finally:
+        assert node.stop() == 0
+        pacs.stop()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("declared")
+    for name in SUITE:
+        random_networks.write_bundle(folder / "models", name)
+    with opened(folder, SUITE) as found:
         found.take("chest", 11, "CHEST", "PA")
         found.take("lateral", 12, "CHEST", "LL")
         found.take("hand", 13, "HAND", "PA")
         found.take("foot", 14, "FOOT", "AP")
         yield found
-    finally:
-        node.stop()
-        pacs.stop()
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A node on which all networks but one are broken, each in its own way."""
+    folder = tmp_path_factory.mktemp("broken")
+    random_networks.write_bundle(folder / "models", "chest-densenet")
+    for write in BROKEN.values():
+        write(folder / "models")
+    with opened(folder, (*BROKEN, "chest-densenet")) as found:
+        found.take("first", 21, "CHEST", "PA")
+        found.take("second", 22, "CHEST", "PA")
+        yield found
 
 
 def test_each_film_is_answered_by_the_networks_that_are_for_it(site: Site) -> None:
@@ -193,12 +215,41 @@ def test_the_report_reads_as_the_node_found_it(site: Site) -> None:
 
 
 def test_pages_and_table_name_what_was_found(site: Site) -> None:
-    browser = site.browser()
-    page = browser.get("/").text
-    assert "Bone age" in page
-    cases = {row["study_instance_uid"]: row for row in browser.get("/api/cases").json()}
-    assert set(cases) >= {str(site.films[name].StudyInstanceUID) for name in ("chest", "hand")}
-    table = browser.get("/cases.csv")
-    assert table.status_code == 200
-    rows = list(csv.DictReader(io.StringIO(table.text)))
-    assert len(rows) >= 3
+    with site.browser() as browser:
+        assert "Bone age" in browser.get("/").text
+        found = browser.get("/cases", params={"observation": "bone-age:bone_age"}).text
+        assert site.films["hand"].AccessionNumber in found
+        assert site.films["lateral"].AccessionNumber not in found
+        table = browser.get("/cases.csv")
+        assert table.status_code == 200
+        rows = list(csv.DictReader(io.StringIO(table.text)))
+    told = {(row["network"], row["key"]) for row in rows}
+    assert told >= {("bone-age", "bone_age"), ("chest-densenet", "findings")}
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_a_broken_network_says_why_it_said_nothing_and_disturbs_no_other(
+    ward: Site, name: str
+) -> None:
+    answer = ward.answers[name]
+    assert answer["outcome"] == "analysed"
+    assert {each["network"] for each in answer["observations"]} == {"chest-densenet"}
+    assert set(answer["unanswered"]) == set(BROKEN)
+    for network, reason in REASONS.items():
+        assert reason in answer["unanswered"][network], network
+    assert sorted(ward.results(name)) == ["OT", "SR"]
+
+
+def test_people_are_told_of_broken_networks_where_they_look(ward: Site) -> None:
+    uid = str(ward.films["first"].StudyInstanceUID)
+    with ward.browser() as browser:
+        (case,) = [
+            row for row in browser.get("/api/cases").json() if row["study_instance_uid"] == uid
+        ]
+        page = html.unescape(browser.get(f"/cases/{case['id']}").text)
+    for reason in REASONS.values():
+        assert reason in page
+    assert all(name in ward.node.log for name in BROKEN)
+    checked = ward.node.command("config", "check")
+    assert checked.returncode == 1
+    assert "other-weights" in checked.stdout + checked.stderr
