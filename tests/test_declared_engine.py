@@ -17,7 +17,9 @@ from dicom_node.bundles.declared import Declared, open_declared
 from dicom_node.bundles.network import self_test_film
 from dicom_node.errors import NoAnswer
 from dicom_node.findings import Outcome
+from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.prepare import Float
+from dicom_node.line.analyse import film_to_analyse
 from dicom_node.observations import ObservationKind
 from tests import declared_kit as kit
 
@@ -144,3 +146,30 @@ def test_what_the_gate_declines_is_still_looked_at_by_those_that_do_not_ask_it(
     assert findings.unanswered == {"gated": "It shows a hand."}
     declined, _ = engine.analyse(flat, "1", Asked(frozenset({"gated"})))
     assert (declined.outcome, declined.reason) == (Outcome.DECLINED, "It shows a hand.")
+
+
+@pytest.mark.parametrize(
+    ("stated", "spacing"),
+    [
+        ({"PixelSpacing": [0.2, 0.1]}, (0.2, 0.1)),
+        ({"ImagerPixelSpacing": [0.2, 0.1]}, (0.2, 0.1)),
+        ({"ImagerPixelSpacing": [0.2, 0.1], "EstimatedRadiographicMagnificationFactor": "2.0"},
+         (0.1, 0.05)),
+        ({"PixelSpacing": [0.2, 0.1], "EstimatedRadiographicMagnificationFactor": "2.0"},
+         (0.2, 0.1)),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_lengths_are_in_the_patient_and_of_the_film_as_it_is_hung(
+    stated: dict[str, object], spacing: tuple[float, float] | None
+) -> None:
+    dataset = phantom_dataset(seed=3, rows=96, columns=64)
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        dataset.pop(keyword, None)
+    for keyword, value in stated.items():
+        setattr(dataset, keyword, value)
+    asked = film_to_analyse(dataset, 200).asked(None)
+    assert asked.spacing == pytest.approx(spacing) if spacing else asked.spacing is None
+    dataset.PatientOrientation = ["F", "L"]
+    turned = film_to_analyse(dataset, 200).asked(frozenset({"a"}))
+    assert turned == Asked(frozenset({"a"}), asked.spacing[::-1] if asked.spacing else None)
