@@ -69,7 +69,7 @@ def endless() -> onnx.ModelProto:
         [mean, loop, flat],
         {
             "turns": np.array(10**15, np.int64),
-            "always": np.array(True),
+            "always": np.ones((), bool),
             "one": np.array([1]),
         },
     )
