@@ -188,8 +188,8 @@ def consolidation_mask(path: Path, seed: int) -> Path:
     """Write logits of each place, 64 × 64, of films of 256 × 256."""
     graph = Graph(np.random.default_rng(seed))
     seen, came = trunk(graph, "film", widths=(8, 16))
-    kernel = graph.drawn(1, came, 1, 1, scale=0.3)
-    bias = graph.constant(np.array([-0.2], np.float32))
+    kernel = graph.drawn(1, came, 1, 1, scale=2.0)
+    bias = graph.constant(np.array([0.6], np.float32))
     graph.layer("Conv", [seen, kernel, bias], "mask")
     return graph.saved(path, ("film", [1, 256, 256]), {"mask": [1, 64, 64]})
 
