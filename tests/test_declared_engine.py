@@ -173,3 +173,40 @@ def test_lengths_are_in_the_patient_and_of_the_film_as_it_is_hung(
     dataset.PatientOrientation = ["F", "L"]
     turned = film_to_analyse(dataset, 200).asked(frozenset({"a"}))
     assert turned == Asked(frozenset({"a"}), asked.spacing[::-1] if asked.spacing else None)
+
+
+class Spot:
+    """Believes in an effusion as far as the part of the film is bright where it looks."""
+
+    name = "spot"
+
+    def __init__(self, bundle: Declared) -> None:
+        self.calls: list[int] = []
+
+    def answer(self, films: Float) -> Mapping[str, Float]:
+        self.calls.append(len(films))
+        seen = films[:, 4:8, 20:24, 0].mean(axis=(1, 2)) * 8 - 4
+        return {"logits": np.stack([seen, seen * 0 - 9, seen * 0 - 9], axis=1).astype(np.float32)}
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_network_without_a_gradient_shows_where_it_looked_by_hiding_parts(
+    tmp_path: Path,
+) -> None:
+    kit.declared_bundle(
+        tmp_path, "spot", kit.LABELS, kit.LABELS_OUTPUTS, eats=ANY, head='explain = "occlusion"'
+    )
+    film = np.full((320, 320), 0.1, np.float32)
+    film[40:80, 200:240] = 1.0
+    engine = Engine(tmp_path, (), declared=[open_declared(tmp_path, "spot")], apart=Spot)
+    findings, explanation = engine.analyse(film, "1")
+    (heat,) = explanation.maps
+    assert heat.target == "findings:effusion"
+    assert np.unravel_index(int(heat.heat.argmax()), heat.heat.shape) == (1, 5)
+    assert heat.heat[4:].max() == 0
+    assert (findings.checks["spot"].change_when_hidden or 0) > 0.3
+    dark, shown = engine.analyse(np.where(film == 1, 0.0, film).astype(np.float32), "1")
+    assert dark.observed[0].believed == ()
+    assert shown.maps[0].heat.max() <= 1
