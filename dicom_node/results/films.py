@@ -247,11 +247,18 @@ class Context:
         return next((said for said in declared if said.key == observation.key), None)
 
     def words(self, observation: Observation) -> ObservationWords:
-        """Return how an observation is called: by its manifest, in the template's language."""
+        """Return how an observation is called: by the template, else by its manifest.
+
+        In the template's language, and in letters that the film's character set has.
+        """
+        own = self.template.networks.get(observation.network, {}).get(observation.key)
+        if own is not None:
+            return own
         card = self.networks.get(observation.network)
         if card is None or card.declaration is None:
             return ObservationWords(name=plain(observation.key))
-        return words_of(card.declaration, observation.key, self.template.language.value)
+        language = self.template.language.value
+        return self.template.spoken(words_of(card.declaration, observation.key, language))
 
     def facts(self, films: Sequence[AnalysedFilm]) -> tuple[str, ...]:
         """Return what a result of ``films`` follows from, for derived UIDs.

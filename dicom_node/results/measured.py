@@ -193,8 +193,7 @@ def concept(code: HeaderCode | Code) -> CodedConcept:
 
 
 def _unit(unit: Unit) -> CodedConcept:
-    value, meaning, _ = unit.value
-    return CodedConcept(value, "UCUM", meaning)
+    return CodedConcept(unit.code, "UCUM", unit.meaning)
 
 
 def _site(site: Site) -> hd.sr.FindingSite:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dicom_node.findings import ZONES, Airspace, Score, is_opaque, opacities_by_score
 from dicom_node.results.subject import Subject
 from dicom_node.results.template_parts import Code
-from dicom_node.results.values import Group, Number, Site, Unit, percentage
+from dicom_node.results.values import EIGHT, FOUR, THREE, Group, Number, Site, percentage
 from dicom_node.results.wording import explanation_of_grade
 
 _SHORT = 52
@@ -48,7 +48,7 @@ def _score(subject: Subject, name: str, score: Score) -> Group:
     if score.low is not None and score.high is not None:
         parts |= {"low": (words.low, score.low), "high": (words.high, score.high)}
     numbers = tuple(
-        Number(key, concept, value, template.score(value), Unit.EIGHT)
+        Number(key, concept, value, template.score(value), EIGHT)
         for key, (concept, value) in parts.items()
     )
     found = bool(opacities_by_score(score))
@@ -70,7 +70,7 @@ def _lungs(subject: Subject, name: str, score: Score) -> Iterator[Group]:
     text = words.scores[name]
     parts = (("right", text.right, score.right), ("left", text.left, score.left))
     numbers = tuple(
-        Number(side, concept, value, template.score(value), Unit.FOUR)
+        Number(side, concept, value, template.score(value), FOUR)
         for side, concept, value in parts
         if value is not None
     )
@@ -127,7 +127,7 @@ def _zones(subject: Subject, airspace: Airspace) -> Iterator[Group]:
     template, words, places = subject.template, subject.template.severity.zone, subject.places
     network = _network(subject, "airspace")
     numbers = {
-        zone: Number(zone, words.concepts[zone], value, template.score(value), Unit.THREE)
+        zone: Number(zone, words.concepts[zone], value, template.score(value), THREE)
         for zone in ZONES
         if (value := airspace.zones.get(zone)) is not None
     }

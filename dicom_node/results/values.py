@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum
+from types import MappingProxyType
 
 from dicom_node.results.regions import Polygon
-from dicom_node.results.template_parts import Code
+from dicom_node.results.template_parts import LONG_STRING, Code
 
 
-class Unit(Enum):
-    """The units of our numbers: (code value, code meaning) in UCUM, and how people read it."""
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit of UCUM: its code value and meaning, and how people read it."""
 
-    PERCENT = ("%", "Percent", "%")
-    EIGHT = ("{0:8}", "range: 0:8", "/ 8")
-    FOUR = ("{0:4}", "range: 0:4", "/ 4")
-    THREE = ("{0:3}", "range: 0:3", "/ 3")
+    code: str
+    meaning: str
+    shown: str
+
+
+PERCENT = Unit("%", "Percent", "%")
+EIGHT = Unit("{0:8}", "range: 0:8", "/ 8")
+FOUR = Unit("{0:4}", "range: 0:4", "/ 4")
+THREE = Unit("{0:3}", "range: 0:3", "/ 3")
+
+_MEANINGS = {
+    "%": "Percent", "1": "no units", "um": "micrometer", "mm": "millimeter", "cm": "centimeter",
+    "m": "meter", "mm2": "square millimeter", "cm2": "square centimeter", "m2": "square meter",
+    "mm3": "cubic millimeter", "cm3": "cubic centimeter", "m3": "cubic meter", "ul": "microliter",
+    "mL": "milliliter", "ml": "milliliter", "dL": "deciliter", "dl": "deciliter", "L": "liter",
+    "l": "liter", "mg": "milligram", "g": "gram", "kg": "kilogram",
+    "kg/m2": "kilogram per square meter", "g/cm2": "gram per square centimeter",
+    "mg/mL": "milligram per milliliter", "deg": "degree", "rad": "radian", "a": "year",
+    "mo": "month", "wk": "week", "d": "day", "h": "hour", "min": "minute", "s": "second",
+    "ms": "millisecond", "/min": "per minute", "Hz": "hertz", "mm[Hg]": "millimeter of mercury",
+    "[hnsf'U]": "Hounsfield unit", "Cel": "degree Celsius", "{ratio}": "ratio",
+}  # fmt: skip
+_ON_A_SCALE = re.compile(r"\{(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)\}")
+
+
+def unit_of(code: str, words: Mapping[str, str] = MappingProxyType({})) -> Unit:
+    """Return a unit by its UCUM code; "" has none. ``words``: how codes are read, by code.
+
+    Of one without a known meaning, the code itself is it, as many do (PS3.16 CID 82).
+    """
+    code = code or "1"
+    scale = _ON_A_SCALE.fullmatch(code)
+    if scale:
+        lowest, highest = scale.groups()
+        return Unit(code, f"range: {lowest}:{highest}", f"/ {highest}")
+    annotation = code[1:-1] if code.startswith("{") and code.endswith("}") else ""
+    plain = "" if code == "1" else annotation or code
+    return Unit(code, _MEANINGS.get(code, plain)[:LONG_STRING], words.get(code, plain))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +67,7 @@ class Number:
     name: Code
     exact: float
     shown: str
-    unit: Unit = Unit.PERCENT
+    unit: Unit = PERCENT
     also: Code | None = None
 
 
