@@ -2,9 +2,10 @@
 
     python examples/random_networks.py DIR
 
-makes ``DIR/densenet.onnx`` (a network as another project exports it), ``DIR/breast_density_monai``
-(a MONAI bundle as it is downloaded), and one bundle a folder of ``examples/``: its manifest and
-card, the network, and the network's digest in the manifest. The same seed gives the same numbers.
+makes ``DIR/film.dcm`` (a synthetic film), ``DIR/densenet.onnx`` (a network as another project
+exports it), ``DIR/breast_density_monai`` (a MONAI bundle as it is downloaded), and one bundle a
+folder of ``examples/``: its manifest and card, the network, and the network's digest in the
+manifest. The same seed gives the same numbers.
 
 No weight was ever trained: what these networks say means nothing. Those that give places or
 numbers have biases in the range of real answers, so that these look like answers.
@@ -26,6 +27,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from dicom_node.bundles.declared import digest_of_weights
+from dicom_node.imaging.phantom import phantom_dataset
 
 HERE = Path(__file__).parent
 
@@ -301,6 +303,10 @@ def main() -> None:
     asked = told.parse_args()
     written = [write_bundle(asked.folder, name, asked.seed) for name in asked.only or NETWORKS]
     if not asked.only:
+        written.append(asked.folder / "film.dcm")
+        phantom_dataset(opacities={"right_lower": 0.8}).save_as(
+            written[-1], enforce_file_format=True
+        )
         written.append(chest_densenet(asked.folder / "densenet.onnx", asked.seed))
         written.append(write_monai(asked.folder, asked.seed))
     print(*written, sep="\n")

@@ -87,15 +87,16 @@ class Site:
                 found[str(header.Modality)] = path
         return found
 
-    def browser(self) -> httpx.Client:
-        """Return a browser that is signed in."""
+    @contextmanager
+    def browser(self) -> Iterator[httpx.Client]:
+        """Give a browser that is signed in."""
         with self.node.ledger() as ledger:
             details = {beat.role: str(beat.detail) for beat in ledger.beats()}
         port = details["web"].partition("port=")[2].split()[0]
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True)
-        answer = client.post("/sign-in", data={"name": "reader", "password": PASSWORD})
-        assert answer.status_code == 200, answer.text
-        return client
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as client:
+            answer = client.post("/sign-in", data={"name": "reader", "password": PASSWORD})
+            assert answer.status_code == 200, answer.text
+            yield client
 
 
 def declared_node(folder: Path, suite: tuple[str, ...], bundles: Path) -> RunningNode:
