@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dicom_node.bundles.declared import digest_of_weights
+from dicom_node.bundles.declared import Declaration, digest_of_weights
 
 Outputs = Mapping[str, tuple[int, ...]]
 """Shape of each output without the first axis: ``{"logits": (18,)}``."""
@@ -237,3 +238,36 @@ def observations_of(document: str) -> list[dict[str, Any]]:
     """Return the observations of findings in their JSON form."""
     found: list[dict[str, Any]] = json.loads(document)["observations"]
     return found
+
+
+OUTPUTS: Mapping[str, tuple[str, Outputs]] = {
+    "labels": (LABELS, LABELS_OUTPUTS),
+    "boxes": (BOXES, BOXES_OUTPUTS),
+    "length": (LENGTH, LENGTH_OUTPUTS),
+    "class": (CLASS, CLASS_OUTPUTS),
+    "level": (LEVEL, LEVEL_OUTPUTS),
+    "score": (SCORE, SCORE_OUTPUTS),
+    "mask": (MASK, MASK_OUTPUTS),
+}
+"""What each kind of network says, and its outputs."""
+
+
+def declaration(bundle_id: str, says: str, **changes: str) -> Declaration:
+    """Return a manifest without a network behind it. ``changes``: values at its top."""
+    head = {"id": bundle_id, "title": bundle_id.replace("-", " ").capitalize(), **changes}
+    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in head.items())
+    document = tomllib.loads(f"""{text}
+version = "1.0.0"
+engine = "onnx"
+intended_use = "Tests only: its weights are random."
+licence = "Apache-2.0"
+[eats]
+{CHEST}
+[eats.pixels]
+rows = 32
+columns = 32
+[weights]
+file = "network.onnx"
+digest = "sha256:{"ab" * 32}"
+{says}""")
+    return Declaration.model_validate_json(json.dumps(document), strict=True)

@@ -197,7 +197,8 @@ def _unit(unit: Unit) -> CodedConcept:
 
 
 def _site(site: Site) -> hd.sr.FindingSite:
-    return hd.sr.FindingSite(concept(site.place), laterality=concept(site.laterality))
+    laterality = None if site.laterality is None else concept(site.laterality)
+    return hd.sr.FindingSite(concept(site.place), laterality=laterality)
 
 
 def _show(items: Sequence[Dataset], shape: Shape) -> None:

@@ -34,14 +34,18 @@ def called(observation: Observation, key: str, context: Context) -> str:
 def is_found(observation: Observation, context: Context) -> bool:
     """Whether an observation says that something is there.
 
-    What reaches its threshold; a class or level only where its manifest codes it as a finding.
+    What reaches its threshold; a class or level only where its manifest codes it as a finding, and
+    a label only so where it codes any label ("nothing found" is a label too).
     """
-    if observation.kind not in _ONE_OF:
+    if not observation.labels:
         return observation.reached
-    named, said = observation.named, context.says(observation)
-    if named is None or said is None:
-        return False
-    return any(each.key == named.key and each.finding is not None for each in said.classes)
+    return any(_is_said(each, observation, context) for each in observation.believed)
+
+
+def _is_said(one: Candidate, observation: Observation, context: Context) -> bool:
+    said = context.says(observation)
+    coded = {each.key for each in said.classes if each.finding is not None} if said else set()
+    return one.key in coded or (observation.kind is ObservationKind.LABELS and not coded)
 
 
 def has_observed_findings(findings: FilmFindings, context: Context) -> bool:
@@ -166,7 +170,8 @@ def _rows(observation: Observation, context: Context) -> Iterator[Row]:
     if observation.kind is ObservationKind.LABELS:
         for one in observation.labels:
             told = _percent(one, observation, context)
-            yield called(observation, one.key, context), told, one.reached
+            found = one.reached and _is_said(one, observation, context)
+            yield called(observation, one.key, context), told, found
         return
     labels = dict.fromkeys(place.label for place in observation.places if place.label)
     if observation.kind is not ObservationKind.REGION or not labels:

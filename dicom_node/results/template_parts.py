@@ -433,14 +433,16 @@ class ObservedText(TemplatePart):
     is held against. ``covered``: how much of the film a mask covers, ``covered_lungs``: of the
     lungs. ``absent``: where there is no value. ``unanswered``: where a network said nothing;
     ``nothing``: where none said anything. ``knows``, ``basis``, ``calibrated``, ``uncalibrated``:
-    as of `Impression`. ``explained`` and ``explained_weak``: as of `EvidenceText`; ``unexplained``:
+    as of `Impression`. ``explained`` and ``explained_weak``: as of `EvidenceText`;
+    ``points``: a fall of a probability; ``unexplained``:
     of a network that shows nowhere where it looked. ``units``: how units (UCUM) are read; others as
     they are written.
 
     ``certainty``, ``probability`` and ``score``: meanings of the codes of a label's number, as of
     `FindingClass`; ``part``: of how much a mask covers; ``count``: of how many places there are;
     ``low`` and ``high``: the ends of the interval; ``undetermined_answer``: where no class is
-    named.
+    named; ``observations`` and ``observations_found``: of how many there
+    are, and of how many say that something is there.
     """
 
     tracking: Annotated[str, Field(max_length=LONG_STRING - 12), words("finding")]
@@ -475,6 +477,7 @@ class ObservedText(TemplatePart):
     uncalibrated: Plain
     explained: Annotated[Words, words("finding", "change")]
     explained_weak: Annotated[Words, words("finding")]
+    points: Annotated[Words, words("change")]
     unexplained: Plain
     units: dict[str, Label]
     certainty: Annotated[Words, words("label")]
@@ -485,6 +488,8 @@ class ObservedText(TemplatePart):
     low: Code
     high: Code
     undetermined_answer: Code
+    observations: Code
+    observations_found: Code
 
 
 class Status(TemplatePart):

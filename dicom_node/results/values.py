@@ -26,6 +26,9 @@ EIGHT = Unit("{0:8}", "range: 0:8", "/ 8")
 FOUR = Unit("{0:4}", "range: 0:4", "/ 4")
 THREE = Unit("{0:3}", "range: 0:3", "/ 3")
 
+PRIVATE_SCHEME = "99DICOMNODE"
+"""The coding scheme of our own codes."""
+
 _MEANINGS = {
     "%": "Percent", "1": "no units", "um": "micrometer", "mm": "millimeter", "cm": "centimeter",
     "m": "meter", "mm2": "square millimeter", "cm2": "square centimeter", "m2": "square meter",
@@ -73,10 +76,10 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A lung or a part of one: Finding Site and Laterality."""
+    """Where: Finding Site, and Laterality, where there is one."""
 
     place: Code
-    laterality: Code
+    laterality: Code | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,9 +87,9 @@ class Group:
     """One measurement group.
 
     ``key``: "impression", "opacity map" and that of a lung, "opacity", "appearance", "looked",
-    "detection …", a score, "airspace", a zone, "parameters", or "not analysed". ``finding``: only
-    what was found. ``evaluations``: concept name and coded answer. ``texts``: concept name and
-    sentence. ``network``: which bundle answered.
+    "detection …", a score, "airspace", a zone, "observed …", "parameters", or "not analysed".
+    ``finding``: only what was found. ``evaluations``: concept name and coded answer. ``texts``:
+    concept name and sentence. ``network``: which bundle answered.
     ``others``: how many of the numbers, the last ones, are of what was not found.
     ``parameters``: what the algorithms ran with, and what reads the film's findings back. Without
     a ``place`` it is about the film as a whole.
