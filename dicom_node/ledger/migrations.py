@@ -267,6 +267,15 @@ def m018_claims_by_index(db: Database) -> None:
     )
 
 
+@migrations()
+def m019_observations(db: Database) -> None:
+    """Tell in the case list what bundles say that declare it themselves, and what readers say.
+
+    No bundle of an earlier release declared anything: there is nothing to fill in.
+    """
+    _execute_file(db, "observations.sql")
+
+
 def _execute_file(db: Database, name: str) -> None:
     # Not executescript: that would commit the transaction which makes a step all or nothing.
     text = resources.files("dicom_node.ledger").joinpath(name).read_text("utf-8")

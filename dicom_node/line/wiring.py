@@ -27,7 +27,7 @@ def menu_of(configuration: Configuration) -> Menu:
 def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
     """Return what a report says about each network that answers, trunks and lungs too."""
     folder = settings.analysis.models_dir or model_bundles()
-    declared = {bundle.id: bundle for bundle in declared_bundles(settings)}
+    declared = declared_cards(settings)
     own = [name for name in settings.bundles if name not in declared]
     cards = {}
     for name in sorted(with_neighbours(folder, own)):
@@ -39,12 +39,21 @@ def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
             weights=manifest.weights_digest,
             intended_use=manifest.intended_use,
         )
-    for name, bundle in declared.items():
-        said = bundle.manifest
-        cards[name] = NetworkCard(
+    return cards | declared
+
+
+def declared_cards(settings: Settings) -> dict[str, NetworkCard]:
+    """Return what a report says about each bundle of the suite that declares what it says.
+
+    Raises `BundleContractBroken` for a manifest with faults.
+    """
+    manifests = [bundle.manifest for bundle in declared_bundles(settings)]
+    return {
+        said.id: NetworkCard(
             said.id, said.title, said.version, said.weights_digest, said.intended_use, said
         )
-    return cards
+        for said in manifests
+    }
 
 
 def template_of(settings: Settings) -> Template:

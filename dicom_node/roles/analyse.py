@@ -7,6 +7,7 @@ import threading
 from dicom_node.analysis.engine import Engine
 from dicom_node.errors import BrainChanged, DeviceUnavailable
 from dicom_node.line.analyse import Analyst
+from dicom_node.line.bundles import declared_bundles
 from dicom_node.line.networks import engine_of, warm_when_there
 from dicom_node.line.pulse import Pulse
 from dicom_node.line.wiring import menu_of
@@ -58,6 +59,7 @@ class _Thinking:
         self._analyst = Analyst(
             engine, own.ledger, own.spool, settings, own.worker, own.log, pulse,
             lambda: not own.stop.is_set(), menu=menu_of(own.configuration),
+            manifests={each.id: each.manifest for each in declared_bundles(settings)},
         )  # fmt: skip
         self._lost: DeviceUnavailable | BrainChanged | None = None
         self._losses = 0
