@@ -147,6 +147,14 @@ def written(number: float, observation: Observation, context: Context) -> str:
     return _rounded(number, said.decimals if said else 1).replace(".", context.template.decimal)
 
 
+def in_unit(number: float, observation: Observation, context: Context) -> str:
+    """Return a number in the unit of its observation."""
+    words = context.template.observed
+    unit = unit_of(unit_code(observation, context), words.units).shown
+    told = written(number, observation, context)
+    return words.number.format(value=told, unit="" if unit.startswith("/") else unit).strip()
+
+
 def unit_code(observation: Observation, context: Context) -> str:
     """Return the unit's code (UCUM); of a score without one its range."""
     if observation.unit or observation.kind is not ObservationKind.SCORE:
@@ -199,7 +207,7 @@ def _answer(observation: Observation, context: Context) -> str:
     if observation.kind is ObservationKind.MASK:
         against = f"{context.template.percent(threshold)} %"
     else:
-        against = written(threshold, observation, context)
+        against = in_unit(threshold, observation, context)
     return words.threshold.format(answer=said, threshold=against)
 
 

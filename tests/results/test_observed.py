@@ -492,3 +492,20 @@ def test_a_label_that_says_that_nothing_is_there_is_no_finding() -> None:
     group = groups_on(observed(one), context)[1]
     assert group.finding is None
     assert [answer.value for _, answer in group.evaluations] == ["nothing"]
+
+
+def test_a_long_name_is_cut_and_not_that_nothing_was_found() -> None:
+    words = ObservationWords(name="x" * 52)
+    template = ENGLISH.model_copy(update={"networks": {"labels": {"findings": words}}})
+    _, _, missed, _ = groups_on(observed(FOUND["labels"]), context_in(template))
+    assert missed.tracking.endswith("x, not found")
+    assert len(missed.tracking) == 52
+
+
+def test_a_number_that_was_explained_falls_in_its_unit() -> None:
+    film = observed(FOUND["length"])
+    heat = SaliencyMap("length", "heart_width", np.eye(8, dtype=np.float32), WHOLE)
+    findings = replace(film.findings, checks={"length": Evidence(change_when_hidden=4.2)})
+    film = replace(film, findings=findings, explanation=Explanation((heat,)))
+    texts = [text for _, text in groups_on(film, context_in(ENGLISH))[1].texts]
+    assert texts[-1].endswith("hiding it lowers the number by 4.2 mm.")
