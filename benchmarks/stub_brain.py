@@ -51,7 +51,7 @@ class StubEngine:
     def warm(self) -> None:
         """Answer the test film, so to speak."""
 
-    def analyse(self, _film: object, sop_instance_uid: str) -> Answer:
+    def analyse(self, _film: object, sop_instance_uid: str, _asked: object = None) -> Answer:
         """Answer a film."""
         with self.busy:
             time.sleep(self.seconds)

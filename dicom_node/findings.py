@@ -536,12 +536,12 @@ class FilmFindings:
             },
             quality=tuple(document.get("quality", ())),
             notes=tuple(document.get("notes", ())),
-            observed=tuple(one for one in said if one.key not in _NAMED_KEYS),
+            observed=tuple(one for one in said if one.key not in NAMED_KEYS),
             unanswered=dict(document.get("unanswered", {})),
         )
 
 
-_NAMED_KEYS = frozenset(
+NAMED_KEYS = frozenset(
     {"finding", "opacity", "appearance", *SCORES, "airspace", "zones", "opacity_map"}
 )
 """Keys of observations that findings tell under names of their own; no bundle declares them."""

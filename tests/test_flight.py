@@ -48,7 +48,9 @@ class Brain:
         if self.lost:
             raise RuntimeError("CUDA_ERROR_ECC_UNCORRECTABLE")
 
-    def analyse(self, film: Any, uid: str) -> tuple[FilmFindings, Explanation]:
+    def analyse(
+        self, film: Any, uid: str, _asked: object = None
+    ) -> tuple[FilmFindings, Explanation]:
         self.asked.append(uid)
         self.ask(uid)
         answered = preview_film()

@@ -54,7 +54,9 @@ class Engine:
         if self.lost:
             raise RuntimeError("CUDA_ERROR_ECC_UNCORRECTABLE")
 
-    def analyse(self, film: Any, uid: str) -> tuple[FilmFindings, Explanation]:
+    def analyse(
+        self, film: Any, uid: str, _asked: object = None
+    ) -> tuple[FilmFindings, Explanation]:
         if uid in self.faults:
             raise self.faults[uid]
         if self.lost:

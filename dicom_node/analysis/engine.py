@@ -9,7 +9,7 @@ them; several films may be worked on at once, each in a thread of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ import numpy as np
 
 from dicom_node.analysis.answers import NetworkFindings, changed, told
 from dicom_node.analysis.asked import EVERYTHING, Asked
+from dicom_node.analysis.declared import Answering, DeclaredNetworks, SaidOfFilm
 from dicom_node.analysis.evidence import hide_salient, without_structure
 from dicom_node.analysis.gate import Gate, check_gate
 from dicom_node.analysis.lungs import LungFinder
@@ -27,13 +28,15 @@ from dicom_node.analysis.quality import quality
 from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.analysis.sight import Sight
 from dicom_node.brains import CLUSTER, KERAS, Answers, Brain
-from dicom_node.brains.choice import Elsewhere, EngineName, Wanted, brain_for
+from dicom_node.brains.apart import Apart
+from dicom_node.brains.choice import NOBODY, Elsewhere, EngineName, Wanted, brain_for
 from dicom_node.brains.devices import Device
 from dicom_node.brains.gathered import Gathered
 from dicom_node.brains.models import HEAT, MAP, Model, family, key, single
 from dicom_node.bundles import Bundle, open_bundle
+from dicom_node.bundles.declared import Declared
 from dicom_node.bundles.network import self_test_film
-from dicom_node.errors import BundleContractBroken, NodeError, OutputNotFinite
+from dicom_node.errors import BundleContractBroken, NoAnswer, NodeError, OutputNotFinite
 from dicom_node.findings import (
     Evidence,
     Explanation,
@@ -47,6 +50,7 @@ from dicom_node.findings import (
 )
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.opaque import GRID, drawn, mapped
+from dicom_node.imaging.orientation import turned_back
 from dicom_node.imaging.prepare import Float, prepare
 
 Answer = tuple[FilmFindings, Explanation]
@@ -113,7 +117,9 @@ class Engine:
     the same shape: ``batch`` films on a GPU (filled up with zeros), one on the CPU, where more at
     once is no faster. ``engine``: which brain answers, see `brain_for`; ``shelf``: the folder where
     it keeps what it makes of the networks; ``elsewhere``: where a brain is asked that computes on
-    other machines, one film a call as on the CPU. Raises `BundleMissing` or `BundleContractBroken`.
+    other machines, one film a call as on the CPU. ``declared``: the bundles of the suite that say
+    themselves what they eat and say, each computed by what ``apart`` makes of it. Raises
+    `BundleMissing` or `BundleContractBroken`.
     """
 
     def __init__(
@@ -130,14 +136,24 @@ class Engine:
         shelf: Path | None = None,
         wait_seconds: float = 0.0,
         elsewhere: Elsewhere = Elsewhere(),  # noqa: B008 - a frozen value
+        declared: Sequence[Declared] = (),
+        apart: Callable[[Declared], Answering] = Apart,
     ) -> None:
+        self.declared = DeclaredNetworks(declared, apart)
+        """The bundles of the suite that declare what they say."""
         self._bundles = tuple(_answering(bundles_folder, bundle_id) for bundle_id in suite)
         self._families = tuple(
             family(bundles, _asked(bundles, suite))
             for bundles in _families(self._bundles, bundles_folder)
         )
-        self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs)
-        self._gate = _gate_bundle(bundles_folder, gate)
+        is_sighted = bool(self._bundles or self.declared.ask_gate or self.declared.need_lungs)
+        self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs) if is_sighted else None
+        self._gate = _gate_bundle(bundles_folder, gate) if is_sighted else None
+        if self._lungs is None and (blind := self.declared.need_lungs):
+            raise BundleContractBroken(
+                f"Bundle {blind[0]} looks at the lungs, and no network finds them.",
+                remedy="Name one in analysis.lungs.",
+            )
         self.wanted = Wanted(engine, device, memory_growth, shelf, elsewhere)
         """What is asked of a brain."""
         self._batch, self._wait_seconds = max(1, batch), wait_seconds
@@ -150,8 +166,14 @@ class Engine:
 
         Who answers is known once the networks are loaded.
         """
-        trunks = [bundle for model in self._families for bundle in model.bundles]
-        ran = (*self._bundles, *trunks, *filter(None, (self._lungs, self._gate)))
+        return self._versions(self._families)
+
+    def _versions(self, families: Sequence[Model]) -> dict[str, NetworkVersion]:
+        """Return the versions of what runs for these families, of what looks before them too."""
+        asked = {name for model in families for name in model.asked}
+        trunks = [bundle for model in families for bundle in model.bundles]
+        named = [bundle for bundle in self._bundles if bundle.id in asked]
+        ran = (*named, *trunks, *filter(None, (self._lungs, self._gate)))
         name = self.computed_by
         return {
             bundle.id: NetworkVersion(
@@ -201,28 +223,64 @@ class Engine:
                 lungs = loaded.sight.lungs.find(seen.film)
             for model in self._families:
                 self._look(loaded.brain, model, _Film(seen.film, "", lungs))
+        self.declared.warm()
 
-    def analyse(self, film: Float, sop_instance_uid: str, asked: Asked = EVERYTHING) -> Answer:  # noqa: ARG002
+    def analyse(self, film: Float, sop_instance_uid: str, asked: Asked = EVERYTHING) -> Answer:
         """Return what was found on one film, a saliency map a network, and its lungs.
 
         ``film``: float32 in [0, 1], (rows, columns), bright = dense. May be called by several
-        threads at once. Raises `OutputNotFinite` if the film or an answer holds a value that is no
-        number or out of its range.
+        threads at once. A film that the gate declines is looked at by declared networks alone that
+        do not ask it. Raises `OutputNotFinite` if the film or an answer holds a value that is no
+        number or out of its range, `NoAnswer` where declared networks alone were asked, and none of
+        them answered.
         """
         _check_film(film, sop_instance_uid)
-        loaded = self._load()
+        families = [model for model in self._families if _is_wanted(model, asked)]
+        gated = self.declared.wanted(asked.networks, gated=True)
+        free = self.declared.wanted(asked.networks, gated=False)
+        loaded, said, answer = self._load(), SaidOfFilm(), None
+        if families or gated:
+            looked = self._looked(loaded, film, sop_instance_uid, (families, gated, asked))
+            if looked[0].outcome is Outcome.DECLINED and free:
+                ids = [*(model.asked[0] for model in families), *(bundle.id for bundle in gated)]
+                said = SaidOfFilm(unanswered=dict.fromkeys(ids, looked[0].reason or ""))
+            else:
+                answer = looked
+        if free:
+            lungs = _lungs_for(free, loaded.sight, film)
+            said = said.then(self.declared.look(free, film, lungs, asked.spacing))
+        findings, explanation = _joined(answer, said, sop_instance_uid)
+        if findings.outcome is Outcome.ANALYSED and not _says_anything(findings):
+            why = "; ".join(f"{name}: {reason}" for name, reason in findings.unanswered.items())
+            raise NoAnswer(f"No network answered: {why}")
+        return findings, explanation
+
+    def _looked(
+        self,
+        loaded: _Loaded,
+        film: Float,
+        uid: str,
+        wanted: tuple[Sequence[Model], Sequence[Declared], Asked],
+    ) -> Answer:
+        """Return what those say of a film that look at it as the gate has set it right."""
+        families, gated, asked = wanted
         with loaded.working():
             seen = loaded.sight.look(film)
             if seen.reason is not None:
-                return (
-                    FilmFindings(
-                        sop_instance_uid, Outcome.DECLINED, seen.reason, suite=self.suite_version
-                    ),
-                    Explanation(),
+                declined = FilmFindings(
+                    uid, Outcome.DECLINED, seen.reason, suite=self._versions(families)
                 )
-            looked_at = _Film(seen.film, sop_instance_uid, seen.lungs)
-            told_by = [self._look(loaded.brain, model, looked_at) for model in self._families]
-        return seen.as_it_came(*self._answer(looked_at, told_by))
+                return declined, Explanation()
+            looked_at = _Film(seen.film, uid, seen.lungs)
+            told_by = [self._look(loaded.brain, model, looked_at) for model in families]
+        answer = self._answer(looked_at, told_by, families)
+        if gated:
+            spacing = asked.spacing
+            if spacing is not None and turned_back(seen.lie.turned).transposed:
+                spacing = spacing[::-1]
+            said = self.declared.look(gated, seen.film, seen.lungs, spacing)
+            answer = _joined(answer, said, uid)
+        return seen.as_it_came(*answer)
 
     def analyse_many(self, films: Sequence[tuple[Float, str]]) -> list[Answer]:
         """Return the answers to (film, SOP Instance UID) pairs, in their order; see `analyse`."""
@@ -236,7 +294,7 @@ class Engine:
         """Return the networks, on their device; loads them the first time."""
         with self._loading:
             if self._loaded is None:
-                chosen = brain_for(self.models, self.wanted)
+                chosen = brain_for(self.models, self.wanted) if self.models else NOBODY
                 self._loaded = replace(
                     self.answered_by(chosen.brain), passed_over=chosen.passed_over
                 )
@@ -254,7 +312,7 @@ class Engine:
         )
         return _Loaded(brain, sight, at_once)
 
-    def _answer(self, film: _Film, told_by: Sequence[_Seen]) -> Answer:
+    def _answer(self, film: _Film, told_by: Sequence[_Seen], families: Sequence[Model]) -> Answer:
         """Return the findings of one film from what each network of the suite told."""
         looked = {name: each for seen in told_by for name, each in seen.networks.items()}
         ordered = {b.id: looked[b.id] for b in self._bundles if b.id in looked}
@@ -277,7 +335,7 @@ class Engine:
             evidence=ordered[first][1] if first else None,
             checks={name: evidence for name, (_, evidence, _) in ordered.items()},
             detections=detections if len(detections) > 1 else {},
-            suite=self.suite_version,
+            suite=self._versions(families),
             quality=quality(film.grey, film.lungs) if film.lungs else (),
             opacity_map=mapped(opacity, found, film.whole, area) if opacity else None,
         )
@@ -329,6 +387,39 @@ class Engine:
             _check_output(values, None, film.uid)
             found[bundle.id] = opacity_map(bundle, values, region, mask, film.grey.shape)
         return found
+
+
+def _is_wanted(model: Model, asked: Asked) -> bool:
+    return asked.networks is None or not asked.networks.isdisjoint(model.asked)
+
+
+def _lungs_for(bundles: Sequence[Declared], sight: Sight, film: Float) -> Lungs | None:
+    """Return the lungs of a film that no gate saw, where a network looks at nothing else."""
+    wanted = any(bundle.manifest.eats.pixels.region == "lungs" for bundle in bundles)
+    return sight.lungs.find(film) if wanted and sight.lungs else None
+
+
+def _joined(answer: Answer | None, said: SaidOfFilm, uid: str) -> Answer:
+    """Return an answer with what declared networks said beside it; theirs alone without one."""
+    findings, explanation = answer or (FilmFindings(uid, Outcome.ANALYSED), Explanation())
+    return (
+        replace(
+            findings,
+            observed=findings.observed + said.observed,
+            unanswered={**findings.unanswered, **said.unanswered},
+            checks={**findings.checks, **said.checks},
+            suite={**findings.suite, **said.suite},
+        ),
+        replace(
+            explanation,
+            maps=explanation.maps + said.maps,
+            areas=explanation.areas + said.areas,
+        ),
+    )
+
+
+def _says_anything(findings: FilmFindings) -> bool:
+    return not findings.unanswered or bool(findings.observations)
 
 
 def _values(answers: Answers, bundle: Bundle, place: int) -> dict[str, Float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dicom_node.brains import KERAS, Brain
+from dicom_node.brains import KERAS, Answers, Brain, ComputedOn
 from dicom_node.brains import openvino as vino
 from dicom_node.brains.devices import Device, may_have_gpu
 from dicom_node.brains.exported import Contents, digest
@@ -18,6 +18,7 @@ from dicom_node.brains.ray import RayBrain, Truth
 from dicom_node.brains.shelf import Shelf, identity
 from dicom_node.bundles import check_weights
 from dicom_node.errors import EngineMissing, EngineUnproved
+from dicom_node.imaging.prepare import Float
 from dicom_node.patience import place_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,20 @@ class Chosen:
 
     brain: Brain
     passed_over: EngineUnproved | None = None
+
+
+class Nobody:
+    """The brain of a suite without networks of ours: nobody asks it."""
+
+    name: str = KERAS
+    device: ComputedOn = "cpu"
+
+    def answer(self, model: str, films: Float, *, explain: bool) -> Answers:
+        """Raise KeyError: there is no model."""
+        raise KeyError(f"{model}, {len(films)} films, explain={explain}: there is no network")
+
+
+NOBODY = Chosen(Nobody())
 
 
 def brain_for(models: Sequence[Model], wanted: Wanted) -> Chosen:

@@ -240,9 +240,22 @@ class Bundle:
 
 
 def list_bundles(folder: Path) -> tuple[Bundle, ...]:
-    """Return every bundle under ``folder``, by id. Raises `BundleContractBroken` on a bad one."""
-    names = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
-    return tuple(open_bundle(folder, name) for name in names)
+    """Return every bundle of our own networks under ``folder``, by id.
+
+    Those that declare what they say are left out (`dicom_node.bundles.declared.list_declared`).
+    Raises `BundleContractBroken` on a bad one.
+    """
+    paths = sorted(path for path in folder.glob(f"*/{MANIFEST}") if not declares(path))
+    return tuple(open_bundle(folder, path.parent.name) for path in paths)
+
+
+def declares(path: Path) -> bool | None:
+    """Whether a manifest says what its network eats or says; None where it cannot be read."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return None
+    return "says" in document or "eats" in document
 
 
 def open_bundle(folder: Path, bundle_id: str) -> Bundle:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,9 @@ from pydantic import (
     model_validator,
 )
 
-from dicom_node.bundles import MANIFEST, digest_of
+from dicom_node.bundles import MANIFEST, declares, digest_of
 from dicom_node.errors import BundleContractBroken, BundleDamaged, BundleMissing, SettingsError
-from dicom_node.findings import NetworkVersion
+from dicom_node.findings import NAMED_KEYS, NetworkVersion
 from dicom_node.observations import ObservationKind as Kind
 from dicom_node.settings.faults import Fault, explain, refusal
 from dicom_node.settings.source import parse, read_text
@@ -131,9 +130,13 @@ class Eats(_Table):
     """Which films a network is for, and what it wants to see of them.
 
     ``sop_classes``: short names (`FILMS`) or UIDs. ``modalities``: Modality (0008,0060).
-    ``body_parts``: Body Fraction Examined (0018,0015) or words of the descriptions; ``views``: View
-    Position (0018,5101), e.g. PA, AP, LL, RL, LATERAL; both empty: any. ``unspecific``: what
-    happens to a film whose header says neither body part nor view. ``frames``: 1; others are not
+    ``body_parts``: by Body Part Examined (0018,0015), else by the codes of Anatomic Region Sequence
+    (0008,2218), else by words of the descriptions; CHEST is what admission.toml has for it, others
+    are in `dicom_node.intake.parts` or known by their name. ``views``: by View Position
+    (0018,5101), else View Code Sequence (0054,0220), descriptions and Patient Orientation; FRONTAL
+    is PA, AP or frontal, LATERAL is LL, RL or lateral; others (OBLIQUE, CC) as the film has them.
+    Both empty: any. ``unspecific``: what happens to a film whose header does not tell the body part
+    that is asked for, or the view. ``frames``: 1; others are not
     read yet. ``gate``: whether it wants only what the gate (analysis.gate) takes for a frontal
     chest radiograph, set right where it lies turned; by default where the lungs are its region, or
     all that it eats are frontal films of the chest.
@@ -286,6 +289,8 @@ class Says(_Table):
 
 def _faults(said: Says) -> Iterable[str]:
     """Yield what does not fit the kind of an observation."""
+    if said.key in NAMED_KEYS:
+        yield f"the key {said.key!r} is that of a finding of our own networks: choose another"
     named = len(said.classes)
     if len({each.key for each in said.classes}) < named:
         yield "two classes have the same key"
@@ -411,11 +416,21 @@ class Declared:
 
 def is_declared(folder: Path, bundle_id: str) -> bool:
     """Whether ``folder/bundle_id`` has a manifest with ``[[says]]``; False where there is none."""
-    try:
-        document = tomllib.loads((folder / bundle_id / MANIFEST).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return False
-    return "says" in document or "eats" in document
+    return declares(folder / bundle_id / MANIFEST) is True
+
+
+def list_declared(folders: Iterable[Path]) -> tuple[Declared, ...]:
+    """Return every bundle in the folders that declares what it says, by id.
+
+    Of two with the same id that in the first of the folders counts. Raises `BundleContractBroken`
+    on a bad one.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in folder.glob(f"*/{MANIFEST}"):
+            if declares(path):
+                found.setdefault(path.parent.name, folder)
+    return tuple(open_declared(folder, name) for name, folder in sorted(found.items()))
 
 
 def open_declared(folder: Path, bundle_id: str) -> Declared:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -26,6 +26,9 @@ from dicom_node.settings import (
     host_and_port,
     load_configuration,
 )
+
+if TYPE_CHECKING:
+    from dicom_node.settings.reference import Shown
 
 console = Console()
 
@@ -135,6 +138,7 @@ def schema(
 def _checked(config: Path | None) -> tuple[Configuration | None, tuple[str, ...]]:
     """Return the configuration, None if it cannot be used, and every fault in the folder."""
     from dicom_node.intake.rules import load_rules
+    from dicom_node.line.bundles import bundle_faults
 
     configuration: Configuration | None = None
     faults: tuple[str, ...] = ()
@@ -149,7 +153,7 @@ def _checked(config: Path | None) -> tuple[Configuration | None, tuple[str, ...]
         except SettingsError as error:
             faults += error.faults or (error.message,)
     if configuration is not None:
-        faults += _template_faults(configuration)
+        faults += (*bundle_faults(configuration.settings), *_template_faults(configuration))
     return configuration, faults
 
 
@@ -187,7 +191,10 @@ def _print_summary(configuration: Configuration) -> None:
     table.add_row("listens on", f"{settings.node.host} port {settings.node.port}")
     table.add_row("TLS", "yes" if settings.tls else "no")
     table.add_row("data", str(settings.node.data_dir))
-    table.add_row("networks", f"{', '.join(settings.analysis.suite)} on {settings.analysis.device}")
+    device = settings.analysis.device
+    table.add_row("networks", f"{', '.join(settings.analysis.suite) or 'none'} on {device}")
+    for suite in settings.suites:
+        table.add_row("", f"{', '.join(suite.networks)} for {escape(suite.name)}")
     table.add_row("unknown AEs", settings.admission.unknown_ae)
     console.print(table)
     for warning in _warnings(configuration):
@@ -218,15 +225,16 @@ def _address(ae_title: str, remotes: Mapping[str, Remote]) -> str:
     return f"{ae_title} at {where}{' over TLS' if remote.tls else ''}"
 
 
-def _as_toml(shown: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _as_toml(shown: Mapping[str, Shown | list[Shown]]) -> Iterator[str]:
     """Render the settings; a value that is not the default says so."""
-    from dicom_node.settings.reference import as_toml, node_keys
+    from dicom_node.settings.reference import as_toml, node_keys, section_heading
 
     defaults = {(key.section, key.name): key for key in node_keys()}
-    for section, table in shown.items():
-        yield f"\n[{section}]"
-        for name, value in table.items():
-            key = defaults[section, name]
-            changed = not key.required and value != key.default
-            note = f"    # default: {as_toml(key.default)}" if changed else ""
-            yield f"{name} = {as_toml(value)}{note}"
+    for section, tables in shown.items():
+        for table in tables if isinstance(tables, list) else [tables]:
+            yield f"\n{section_heading(section)}"
+            for name, value in table.items():
+                key = defaults[section, name]
+                changed = not key.required and value != key.default
+                note = f"    # default: {as_toml(key.default)}" if changed else ""
+                yield f"{name} = {as_toml(value)}{note}"

@@ -80,7 +80,12 @@ def configuration(
     """
     from dicom_node.settings import load_configuration
 
-    return load_configuration(config, data_dir=data_dir, thorough=thorough, pages=pages)
+    found = load_configuration(config, data_dir=data_dir, thorough=thorough, pages=pages)
+    if thorough:
+        from dicom_node.line.bundles import check_bundles
+
+        check_bundles(found.settings)
+    return found
 
 
 def ledger_of(configuration: Configuration, *, new: bool = False) -> SqliteLedger:

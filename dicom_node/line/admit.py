@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
@@ -9,7 +10,8 @@ from typing import Protocol
 from dicom_node.errors import ImageError, LeaseLost, SpoolError, Unavailable
 from dicom_node.imaging.header import FilmHeader, header_of, read_attributes
 from dicom_node.imaging.values import CAN_RAISE
-from dicom_node.intake.admit import Admitted, Declined, admit, priority_of, rank_of
+from dicom_node.intake.admit import Admitted, Declined, priority_of, rank_of
+from dicom_node.intake.menu import Menu
 from dicom_node.intake.rules import AdmissionRules
 from dicom_node.ledger import Headers, Studies, Work
 from dicom_node.line.whose import Whose
@@ -29,12 +31,20 @@ class IntakeLedger(Work, Headers, Protocol):
 
 
 def admit_received(
-    ledger: IntakeLedger, spool: Spool, rules: AdmissionRules, worker: str, log: Log
+    ledger: IntakeLedger,
+    spool: Spool,
+    rules: AdmissionRules,
+    worker: str,
+    log: Log,
+    menu: Menu | None = None,
 ) -> int:
-    """Admit or decline what was received since the last call; return how many were looked at."""
+    """Admit or decline what was received since the last call; return how many were looked at.
+
+    ``menu``: who eats which film; without one there are our own networks alone.
+    """
     instances = ledger.claim_instances(InstanceState.RECEIVED, worker, _LEASE_SECONDS, _AT_ONCE)
     tell_quarantined(ledger, log)
-    decisions = _Decisions(ledger, spool, rules, worker, log)
+    decisions = _Decisions(ledger, spool, menu or Menu(rules), worker, log)
     for instance in instances:
         with suppress(LeaseLost):
             decisions.decide(instance)
@@ -60,7 +70,7 @@ class _Decisions:
 
     ledger: Work
     spool: Spool
-    rules: AdmissionRules
+    menu: Menu
     worker: str
     log: Log
     told: dict[Digest, str] = field(default_factory=dict)
@@ -73,7 +83,8 @@ class _Decisions:
                 attributes = read_attributes(path)
             header = header_of(attributes)
             self.told[instance.digest] = facts_of(attributes).to_json_text()
-            decision = admit(header, self.rules)
+            senders = self._senders(instance)
+            decision = self.menu.choose(header, senders).decision
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
@@ -84,16 +95,20 @@ class _Decisions:
             return
         match decision:
             case Admitted(view=view):
-                rank = self._rank(instance, header)
+                rank = self._rank(instance, header, senders)
                 self.ledger.admitted(instance.id, self.worker, view, header.patient_key, rank)
                 self.log.event("instance.admitted", sop_instance_uid=uid)
             case Declined(reason=reason):
                 self.ledger.declined(instance.id, self.worker, reason)
                 self.log.event("instance.declined", sop_instance_uid=uid, reason=reason)
 
-    def _rank(self, instance: Instance, header: FilmHeader) -> int:
-        ledger, rules, study_id = self.ledger, self.rules, instance.study_id
-        senders = ledger.origins(study_id) if rules.priority else ()
+    def _senders(self, instance: Instance) -> Sequence[str]:
+        """Return who sent the study of a film, where it matters to anybody."""
+        asks = self.menu.asks_senders or self.menu.rules.priority
+        return self.ledger.origins(instance.study_id) if asks else ()
+
+    def _rank(self, instance: Instance, header: FilmHeader, senders: Sequence[str]) -> int:
+        ledger, rules, study_id = self.ledger, self.menu.rules, instance.study_id
         asked = rules.earlier_findings_first and header.patient_key
         earlier = ledger.earlier_severity(study_id, header.patient_key) if asked else None
         return rank_of(priority_of(header, senders, rules), earlier)

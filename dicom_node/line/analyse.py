@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from dicom_node.analysis.asked import Asked
 from dicom_node.analysis.engine import Answer, Engine
 from dicom_node.errors import (
     AnalysisError,
@@ -22,8 +23,15 @@ from dicom_node.errors import (
 )
 from dicom_node.findings import Outcome, pack_explanation
 from dicom_node.imaging.grayscale import shown
-from dicom_node.imaging.header import patient_orientation_of, read_dataset
+from dicom_node.imaging.header import (
+    FilmHeader,
+    header_of,
+    patient_orientation_of,
+    read_dataset,
+)
 from dicom_node.imaging.orientation import Hanging, as_stored, hanging
+from dicom_node.intake.admit import Declined
+from dicom_node.intake.menu import Menu
 from dicom_node.ledger import Conclusion, Work
 from dicom_node.line.admit import tell_quarantined
 from dicom_node.line.flight import Crew, Flight, FlightPlan
@@ -63,6 +71,18 @@ def film_to_analyse(dataset: Dataset, max_megapixels: float) -> HungFilm:
     return HungFilm(hung.hang(film.film), hung, (rows, columns), (*film.notes, *hung.notes))
 
 
+def asked_about(header: FilmHeader, menu: Menu, senders: Iterable[str] = ()) -> Asked | Declined:
+    """Return what is asked about a film: those who eat it; `Declined` where nobody does.
+
+    ``senders``: the AE titles that sent its study.
+    """
+    choice = menu.choose(header, senders)
+    if isinstance(choice.decision, Declined):
+        return choice.decision
+    everybody = choice.networks >= menu.networks
+    return Asked(None if everybody else choice.networks, header.pixel_spacing)
+
+
 @dataclass(frozen=True, slots=True)
 class _Concluded:
     """What became of a film, the event that tells it, and that event's fields."""
@@ -88,6 +108,8 @@ class Analyst:
     """Asked while films are in flight: whether those that wait may still start."""
     linger_seconds: float = 0.5
     """How long an outcome waits for others, to be kept with them in one commit."""
+    menu: Menu | None = None
+    """Which networks are asked about which film; None: all about every one."""
 
     def work(self) -> int:
         """Analyse what is waiting, several films at once; return the number of films taken.
@@ -119,6 +141,9 @@ class Analyst:
         """Return what becomes of a film; what else is raised may be the film's fault or not."""
         try:
             dataset = read_dataset(self.spool.read(instance.digest))
+            asked = self._asked(instance, dataset)
+            if isinstance(asked, Declined):
+                return _declined(instance, asked.reason)
             film = film_to_analyse(dataset, self.settings.admission.max_megapixels)
         except (ImageError, SpoolError) as error:
             return _failed(instance, error)
@@ -128,7 +153,7 @@ class Analyst:
             return _failed(instance, _unforeseen(error))
         started = time.monotonic()
         try:
-            found = self.engine.analyse(film.hung, instance.sop_instance_uid)
+            found = self.engine.analyse(film.hung, instance.sop_instance_uid, asked)
         except AnalysisError as error:
             return _failed(instance, error)
         milliseconds = round((time.monotonic() - started) * 1000)
@@ -139,16 +164,22 @@ class Analyst:
         except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
             return _failed(instance, _unforeseen(error))
 
+    def _asked(self, instance: Instance, dataset: Dataset) -> Asked | Declined:
+        """Return what is asked about a film by today's menu: it may have been admitted by another.
+
+        Raises ImageError for a header that cannot be read.
+        """
+        header = header_of(dataset)
+        if self.menu is None:
+            return Asked(spacing=header.pixel_spacing)
+        senders = self.ledger.origins(instance.study_id) if self.menu.asks_senders else ()
+        return asked_about(header, self.menu, senders)
+
     def _concluded(self, instance: Instance, answer: Answer, milliseconds: int) -> _Concluded:
         findings, explanation = answer
         if findings.outcome is Outcome.DECLINED:
             # Its pixels are no frontal chest radiograph.
-            reason = findings.reason or ""
-            return _Concluded(
-                Conclusion(instance, InstanceState.DECLINED, reason),
-                "instance.declined",
-                {"reason": reason},
-            )
+            return _declined(instance, findings.reason or "")
         explained = explanation.maps or explanation.opacity is not None
         stored = self.spool.write(pack_explanation(explanation)) if explained else None
         named = findings.finding and findings.finding.finding_class
@@ -201,6 +232,14 @@ class Analyst:
             if one.conclusion.instance.id in kept:
                 uid = one.conclusion.instance.sop_instance_uid
                 self.log.event(one.event, sop_instance_uid=uid, **one.fields)
+
+
+def _declined(instance: Instance, reason: str) -> _Concluded:
+    return _Concluded(
+        Conclusion(instance, InstanceState.DECLINED, reason),
+        "instance.declined",
+        {"reason": reason},
+    )
 
 
 def _failed(instance: Instance, error: NodeError) -> _Concluded:

@@ -2,27 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-from dicom_node.bundles.declared import Declared, is_declared, open_declared
-from dicom_node.resources import model_bundles
+from dicom_node.bundles import MANIFEST, declares
+from dicom_node.bundles.declared import Declared, faults_of, is_declared, open_declared
+from dicom_node.errors import SettingsError
 from dicom_node.settings import Settings
+from dicom_node.settings.suites import model_folders as folders_of
+
+_PACKAGES = {
+    "onnx": ("onnxruntime", "dicom-node[onnx]"),
+    "openvino": ("openvino", "dicom-node[cpu]"),
+}
+"""What an engine of declared bundles needs beside what is always installed: package, extra."""
 
 
 def model_folders(settings: Settings) -> tuple[Path, ...]:
     """Return where bundles are looked for, in this order: those added here, then the others."""
-    return settings.node.data_dir / "models", settings.analysis.models_dir or model_bundles()
+    return folders_of(settings)
 
 
 def declared_bundles(settings: Settings) -> tuple[Declared, ...]:
-    """Return the bundles of the suite that declare what they say, in the order of the suite.
+    """Return the bundles of all suites that declare what they say, in the order of the settings.
 
     Raises `BundleContractBroken` for a manifest with faults.
     """
-    folders = model_folders(settings)
-    found = []
-    for name in settings.analysis.suite:
-        folder = next((each for each in folders if is_declared(each, name)), None)
-        if folder is not None:
-            found.append(open_declared(folder, name))
-    return tuple(found)
+    found = ((name, _folder(settings, name)) for name in settings.networks)
+    return tuple(open_declared(folder, name) for name, folder in found if folder is not None)
+
+
+def own_bundles(settings: Settings) -> tuple[str, ...]:
+    """Return the ids of the bundles in use that are our own networks; their trunks come along."""
+    return tuple(name for name in settings.bundles if _folder(settings, name) is None)
+
+
+def bundle_faults(settings: Settings) -> tuple[str, ...]:
+    """Return what keeps bundles in use that declare what they say from answering, in sentences.
+
+    Faults of a manifest by file, line and key; weights that are not there; an engine that is not
+    installed. What is in the weights is not looked at (`dicom-node models check`).
+    """
+    return tuple(fault for name in settings.networks for fault in _faults(settings, name))
+
+
+def check_bundles(settings: Settings) -> None:
+    """Raise `SettingsError` with every one of `bundle_faults`."""
+    if faults := bundle_faults(settings):
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise SettingsError(f"{faults[0]}{more}", faults=faults)
+
+
+def _folder(settings: Settings, name: str) -> Path | None:
+    """Return the folder that holds a bundle that declares what it says; None: it is our own."""
+    return next((each for each in model_folders(settings) if is_declared(each, name)), None)
+
+
+def _faults(settings: Settings, name: str) -> Iterator[str]:
+    folder = _folder(settings, name)
+    if folder is None:
+        # Not even whether it declares anything can be read of a file that is no TOML.
+        broken = (each for each in model_folders(settings) if _is_no_toml(each / name / MANIFEST))
+        for each in broken:
+            yield from faults_of(each, name)
+        return
+    if faults := faults_of(folder, name):
+        yield from faults
+        return
+    bundle = open_declared(folder, name)
+    file = bundle.manifest.weights.file
+    if not bundle.has_weights:
+        yield f"{name}/{MANIFEST}: weights.file: there is no {file!r} — put it beside the manifest"
+    package, extra = _PACKAGES.get(bundle.manifest.engine, ("", ""))
+    if package and find_spec(package) is None:
+        yield f"{name}/{MANIFEST}: engine: {package} is not installed — install {extra}"
+
+
+def _is_no_toml(path: Path) -> bool:
+    return path.is_file() and declares(path) is None

@@ -17,11 +17,10 @@ from dicom_node.errors import AnalysisError, ImageError, NodeError, ResultError,
 from dicom_node.findings import Explanation, FilmFindings, Outcome
 from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.wrap import PICTURES, wrap_picture
-from dicom_node.intake.admit import Declined, admit
-from dicom_node.intake.rules import AdmissionRules, load_rules
-from dicom_node.line.analyse import film_to_analyse
+from dicom_node.intake.admit import Declined
+from dicom_node.line.analyse import asked_about, film_to_analyse
 from dicom_node.line.networks import engine_of
-from dicom_node.line.wiring import network_cards, template_of
+from dicom_node.line.wiring import menu_of, network_cards, template_of
 from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.write import (
@@ -49,13 +48,11 @@ class FileAnswer:
 
 
 class ByHand:
-    """Analyses files one by one with the configured suite."""
+    """Analyses files one by one with the networks that eat them; nobody has sent them."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._settings = configuration.settings
-        self._rules: AdmissionRules = load_rules(
-            configuration.admission_path, configuration.settings.admission
-        )
+        self._menu = menu_of(configuration)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -85,15 +82,15 @@ class ByHand:
             dataset = read_film(file)
             header = header_of(dataset)
             uid = header.sop_instance_uid
-            decision = admit(header, self._rules)
-            if isinstance(decision, Declined):
-                return FileAnswer(file, FilmFindings(uid, Outcome.DECLINED, decision.reason))
+            asked = asked_about(header, self._menu)
+            if isinstance(asked, Declined):
+                return FileAnswer(file, FilmFindings(uid, Outcome.DECLINED, asked.reason))
             film = film_to_analyse(dataset, self._settings.admission.max_megapixels)
         except ImageError as error:
             return _failed(file, error.message, uid)
         engine = self._engine
         try:
-            findings, explanation = film.answer(engine.analyse(film.hung, uid))
+            findings, explanation = film.answer(engine.analyse(film.hung, uid, asked))
         except Unavailable:
             raise
         except AnalysisError as error:

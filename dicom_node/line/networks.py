@@ -7,6 +7,7 @@ import threading
 from dicom_node.analysis.engine import Engine
 from dicom_node.brains.choice import Elsewhere
 from dicom_node.errors import DeviceUnavailable
+from dicom_node.line.bundles import declared_bundles
 from dicom_node.line.heart import Heart
 from dicom_node.patience import Patience
 from dicom_node.resources import model_bundles
@@ -15,10 +16,11 @@ from dicom_node.settings import Settings
 
 def engine_of(settings: Settings) -> Engine:
     """Return the engine of the configured suite; its networks load when it is warmed."""
-    analysis = settings.analysis
+    analysis, declared = settings.analysis, declared_bundles(settings)
+    elsewhere = {bundle.id for bundle in declared}
     return Engine(
         analysis.models_dir or model_bundles(),
-        analysis.suite,
+        [name for name in settings.networks if name not in elsewhere],
         analysis.device,
         analysis.batch,
         lungs=analysis.lungs,
@@ -28,6 +30,7 @@ def engine_of(settings: Settings) -> Engine:
         engine=analysis.engine,
         shelf=settings.node.data_dir / "engines",
         elsewhere=Elsewhere(analysis.brain_address, analysis.brain_timeout_seconds),
+        declared=declared,
     )
 
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from dicom_node.bundles.declared import Declared, check_declared_weights
 from dicom_node.errors import (
+    BundleDamaged,
     DestinationUnknown,
     DiskFull,
     ImageError,
@@ -23,6 +25,7 @@ from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.values import CAN_RAISE, text
 from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED, Arrivals, Forgetting, Upkeep
+from dicom_node.line.bundles import declared_bundles, own_bundles
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Digest, Origin, Study
@@ -243,19 +246,35 @@ def _received(spool: Spool, digest: Digest) -> bytes | None:
 
 
 def self_test(configuration: Configuration, log: Log) -> None:
-    """Let each bundle prove itself, in a process of its own: this one never loads a network."""
-    answers = verified(configuration, configuration.settings.analysis.bundles)
-    for answer in answers:
-        well = answer["well"]
-        name = "self_test.passed" if well else "self_test.failed"
-        log.event(name, network=answer["id"], **({} if well else {"reason": answer["fault"]}))
+    """Let each bundle prove itself, in a process of its own: this one never loads a network.
+
+    Of a bundle that declares what it says the files are held against the manifest's digests.
+    """
+    settings = configuration.settings
+    own = verified(configuration, own_bundles(settings))
+    faults = {str(answer["id"]): None if answer["well"] else answer["fault"] for answer in own}
+    for bundle in declared_bundles(settings):
+        faults[bundle.id] = _damage(bundle)
+    for network, fault in faults.items():
+        name = "self_test.passed" if fault is None else "self_test.failed"
+        log.event(name, network=network, **({} if fault is None else {"reason": fault}))
+
+
+def _damage(bundle: Declared) -> str | None:
+    try:
+        check_declared_weights(bundle)
+    except BundleDamaged as error:
+        return f"{error} {error.remedy}"
+    return None
 
 
 def verified(configuration: Configuration, bundles: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-    """Return what `models verify --json` says of some bundles.
+    """Return what `models verify --json` says of some bundles of our own networks.
 
     Raises `NodeError` where it gives no answer.
     """
+    if not bundles:
+        return ()
     command = [sys.executable, "-m", "dicom_node", "models", "verify", *bundles, "--json"]
     if (models := configuration.settings.analysis.models_dir) is not None:
         command += ["--models", str(models)]

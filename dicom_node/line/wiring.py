@@ -1,22 +1,34 @@
-"""What whoever writes results needs of the configuration: the networks' cards, the template."""
+"""What the configuration means to who decides on films and who writes results of them.
+
+The menu, the networks' cards, the template.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from dicom_node.bundles import open_bundle, with_neighbours
+from dicom_node.intake.menu import Menu
+from dicom_node.intake.rules import load_rules
 from dicom_node.line.bundles import declared_bundles
 from dicom_node.resources import model_bundles, report_templates
 from dicom_node.results.templates import Template, load_template
 from dicom_node.results.write import NetworkCard
-from dicom_node.settings import Settings
+from dicom_node.settings import Configuration, Settings
+
+
+def menu_of(configuration: Configuration) -> Menu:
+    """Return which networks a film gets. Raises `SettingsError` or `BundleContractBroken`."""
+    settings = configuration.settings
+    rules = load_rules(configuration.admission_path, settings.admission)
+    return Menu.of(settings, rules, declared_bundles(settings))
 
 
 def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
     """Return what a report says about each network that answers, trunks and lungs too."""
     folder = settings.analysis.models_dir or model_bundles()
     declared = {bundle.id: bundle for bundle in declared_bundles(settings)}
-    own = [name for name in settings.analysis.bundles if name not in declared]
+    own = [name for name in settings.bundles if name not in declared]
     cards = {}
     for name in sorted(with_neighbours(folder, own)):
         manifest = open_bundle(folder, name).manifest

@@ -9,6 +9,7 @@ from dicom_node.errors import BrainChanged, DeviceUnavailable
 from dicom_node.line.analyse import Analyst
 from dicom_node.line.networks import engine_of, warm_when_there
 from dicom_node.line.pulse import Pulse
+from dicom_node.line.wiring import menu_of
 from dicom_node.records import Worker
 from dicom_node.roles.process import stopped_at_once
 from dicom_node.roles.shift import Shift, shift
@@ -53,7 +54,7 @@ class _Thinking:
         )
         self._analyst = Analyst(
             engine, own.ledger, own.spool, settings, own.worker, own.log, pulse,
-            lambda: not own.stop.is_set(),
+            lambda: not own.stop.is_set(), menu=menu_of(own.configuration),
         )  # fmt: skip
         self._lost: DeviceUnavailable | BrainChanged | None = None
         self._losses = 0

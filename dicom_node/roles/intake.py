@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 
-from dicom_node.intake.rules import load_rules
 from dicom_node.line.admit import (
     admit_received,
     describe_studies,
@@ -15,6 +14,7 @@ from dicom_node.line.admit import (
     note_facts,
     quieten_studies,
 )
+from dicom_node.line.wiring import menu_of
 from dicom_node.records import Worker
 from dicom_node.roles.shift import shift
 from dicom_node.settings import Configuration
@@ -28,10 +28,12 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     if own is None:
         return
     ledger, spool, settings = own.ledger, own.spool, configuration.settings
-    rules = load_rules(configuration.admission_path, settings.admission)
+    menu = menu_of(configuration)
     own.work(
         {
-            "admitting films": lambda: admit_received(ledger, spool, rules, own.worker, own.log),
+            "admitting films": lambda: admit_received(
+                ledger, spool, menu.rules, own.worker, own.log, menu
+            ),
             "describing studies": lambda: describe_studies(ledger, spool),
             "noting headers": lambda: note_facts(ledger, spool),
             "noting patients": lambda: key_patients(ledger, spool),

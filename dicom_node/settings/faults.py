@@ -98,10 +98,10 @@ def table_of(annotation: object) -> type[BaseModel] | None:
     return None
 
 
-def _entry_of(annotation: object) -> type[BaseModel] | None:
+def entry_of(annotation: object) -> type[BaseModel] | None:
     """Return `table_of` an annotation, or of the entries of a list or dictionary of tables."""
     if get_origin(annotation) in (tuple, list, dict):
-        return next(filter(None, map(_entry_of, reversed(get_args(annotation)))), None)
+        return next(filter(None, map(entry_of, reversed(get_args(annotation)))), None)
     return table_of(annotation)
 
 
@@ -132,7 +132,7 @@ def _instead(location: Location, model: type[BaseModel]) -> str:
     here: type[BaseModel] | None = model
     for name in path:
         field = here.model_fields.get(name) if here else None
-        here = _entry_of(field.annotation) if field else None
+        here = entry_of(field.annotation) if field else None
     known = here.model_fields if here else {}
     homes = [
         name
@@ -152,7 +152,7 @@ def _meaning(location: Location, model: type[BaseModel], page: str) -> str:
         if table is None or part not in table.model_fields:
             break
         info = table.model_fields[str(part)]
-        table = _entry_of(info.annotation)
+        table = entry_of(info.annotation)
     if info is None or not info.description:
         return f"see {page}"
     if info.is_required() or info.default is None:

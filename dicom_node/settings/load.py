@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -17,7 +16,6 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from dicom_node import resources
-from dicom_node.findings import FINDING_CLASSES
 from dicom_node.settings.certificates import certificates
 from dicom_node.settings.environment import Overrides, overrides
 from dicom_node.settings.faults import Fault, KeyPlaces, explain, refusal, suggestion
@@ -25,6 +23,7 @@ from dicom_node.settings.files import authorities, pair, private
 from dicom_node.settings.model import AnalysisSection, OidcSection, Remote, Settings, WebSection
 from dicom_node.settings.remotes import build_table, read_remotes
 from dicom_node.settings.source import SettingsFile, missing_folder, parse, read_text
+from dicom_node.settings.suites import suite_faults
 
 LEDGER = "ledger.sqlite"
 FOLDER_VARIABLE = "DICOM_NODE_CONFIG"
@@ -305,41 +304,12 @@ def _dates(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
             yield places.fault(found.key, f"{found.path} {fault[0]}", fault[1])
 
 
-def _names_a_finding(models: Path, suite: Sequence[str]) -> bool:
-    """Whether the first detection network of the suite has the classes that reports know.
-
-    True as well where a manifest cannot be read: that fault is named elsewhere.
-    """
-    for name in suite:
-        try:
-            document = tomllib.loads((models / name / "model.toml").read_text("utf-8"))
-            if document["task"] == "detection":
-                return set(document["outputs"][0]["classes"]) == set(FINDING_CLASSES)
-        except (OSError, KeyError, IndexError, tomllib.TOMLDecodeError):
-            return True
-    return False
-
-
 def _missing_resources(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
     # Of Ray a node needs nothing: it is asked over HTTP.
     if settings.analysis.engine in ("openvino", "ray") and find_spec("openvino") is None:
         what, remedy = "OpenVINO is not installed", 'install dicom-node[cpu], or write "auto"'
         yield places.fault(("analysis", "engine"), what, remedy)
-    models = settings.analysis.models_dir or resources.model_bundles()
-    known = sorted(path.parent.name for path in models.glob("*/model.toml"))
-    named: list[tuple[tuple[str | int, ...], str]] = [
-        (("analysis", "suite", position), name)
-        for position, name in enumerate(settings.analysis.suite)
-    ]
-    beside = (("lungs", settings.analysis.lungs), ("gate", settings.analysis.gate))
-    named += [(("analysis", key), name) for key, name in beside if name]
-    for place, name in named:
-        if name not in known:
-            what = f"there is no bundle {name!r} in {models}"
-            yield places.fault(place, what, suggestion(name, known))
-    if not _names_a_finding(models, settings.analysis.suite):
-        what = "reports need a detection network of normal, pneumonia and covid19 before any other"
-        yield places.fault(("analysis", "suite"), what, "put covidnet-pyramid first")
+    yield from suite_faults(settings, places)
     templates = settings.results.templates_dir or resources.report_templates()
     known = sorted(path.stem for path in templates.glob("*.toml"))
     if settings.results.template not in known:

@@ -172,7 +172,8 @@ class AnalysisSection(Section):
             "opacity-extent-geographic",
             "opacity-extent-opacity",
         ),
-        description="bundles to run, from models/; the first detection network gives the finding",
+        description="bundles to run, from models/; the first detection network gives the finding;"
+        " for films that no `[[suites]]` fits",
     )
     gate: str = Field(
         default="chest-gate",
@@ -209,8 +210,35 @@ class AnalysisSection(Section):
 
     @property
     def bundles(self) -> tuple[str, ...]:
-        """All bundles that are named, in the order of the settings; their trunks come along."""
+        """All bundles that are named here, in the order of the settings; their trunks come along.
+
+        `Settings.bundles` has those of suites, too.
+        """
         return (*self.suite, *filter(None, (self.lungs, self.gate)))
+
+
+class SuiteSection(Section):
+    """Networks for some films. Every list that is named must fit, one entry of it is enough.
+
+    A film gets the networks of each suite that fits it, as far as they eat it; one that none fits
+    gets `analysis.suite`. AE titles, modalities, body parts and stations are compared whole,
+    without case and accents (AE titles: exactly), descriptions by their words.
+    """
+
+    name: str = Field(
+        pattern=r"^[^\x00-\x1f\x7f\\]{1,64}$", description="what people call it, 1-64 characters"
+    )
+    networks: tuple[str, ...] = Field(
+        min_length=1, description="bundles to run, as in `analysis.suite`"
+    )
+    calling_ae_titles: tuple[str, ...] = Field(default=(), description="AE titles that sent it")
+    modalities: tuple[str, ...] = Field(default=(), description="Modality (0008,0060)")
+    body_parts: tuple[str, ...] = Field(default=(), description="Body Part Examined (0018,0015)")
+    stations: tuple[str, ...] = Field(default=(), description="Station Name (0008,1010)")
+    words: tuple[str, ...] = Field(
+        default=(),
+        description="words of its descriptions, as in admission.toml; `*` is any letters",
+    )
 
 
 class ReportSection(Section):
@@ -379,6 +407,7 @@ class Settings(Section):
     tls: TlsSection | None = None
     admission: AdmissionSection = AdmissionSection()
     analysis: AnalysisSection = AnalysisSection()
+    suites: tuple[SuiteSection, ...] = ()
     report: ReportSection = ReportSection()
     results: ResultsSection = ResultsSection()
     identity: IdentitySection = IdentitySection()
@@ -386,6 +415,18 @@ class Settings(Section):
     retention: RetentionSection = RetentionSection()
     web: WebSection = WebSection()
     oidc: OidcSection | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network that some film may get, each once: of `analysis.suite`, then of suites."""
+        named = (self.analysis.suite, *(suite.networks for suite in self.suites))
+        return tuple(dict.fromkeys(name for names in named for name in names))
+
+    @property
+    def bundles(self) -> tuple[str, ...]:
+        """All bundles that are named, in the order of the settings; their trunks come along."""
+        beside = filter(None, (self.analysis.lungs, self.analysis.gate))
+        return tuple(dict.fromkeys((*self.networks, *beside)))
 
 
 ObjectName = Literal[

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from inspect import cleandoc
 from typing import Any
 
 from pydantic import BaseModel
 
 from dicom_node.settings.environment import PREFIX
-from dicom_node.settings.faults import plain, table_of
+from dicom_node.settings.faults import entry_of, plain, table_of
 from dicom_node.settings.model import Remote, Settings
 
 _HEAD = "| key | values | default | meaning |\n|---|---|---|---|"
@@ -39,7 +40,7 @@ def node_keys() -> tuple[SettingKey, ...]:
     return tuple(
         key
         for section, info in Settings.model_fields.items()
-        for key in _keys(section, table_of(info.annotation) or Settings)
+        for key in _keys(section, entry_of(info.annotation) or Settings)
     )
 
 
@@ -50,8 +51,14 @@ def remote_keys() -> tuple[SettingKey, ...]:
 
 def section_meaning(section: str) -> str:
     """Return what a table of ``node.toml`` is about, from its model's docstring."""
-    table = table_of(Settings.model_fields[section].annotation)
-    return (table.__doc__ or "").strip() if table else ""
+    table = entry_of(Settings.model_fields[section].annotation)
+    return cleandoc(table.__doc__ or "") if table else ""
+
+
+def section_heading(section: str) -> str:
+    """Return how a table of ``node.toml`` begins: ``[node]``, or ``[[suites]]`` of several."""
+    several = table_of(Settings.model_fields[section].annotation) is None
+    return f"[[{section}]]" if several else f"[{section}]"
 
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -60,18 +67,30 @@ def schema(model: type[BaseModel]) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
-def effective(settings: Settings) -> dict[str, dict[str, object]]:
-    """Return the settings in use by section and key, as TOML and JSON have them, secrets masked."""
-    shown: dict[str, dict[str, object]] = {}
+Shown = dict[str, object]
+"""One table as TOML and JSON have it."""
+
+
+def effective(settings: Settings) -> dict[str, Shown | list[Shown]]:
+    """Return the settings in use by section and key, as TOML and JSON have them, secrets masked.
+
+    Of ``[[suites]]`` there is a list; where nothing is said of a section, it is left out.
+    """
+    shown: dict[str, Shown | list[Shown]] = {}
     for section in Settings.model_fields:
         table = getattr(settings, section)
-        if table is None:
-            continue
-        shown[section] = {
-            key: "(masked)" if (section, key) in SECRET_KEYS else plain(getattr(table, key))
-            for key in type(table).model_fields
-        }
+        if isinstance(table, tuple):
+            shown |= {section: [_shown(section, each) for each in table]} if table else {}
+        elif table is not None:
+            shown[section] = _shown(section, table)
     return shown
+
+
+def _shown(section: str, table: BaseModel) -> Shown:
+    return {
+        key: "(masked)" if (section, key) in SECRET_KEYS else plain(getattr(table, key))
+        for key in type(table).model_fields
+    }
 
 
 def node_table() -> str:
@@ -81,7 +100,8 @@ def node_table() -> str:
     for section in Settings.model_fields:
         rows = [_row(key) for key in keys if key.section == section]
         parts.append(
-            f"### `[{section}]`\n\n{section_meaning(section)}\n\n{_HEAD}\n" + "\n".join(rows)
+            f"### `{section_heading(section)}`\n\n{section_meaning(section)}\n\n{_HEAD}\n"
+            + "\n".join(rows)
         )
     return "\n\n".join(parts)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from dicom_node.intake.rules import AdmissionRules
+from dicom_node.intake.menu import Menu
 from dicom_node.intake.take import FrontDoor
 from dicom_node.ledger import ReadingRoom
 from dicom_node.line.health import NodeState
@@ -69,7 +69,7 @@ class House:
     configuration: Configuration
     ledger: ReadingRoom
     spool: Spool
-    rules: AdmissionRules
+    menu: Menu
     cards: Mapping[str, NetworkCard]
     shelf: tuple[ModelOnShelf, ...]
     remotes: Callable[[], Mapping[str, Remote]]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dicom_node.bundles import list_bundles
-from dicom_node.intake.rules import load_rules
 from dicom_node.ledger import ReadingRoom
-from dicom_node.line.wiring import network_cards
+from dicom_node.line.wiring import menu_of, network_cards
 from dicom_node.line.wiring_remotes import remotes_table
 from dicom_node.logs import Log
 from dicom_node.settings import Configuration
@@ -18,7 +17,7 @@ def furnished(
 ) -> House:
     """Return what the pages work with, over an open ledger."""
     settings = configuration.settings
-    in_use = set(settings.analysis.bundles)
+    in_use = set(settings.bundles)
     shelf = tuple(
         ModelOnShelf(
             id=bundle.id, title=bundle.manifest.title, version=bundle.manifest.version,
@@ -33,7 +32,7 @@ def furnished(
         configuration=configuration,
         ledger=ledger,
         spool=spool,
-        rules=load_rules(configuration.admission_path, settings.admission),
+        menu=menu_of(configuration),
         cards=network_cards(settings),
         shelf=shelf,
         # Whoever has just changed the table sees the change on the next page.

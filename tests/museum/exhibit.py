@@ -82,7 +82,9 @@ class StandIn:
     def warm(self) -> None:
         """It always can."""
 
-    def analyse(self, film: Picture, uid: str) -> tuple[FilmFindings, Explanation]:
+    def analyse(
+        self, film: Picture, uid: str, _asked: object = None
+    ) -> tuple[FilmFindings, Explanation]:
         assert film.ndim == 2
         assert np.isfinite(film).all()
         self.seen.append(film)

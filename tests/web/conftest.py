@@ -25,12 +25,12 @@ from dicom_node.imaging.header import header_of
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.received import AsItCame
 from dicom_node.imaging.wrap import Identity
-from dicom_node.intake.rules import load_rules
 from dicom_node.ledger.people import ROLES as PERSONS_ROLES
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.admit import describe_studies
 from dicom_node.line.report import Reporter
 from dicom_node.line.trial_step import TrialStep
+from dicom_node.line.wiring import menu_of
 from dicom_node.logs import Log
 from dicom_node.records import (
     ROLES,
@@ -229,7 +229,7 @@ def house_over(
         configuration=configuration,
         ledger=ledger,
         spool=spool,
-        rules=load_rules(configuration.admission_path, configuration.settings.admission),
+        menu=menu_of(configuration),
         cards=preview_context_cards(),
         shelf=(shelf_of("covidnet-lite"),),
         remotes=table.current,

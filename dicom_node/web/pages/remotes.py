@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from dicom_node.errors import DeliveryError, ImageError, SettingsError
 from dicom_node.imaging.header import read_header
-from dicom_node.intake.admit import Admitted, admit
+from dicom_node.intake.admit import Admitted
+from dicom_node.intake.menu import Choice, Menu
 from dicom_node.intake.routing import RELEASES, is_told, report_class, route
 from dicom_node.records import InstanceState, PeerContact
 from dicom_node.settings import Remote
@@ -176,10 +177,11 @@ def _told(house: House, data: bytes, sender: str) -> dict[str, Any]:
         why = f"{sender} may not send: its associations are rejected before any film comes."
         return {"outcome": "Rejected", "why": why, "parcels": [], "left_out": ()}
     try:
-        decision = admit(read_header(data), house.rules)
+        choice = house.menu.choose(read_header(data), (sender,) if sender else ())
     except ImageError as error:
         return {"outcome": "Declined", "why": error.message, "parcels": [], "left_out": ()}
     origins = (sender,) if sender else ()
+    decision = choice.decision
     routed = route(origins, remotes, analysed=isinstance(decision, Admitted))
     contacts = {item.ae_title: item for item in house.ledger.peers()}
     sent = [(remotes[each.ae_title], contacts.get(each.ae_title)) for each in routed.recipients]
@@ -188,13 +190,25 @@ def _told(house: House, data: bytes, sender: str) -> dict[str, Any]:
         parcels = [_parcel(*each) | _APOLOGY for each in sent] if told else []
         why = f"{decision.reason}."
         return {"outcome": "Declined", "why": why, "parcels": parcels, "left_out": routed.left_out}
-    view = f"view {decision.view}" if decision.view else "no view stated"
     return {
         "outcome": "Admitted",
-        "why": f"A frontal chest radiograph by its header ({view}).",
+        "why": _who_eats(choice, decision.view, house.menu),
         "parcels": [_parcel(*each) for each in sent],
         "left_out": routed.left_out,
     }
+
+
+def _who_eats(choice: Choice, view: str, menu: Menu) -> str:
+    """Return what a film is by its header, and which bundles that say what they eat eat it."""
+    stated = f"view {view}" if view else "no view stated"
+    declared = sorted(choice.networks & menu.eats.keys())
+    asked = f"{', '.join(declared)} {'is' if len(declared) == 1 else 'are'} asked about it"
+    said = f"A frontal chest radiograph by its header ({stated})."
+    if declared:
+        own = choice.networks - menu.eats.keys()
+        said = f"{said} Also {asked}." if own else f"By its header ({stated}) {asked}."
+    against = "; ".join(f"{name}: {reason}" for name, reason in choice.reasons.items())
+    return f"{said} Not asked: {against}." if against else said
 
 
 _APOLOGY = {"objects": "a small report with the reason, if no film of the study is analysed"}

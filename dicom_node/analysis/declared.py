@@ -1,0 +1,150 @@
+"""The declared networks of a suite: each is asked by itself, and hurts no other.
+
+What one of them cannot answer is said of it alone: it crashed, was too slow, or gave what its
+manifest does not say. The films go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from dicom_node.analysis.observing import Looked, observed
+from dicom_node.bundles.declared import Declared
+from dicom_node.bundles.network import self_test_film, self_test_lungs
+from dicom_node.errors import BundleError, NoAnswer, NodeError
+from dicom_node.findings import AreaMap, Evidence, NetworkVersion, SaliencyMap
+from dicom_node.imaging.lungs import Lungs
+from dicom_node.imaging.prepare import Float
+from dicom_node.imaging.wanted import seen
+from dicom_node.observations import Observation
+
+
+class Answering(Protocol):
+    """Who computes one declared network, see `dicom_node.brains.apart.Apart`."""
+
+    @property
+    def name(self) -> str:
+        """Which engine computes; joins the provenance. "" before the first answer."""
+
+    def answer(self, films: Float) -> Mapping[str, Float]:
+        """Return the outputs by name, float32 with the films first. Raises `NoAnswer`.
+
+        ``films``: float32, (films, rows, columns, channels), as the manifest wants their values.
+        """
+
+    def close(self) -> None:
+        """End it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaidOfFilm:
+    """What declared networks said of one film: what they observed, and why some said nothing."""
+
+    observed: tuple[Observation, ...] = ()
+    areas: tuple[AreaMap, ...] = ()
+    maps: tuple[SaliencyMap, ...] = ()
+    checks: Mapping[str, Evidence] = field(default_factory=dict)
+    unanswered: Mapping[str, str] = field(default_factory=dict)
+    suite: Mapping[str, NetworkVersion] = field(default_factory=dict)
+
+    def then(self, other: SaidOfFilm) -> SaidOfFilm:
+        """Return what both said."""
+        return SaidOfFilm(
+            self.observed + other.observed,
+            self.areas + other.areas,
+            self.maps + other.maps,
+            {**self.checks, **other.checks},
+            {**self.unanswered, **other.unanswered},
+            {**self.suite, **other.suite},
+        )
+
+
+class DeclaredNetworks:
+    """The declared bundles of a suite in its order, and who computes them.
+
+    ``apart``: what makes who computes one; nothing is started before it is asked.
+    """
+
+    def __init__(self, bundles: Sequence[Declared], apart: Callable[[Declared], Answering]) -> None:
+        self._bundles = tuple(bundles)
+        self._who = {bundle.id: apart(bundle) for bundle in bundles}
+        self.silent: Mapping[str, NodeError] = {}
+        """Who could not answer the self-test film when they were last warmed, and why."""
+
+    def wanted(self, networks: frozenset[str] | None, *, gated: bool) -> tuple[Declared, ...]:
+        """Return those of these ids (None: all) that ask the gate first, or those that do not."""
+        return tuple(
+            bundle
+            for bundle in self._bundles
+            if bundle.manifest.eats.asks_gate is gated
+            and (networks is None or bundle.id in networks)
+        )
+
+    @property
+    def ask_gate(self) -> bool:
+        """Whether any of them asks the gate first."""
+        return bool(self.wanted(None, gated=True))
+
+    @property
+    def need_lungs(self) -> tuple[str, ...]:
+        """Ids of those that look at the lungs alone."""
+        return tuple(
+            bundle.id for bundle in self._bundles if bundle.manifest.eats.pixels.region == "lungs"
+        )
+
+    def warm(self) -> None:
+        """Ask each once, so that the first film does not wait; who cannot answer is `silent`."""
+        film = self_test_film()
+        silent: dict[str, NodeError] = {}
+        for bundle in self._bundles:
+            try:
+                self._one(bundle, film, self_test_lungs(), None)
+            except (NoAnswer, BundleError) as error:
+                silent[bundle.id] = error
+        self.silent = silent
+
+    def look(
+        self,
+        bundles: Iterable[Declared],
+        film: Float,
+        lungs: Lungs | None,
+        spacing: tuple[float, float] | None,
+    ) -> SaidOfFilm:
+        """Return what these networks say of one film.
+
+        ``film``: float32 in [0, 1], (rows, columns), bright = dense; ``spacing``: mm between its
+        rows and columns. Raises `Unavailable` alone.
+        """
+        said = SaidOfFilm()
+        for bundle in bundles:
+            try:
+                found = self._one(bundle, film, lungs, spacing)
+            except (NoAnswer, BundleError) as error:
+                found = SaidOfFilm(unanswered={bundle.id: error.message})
+            said = said.then(found)
+        return said
+
+    def close(self) -> None:
+        """End who computes them."""
+        for who in self._who.values():
+            who.close()
+
+    def _one(
+        self,
+        bundle: Declared,
+        film: Float,
+        lungs: Lungs | None,
+        spacing: tuple[float, float] | None,
+    ) -> SaidOfFilm:
+        who, pixels = self._who[bundle.id], bundle.manifest.eats.pixels
+        looked = seen(film, pixels, lungs)
+        answers = who.answer(looked.grid[None])
+        outputs = {name: np.asarray(value, np.float32)[0] for name, value in answers.items()}
+        shape = (int(film.shape[0]), int(film.shape[1]))
+        found = observed(bundle, bundle.id, outputs, Looked(looked, shape, lungs, spacing))
+        version = NetworkVersion(bundle.manifest.version, bundle.manifest.weights.digest, who.name)
+        return SaidOfFilm(found.observations, found.areas, suite={bundle.id: version})

@@ -1,0 +1,129 @@
+"""What is wrong with the bundles that settings name; their manifests are looked at by others."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dicom_node import resources
+from dicom_node.findings import FINDING_CLASSES
+from dicom_node.settings.faults import Fault, KeyPlaces, Location, suggestion
+from dicom_node.settings.model import Settings
+
+
+def model_folders(settings: Settings) -> tuple[Path, ...]:
+    """Return where bundles are looked for, in this order: those added here, then the others.
+
+    Our own networks are in the last of them alone.
+    """
+    added = settings.node.data_dir / "models"
+    return added, settings.analysis.models_dir or resources.model_bundles()
+
+
+def suite_faults(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
+    """Find bundles that are not there, suites of one name, and what no report could tell of."""
+    manifests = _manifests(settings)
+    named = _named(settings)
+    folder = model_folders(settings)[-1]
+    for place, name in named:
+        if name not in manifests:
+            what = f"there is no bundle {name!r} in {folder}"
+            yield places.fault(place, what, suggestion(name, manifests))
+    for key in ("lungs", "gate"):
+        name = getattr(settings.analysis, key)
+        told = manifests.get(name)
+        if told and _declares(told):
+            what = f"{name!r} says what it eats and says: it is no network of ours"
+            remedy = "name it in analysis.suite or in a suite's networks"
+            yield places.fault(("analysis", key), what, remedy)
+    yield from _of_names(settings, places)
+    yield from _without_finding(settings, manifests, places)
+
+
+def _named(settings: Settings) -> list[tuple[Location, str]]:
+    """Return where which bundle is named."""
+    analysis = settings.analysis
+    named: list[tuple[Location, str]] = [
+        (("analysis", "suite", position), name) for position, name in enumerate(analysis.suite)
+    ]
+    named += [
+        (("suites", number, "networks", position), name)
+        for number, suite in enumerate(settings.suites)
+        for position, name in enumerate(suite.networks)
+    ]
+    beside = (("lungs", analysis.lungs), ("gate", analysis.gate))
+    return named + [(("analysis", key), name) for key, name in beside if name]
+
+
+def _manifests(settings: Settings) -> dict[str, Mapping[str, Any]]:
+    """Return the bundles that may be named, with their manifests as far as they can be read.
+
+    In the folder of those added here are only bundles that declare what they eat and say.
+    """
+    added, others = model_folders(settings)
+    found = {path.parent.name: _read(path) for path in others.glob("*/model.toml")}
+    mine = {path.parent.name: _read(path) for path in added.glob("*/model.toml")}
+    return found | {name: told for name, told in mine.items() if _declares(told)}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """Return a manifest; one that cannot be read is empty: that fault is named elsewhere."""
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _declares(manifest: Mapping[str, Any]) -> bool:
+    return not manifest or "says" in manifest or "eats" in manifest
+
+
+def _of_names(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
+    names = [suite.name for suite in settings.suites]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            what = f"{name!r} is the name of another suite, too"
+            yield places.fault(("suites", number, "name"), what, "give each its own name")
+
+
+def _without_finding(
+    settings: Settings, manifests: Mapping[str, Mapping[str, Any]], places: KeyPlaces
+) -> Iterator[Fault]:
+    """Find suites of our own networks of which none gives the finding that reports know.
+
+    A suite may be of bundles that declare what they say alone; `analysis.suite` may be empty beside
+    ``[[suites]]``.
+    """
+    served: list[tuple[Location, tuple[str, ...]]] = [
+        (("suites", number, "networks"), suite.networks)
+        for number, suite in enumerate(settings.suites)
+    ]
+    if settings.analysis.suite or not settings.suites:
+        served.insert(0, (("analysis", "suite"), settings.analysis.suite))
+    for place, names in served:
+        # They answer in the order in which the settings name them first.
+        ordered = [name for name in settings.networks if name in names]
+        if not _names_a_finding([manifests.get(name, {}) for name in ordered]):
+            what = (
+                "reports need a detection network of normal, pneumonia and covid19 before any other"
+            )
+            yield places.fault(place, what, "put covidnet-pyramid first")
+
+
+def _names_a_finding(manifests: list[Mapping[str, Any]]) -> bool:
+    """Whether the first detection network of ours has the classes that reports know.
+
+    True where there is no network of ours, and where a manifest cannot be read.
+    """
+    if not all(manifests):
+        return True
+    ours = [told for told in manifests if not _declares(told)]
+    for manifest in ours:
+        try:
+            if manifest["task"] == "detection":
+                return set(manifest["outputs"][0]["classes"]) == set(FINDING_CLASSES)
+        except (KeyError, IndexError, TypeError):
+            return True
+    return bool(manifests) and not ours
