@@ -89,7 +89,7 @@ def manifest_of(draft: Draft) -> str:
         *_weights(draft),
     ]
     for said in draft.says:
-        lines += ["", *_said(said, draft.unsure)]
+        lines += ["", *_said(said, draft.unsure, shown=said == draft.says[0])]
     lines += ["", *_words(draft)]
     return "\n".join(lines) + "\n"
 
@@ -144,9 +144,7 @@ def _eats(draft: Draft) -> Iterator[str]:
     yield "# Which films it is for. Others are never shown to it."
     yield "[eats]"
     yield _line("sop_classes", known or ["CR", "DX"], "CR, DX, MG, IO, SC, or UIDs")
-    yield _line(
-        "modalities", draft.modalities, "Modality (0008,0060)", draft, "eats.modalities"
-    )
+    yield _line("modalities", draft.modalities, "Modality (0008,0060)", draft, "eats.modalities")
     what = "CHEST, HAND …; empty: any"
     yield _line("body_parts", draft.body_parts, what, draft, "eats.body_parts")
     what = "PA, AP, LATERAL …; empty: any"
@@ -179,7 +177,7 @@ def _weights(draft: Draft) -> Iterator[str]:
         yield from (f'"{name}" = "{digest}"' for name, digest in draft.also)
 
 
-def _said(said: DraftSays, unsure: frozenset[str]) -> Iterator[str]:
+def _said(said: DraftSays, unsure: frozenset[str], *, shown: bool) -> Iterator[str]:
     place = f"says.{said.key}"
     yield "[[says]]"
     yield _line("key", said.key, "its name for programs: JSON, filters, private codes")
@@ -191,11 +189,13 @@ def _said(said: DraftSays, unsure: frozenset[str]) -> Iterator[str]:
         yield _line("boxes", said.boxes, "the tensor of places, (n, 4)")
         what = "left, top, right, bottom; or corner-size, centre-size"
         yield _line("box_form", "corners", what, unsure, f"{place}.box_form")
-        yield _line("box_unit", "pixels", "of the input; or parts of it", unsure, f"{place}.box_unit")
+        yield _line(
+            "box_unit", "pixels", "of the input; or parts of it", unsure, f"{place}.box_unit"
+        )
     if said.labels_output:
         yield _line("labels_output", said.labels_output, "the class's number of each place")
     yield from _numbers_of(said, unsure, place)
-    yield _line("headline", True, "the case list shows it")
+    yield _line("headline", shown, "the case list shows it")
     yield "# severity = 6.0                # how high a case stands in the list if this is found"
     for name in said.classes:
         yield from ("", *_class_of(said, name))
@@ -225,7 +225,9 @@ def _numbers_of(said: DraftSays, unsure: frozenset[str], place: str) -> Iterator
             yield '# measures = "length"           # a length in pixels, or "points": its two ends'
             yield "# threshold = 150.0             # from which value it is a finding"
         case Kind.REGION:
-            yield _line("threshold", 0.5, "from which a place is kept", unsure, f"{place}.threshold")
+            yield _line(
+                "threshold", 0.5, "from which a place is kept", unsure, f"{place}.threshold"
+            )
         case Kind.MASK:
             what = "from which a place belongs to it"
             yield _line("threshold", 0.5, what, unsure, f"{place}.threshold")

@@ -12,7 +12,7 @@ from dicom_node.errors import SettingsError
 from dicom_node.settings import Settings
 from dicom_node.settings.suites import model_folders as folders_of
 
-_PACKAGES = {
+ENGINE_PACKAGES = {
     "onnx": ("onnxruntime", "dicom-node[onnx]"),
     "openvino": ("openvino", "dicom-node[cpu]"),
 }
@@ -74,7 +74,7 @@ def _faults(settings: Settings, name: str) -> Iterator[str]:
     file = bundle.manifest.weights.file
     if not bundle.has_weights:
         yield f"{name}/{MANIFEST}: weights.file: there is no {file!r} — put it beside the manifest"
-    package, extra = _PACKAGES.get(bundle.manifest.engine, ("", ""))
+    package, extra = ENGINE_PACKAGES.get(bundle.manifest.engine, ("", ""))
     if package and find_spec(package) is None:
         yield f"{name}/{MANIFEST}: engine: {package} is not installed — install {extra}"
 
