@@ -215,6 +215,12 @@ _KINDS = (
         "role reason remedy",
         "An engine is installed and does not answer as Keras does here: Keras answers.",
     ),
+    _kind(
+        "network.silent",
+        "error",
+        "role network reason remedy",
+        "A declared network cannot answer the self-test film; the others are not affected.",
+    ),
     _kind("self_test.passed", "info", "network", "The bundle gives its stored output."),
     _kind(
         "self_test.failed",

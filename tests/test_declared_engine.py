@@ -17,7 +17,9 @@ from dicom_node.bundles.declared import Declared, open_declared
 from dicom_node.bundles.network import self_test_film
 from dicom_node.errors import NoAnswer
 from dicom_node.findings import Outcome
+from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.prepare import Float
+from dicom_node.line.analyse import film_to_analyse
 from dicom_node.observations import ObservationKind
 from tests import declared_kit as kit
 
@@ -144,3 +146,67 @@ def test_what_the_gate_declines_is_still_looked_at_by_those_that_do_not_ask_it(
     assert findings.unanswered == {"gated": "It shows a hand."}
     declined, _ = engine.analyse(flat, "1", Asked(frozenset({"gated"})))
     assert (declined.outcome, declined.reason) == (Outcome.DECLINED, "It shows a hand.")
+
+
+@pytest.mark.parametrize(
+    ("stated", "spacing"),
+    [
+        ({"PixelSpacing": [0.2, 0.1]}, (0.2, 0.1)),
+        ({"ImagerPixelSpacing": [0.2, 0.1]}, (0.2, 0.1)),
+        ({"ImagerPixelSpacing": [0.2, 0.1], "EstimatedRadiographicMagnificationFactor": "2.0"},
+         (0.1, 0.05)),
+        ({"PixelSpacing": [0.2, 0.1], "EstimatedRadiographicMagnificationFactor": "2.0"},
+         (0.2, 0.1)),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_lengths_are_in_the_patient_and_of_the_film_as_it_is_hung(
+    stated: dict[str, object], spacing: tuple[float, float] | None
+) -> None:
+    dataset = phantom_dataset(seed=3, rows=96, columns=64)
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        dataset.pop(keyword, None)
+    for keyword, value in stated.items():
+        setattr(dataset, keyword, value)
+    asked = film_to_analyse(dataset, 200).asked(None)
+    assert asked.spacing == pytest.approx(spacing) if spacing else asked.spacing is None
+    dataset.PatientOrientation = ["F", "L"]
+    turned = film_to_analyse(dataset, 200).asked(frozenset({"a"}))
+    assert turned == Asked(frozenset({"a"}), asked.spacing[::-1] if asked.spacing else None)
+
+
+class Spot:
+    """Believes in an effusion as far as the part of the film is bright where it looks."""
+
+    name = "spot"
+
+    def __init__(self, bundle: Declared) -> None:
+        self.calls: list[int] = []
+
+    def answer(self, films: Float) -> Mapping[str, Float]:
+        self.calls.append(len(films))
+        seen = films[:, 4:8, 20:24, 0].mean(axis=(1, 2)) * 8 - 4
+        return {"logits": np.stack([seen, seen * 0 - 9, seen * 0 - 9], axis=1).astype(np.float32)}
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_network_without_a_gradient_shows_where_it_looked_by_hiding_parts(
+    tmp_path: Path,
+) -> None:
+    kit.declared_bundle(
+        tmp_path, "spot", kit.LABELS, kit.LABELS_OUTPUTS, eats=ANY, head='explain = "occlusion"'
+    )
+    film = np.full((320, 320), 0.1, np.float32)
+    film[40:80, 200:240] = 1.0
+    engine = Engine(tmp_path, (), declared=[open_declared(tmp_path, "spot")], apart=Spot)
+    findings, explanation = engine.analyse(film, "1")
+    (heat,) = explanation.maps
+    assert heat.target == "findings:effusion"
+    assert np.unravel_index(int(heat.heat.argmax()), heat.heat.shape) == (1, 5)
+    assert heat.heat[4:].max() == 0
+    assert (findings.checks["spot"].change_when_hidden or 0) > 0.3
+    dark, shown = engine.analyse(np.where(film == 1, 0.0, film).astype(np.float32), "1")
+    assert dark.observed[0].believed == ()
+    assert shown.maps[0].heat.max() <= 1

@@ -7,9 +7,18 @@ import itertools
 import numpy as np
 import pytest
 
-from dicom_node.findings import TURNS, Explanation, LungMask, Region, SaliencyMap
+from dicom_node.findings import TURNS, AreaMap, Explanation, LungMask, Region, SaliencyMap
 from dicom_node.imaging.geometry import heat_on_film
-from dicom_node.imaging.orientation import Hanging, as_hung, as_stored, hanging, turned_back
+from dicom_node.imaging.orientation import (
+    Hanging,
+    as_hung,
+    as_stored,
+    hanging,
+    observed_as_hung,
+    observed_as_stored,
+    turned_back,
+)
+from dicom_node.observations import FoundPlace, Observation, ObservationKind
 
 HUNG = np.arange(6, dtype=np.float32).reshape(2, 3)
 """A film as it is hung: patient's left at the right, feet below."""
@@ -86,7 +95,8 @@ def test_what_was_found_lies_on_the_stored_film_where_it_is(said: tuple[str, str
     heat = np.random.default_rng(0).random((4, 5)).astype(np.float32)
     seen = SaliencyMap("n", "normal", heat, Region(6, 12, tall[0], tall[1] - 3))
     lungs = LungMask("lungs", heat > 0.5)
-    found = Explanation((seen,), lungs)
+    area = AreaMap("n", "mask", heat, Region(0, 0, *tall), 0.5)
+    found = Explanation((seen,), lungs, None, (area,))
 
     back = as_stored(found, hung, shape)
 
@@ -98,6 +108,21 @@ def test_what_was_found_lies_on_the_stored_film_where_it_is(said: tuple[str, str
     again = as_hung(back, hung, shape)
     assert again.maps[0].region == seen.region
     assert (again.maps[0].heat == heat).all()
+    assert (again.areas[0].probability == heat).all()
+    assert again.areas[0].region == area.region
+
+
+@pytest.mark.parametrize("said", STORED)
+def test_a_place_lies_on_the_stored_film_where_it_is(said: tuple[str, str]) -> None:
+    hung, stored = hanging(said), STORED[said]
+    shape = (int(stored.shape[0]), int(stored.shape[1]))
+    for row, column in itertools.product(*map(range, shape)):
+        at = hung.hang_place((column + 0.5, row + 0.5), shape)
+        assert hung.hang(stored)[int(at[1]), int(at[0])] == stored[row, column]
+        assert hung.store_place(at, shape) == (column + 0.5, row + 0.5)
+    one = Observation("n", ObservationKind.REGION, "n", places=(FoundPlace(((0, 0), (1, 2))),))
+    (back,) = observed_as_stored([one], hung, shape)
+    assert observed_as_hung([back], hung, shape) == (one,)
 
 
 def test_a_rectangle_goes_there_and_back() -> None:

@@ -10,7 +10,7 @@ class Asked:
     """Which networks are to answer, and what a measurement needs of the header.
 
     ``networks``: ids of bundles of the suite; None: all of them. ``spacing``: mm between rows and
-    between columns of the stored matrix (Pixel Spacing, else Imager Pixel Spacing); None: unknown.
+    between columns of the film that the engine is given; None: unknown.
     """
 
     networks: frozenset[str] | None = None

@@ -7,19 +7,21 @@ manifest does not say. The films go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from dicom_node.analysis.observing import Looked, observed
+from dicom_node.analysis.occlusion import explained, spoken_first, strength_of
+from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.bundles.declared import Declared
 from dicom_node.bundles.network import self_test_film, self_test_lungs
 from dicom_node.errors import BundleError, NoAnswer, NodeError
 from dicom_node.findings import AreaMap, Evidence, NetworkVersion, SaliencyMap
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float
-from dicom_node.imaging.wanted import seen
+from dicom_node.imaging.wanted import seen, with_values
 from dicom_node.observations import Observation
 
 
@@ -145,6 +147,31 @@ class DeclaredNetworks:
         answers = who.answer(looked.grid[None])
         outputs = {name: np.asarray(value, np.float32)[0] for name, value in answers.items()}
         shape = (int(film.shape[0]), int(film.shape[1]))
-        found = observed(bundle, bundle.id, outputs, Looked(looked, shape, lungs, spacing))
+        film_seen = Looked(looked, shape, lungs, spacing)
+        found = observed(bundle, bundle.id, outputs, film_seen)
         version = NetworkVersion(bundle.manifest.version, bundle.manifest.weights.digest, who.name)
-        return SaidOfFilm(found.observations, found.areas, suite={bundle.id: version})
+        said = SaidOfFilm(found.observations, found.areas, suite={bundle.id: version})
+        if bundle.manifest.explain == "none":
+            return said
+        return self._explained(bundle, said, film_seen)
+
+    def _explained(self, bundle: Declared, said: SaidOfFilm, film: Looked) -> SaidOfFilm:
+        """Return what a network said with where it looked; as it is where it said a mask alone."""
+        spoken = spoken_first(said.observed)
+        if spoken is None:
+            return said
+        pixels, who = bundle.manifest.eats.pixels, self._who[bundle.id]
+
+        def strengths(greys: Float) -> list[float]:
+            answers = who.answer(np.stack([with_values(grey, pixels) for grey in greys]))
+            each = (
+                {name: np.asarray(value, np.float32)[place] for name, value in answers.items()}
+                for place in range(len(greys))
+            )
+            told = (observed(bundle, bundle.id, one, film).observations for one in each)
+            return [strength_of(one, spoken) for one in told]
+
+        shown = explained(film.seen.grey, spoken, strengths)
+        heat = SaliencyMap(bundle.id, spoken.target, shown.heat, film.seen.region)
+        checks = {bundle.id: evidence_in_lungs(heat, film.lungs, shown.change)}
+        return replace(said, maps=(heat,), checks=checks)

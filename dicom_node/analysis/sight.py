@@ -16,7 +16,7 @@ from dicom_node.analysis.lungs import LungFinder
 from dicom_node.analysis.outlines import without_outlines
 from dicom_node.findings import Explanation, FilmFindings
 from dicom_node.imaging.lungs import Lungs
-from dicom_node.imaging.orientation import as_stored, turned_back
+from dicom_node.imaging.orientation import as_stored, observed_as_stored, turned_back
 from dicom_node.imaging.prepare import Float
 
 
@@ -41,9 +41,14 @@ class SetRight:
         back = turned_back(self.lie.turned)
         shape = self.film.shape[::-1] if back.transposed else self.film.shape
         missing = ("no_lungs",) if self.lungs is not None and not self.lungs.found else ()
+        stored = (int(shape[0]), int(shape[1]))
         return (
-            replace(findings, notes=(*findings.notes, *self.lie.notes, *missing)),
-            as_stored(explanation, back, (shape[0], shape[1])),
+            replace(
+                findings,
+                notes=(*findings.notes, *self.lie.notes, *missing),
+                observed=observed_as_stored(findings.observed, back, stored),
+            ),
+            as_stored(explanation, back, stored),
         )
 
 

@@ -316,6 +316,21 @@ def _codes(dataset: Dataset, keyword: str) -> tuple[CodedEntry, ...]:
     )
 
 
+def spacing_in_patient(dataset: Dataset) -> tuple[float, float] | None:
+    """Return mm between rows and between columns as lengths in the patient are measured.
+
+    Pixel Spacing as it stands; of Imager Pixel Spacing, which is at the detector, what is left of
+    it by the Estimated Radiographic Magnification Factor where the film states one (PS3.3
+    10.7.1.3, C.8.11.7). Without that a length at the detector is somewhat too long. None where the
+    film states no spacing.
+    """
+    spacing = _spacing(dataset)
+    factor = numbers(dataset, "EstimatedRadiographicMagnificationFactor")
+    if spacing is None or numbers(dataset, "PixelSpacing") or not factor or factor[0] < 1.0:
+        return spacing
+    return spacing[0] / factor[0], spacing[1] / factor[0]
+
+
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         spacing = numbers(dataset, keyword)

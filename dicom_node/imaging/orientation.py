@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.findings import Explanation, Region
+from dicom_node.observations import Observation, Point
 
 Plane = npt.NDArray[Any]
 """Values of a film or of a grid over it, (rows, columns)."""
@@ -78,6 +79,23 @@ class Hanging:
         flipped = self._flipped_region(region, stored)
         return _swapped(flipped) if self.transposed else flipped
 
+    def hang_place(self, place: Point, stored: tuple[int, int]) -> Point:
+        """Return a place (column, row) of the stored matrix of that shape as it is hung."""
+        column, row = place[::-1] if self.transposed else place
+        return self._flipped_place((column, row), stored)
+
+    def store_place(self, place: Point, stored: tuple[int, int]) -> Point:
+        """Return a place (column, row) of the hung film on the stored matrix of that shape."""
+        column, row = self._flipped_place(place, stored)
+        return (row, column) if self.transposed else (column, row)
+
+    def _flipped_place(self, place: Point, stored: tuple[int, int]) -> Point:
+        rows, columns = stored[::-1] if self.transposed else stored
+        column, row = place
+        return columns - column if self.mirrored else column, (
+            rows - row if self.upside_down else row
+        )
+
     def _flipped(self, plane: Plane) -> Plane:
         if not (self.is_turned or self.mirrored):
             return plane
@@ -132,6 +150,36 @@ def as_stored(explanation: Explanation, hung: Hanging, stored: tuple[int, int]) 
     return _moved(explanation, hung.store, lambda region: hung.store_region(region, stored))
 
 
+def observed_as_stored(
+    observed: Sequence[Observation], hung: Hanging, stored: tuple[int, int]
+) -> tuple[Observation, ...]:
+    """Return what was observed on the hung film, its places on the stored one of that shape."""
+    return _placed(observed, lambda point: hung.store_place(point, stored))
+
+
+def observed_as_hung(
+    observed: Sequence[Observation], hung: Hanging, stored: tuple[int, int]
+) -> tuple[Observation, ...]:
+    """Return what was observed, its places on the stored film of that shape, on the hung one."""
+    return _placed(observed, lambda point: hung.hang_place(point, stored))
+
+
+def _placed(
+    observed: Sequence[Observation], moved: Callable[[Point], Point]
+) -> tuple[Observation, ...]:
+    return tuple(
+        replace(
+            one,
+            places=tuple(
+                replace(place, points=tuple(map(moved, place.points))) for place in one.places
+            ),
+        )
+        if one.places
+        else one
+        for one in observed
+    )
+
+
 def as_hung(explanation: Explanation, hung: Hanging, stored: tuple[int, int]) -> Explanation:
     """Return what lies on the stored film of that shape, on the hung one."""
     return _moved(explanation, hung.hang, lambda region: hung.hang_region(region, stored))
@@ -151,7 +199,11 @@ def _moved(
     if opacity is not None:
         probability, region = turned(opacity.probability), place(opacity.region)
         opacity = replace(opacity, probability=probability, region=region)
-    return Explanation(tuple(maps), lungs, opacity)
+    areas = tuple(
+        replace(one, probability=turned(one.probability), region=place(one.region))
+        for one in explanation.areas
+    )
+    return Explanation(tuple(maps), lungs, opacity, areas)
 
 
 def _principal(direction: str) -> str:

@@ -28,8 +28,9 @@ from dicom_node.imaging.header import (
     header_of,
     patient_orientation_of,
     read_dataset,
+    spacing_in_patient,
 )
-from dicom_node.imaging.orientation import Hanging, as_stored, hanging
+from dicom_node.imaging.orientation import Hanging, as_stored, hanging, observed_as_stored
 from dicom_node.intake.admit import Declined
 from dicom_node.intake.menu import Menu
 from dicom_node.ledger import Conclusion, Work
@@ -53,12 +54,20 @@ class HungFilm:
     hanging: Hanging
     stored: tuple[int, int]
     notes: tuple[str, ...]
+    spacing: tuple[float, float] | None = None
+    """mm between rows and between columns of the stored film, in the patient; None: unknown."""
+
+    def asked(self, networks: frozenset[str] | None) -> Asked:
+        """Return what is asked about it of these networks; None: of all."""
+        is_swapped = self.spacing is not None and self.hanging.transposed
+        return Asked(networks, self.spacing[::-1] if is_swapped and self.spacing else self.spacing)
 
     def answer(self, found: Answer) -> Answer:
         """Return the engine's answer as that on the stored film, with the notes."""
         findings, explanation = found
+        observed = observed_as_stored(findings.observed, self.hanging, self.stored)
         return (
-            replace(findings, notes=(*self.notes, *findings.notes)),
+            replace(findings, notes=(*self.notes, *findings.notes), observed=observed),
             as_stored(explanation, self.hanging, self.stored),
         )
 
@@ -68,19 +77,22 @@ def film_to_analyse(dataset: Dataset, max_megapixels: float) -> HungFilm:
     film = shown(dataset, max_megapixels=max_megapixels)
     hung = hanging(patient_orientation_of(dataset))
     rows, columns = film.film.shape
-    return HungFilm(hung.hang(film.film), hung, (rows, columns), (*film.notes, *hung.notes))
+    notes = (*film.notes, *hung.notes)
+    spacing = spacing_in_patient(dataset)
+    return HungFilm(hung.hang(film.film), hung, (rows, columns), notes, spacing)
 
 
-def asked_about(header: FilmHeader, menu: Menu, senders: Iterable[str] = ()) -> Asked | Declined:
-    """Return what is asked about a film: those who eat it; `Declined` where nobody does.
+def eaters(
+    header: FilmHeader, menu: Menu, senders: Iterable[str] = ()
+) -> frozenset[str] | Declined | None:
+    """Return which networks are asked about a film, None: all; `Declined` where nobody eats it.
 
     ``senders``: the AE titles that sent its study.
     """
     choice = menu.choose(header, senders)
     if isinstance(choice.decision, Declined):
         return choice.decision
-    everybody = choice.networks >= menu.networks
-    return Asked(None if everybody else choice.networks, header.pixel_spacing)
+    return None if choice.networks >= menu.networks else choice.networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +153,9 @@ class Analyst:
         """Return what becomes of a film; what else is raised may be the film's fault or not."""
         try:
             dataset = read_dataset(self.spool.read(instance.digest))
-            asked = self._asked(instance, dataset)
-            if isinstance(asked, Declined):
-                return _declined(instance, asked.reason)
+            networks = self._eaters(instance, dataset)
+            if isinstance(networks, Declined):
+                return _declined(instance, networks.reason)
             film = film_to_analyse(dataset, self.settings.admission.max_megapixels)
         except (ImageError, SpoolError) as error:
             return _failed(instance, error)
@@ -153,7 +165,7 @@ class Analyst:
             return _failed(instance, _unforeseen(error))
         started = time.monotonic()
         try:
-            found = self.engine.analyse(film.hung, instance.sop_instance_uid, asked)
+            found = self.engine.analyse(film.hung, instance.sop_instance_uid, film.asked(networks))
         except AnalysisError as error:
             return _failed(instance, error)
         milliseconds = round((time.monotonic() - started) * 1000)
@@ -164,23 +176,22 @@ class Analyst:
         except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
             return _failed(instance, _unforeseen(error))
 
-    def _asked(self, instance: Instance, dataset: Dataset) -> Asked | Declined:
-        """Return what is asked about a film by today's menu: it may have been admitted by another.
+    def _eaters(self, instance: Instance, dataset: Dataset) -> frozenset[str] | Declined | None:
+        """Return who is asked about a film by today's menu: it may have been admitted by another.
 
         Raises ImageError for a header that cannot be read.
         """
-        header = header_of(dataset)
         if self.menu is None:
-            return Asked(spacing=header.pixel_spacing)
+            return None
         senders = self.ledger.origins(instance.study_id) if self.menu.asks_senders else ()
-        return asked_about(header, self.menu, senders)
+        return eaters(header_of(dataset), self.menu, senders)
 
     def _concluded(self, instance: Instance, answer: Answer, milliseconds: int) -> _Concluded:
         findings, explanation = answer
         if findings.outcome is Outcome.DECLINED:
             # Its pixels are no frontal chest radiograph.
             return _declined(instance, findings.reason or "")
-        explained = explanation.maps or explanation.opacity is not None
+        explained = explanation.maps or explanation.areas or explanation.opacity is not None
         stored = self.spool.write(pack_explanation(explanation)) if explained else None
         named = findings.finding and findings.finding.finding_class
         return _Concluded(

@@ -18,7 +18,7 @@ from dicom_node.findings import Explanation, FilmFindings, Outcome
 from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.wrap import PICTURES, wrap_picture
 from dicom_node.intake.admit import Declined
-from dicom_node.line.analyse import asked_about, film_to_analyse
+from dicom_node.line.analyse import eaters, film_to_analyse
 from dicom_node.line.networks import engine_of
 from dicom_node.line.wiring import menu_of, network_cards, template_of
 from dicom_node.patience import place_of
@@ -82,15 +82,17 @@ class ByHand:
             dataset = read_film(file)
             header = header_of(dataset)
             uid = header.sop_instance_uid
-            asked = asked_about(header, self._menu)
-            if isinstance(asked, Declined):
-                return FileAnswer(file, FilmFindings(uid, Outcome.DECLINED, asked.reason))
+            networks = eaters(header, self._menu)
+            if isinstance(networks, Declined):
+                return FileAnswer(file, FilmFindings(uid, Outcome.DECLINED, networks.reason))
             film = film_to_analyse(dataset, self._settings.admission.max_megapixels)
         except ImageError as error:
             return _failed(file, error.message, uid)
         engine = self._engine
         try:
-            findings, explanation = film.answer(engine.analyse(film.hung, uid, asked))
+            findings, explanation = film.answer(
+                engine.analyse(film.hung, uid, film.asked(networks))
+            )
         except Unavailable:
             raise
         except AnalysisError as error:

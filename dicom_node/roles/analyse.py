@@ -34,12 +34,15 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
         warm_when_there(engine, own.heart, own.patience, stop)
     if (why := engine.passed_over) is not None:
         own.log.event("engine.passed_over", reason=why.message, remedy=why.remedy)
+    for name, fault in engine.declared.silent.items():
+        own.log.event("network.silent", network=name, reason=fault.message, remedy=fault.remedy)
     thinking = _Thinking(own, engine)
     own.work(
         {"analysing films": thinking.analyse},
         detail=f"{engine.computed_by}, {engine.device}", going_on=thinking.is_able,
         device=engine.device, engine=engine.computed_by,
     )  # fmt: skip
+    engine.declared.close()
     own.ledger.close()
     thinking.raise_if_lost()
 
