@@ -129,7 +129,7 @@ def _image(name: str, told: Mapping[str, Any]) -> MonaiInput:
     rows, columns = sizes if len(sizes) == 2 else (0, 0)
     channels = told.get("num_channels")
     return MonaiInput(
-        name, rows, columns, channels if _is_size(channels) else 0, _values(told),
+        name, rows, columns, int(channels) if channels is not None and _is_size(channels) else 0, _values(told),
         _text(told, "modality").upper(),
     )  # fmt: skip
 

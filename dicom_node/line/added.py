@@ -44,7 +44,7 @@ def add_bundle(
     A version beside another of the same id is put into ``id@version``. It is there whole, or not
     at all. Raises `BundleContractBroken` with every fault, or where this version is there already.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = Path(os.path.normpath(folder.absolute()))
     found = check(folder)
     if found.faults:
         more = f" (and {len(found.faults) - 1} more)" if len(found.faults) > 1 else ""
@@ -64,7 +64,8 @@ def add_bundle(
         _sync(home)
     except OSError as error:
         raise BundleError(
-            f"{home} cannot be written: {error.strerror}.", remedy="Look at the disk and its rights."
+            f"{home} cannot be written: {error.strerror}.",
+            remedy="Look at the disk and its rights.",
         ) from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
@@ -85,7 +86,8 @@ def remove_bundle(settings: Settings, name: str) -> None:
         )
     place = _place(settings, name)
     gone = place.with_name(f".removed-{os.getpid()}")
-    os.rename(place, gone)
+    gone.mkdir(mode=0o700)
+    os.rename(place, gone / name)
     _sync(place.parent)
     shutil.rmtree(gone, ignore_errors=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def declared_bundles(settings: Settings) -> tuple[Declared, ...]:
     return tuple(open_declared(folder, name) for name, folder in found if folder is not None)
 
 
+def shadow_bundles(settings: Settings) -> tuple[Declared, ...]:
+    """Return the bundles that run in shadow; nothing shows where they looked.
+
+    Raises `BundleContractBroken` for a manifest with faults.
+    """
+    found = ((name, _folder(settings, name)) for name in settings.analysis.shadow)
+    opened = (open_declared(folder, name) for name, folder in found if folder is not None)
+    plain = {"explain": "none"}
+    return tuple(replace(one, manifest=one.manifest.model_copy(update=plain)) for one in opened)
+
+
 def own_bundles(settings: Settings) -> tuple[str, ...]:
     """Return the ids of the bundles in use that are our own networks; their trunks come along."""
     return tuple(name for name in settings.bundles if _folder(settings, name) is None)
@@ -44,7 +56,8 @@ def bundle_faults(settings: Settings) -> tuple[str, ...]:
     Faults of a manifest by file, line and key; weights that are not there; an engine that is not
     installed. What is in the weights is not looked at (`dicom-node models check`).
     """
-    return tuple(fault for name in settings.networks for fault in _faults(settings, name))
+    named = (*settings.networks, *settings.analysis.shadow)
+    return tuple(fault for name in named for fault in _faults(settings, name))
 
 
 def check_bundles(settings: Settings) -> None:

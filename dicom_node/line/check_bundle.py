@@ -7,7 +7,7 @@ folder: the answer is in words.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,7 +68,7 @@ def check_bundle(
 
     ``languages``: in which there should be words. ``apart``: who computes its network.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = _whole(folder)
     check = _Check(folder, tuple(languages), apart)
     try:
         check.look()
@@ -158,7 +158,9 @@ class _Check:
     def _weights(self, bundle: Declared) -> bool:
         """Look at the files of the network; return whether they are those of the manifest."""
         weights = bundle.manifest.weights
-        wanted = {weights.file: (weights.digest, ("weights", "digest"))}
+        wanted: dict[str, tuple[str, Location]] = {
+            weights.file: (weights.digest, ("weights", "digest"))
+        }
         wanted |= {
             name: (digest, ("weights", "also", name)) for name, digest in weights.also.items()
         }
@@ -337,12 +339,17 @@ def _in_range(check: _Check, number: int, said: Says, outputs: Mapping[str, Floa
         check.warn(("says", number, "range"), what, "look at range, scale and offset")
 
 
+def _whole(folder: Path) -> Path:
+    """Return the folder's path without ``.`` and ``..``; links are not followed."""
+    return Path(os.path.normpath(folder.absolute()))
+
+
 def renew_self_test(folder: Path, apart: Callable[[Declared], Answering] = Apart) -> Path:
     """Write ``self_test.json`` of a bundle by what its network answers now; return it.
 
     Raises as `open_declared` and `Apart.answer`.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = _whole(folder)
     bundle = open_declared(folder.parent, folder.name)
     who = apart(bundle)
     try:

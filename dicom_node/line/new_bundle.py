@@ -20,9 +20,7 @@ from dicom_node.brains.shapes import NetworkShapes, TensorShape, shapes_of
 from dicom_node.bundles import CARD, MANIFEST, SELF_TEST
 from dicom_node.bundles.declared import (
     SUFFIXES,
-    Declaration,
     Declared,
-    WantedPixels,
     digest_of_weights,
     open_declared,
 )
@@ -36,7 +34,7 @@ from dicom_node.bundles.drafts import (
     manifest_of,
 )
 from dicom_node.bundles.monai import MonaiBundle, metadata_of, read_monai
-from dicom_node.errors import BundleContractBroken, NodeError
+from dicom_node.errors import BundleContractBroken
 from dicom_node.imaging.prepare import Float
 from dicom_node.line.self_tests import outputs_of, self_test_text
 from dicom_node.observations import ObservationKind as Kind
@@ -233,7 +231,7 @@ def _pixels(found: FoundNetwork, wishes: Wishes) -> tuple[DraftPixels, set[str]]
             unsure.add(f"eats.pixels.{name}")
     if sizes["channels"] > 3:
         raise BundleContractBroken(
-            f"The network wants {sizes['channels']} channels: a film has one, repeated to 3 at most."
+            f"The network wants {sizes['channels']} channels: a film is one, repeated 3 times at most."
         )
     return DraftPixels(
         given.name, sizes["rows"], sizes["columns"], sizes["channels"],
@@ -279,7 +277,7 @@ def _one(found: FoundNetwork, one: TensorShape, wishes: Wishes, *, alone: bool) 
         classes = wishes.classes or (monai.classes if monai else ())
         if wishes.classes and size and len(wishes.classes) != size:
             raise BundleContractBroken(
-                f"The output {one.name!r} has {size} values; {len(wishes.classes)} classes are named.",
+                f"{len(wishes.classes)} classes are named; the output {one.name!r} has {size} values.",
                 remedy="Name one class a value, in their order.",
             )
         if not classes or (size and len(classes) != size):
@@ -406,7 +404,9 @@ def _with_activations(draft: Draft, outputs: Mapping[str, Float]) -> Draft:
 
 
 def _activation(said: DraftSays, values: Float | None) -> str:
-    if values is not None and values.size and 0 <= values.min() and values.max() <= 1:
-        if said.kind not in (Kind.CLASS, Kind.LEVEL) or abs(float(np.sum(values)) - 1) < 1e-3:
+    exclusive = said.kind in (Kind.CLASS, Kind.LEVEL)
+    if values is not None and values.size and values.min() >= 0 and values.max() <= 1:
+        is_whole = abs(float(np.sum(values)) - 1) < 1e-3
+        if is_whole or not exclusive:
             return "none"
-    return "softmax" if said.kind in (Kind.CLASS, Kind.LEVEL) else "sigmoid"
+    return "softmax" if exclusive else "sigmoid"

@@ -33,13 +33,13 @@ def suite_faults(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
             yield places.fault(place, what, suggestion(name, manifests))
     for position, name in enumerate(settings.analysis.shadow):
         told = manifests.get(name)
-        place: Location = ("analysis", "shadow", position)
+        here = ("analysis", "shadow", position)
         if told and not _declares(told):
             what = f"{name!r} is one of our own networks, and does not run in shadow"
-            yield places.fault(place, what, "name bundles that say what they eat and say")
+            yield places.fault(here, what, "name bundles that say what they eat and say")
         if name in settings.networks:
             what = f"{name!r} is in a suite: what it says is reported"
-            yield places.fault(place, what, "name it in one of the two")
+            yield places.fault(here, what, "name it in one of the two")
     for key in ("lungs", "gate"):
         name = getattr(settings.analysis, key)
         told = manifests.get(name)

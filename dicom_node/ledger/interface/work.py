@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dicom_node.ledger.interface.films import KnownFilms
@@ -15,7 +15,8 @@ class Conclusion:
     """What became of a film that was claimed.
 
     ``state``: `analysed`, with ``findings_json`` and the digest of the stored ``saliency`` maps; or
-    `declined` or `failed`, with a ``reason``.
+    `declined` or `failed`, with a ``reason``. ``beside``: what networks in shadow observed, as JSON
+    by their names, kept apart from the findings.
     """
 
     instance: Instance
@@ -23,6 +24,7 @@ class Conclusion:
     reason: str | None = None
     findings_json: str | None = None
     saliency: Digest | None = None
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 class Work(KnownFilms, Protocol):
