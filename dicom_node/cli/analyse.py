@@ -92,7 +92,9 @@ def _kinds(names: str) -> set[ObjectKind]:
         raise typer.BadParameter(f"{error}; there are: {known}", param_hint="--objects") from error
 
 
-def write_results(by_hand: ByHand, answer: FileAnswer, out: Path, kinds: Collection[ObjectKind]) -> bool:
+def write_results(
+    by_hand: ByHand, answer: FileAnswer, out: Path, kinds: Collection[ObjectKind]
+) -> bool:
     """Write a film's results; return whether all of them could be written."""
     from dicom_node.line.by_hand import write_folder
     from dicom_node.results.capture import save_picture

@@ -60,7 +60,7 @@ def add_bundle(
     try:
         _copy(bundle, half / name)
         check_declared_weights(open_declared(half, name))
-        os.rename(half / name, home / name)
+        (half / name).rename(home / name)
         _sync(home)
     except OSError as error:
         raise BundleError(
@@ -87,7 +87,7 @@ def remove_bundle(settings: Settings, name: str) -> None:
     place = _place(settings, name)
     gone = place.with_name(f".removed-{os.getpid()}")
     gone.mkdir(mode=0o700)
-    os.rename(place, gone / name)
+    place.rename(gone / name)
     _sync(place.parent)
     shutil.rmtree(gone, ignore_errors=True)
 
@@ -106,14 +106,14 @@ def swap_in(settings: Settings, name: str) -> Callable[[], None]:
         kept = home / versioned(open_declared(home, used.name).manifest)
         if kept.exists():
             raise BundleError(f"{kept.name} is there already.", remedy="Remove one of the two.")
-        os.rename(used, kept)
-    os.rename(home / name, used)
+        used.rename(kept)
+    (home / name).rename(used)
     _sync(home)
 
     def undo() -> None:
-        os.rename(used, home / name)
+        used.rename(home / name)
         if kept is not None:
-            os.rename(kept, used)
+            kept.rename(used)
         _sync(home)
 
     return undo
@@ -194,9 +194,9 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _copy_file(source: Path, target: Path) -> None:
     reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with open(reading, "rb") as given:
+    with os.fdopen(reading, "rb") as given:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(target, flags, 0o600), "wb") as taken:
+        with os.fdopen(os.open(target, flags, 0o600), "wb") as taken:
             shutil.copyfileobj(given, taken, _CHUNK)
             taken.flush()
             os.fsync(taken.fileno())

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from dicom_node.bundles.drafts import (
 )
 from dicom_node.bundles.monai import MonaiBundle, metadata_of, read_monai
 from dicom_node.errors import BundleContractBroken
+from dicom_node.findings import NAMED_KEYS
 from dicom_node.imaging.prepare import Float
 from dicom_node.line.self_tests import outputs_of, self_test_text
 from dicom_node.observations import ObservationKind as Kind
@@ -47,6 +49,7 @@ _EXPORT = (
     "Export it to ONNX where you trust its code: torch.onnx.export(network.eval(), example,"
     ' "network.onnx"), or tf2onnx for Keras.'
 )
+_ID = re.compile(r"[a-z0-9-]{1,40}")
 _MOST_CLASSES, _LEAST_SIDE = 1000, 8
 
 
@@ -143,8 +146,13 @@ def _beside(source: Path, engine: str) -> Iterator[Path]:
 
 def draft_of(found: FoundNetwork, wishes: Wishes) -> Draft:
     """Return the draft of a bundle. Raises `BundleContractBroken` where wishes do not fit."""
+    if wishes.id is not None and not _ID.fullmatch(wishes.id):
+        raise BundleContractBroken(
+            f"{wishes.id!r} is no id of a bundle.",
+            remedy="Write small letters, digits and hyphens, at most 40.",
+        )
     pixels, unsure = _pixels(found, wishes)
-    says = tuple(_says(found, wishes))
+    says = _with_own_keys(_says(found, wishes))
     monai = found.monai
     name = (monai.title if monai else "") or found.path.stem
     unsure |= {"intended_use", "licence", "eats.modalities", "eats.body_parts", "eats.views"}
@@ -163,7 +171,7 @@ def draft_of(found: FoundNetwork, wishes: Wishes) -> Draft:
     unsure -= {key for key, value in told.items() if value} | wishes.asked
     return Draft(
         id=wishes.id or id_of(name),
-        title=(wishes.title or _title(name))[:52],
+        title=_words(wishes.title or _title(name))[:52] or "Network",
         engine=found.engine,
         file=_file_name(found.path),
         digest=digest_of_weights(found.path),
@@ -231,7 +239,7 @@ def _pixels(found: FoundNetwork, wishes: Wishes) -> tuple[DraftPixels, set[str]]
             unsure.add(f"eats.pixels.{name}")
     if sizes["channels"] > 3:
         raise BundleContractBroken(
-            f"The network wants {sizes['channels']} channels: a film is one, repeated 3 times at most."
+            f"The network wants {sizes['channels']} channels; a film is repeated 3 times at most."
         )
     return DraftPixels(
         given.name, sizes["rows"], sizes["columns"], sizes["channels"],
@@ -266,6 +274,16 @@ def _says(found: FoundNetwork, wishes: Wishes) -> Iterator[DraftSays]:
         )
 
 
+def _with_own_keys(says: Iterable[DraftSays]) -> tuple[DraftSays, ...]:
+    """Return observations with a key of its own each, and none of those of our networks."""
+    known, found = set(NAMED_KEYS), []
+    for number, said in enumerate(says, start=1):
+        key = said.key if said.key not in known else f"{said.key[:36]}_{number}"
+        known.add(key)
+        found.append(replace(said, key=key))
+    return tuple(found)
+
+
 def _one(found: FoundNetwork, one: TensorShape, wishes: Wishes, *, alone: bool) -> DraftSays:
     kind, size = wishes.kind or _kind(one), _size(one)
     told = found.monai.outputs if found.monai else ()
@@ -277,7 +295,7 @@ def _one(found: FoundNetwork, one: TensorShape, wishes: Wishes, *, alone: bool) 
         classes = wishes.classes or (monai.classes if monai else ())
         if wishes.classes and size and len(wishes.classes) != size:
             raise BundleContractBroken(
-                f"{len(wishes.classes)} classes are named; the output {one.name!r} has {size} values.",
+                f"{len(wishes.classes)} classes are named, and {one.name!r} has {size} values.",
                 remedy="Name one class a value, in their order.",
             )
         if not classes or (size and len(classes) != size):

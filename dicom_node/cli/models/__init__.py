@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import typer
 
 from dicom_node.cli.models.added import activate, add, remove, shadow
@@ -11,7 +13,7 @@ from dicom_node.cli.models.new import new
 from dicom_node.cli.models.shown import card, list_, models, verify
 from dicom_node.cli.models.tried import try_
 
-_COMMANDS = {
+_COMMANDS: Mapping[str, Callable[..., None]] = {
     "list": list_, "verify": verify, "card": card, "new": new, "check": check, "try": try_,
     "add": add, "remove": remove, "activate": activate, "shadow": shadow, "compare": compare,
 }  # fmt: skip

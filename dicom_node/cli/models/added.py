@@ -48,9 +48,7 @@ def add(
     typer.echo(f"To use it: `dicom-node models activate {bundle.id}`.")
 
 
-def remove(
-    name: NameArgument, config: ConfigOption = None, data_dir: DataDirOption = None
-) -> None:
+def remove(name: NameArgument, config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """Remove a bundle that was added here and is in no suite. What it said stays in results."""
     from dicom_node.cli.options import configuration
     from dicom_node.line.added import remove_bundle

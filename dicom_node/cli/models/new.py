@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,14 +23,15 @@ def new(
     source: Annotated[
         Path,
         typer.Option(
-            "--from", exists=True,
+            "--from",
+            exists=True,
             help="The network: .onnx, .xml (OpenVINO), or the folder of a SavedModel or of a MONAI"
             " bundle.",
         ),
     ],
     folder: Annotated[
         Path, typer.Option("--dir", help="Where the bundle's folder is made.")
-    ] = Path("."),
+    ] = Path(),
     bundle_id: Annotated[
         str | None, typer.Option("--id", help="Name of bundle and folder: a-z, 0-9, hyphens.")
     ] = None,
@@ -44,7 +45,9 @@ def new(
     activation: Annotated[
         Activation | None, typer.Option(help="What makes probabilities of its numbers.")
     ] = None,
-    rows: Annotated[int | None, typer.Option(help="Of its input, if the file leaves it open.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(help="Of its input, if the file leaves it open.")
+    ] = None,
     columns: Annotated[int | None, typer.Option(help="The same.")] = None,
     channels: Annotated[int | None, typer.Option(help="The same.")] = None,
     region: Annotated[
@@ -139,7 +142,9 @@ def ask(found: FoundNetwork, wishes: Wishes) -> Wishes:
         asked.add(f"says.{draft_of(found, wishes).says[0].key}.kind")
         first = draft_of(found, wishes).says[0]
     if wishes.classes is None and first.kind in CLASSED:
-        told = typer.prompt("Its classes in their order, with commas", default=",".join(first.classes))
+        told = typer.prompt(
+            "Its classes in their order, with commas", default=",".join(first.classes)
+        )
         wishes = replace(wishes, classes=_list(told))
     draft = draft_of(found, wishes)
     for question in _QUESTIONS:
@@ -147,7 +152,8 @@ def ask(found: FoundNetwork, wishes: Wishes) -> Wishes:
             continue
         default = question.default(draft)
         told = typer.prompt(question.words, default=default, show_default=bool(default))
-        wishes = replace(wishes, **{question.wish: _list(told) if question.is_list else told})
+        answer: Any = _list(told) if question.is_list else told
+        wishes = replace(wishes, **{question.wish: answer})
         asked.add(question.mark)
     return replace(wishes, asked=frozenset(asked))
 

@@ -1,9 +1,9 @@
-"""`dicom-node models`: the bundles that are there, what they cost, and whether they are whole."""
+"""``dicom-node models list``, ``verify`` and ``card``: what is there, and whether it is whole."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +11,20 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from dicom_node.cli.options import ModelsOption, pass_down, wide_console
+from dicom_node.cli.options import (
+    ConfigOption,
+    DataDirOption,
+    ModelsOption,
+    cell,
+    pass_down,
+    wide_console,
+)
 from dicom_node.errors import BundleError, NodeError
 
 if TYPE_CHECKING:
     from dicom_node.bundles import Bundle
+    from dicom_node.bundles.declared import Declared
+    from dicom_node.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
@@ -26,53 +35,86 @@ _NOT_INSTALLED = (
 console = Console()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command group to the program."""
-    group = typer.Typer(help="Model bundles: list, verify, card.", invoke_without_command=True)
-    group.callback()(models)
-    group.command("list")(list_)
-    group.command("verify")(verify)
-    group.command("card")(card)
-    app.add_typer(group, name="models")
-
-
-def models(context: typer.Context, models: ModelsOption = None, as_json: Json = False) -> None:
-    """Model bundles: list, verify, card. Alone: list."""
+def models(
+    context: typer.Context,
+    models: ModelsOption = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: Json = False,
+) -> None:
+    """Model bundles: list, verify, card; bring a network: new, check, try, add. Alone: list."""
     if pass_down(context) is None:
-        list_(models, as_json)
+        list_(models, config, data_dir, as_json)
 
 
-def list_(models: ModelsOption = None, as_json: Json = False) -> None:
-    """List the bundles with their parameters and MACs, beside the paper's.
+def list_(
+    models: ModelsOption = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: Json = False,
+) -> None:
+    """List the bundles: our own networks, and those that say themselves what they eat and say.
 
-    "input" is the film's size as it is served. "with trunk": what the network costs that runs
-    alone; in a suite a trunk is paid once.
+    Of ours with their parameters and MACs, beside the paper's: "input" is the film's size as it is
+    served; "with trunk" what the network costs that runs alone; in a suite a trunk is paid once.
+    "state": active, in shadow, or inactive.
     """
-    found = _bundles(models, None)
-    elsewhere = _elsewhere(found)
+    settings = None if models else _settings(config, data_dir)
+    own = _bundles(models or (settings and settings.analysis.models_dir), None)
+    declared = _declared(models, settings)
+    elsewhere = _elsewhere(own)
     if as_json:
-        typer.echo(json.dumps([_row(bundle) for bundle in found], indent=1))
+        rows = [_row(bundle, _state(bundle.id, settings)) for bundle in own]
+        rows += [_declared_row(bundle, _state(bundle.id, settings)) for bundle in declared]
+        typer.echo(json.dumps(rows, indent=1))
         return
+    if own:
+        wide_console().print(_own_table(own, elsewhere, settings))
+    if declared:
+        wide_console().print(_declared_table(declared, settings))
+    if elsewhere:
+        console.print(f"{', '.join(sorted(elsewhere))}: {_NOT_INSTALLED}", soft_wrap=True)
+
+
+def _own_table(
+    own: Sequence[Bundle], elsewhere: Collection[str], settings: Settings | None
+) -> Table:
     table = Table(
-        Column("id", no_wrap=True), "version", "input", "parameters", "with trunk", "paper",
-        "MACs", "with trunk", "at paper's input", "paper", "weights",
+        Column("id", no_wrap=True), "version", "state", "input", "parameters", "with trunk",
+        "paper", "MACs", "with trunk", "at paper's input", "paper", "weights",
     )  # fmt: skip
-    for bundle in found:
-        manifest, own, whole = bundle.manifest, bundle.manifest.weights, bundle.manifest.cost
+    for bundle in own:
+        manifest, cost, whole = bundle.manifest, bundle.manifest.weights, bundle.manifest.cost
         paper, seen = manifest.paper, bundle.contract
         table.add_row(
-            bundle.id, manifest.version, f"{seen.rows} × {seen.columns}",
-            _short(own.parameters), _short(whole.parameters) if whole else "",
+            bundle.id, manifest.version, _state(bundle.id, settings),
+            f"{seen.rows} × {seen.columns}",
+            _short(cost.parameters), _short(whole.parameters) if whole else "",
             _short(paper.parameters) if paper else "",
-            _short(own.macs), _short(whole.macs) if whole else "",
+            _short(cost.macs), _short(whole.macs) if whole else "",
             _short(whole.macs_at_paper) if whole else "",
             f"{_short(paper.macs)}{f' at {paper.size}' if paper.size else ''}" if paper else "",
             "not installed" if bundle.id in elsewhere
-            else own.digest.removeprefix("sha256:")[:8],
+            else cost.digest.removeprefix("sha256:")[:8],
         )  # fmt: skip
-    wide_console().print(table)
-    if elsewhere:
-        console.print(f"{', '.join(sorted(elsewhere))}: {_NOT_INSTALLED}", soft_wrap=True)
+    return table
+
+
+def _declared_table(declared: Sequence[Declared], settings: Settings | None) -> Table:
+    table = Table(
+        Column("id", no_wrap=True), "version", "state", "engine", "input", "eats", "says", "weights"
+    )
+    for bundle in declared:
+        manifest = bundle.manifest
+        eats, pixels = manifest.eats, manifest.eats.pixels
+        films = [*eats.modalities, *eats.body_parts, *eats.views]
+        says = [f"{said.key} ({said.kind})" for said in manifest.says]
+        table.add_row(
+            cell(bundle.id), manifest.version, _state(bundle.id, settings), manifest.engine,
+            f"{pixels.rows} × {pixels.columns}", cell(" ".join(films)), ", ".join(says),
+            manifest.weights.digest.removeprefix("sha256:")[:8],
+        )  # fmt: skip
+    return table
 
 
 def verify(
@@ -80,16 +122,23 @@ def verify(
         list[str] | None, typer.Argument(metavar="[ID]...", help="Model bundles; default: all.")
     ] = None,
     models: ModelsOption = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
     as_json: Json = False,
 ) -> None:
     """Check digests, shapes and the self-test of these bundles, or of all. Exit 1 if any fails.
 
     Named are the engines that give the stored answer; of an engine beside Keras that does not, why.
-    A wheel holds no weights of comparison networks: these are named and not checked.
+    A wheel holds no weights of comparison networks: these are named and not checked. Bundles that
+    say what they eat and say are checked as by `models check`.
     """
-    found = _bundles(models, bundle_ids)
+    settings = None if models else _settings(config, data_dir)
+    named = [one for one in _declared(models, settings) if not bundle_ids or one.id in bundle_ids]
+    others = [name for name in bundle_ids or () if name not in {one.id for one in named}]
+    found = () if bundle_ids and not others else _bundles(models, others or None)
     elsewhere = _elsewhere(found)
     results = [_checked(bundle, installed=bundle.id not in elsewhere) for bundle in found]
+    results += [_checked_declared(bundle) for bundle in named]
     if as_json:
         typer.echo(json.dumps(results, indent=1))
     else:
@@ -121,6 +170,14 @@ def _checked(bundle: Bundle, *, installed: bool) -> dict[str, Any]:
     return row | {"well": True, "fault": None, "engines": engines}
 
 
+def _checked_declared(bundle: Declared) -> dict[str, Any]:
+    from dicom_node.line.check_bundle import check_bundle
+
+    faults = check_bundle(bundle.folder).faults
+    row = {"id": bundle.id, "well": not faults, "fault": "; ".join(faults) or None}
+    return row | {"engines": {} if faults else {bundle.manifest.engine: None}}
+
+
 def _beside(bundle: Bundle, network: Any) -> dict[str, str | None]:
     """Return what OpenVINO says to the self-test, where it is installed."""
     from dicom_node.brains import openvino
@@ -143,6 +200,8 @@ def _by(engines: Mapping[str, str | None]) -> Iterator[str]:
 def card(
     bundle_id: Annotated[str, typer.Argument(metavar="ID", help="Model bundle, e.g. covidnet.")],
     models: ModelsOption = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
     as_json: Json = False,
 ) -> None:
     """Print the model card: what it is for, how well it does, where it fails."""
@@ -150,10 +209,12 @@ def card(
 
     from dicom_node.bundles import CARD
 
-    bundle = _bundles(models, [bundle_id])[0]
-    text = (bundle.folder / CARD).read_text(encoding="utf8")
+    settings = None if models else _settings(config, data_dir)
+    declared = {one.id: one.folder for one in _declared(models, settings)}
+    folder = declared.get(bundle_id) or _bundles(models, [bundle_id])[0].folder
+    text = (folder / CARD).read_text(encoding="utf8")
     if as_json:
-        typer.echo(json.dumps({"id": bundle.id, "card": text}, indent=1))
+        typer.echo(json.dumps({"id": bundle_id, "card": text}, indent=1))
     else:
         console.print(Markdown(text))
 
@@ -162,17 +223,44 @@ def _bundles(models: Path | None, bundle_ids: Sequence[str] | None) -> tuple[Bun
     """Return the named bundles, or all."""
     from dicom_node import resources
     from dicom_node.bundles import list_bundles, open_bundle
+    from dicom_node.bundles.declared import list_declared
 
     folder = models or resources.model_bundles()
     if not bundle_ids:
         found = list_bundles(folder)
-        if not found:
+        if not found and not list_declared([folder]):
             raise BundleError(
                 f"There is no model bundle in {folder}.",
                 remedy="Check --models: a folder with a folder for each bundle.",
             )
         return found
     return tuple(open_bundle(folder, bundle_id) for bundle_id in bundle_ids)
+
+
+def _settings(config: Path | None, data_dir: Path | None) -> Settings:
+    from dicom_node.cli.options import configuration
+
+    return configuration(config, data_dir, pages=False).settings
+
+
+def _declared(models: Path | None, settings: Settings | None) -> tuple[Declared, ...]:
+    """Return the bundles that declare what they say, in this folder, or where the node looks."""
+    from dicom_node import resources
+    from dicom_node.bundles.declared import list_declared
+    from dicom_node.line.bundles import model_folders
+
+    if settings is None:
+        return list_declared([models or resources.model_bundles()])
+    return list_declared(model_folders(settings))
+
+
+def _state(name: str, settings: Settings | None) -> str:
+    """Return whether a bundle is used; "" where no configuration was asked for."""
+    if settings is None:
+        return ""
+    if name in settings.bundles:
+        return "active"
+    return "shadow" if name in settings.analysis.shadow else "inactive"
 
 
 def _elsewhere(found: Sequence[Bundle]) -> frozenset[str]:
@@ -195,11 +283,34 @@ def _elsewhere(found: Sequence[Bundle]) -> frozenset[str]:
     )
 
 
-def _row(bundle: Bundle) -> dict[str, Any]:
+def _declared_row(bundle: Declared, state: str) -> dict[str, Any]:
+    manifest = bundle.manifest
+    eats, pixels = manifest.eats, manifest.eats.pixels
+    return {
+        "id": bundle.id,
+        "title": manifest.title,
+        "version": manifest.version,
+        "state": state,
+        "engine": manifest.engine,
+        "eats": {
+            "modalities": list(eats.modalities),
+            "body_parts": list(eats.body_parts),
+            "views": list(eats.views),
+        },
+        "says": [{"key": said.key, "kind": said.kind} for said in manifest.says],
+        "input": [pixels.rows, pixels.columns],
+        "weights": manifest.weights.digest,
+        "weights_here": bundle.has_weights,
+        "intended_use": manifest.intended_use,
+    }
+
+
+def _row(bundle: Bundle, state: str) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "id": bundle.id,
         "version": manifest.version,
+        "state": state,
         "task": manifest.task,
         "network": manifest.network,
         "classes": list(bundle.classes),
