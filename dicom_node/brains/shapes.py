@@ -60,14 +60,19 @@ def shapes_of(path: Path, engine: str, memory_mb: int = 4096) -> NetworkShapes:
         raise NoAnswer(f"{path.name} could not be read: its process ended by itself.") from None
     if "error" in told:
         raise NoAnswer(f"{path.name} cannot be read as {engine}: {told['error']}.")
-    return NetworkShapes(*(tuple(map(_tensor, told[name])) for name in ("inputs", "outputs")))
-
-
-def _tensor(told: tuple[str, list[int | None]]) -> TensorShape:
-    return TensorShape(told[0], tuple(told[1]))
+    return shapes_told(told["inputs"], told["outputs"])
 
 
 Told = tuple[str, list[int | None]]
+"""Name and shape of a tensor, as one process tells another."""
+
+
+def shapes_told(inputs: Iterable[Told], outputs: Iterable[Told]) -> NetworkShapes:
+    """Return what was told as values."""
+    both = [
+        tuple(TensorShape(name, tuple(shape)) for name, shape in each) for each in (inputs, outputs)
+    ]
+    return NetworkShapes(*both)
 
 
 def _told(pairs: Iterable[tuple[str, Iterable[object]]]) -> list[Told]:
@@ -119,13 +124,17 @@ def _saved_model(path: Path) -> tuple[list[Told], list[Told]]:
     )
 
 
+def read_shapes(path: Path, engine: str) -> tuple[list[Told], list[Told]]:
+    """Return inputs and outputs, read in this process. Raises what the engine raises."""
+    return {"onnx": _onnx, "openvino": _openvino, "saved-model": _saved_model}[engine](path)
+
+
 def _main() -> int:
     engine, path, memory_mb = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 1_000_000,) * 2)
-    read = {"onnx": _onnx, "openvino": _openvino, "saved-model": _saved_model}[engine]
     try:
-        inputs, outputs = read(path)
+        inputs, outputs = read_shapes(path, engine)
         told: dict[str, object] = {"inputs": inputs, "outputs": outputs}
     except ImportError:
         package, extra = _EXTRA.get(engine, (engine, engine))

@@ -444,9 +444,13 @@ def open_declared(folder: Path, bundle_id: str) -> Declared:
         raise BundleMissing(f"There is no model bundle {bundle_id!r}.")
     manifest = _checked(path, f"{bundle_id}/{MANIFEST}")
     if bundle_id not in (manifest.id, versioned(manifest)):
+        what = f"id is {manifest.id!r}, version {manifest.version}"
+        remedy = "give the folder the name of the bundle, or that @version"
+        fault = Fault(f"{bundle_id}/{MANIFEST}", "id", what, remedy)
         raise BundleContractBroken(
-            f"{bundle_id}/{MANIFEST}: id is {manifest.id!r}, version {manifest.version}.",
-            remedy="Give the folder the name of the bundle, or that @version.",
+            f"{bundle_id}/{MANIFEST}: {what}.",
+            faults=(str(fault),),
+            remedy=f"{remedy[:1].upper()}{remedy[1:]}.",
         )
     return Declared(path.parent, manifest)
 

@@ -63,13 +63,15 @@ def check_bundle(
     folder: Path,
     languages: Sequence[str] = _LANGUAGES,
     apart: Callable[[Declared], Answering] = Apart,
+    shapes: Callable[[Path, str], NetworkShapes] = shapes_of,
 ) -> CheckedBundle:
     """Return everything that is wrong with a bundle. Raises nothing.
 
-    ``languages``: in which there should be words. ``apart``: who computes its network.
+    ``languages``: in which there should be words. ``apart``: who computes its network; ``shapes``:
+    what reads the shapes of its tensors.
     """
     folder = _whole(folder)
-    check = _Check(folder, tuple(languages), apart)
+    check = _Check(folder, tuple(languages), apart, shapes)
     try:
         check.look()
     except Exception as error:  # noqa: BLE001 - whatever lies in a folder is told in words
@@ -84,6 +86,7 @@ class _Check:
     folder: Path
     languages: tuple[str, ...]
     apart: Callable[[Declared], Answering]
+    shapes: Callable[[Path, str], NetworkShapes]
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     places: KeyPlaces = field(default_factory=lambda: KeyPlaces(MANIFEST))
@@ -251,7 +254,7 @@ def _look_at_network(check: _Check, bundle: Declared) -> None:
     manifest, path = bundle.manifest, bundle.folder / bundle.manifest.weights.file
     if manifest.engine in ("onnx", "openvino", "saved-model"):
         try:
-            shapes = shapes_of(path, manifest.engine)
+            shapes = check.shapes(path, manifest.engine)
         except NoAnswer as error:
             check.at(("weights", "file"), error.message, "export the network again")
             return

@@ -42,8 +42,8 @@ def add(
     typer.echo(f"Added {bundle.folder}.")
     if "@" in bundle.id:
         typer.echo(
-            f"Compare it first: `dicom-node models shadow {bundle.id}`, and later `dicom-node models"
-            f" compare {bundle.manifest.id} {bundle.id}`."
+            f"Compare it first: `dicom-node models shadow {bundle.id}`, and later"
+            f" `dicom-node models compare {bundle.manifest.id} {bundle.id}`."
         )
     typer.echo(f"To use it: `dicom-node models activate {bundle.id}`.")
 

@@ -108,15 +108,15 @@ _QUESTIONS = (
     _Question("title", "Title, as people read it", lambda draft: draft.title),
     _Question(
         "modalities", "Modalities of its films, with commas",
-        lambda draft: ",".join(draft.modalities), "eats.modalities", True,
+        lambda draft: ",".join(draft.modalities), "eats.modalities", is_list=True,
     ),
     _Question(
         "body_parts", "Body parts, with commas (CHEST, HAND …; empty: any)",
-        lambda draft: ",".join(draft.body_parts), "eats.body_parts", True,
+        lambda draft: ",".join(draft.body_parts), "eats.body_parts", is_list=True,
     ),
     _Question(
         "views", "Views, with commas (PA, AP, LATERAL …; empty: any)",
-        lambda draft: ",".join(draft.views), "eats.views", True,
+        lambda draft: ",".join(draft.views), "eats.views", is_list=True,
     ),
     _Question("region", "Sees the whole film, or the lungs (film, lungs)",
               lambda draft: draft.pixels.region),

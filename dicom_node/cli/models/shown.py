@@ -60,7 +60,8 @@ def list_(
     "state": active, in shadow, or inactive.
     """
     settings = None if models else _settings(config, data_dir)
-    own = _bundles(models or (settings and settings.analysis.models_dir), None)
+    folder = models if settings is None else settings.analysis.models_dir
+    own = _bundles(folder, None)
     declared = _declared(models, settings)
     elsewhere = _elsewhere(own)
     if as_json:
