@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from dicom_node.brains.runtimes import load
@@ -16,7 +18,7 @@ from dicom_node.brains.shapes import NetworkShapes, read_shapes, shapes_told
 from dicom_node.bundles.declared import Declared, digest_of_weights
 from dicom_node.errors import NoAnswer
 from dicom_node.imaging.prepare import Float
-from dicom_node.line.check_bundle import CheckedBundle, check_bundle, renew_self_test
+from dicom_node.line import check_bundle, new_bundle
 
 Outputs = Mapping[str, tuple[int, ...]]
 """Shape of each output without the first axis: ``{"logits": (18,)}``."""
@@ -273,13 +275,25 @@ def shapes_here(path: Path, engine: str) -> NetworkShapes:
         raise NoAnswer(f"{path.name} cannot be read: {error}") from error
 
 
-def checked_here(folder: Path) -> CheckedBundle:
+@contextmanager
+def without_processes() -> Iterator[None]:
+    """Let new bundles and checks compute here: starting a process takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (check_bundle, new_bundle):
+            patch.setattr(module, "Apart", InProcess)
+            patch.setattr(module, "shapes_of", shapes_here)
+        yield
+
+
+def checked_here(folder: Path) -> check_bundle.CheckedBundle:
     """Check a bundle without processes of its own."""
-    return check_bundle(folder, apart=InProcess, shapes=shapes_here)
+    with without_processes():
+        return check_bundle.check_bundle(folder)
 
 
 def whole_bundle(folder: Path, bundle_id: str, says: str, outputs: Outputs, **more: Any) -> Path:
     """Write a bundle as `declared_bundle` does, with its self-test: one without a fault."""
     place = declared_bundle(folder, bundle_id, says, outputs, **more)
-    renew_self_test(place, apart=InProcess)
+    with without_processes():
+        check_bundle.renew_self_test(place)
     return place

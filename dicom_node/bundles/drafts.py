@@ -239,7 +239,7 @@ def _class_of(said: DraftSays, name: str) -> Iterator[str]:
     yield f"key = {json.dumps(name)}"
     if name == said.classes[0]:
         yield "# threshold = 0.5               # of this one"
-        yield "# What is there if it is believed, where you are sure of the code (none: a private one):"
+        yield "# What is there if it is believed; where you are sure of no code, leave it away:"
         yield f"# finding = {_CODE}"
 
 

@@ -128,8 +128,9 @@ def _image(name: str, told: Mapping[str, Any]) -> MonaiInput:
     sizes = [each for each in shape if _is_size(each)] if isinstance(shape, list) else []
     rows, columns = sizes if len(sizes) == 2 else (0, 0)
     channels = told.get("num_channels")
+    count = int(channels) if channels is not None and _is_size(channels) else 0
     return MonaiInput(
-        name, rows, columns, int(channels) if channels is not None and _is_size(channels) else 0, _values(told),
+        name, rows, columns, count, _values(told),
         _text(told, "modality").upper(),
     )  # fmt: skip
 

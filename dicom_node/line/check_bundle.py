@@ -7,13 +7,12 @@ folder: the answer is in words.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dicom_node.analysis.declared import Answering
 from dicom_node.analysis.observing import observed
 from dicom_node.brains.apart import Apart
 from dicom_node.brains.shapes import NetworkShapes, shapes_of
@@ -62,16 +61,13 @@ class CheckedBundle:
 def check_bundle(
     folder: Path,
     languages: Sequence[str] = _LANGUAGES,
-    apart: Callable[[Declared], Answering] = Apart,
-    shapes: Callable[[Path, str], NetworkShapes] = shapes_of,
 ) -> CheckedBundle:
     """Return everything that is wrong with a bundle. Raises nothing.
 
-    ``languages``: in which there should be words. ``apart``: who computes its network; ``shapes``:
-    what reads the shapes of its tensors.
+    ``languages``: in which there should be words.
     """
     folder = _whole(folder)
-    check = _Check(folder, tuple(languages), apart, shapes)
+    check = _Check(folder, tuple(languages))
     try:
         check.look()
     except Exception as error:  # noqa: BLE001 - whatever lies in a folder is told in words
@@ -85,8 +81,6 @@ class _Check:
 
     folder: Path
     languages: tuple[str, ...]
-    apart: Callable[[Declared], Answering]
-    shapes: Callable[[Path, str], NetworkShapes]
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     places: KeyPlaces = field(default_factory=lambda: KeyPlaces(MANIFEST))
@@ -254,13 +248,13 @@ def _look_at_network(check: _Check, bundle: Declared) -> None:
     manifest, path = bundle.manifest, bundle.folder / bundle.manifest.weights.file
     if manifest.engine in ("onnx", "openvino", "saved-model"):
         try:
-            shapes = check.shapes(path, manifest.engine)
+            shapes = shapes_of(path, manifest.engine)
         except NoAnswer as error:
             check.at(("weights", "file"), error.message, "export the network again")
             return
         if not _takes_films(check, manifest.eats.pixels, shapes):
             return
-    who = check.apart(bundle)
+    who = Apart(bundle)
     try:
         outputs = outputs_of(bundle, who)
     except (NoAnswer, BundleError, Unavailable) as error:
@@ -347,14 +341,14 @@ def _whole(folder: Path) -> Path:
     return Path(os.path.normpath(folder.absolute()))
 
 
-def renew_self_test(folder: Path, apart: Callable[[Declared], Answering] = Apart) -> Path:
+def renew_self_test(folder: Path) -> Path:
     """Write ``self_test.json`` of a bundle by what its network answers now; return it.
 
     Raises as `open_declared` and `Apart.answer`.
     """
     folder = _whole(folder)
     bundle = open_declared(folder.parent, folder.name)
-    who = apart(bundle)
+    who = Apart(bundle)
     try:
         text = self_test_text(outputs_of(bundle, who), who.name)
     finally:

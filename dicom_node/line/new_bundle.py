@@ -9,19 +9,17 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from dicom_node.analysis.declared import Answering
 from dicom_node.brains.apart import Apart
 from dicom_node.brains.shapes import NetworkShapes, TensorShape, shapes_of
 from dicom_node.bundles import CARD, MANIFEST, SELF_TEST
 from dicom_node.bundles.declared import (
     SUFFIXES,
-    Declared,
     digest_of_weights,
     open_declared,
 )
@@ -359,9 +357,7 @@ def _shown(shape: Sequence[int | None]) -> str:
     return f"({', '.join('n' if side is None else str(side) for side in shape)})"
 
 
-def write_bundle(
-    draft: Draft, found: FoundNetwork, folder: Path, apart: Callable[[Declared], Answering] = Apart
-) -> Path:
+def write_bundle(draft: Draft, found: FoundNetwork, folder: Path) -> Path:
     """Write ``folder/<id>`` with manifest, network, card and self-test; return it.
 
     The network is asked about the self-test film: what it answers also tells whether its numbers
@@ -381,7 +377,7 @@ def write_bundle(
         _copy(found, half, draft.file)
         _write(half / MANIFEST, manifest_of(draft))
         bundle = open_declared(half.parent, draft.id)
-        who = apart(bundle)
+        who = Apart(bundle)
         try:
             outputs = outputs_of(bundle, who)
             name = who.name
