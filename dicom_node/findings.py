@@ -686,8 +686,17 @@ def found_by_grade(findings: FilmFindings, target: str) -> bool:
     return score is not None and bool(opacities_by_score(score))
 
 
+_ONE_OF = (ObservationKind.CLASS, ObservationKind.LEVEL)
+
+
 def has_findings(findings: FilmFindings) -> bool:
-    """Whether any network found anything on a film, also where another contradicts it."""
+    """Whether any network found anything on a film, also where another contradicts it.
+
+    Of a class or level that was observed its manifest alone knows whether it is a finding: such an
+    one does not count.
+    """
+    if any(one.reached for one in findings.observed if one.kind not in _ONE_OF):
+        return True
     airspace = findings.airspace
     zones = airspace is not None and any(map(is_opaque, airspace.zones.values()))
     answered = any(opacities_by_answer(findings).values())

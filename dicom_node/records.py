@@ -143,6 +143,7 @@ class Instance:
     findings_json: str | None
     saliency_digest: Digest | None
     view: str | None = None
+    headlines: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dicom_node.brains.runtimes import load
-from dicom_node.brains.shapes import NetworkShapes, read_shapes, shapes_told
-from dicom_node.bundles.declared import Declared, digest_of_weights
-from dicom_node.errors import NoAnswer
-from dicom_node.imaging.prepare import Float
-from dicom_node.line import check_bundle, new_bundle
+from dicom_node.bundles.declared import Declaration, digest_of_weights
 
 Outputs = Mapping[str, tuple[int, ...]]
 """Shape of each output without the first axis: ``{"logits": (18,)}``."""
@@ -246,54 +240,34 @@ def observations_of(document: str) -> list[dict[str, Any]]:
     return found
 
 
-class InProcess:
-    """Computes an ONNX network here, without a process of its own: for fast tests."""
-
-    def __init__(self, bundle: Declared) -> None:
-        self._bundle = bundle
-        self.name = ""
-
-    def answer(self, films: Float) -> Mapping[str, Float]:
-        try:
-            runtime = load(self._bundle, "cpu", 1)
-            self.name = runtime.name
-            if self._bundle.manifest.eats.pixels.layout == "channels-first":
-                films = np.moveaxis(films, -1, 1)
-            return runtime.run(np.ascontiguousarray(films))
-        except Exception as error:
-            raise NoAnswer(f"it does not answer: {error}") from error
-
-    def close(self) -> None:
-        pass
+OUTPUTS: Mapping[str, tuple[str, Outputs]] = {
+    "labels": (LABELS, LABELS_OUTPUTS),
+    "boxes": (BOXES, BOXES_OUTPUTS),
+    "length": (LENGTH, LENGTH_OUTPUTS),
+    "class": (CLASS, CLASS_OUTPUTS),
+    "level": (LEVEL, LEVEL_OUTPUTS),
+    "score": (SCORE, SCORE_OUTPUTS),
+    "mask": (MASK, MASK_OUTPUTS),
+}
+"""What each kind of network says, and its outputs."""
 
 
-def shapes_here(path: Path, engine: str) -> NetworkShapes:
-    """Read the shapes of a network's tensors in this process."""
-    try:
-        return shapes_told(*read_shapes(path, engine))
-    except Exception as error:
-        raise NoAnswer(f"{path.name} cannot be read: {error}") from error
-
-
-@contextmanager
-def without_processes() -> Iterator[None]:
-    """Let new bundles and checks compute here: starting a process takes a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (check_bundle, new_bundle):
-            patch.setattr(module, "Apart", InProcess)
-            patch.setattr(module, "shapes_of", shapes_here)
-        yield
-
-
-def checked_here(folder: Path) -> check_bundle.CheckedBundle:
-    """Check a bundle without processes of its own."""
-    with without_processes():
-        return check_bundle.check_bundle(folder)
-
-
-def whole_bundle(folder: Path, bundle_id: str, says: str, outputs: Outputs, **more: Any) -> Path:
-    """Write a bundle as `declared_bundle` does, with its self-test: one without a fault."""
-    place = declared_bundle(folder, bundle_id, says, outputs, **more)
-    with without_processes():
-        check_bundle.renew_self_test(place)
-    return place
+def declaration(bundle_id: str, says: str, **changes: str) -> Declaration:
+    """Return a manifest without a network behind it. ``changes``: values at its top."""
+    head = {"id": bundle_id, "title": bundle_id.replace("-", " ").capitalize(), **changes}
+    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in head.items())
+    document = tomllib.loads(f"""{text}
+version = "1.0.0"
+engine = "onnx"
+intended_use = "Tests only: its weights are random."
+licence = "Apache-2.0"
+[eats]
+{CHEST}
+[eats.pixels]
+rows = 32
+columns = 32
+[weights]
+file = "network.onnx"
+digest = "sha256:{"ab" * 32}"
+{says}""")
+    return Declaration.model_validate_json(json.dumps(document), strict=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pydicom
 import pytest
 from pydicom import Dataset
 
+from dicom_node.bundles.declared import Declaration
 from dicom_node.findings import pack_explanation
 from dicom_node.imaging.header import header_of
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.line.headlines import declared_severity, headlines_of
 from dicom_node.line.report import Reporter
 from dicom_node.line.retract import Retractor
 from dicom_node.logs import Log
@@ -39,12 +41,16 @@ TEMPLATE = load_template(report_templates() / "chest-radiograph-measurement-repo
 
 @dataclass
 class Node:
-    """A node of which only the writing of reports runs; ``invented``: a film as it is analysed."""
+    """A node of which only the writing of reports runs; ``invented``: a film as it is analysed.
+
+    ``manifests``: of the bundles that declare what they say.
+    """
 
     ledger: SqliteLedger
     spool: Spool
     reporter: Reporter
     invented: Callable[[], AnalysedFilm] = preview_film
+    manifests: Mapping[str, Declaration] = field(default_factory=dict)
 
     def receive(
         self, number: int, outcome: InstanceState, reason: str = "", sender: str = "PACS",
@@ -77,7 +83,10 @@ class Node:
             return film.dataset
         maps = self.spool.write(pack_explanation(film.explanation))
         findings = replace(film.findings, sop_instance_uid=header.sop_instance_uid)
-        self.ledger.analysed(instance.id, WORKER, findings.to_json_text(), maps.digest)
+        self.ledger.analysed(
+            instance.id, WORKER, findings.to_json_text(), maps.digest,
+            headlines_of(findings, self.manifests), declared_severity(findings, self.manifests),
+        )  # fmt: skip
         return film.dataset
 
     def reanalyse(self, film: Dataset, findings_json: str | None = None) -> None:

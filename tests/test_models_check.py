@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from dicom_node.bundles import CARD, MANIFEST, SELF_TEST
 from dicom_node.bundles.declared import digest_of_weights
 from dicom_node.line.check_bundle import check_bundle
+from tests import bringing_kit as bringing
 from tests import declared_kit as kit
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return kit.whole_bundle(
+    return bringing.whole_bundle(
         tmp_path_factory.mktemp("bundles"), "chest", kit.LABELS, kit.LABELS_OUTPUTS
     )
 
@@ -50,8 +51,8 @@ def test_a_whole_bundle_of_every_kind_has_no_fault(
     more = (
         {"constant": {"scores": [0.5] * 5, "boxes": [4, 4, 9, 9] * 5}} if "boxes" in outputs else {}
     )
-    place = kit.whole_bundle(tmp_path, "any", says, outputs, **more)
-    assert kit.checked_here(place).faults == ()
+    place = bringing.whole_bundle(tmp_path, "any", says, outputs, **more)
+    assert bringing.checked_here(place).faults == ()
 
 
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -140,7 +141,7 @@ def _answers(bundle: Path, values: list[float]) -> None:
 def test_a_fault_is_named_with_its_place_and_remedy(bundle: Path, what: str) -> None:
     damage, words = FAULTS[what]
     damage(bundle)
-    found = kit.checked_here(bundle)
+    found = bringing.checked_here(bundle)
     assert any(words in fault for fault in found.faults), found.faults
     assert all(" — " in fault for fault in found.faults)
 
@@ -151,7 +152,7 @@ def test_what_is_only_a_pity_is_a_warning(bundle: Path) -> None:
         bundle, 'finding = { value = "60046008", scheme = "SCT", meaning = "Pleural effusion" }', ""
     )
     edit(bundle, 'pneumothorax = "Pneumothorax"\ncardiomegaly = "Herz', 'cardiomegaly = "Herz')
-    found = kit.checked_here(bundle)
+    found = bringing.checked_here(bundle)
     assert found.faults == ()
     told = "\n".join(found.warnings)
     for words in (
@@ -188,6 +189,6 @@ def test_no_damage_makes_it_raise(whole: Path, tmp_path: Path, data: st.DataObje
             )
         )  # fmt: skip
     (bundle / name).write_bytes(bytes(raw))
-    found = kit.checked_here(bundle)
+    found = bringing.checked_here(bundle)
     assert "error that nobody" not in str(found.faults)
     assert not any("cannot be checked" in fault for fault in found.faults), found.faults

@@ -20,12 +20,13 @@ from dicom_node.cli.main import app
 from dicom_node.errors import BundleContractBroken, NodeError
 from dicom_node.line.new_bundle import Wishes, draft_of, find_network
 from dicom_node.observations import ObservationKind as Kind
+from tests import bringing_kit as bringing
 from tests import declared_kit as kit
 
 
 @pytest.fixture(autouse=True)
 def _here() -> Iterator[None]:
-    with kit.without_processes():
+    with bringing.without_processes():
         yield
 
 
@@ -65,7 +66,7 @@ def test_the_kind_of_each_output_is_guessed_by_its_shape(
 
 def test_a_draft_has_nothing_wrong_but_its_card(tmp_path: Path) -> None:
     bundle = made(tmp_path, {"logits": (3,)})
-    found = kit.checked_here(bundle.folder)
+    found = bringing.checked_here(bundle.folder)
     assert found.faults
     assert all(fault.startswith("made/CARD.md:") for fault in found.faults)
     text = (bundle.folder / MANIFEST).read_text("utf-8")

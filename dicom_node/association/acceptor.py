@@ -22,7 +22,7 @@ from dicom_node.dimse.guard import GuardedServer, Limits, use_monotonic_timers
 from dicom_node.dimse.status import SUCCESS
 from dicom_node.dimse.tls import acceptor_context
 from dicom_node.errors import PortUnavailable, listening_remedy
-from dicom_node.intake.take import FrontDoor
+from dicom_node.intake.take import FrontDoor, accepted_sop_classes
 from dicom_node.ledger import Arrivals
 from dicom_node.logs import Log
 from dicom_node.records import Origin, Refusal
@@ -83,7 +83,7 @@ class Acceptor:
             answer_seconds=node.idle_timeout_seconds,
         )
         made.acse_timeout = min(_NEGOTIATION_SECONDS, node.pdu_timeout_seconds)
-        made.supported_contexts = accepted_contexts()
+        made.supported_contexts = accepted_contexts(accepted_sop_classes(self._settings))
         made.maximum_associations = _UNLIMITED
         return made
 

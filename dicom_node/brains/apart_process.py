@@ -19,7 +19,8 @@ from typing import BinaryIO
 import numpy as np
 
 from dicom_node.brains.apart import packed, packed_note
-from dicom_node.brains.runtimes import NotComputable, Runtime, load
+from dicom_node.brains.not_computable import NotComputable
+from dicom_node.brains.runtimes import Runtime, load
 from dicom_node.bundles.declared import open_declared
 from dicom_node.imaging.prepare import Float
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dicom_node.brains.not_computable import NotComputable
 from dicom_node.bundles.declared import Declaration, Declared
 from dicom_node.imaging.prepare import Float
-
-
-class NotComputable(Exception):
-    """The network cannot be loaded, or does not take such films."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +27,12 @@ class Runtime:
 
 def load(bundle: Declared, device: str, cores: int) -> Runtime:
     """Return the network of a bundle, loaded. Raises `NotComputable`, and what engines raise."""
-    load_by = {"onnx": _onnx}.get(bundle.manifest.engine)
-    if load_by is None:
-        raise NotComputable(f"the engine {bundle.manifest.engine} is not known here")
+    load_by = {
+        "onnx": _onnx,
+        "openvino": _openvino,
+        "saved-model": _saved_model,
+        "keras": _keras,
+    }[bundle.manifest.engine]
     return load_by(bundle.folder / bundle.manifest.weights.file, bundle.manifest, device, cores)
 
 
@@ -61,36 +61,141 @@ def _onnx(path: Path, manifest: Declaration, device: str, cores: int) -> Runtime
     given: Any = str(path) if manifest.weights.also else path.read_bytes()
     session = onnxruntime.InferenceSession(given, options, providers=wanted)
     inputs = {each.name: each for each in session.get_inputs()}
-    chosen = inputs.get(manifest.eats.pixels.input) if manifest.eats.pixels.input else None
-    if chosen is None:
-        if manifest.eats.pixels.input or len(inputs) != 1:
-            raise NotComputable(f"name its input in eats.pixels; there are: {', '.join(inputs)}")
-        (chosen,) = inputs.values()
-    kinds = {
-        "tensor(float)": np.float32,
-        "tensor(float16)": np.float16,
-        "tensor(double)": np.float64,
-    }
-    kind = kinds.get(chosen.type)
+    chosen = inputs[_chosen(manifest.eats.pixels.input, inputs)]
+    kind = _KINDS.get(chosen.type)
     if kind is None:
         raise NotComputable(f"its input is {chosen.type}, not of floating point numbers")
     names = [each.name for each in session.get_outputs()]
-    alone = isinstance(chosen.shape[0], int) and chosen.shape[0] == 1 if chosen.shape else False
+    alone = bool(chosen.shape) and chosen.shape[0] == 1
 
     def run(films: Float) -> Mapping[str, Float]:
-        parts = [films[place : place + 1] for place in range(len(films))] if alone else [films]
+        parts = _parts(films, alone=alone)
         told = [session.run(names, {chosen.name: part.astype(kind)}) for part in parts]
-        return {
-            name: np.concatenate(
-                [
-                    _numbers(name, one[place], len(part))
-                    for one, part in zip(told, parts, strict=True)
-                ]
-            )
-            for place, name in enumerate(names)
-        }
+        return _joined(names, told, parts)
 
     return Runtime(f"onnxruntime {onnxruntime.__version__}", run)
+
+
+def _openvino(path: Path, manifest: Declaration, _device: str, cores: int) -> Runtime:
+    try:
+        import openvino
+    except ImportError:
+        raise NotComputable(
+            "OpenVINO is not installed here: install dicom-node with its extra cpu"
+        ) from None
+    options = {
+        "INFERENCE_NUM_THREADS": cores,
+        "ENABLE_CPU_PINNING": False,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(path), "CPU", options)
+    inputs = {each.get_any_name(): each for each in compiled.inputs}
+    chosen = _chosen(manifest.eats.pixels.input, inputs)
+    names = [each.get_any_name() for each in compiled.outputs]
+    shape = inputs[chosen].get_partial_shape()
+    alone = bool(len(shape)) and shape[0].is_static and shape[0].get_length() == 1
+
+    def run(films: Float) -> Mapping[str, Float]:
+        parts = _parts(films, alone=alone)
+        told = [compiled({chosen: part}) for part in parts]
+        return _joined(names, [[one[place] for place in range(len(names))] for one in told], parts)
+
+    return Runtime(f"openvino {str(openvino.__version__).partition('-')[0]}", run)
+
+
+def _saved_model(path: Path, manifest: Declaration, device: str, cores: int) -> Runtime:
+    from dicom_node.brains.saved_models import check_operations, check_signature
+
+    tensorflow = _tensorflow(device, cores)
+    check_operations(path)
+    loaded = tensorflow.saved_model.load(str(path))
+    signature = loaded.signatures.get("serving_default")
+    if signature is None:
+        raise NotComputable("the SavedModel has no signature serving_default")
+    check_signature(signature)
+    chosen = _chosen(manifest.eats.pixels.input, signature.structured_input_signature[1])
+    names = sorted(signature.structured_outputs)
+
+    def run(films: Float) -> Mapping[str, Float]:
+        told = signature(**{chosen: tensorflow.constant(films)})
+        return _joined(names, [[told[name].numpy() for name in names]], [films])
+
+    # Without what was loaded its weights would go.
+    return Runtime(f"tensorflow {tensorflow.__version__}", _keeping(loaded, run))
+
+
+def _keeping(_kept: Any, run: Callable[[Float], Mapping[str, Float]]) -> Any:
+    return lambda films, _kept=_kept: run(films)
+
+
+def _keras(path: Path, manifest: Declaration, device: str, cores: int) -> Runtime:
+    tensorflow = _tensorflow(device, cores)
+    import keras
+
+    from dicom_node.networks import registry
+    from dicom_node.networks.keys import KEYS
+
+    if manifest.network not in KEYS:
+        raise NotComputable(f"there is no network {manifest.network!r}: see network in model.toml")
+    pixels = manifest.eats.pixels
+    if pixels.layout != "channels-last":
+        raise NotComputable('networks of Keras have layout = "channels-last"')
+    shape = {"rows": pixels.rows, "columns": pixels.columns, "channels": pixels.channels}
+    if classes := len(manifest.says[0].classes):
+        shape["classes"] = classes
+    network = registry.build(manifest.network, **shape)
+    try:
+        network.load_weights(path)
+    except (ValueError, KeyError, OSError):
+        raise NotComputable(f"the weights do not fit the network {manifest.network}") from None
+
+    def run(films: Float) -> Mapping[str, Float]:
+        told = network(films, training=False)
+        named = told if isinstance(told, dict) else {"output": told}
+        arrays = [keras.ops.convert_to_numpy(value) for value in named.values()]
+        return _joined(list(named), [arrays], [films])
+
+    return Runtime(f"keras {keras.__version__}, tensorflow {tensorflow.__version__}", run)
+
+
+def _tensorflow(device: str, cores: int) -> Any:
+    """Return TensorFlow, told which device and how many cores it may use."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    for gpu in tf.config.get_visible_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, enable=True)
+    return tf
+
+
+def _chosen(wanted: str, inputs: Collection[str]) -> str:
+    """Return the name of the input that takes films. Raises `NotComputable`."""
+    if wanted in inputs:
+        return wanted
+    if wanted or len(inputs) != 1:
+        known = ", ".join(inputs)
+        raise NotComputable(f"name its input in eats.pixels.input; there are: {known}")
+    return next(iter(inputs))
+
+
+def _parts(films: Float, *, alone: bool) -> list[Float]:
+    """Return the films as they are asked about: each by itself where no more are taken."""
+    return [films[place : place + 1] for place in range(len(films))] if alone else [films]
+
+
+def _joined(
+    names: Sequence[str], told: Sequence[Sequence[Any]], parts: Sequence[Float]
+) -> dict[str, Float]:
+    """Return the outputs of all parts by name, with the films first."""
+    each = list(zip(told, parts, strict=True))
+    return {
+        name: np.concatenate([_numbers(name, one[place], len(part)) for one, part in each])
+        for place, name in enumerate(names)
+    }
 
 
 def _numbers(name: str, value: Any, films: int) -> Float:

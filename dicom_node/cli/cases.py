@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dicom_node.cli.case_query import (
+    AtLeastOption,
+    ObservationOption,
+    ObservedOption,
+    OrderOption,
+    SearchOption,
+    export,
+)
 from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcOption, pass_down
 
 if TYPE_CHECKING:
@@ -15,7 +23,10 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from dicom_node.ledger import Cases, Deliveries
+    from dicom_node.ledger.cases import CaseQuery
     from dicom_node.records import Delivery, Instance, Study
+    from dicom_node.results.cards import NetworkCard
+    from dicom_node.settings import Configuration
 
 _ID_DIGITS = 19
 
@@ -33,6 +44,7 @@ def register(app: typer.Typer) -> None:
     group.callback(invoke_without_command=True)(_default)
     group.command("list")(list_cases)
     group.command("show")(show)
+    group.command("export")(export)
     group.command("retry")(retry)
     group.command("reanalyse")(reanalyse)
     group.command("retract")(retract)
@@ -55,27 +67,33 @@ def list_cases(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
-    search: Annotated[
-        str, typer.Option(metavar="TEXT", help="Patient, ID, accession number or Study UID.")
-    ] = "",
+    search: SearchOption = "",
+    observation: ObservationOption = "",
+    observed: ObservedOption = "found",
+    at_least: AtLeastOption = None,
+    order: OrderOption = "received",
     limit: Annotated[int, typer.Option(min=1, help="How many, latest first.")] = 50,
     utc: UtcOption = False,
 ) -> None:
-    """List studies, the latest change first; with --search, the latest received first."""
+    """List studies, the latest change first; what is searched for in its --order."""
+    from dicom_node.cli.case_query import cards_of, query_of
     from dicom_node.cli.options import configuration, ledger_of, zone_for
 
+    query = query_of(search, observation, observed, at_least, order)
     settings = configuration(config, data_dir)
-    ledger = ledger_of(settings)
-    studies = _searched(ledger, search, limit) if search else ledger.studies(limit=limit)
-    rows = [_row(ledger, ledger, study) for study in studies]
+    ledger, cards = ledger_of(settings), cards_of(settings)
+    searched = bool(search or observation or order != "received")
+    studies = _searched(ledger, query, limit) if searched else ledger.studies(limit=limit)
+    rows = [_row(ledger, ledger, study, cards, settings) for study in studies]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif not rows:
-        typer.echo(f"No study: {'none matches' if search else 'nothing has been received yet'}.")
+        typer.echo(f"No study: {'none matches' if searched else 'nothing has been received yet'}.")
     else:
         _print(rows, zone_for(settings, utc=utc))
-    if search and len(rows) == limit:
-        typer.echo(f"The latest {limit}: --limit says how many are shown.", err=as_json)
+    if searched and len(rows) == limit:
+        which = "latest" if order == "received" else "first"
+        typer.echo(f"The {which} {limit}: --limit says how many are shown.", err=as_json)
     elif len(rows) == limit and (left := ledger.study_count() - limit):
         typer.echo(f"and {left} more: --limit says how many are shown.", err=as_json)
 
@@ -91,33 +109,48 @@ def _print(rows: Sequence[Mapping[str, Any]], zone: tzinfo | None) -> None:
     for row in rows:
         values = (
             row["id"], row["accession_number"], shown(row["changed_at"], zone), row["state"],
-            row["films"], row["result"], row["delivery"], row["why"],
+            row["films"], row["told"], row["delivery"], row["why"],
         )  # fmt: skip
         table.add_row(*map(cell, values))
     wide_console().print(table)
 
 
-def _searched(ledger: Cases, words: str, limit: int) -> Sequence[Study]:
-    from dicom_node.ledger.cases import CaseQuery
+def _searched(ledger: Cases, query: CaseQuery, limit: int) -> Sequence[Study]:
+    from dataclasses import replace
 
-    found = ledger.cases(CaseQuery(words=words, limit=limit)).cases
+    found = ledger.cases(replace(query, limit=limit)).cases
     return [ledger.study(case.study_id) for case in found]
 
 
-def _row(ledger: Cases, outbox: Deliveries, study: Study) -> dict[str, Any]:
+def _row(
+    ledger: Cases,
+    outbox: Deliveries,
+    study: Study,
+    cards: Mapping[str, NetworkCard],
+    settings: Configuration,
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from dicom_node.cli.case_query import headline_lines
+
+    case = ledger.case(study.id)
+    told = list(headline_lines(case.observations, cards, settings))
     instances = ledger.instances(study.id)
     deliveries = outbox.deliveries(study_id=study.id)
     reasons = [*(item.reason for item in instances), study.reason]
     held = [f"{item.destination}: {item.told}" for item in deliveries if item.held is not None]
+    result = ", ".join(filter(None, map(_finding, instances)))
     return {
         "id": study.id,
         "study_instance_uid": study.study_instance_uid,
         "state": str(study.state),
         "changed_at": study.changed_at.isoformat(),
         "films": _counted(str(item.state) for item in instances),
-        "result": ", ".join(filter(None, map(_finding, instances))),
+        "result": result,
+        "told": "; ".join(filter(None, (result, *told))),
+        "observations": [asdict(each) for each in case.observations],
         "delivery": _counted(f"{item.state} to {item.destination}" for item in deliveries),
-        "accession_number": ledger.case(study.id).accession_number,
+        "accession_number": case.accession_number,
         "reason": "; ".join(dict.fromkeys(filter(None, reasons))) or None,
         "why": "; ".join(dict.fromkeys(filter(None, [*reasons, *held]))) or None,
         "deliveries": [
@@ -171,7 +204,7 @@ def show(
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Study {found.id}  {found.study_instance_uid}", style="bold", markup=False)
     deliveries = ledger.deliveries(study_id=found.id)
-    for line in _summary(found, instances, deliveries, zone):
+    for line in _summary(found, instances, deliveries, zone, settings):
         console.print(cell(line))
     console.print("\nStory", style="bold")
     named = {item.id: item for item in deliveries}
@@ -182,18 +215,38 @@ def show(
 
 def _summary(
     study: Study, instances: Sequence[Instance], deliveries: Sequence[Delivery],
-    zone: tzinfo | None,
+    zone: tzinfo | None, settings: Configuration,
 ) -> Iterator[str]:  # fmt: skip
+    from dicom_node.cli.case_query import cards_of
     from dicom_node.moments import shown
 
     yield f"{study.state}, report {study.revision}" + (f": {study.reason}" * bool(study.reason))
+    cards = cards_of(settings)
     for item in instances:
         told = _finding(item) or item.reason or ""
         yield f"  film {item.sop_instance_uid}  {item.state}  {told}"
+        yield from (f"    {line}" for line in _observed(item, cards, settings))
     for delivery in deliveries:
         when = f", sent {shown(delivery.sent_at, zone, seconds=True)}" if delivery.sent_at else ""
         told = f": {delivery.told}" if delivery.told else ""
         yield f"  {delivery.words} to {delivery.destination}  {delivery.state}{when}{told}"
+
+
+def _observed(
+    film: Instance, cards: Mapping[str, NetworkCard], settings: Configuration
+) -> Iterator[str]:
+    """Yield the headlines of a film, and which networks said nothing of it."""
+    from dicom_node.cli.case_query import headline_lines
+    from dicom_node.findings import FilmFindings
+    from dicom_node.line.headlines import headlines_of
+
+    if film.findings_json is None:
+        return
+    findings = FilmFindings.from_json(json.loads(film.findings_json))
+    manifests = {name: each.declaration for name, each in cards.items() if each.declaration}
+    yield from headline_lines(headlines_of(findings, manifests), cards, settings)
+    for network, reason in findings.unanswered.items():
+        yield f"{network} said nothing: {reason}"
 
 
 def retry(

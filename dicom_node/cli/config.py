@@ -28,7 +28,7 @@ from dicom_node.settings import (
 )
 
 if TYPE_CHECKING:
-    from dicom_node.settings.reference import Shown
+    from dicom_node.settings.reference import ShownTable
 
 console = Console()
 
@@ -225,7 +225,7 @@ def _address(ae_title: str, remotes: Mapping[str, Remote]) -> str:
     return f"{ae_title} at {where}{' over TLS' if remote.tls else ''}"
 
 
-def _as_toml(shown: Mapping[str, Shown | list[Shown]]) -> Iterator[str]:
+def _as_toml(shown: Mapping[str, ShownTable | list[ShownTable]]) -> Iterator[str]:
     """Render the settings; a value that is not the default says so."""
     from dicom_node.settings.reference import as_toml, node_keys, section_heading
 

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 
 from dicom_node import __version__
+from dicom_node.bundles.declared import Eats
+from dicom_node.bundles.installed import declared_bundles
 from dicom_node.conformance import objects, wire
 from dicom_node.dimse.entity import (
     APPLICATION_CONTEXT_NAME,
     IMPLEMENTATION_VERSION_NAME,
 )
+from dicom_node.intake.take import accepted_sop_classes
 from dicom_node.results.templates import Template
 from dicom_node.settings import Remote, Settings, host_and_port
 from dicom_node.uids import IMPLEMENTATION_CLASS_UID
@@ -30,6 +33,7 @@ def _parts(
     settings: Settings, remotes: Mapping[str, Remote], template: Template
 ) -> Mapping[str, Callable[[], str]]:
     node, delivery = settings.node, settings.delivery
+    stored = accepted_sop_classes(settings)
     values = {
         "version": __version__,
         "ae-title": node.ae_title,
@@ -51,9 +55,9 @@ def _parts(
         "unknown": _unknown(settings),
         "tls": "TLS is in use." if settings.tls else "TLS is not configured.",
         "remotes": _remotes(remotes),
-        "gate": _gate(settings),
-        "overview": wire.overview(),
-        "accepted": wire.accepted(),
+        "gate": _gate(settings) + _eaten(settings),
+        "overview": wire.overview(stored),
+        "accepted": wire.accepted(stored),
         "transfer-syntaxes": wire.transfer_syntaxes(),
         "proposed": wire.proposed(),
         "answered": wire.answered(),
@@ -94,6 +98,20 @@ def _remotes(remotes: Mapping[str, Remote]) -> str:
         for remote in remotes.values()
     ]  # fmt: skip
     return wire.table(head, rows)
+
+
+def _eaten(settings: Settings) -> str:
+    """Return for which further films there are bundles; nothing where there are none."""
+    declared = declared_bundles(settings)
+    if not declared:
+        return ""
+    said = "; ".join(f"`{bundle.id}`: {_films(bundle.manifest.eats)}" for bundle in declared)
+    return f"\nBundles that say what they eat look at what is theirs by its header: {said}."
+
+
+def _films(eats: Eats) -> str:
+    parts = (eats.sop_classes, eats.modalities, eats.body_parts, eats.views)
+    return ", ".join("/".join(part) for part in dict.fromkeys(parts) if part)
 
 
 def _gate(settings: Settings) -> str:

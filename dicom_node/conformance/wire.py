@@ -12,7 +12,6 @@ from dicom_node.dimse.contexts import (
     RESULT_SOP_CLASSES,
 )
 from dicom_node.dimse.status import STATUS_OF_ERROR, SUCCESS, outcome_of
-from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES
 from dicom_node.imaging.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
 from dicom_node.settings.model import COMPRESSION_UIDS
 
@@ -29,11 +28,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def overview() -> str:
-    """Return the SOP classes with their roles."""
-    classes = dict.fromkeys((_VERIFICATION, *ACCEPTED_SOP_CLASSES, *RESULT_SOP_CLASSES))
+def overview(stored: Sequence[str]) -> str:
+    """Return the SOP classes with their roles; ``stored``: the UIDs of those that may be stored."""
+    classes = dict.fromkeys((_VERIFICATION, *map(UID, stored), *RESULT_SOP_CLASSES))
     rows = [(UID(uid).name, str(uid), _yes(uid in (_VERIFICATION, *RESULT_SOP_CLASSES)),
-             _yes(uid in (_VERIFICATION, *ACCEPTED_SOP_CLASSES))) for uid in classes]  # fmt: skip
+             _yes(uid in (_VERIFICATION, *stored))) for uid in classes]  # fmt: skip
     return table(("SOP class", "UID", "SCU", "SCP"), rows)
 
 
@@ -41,9 +40,9 @@ def _yes(truth: bool) -> str:
     return "yes" if truth else "no"
 
 
-def accepted() -> str:
-    """Return the presentation contexts that are accepted."""
-    rows = [(UID(uid).name, str(uid), "all of the table below") for uid in ACCEPTED_SOP_CLASSES]
+def accepted(stored: Sequence[str]) -> str:
+    """Return the presentation contexts that are accepted; ``stored`` as for `overview`."""
+    rows = [(UID(uid).name, str(uid), "all of the table below") for uid in stored]
     plain = ", ".join(UID(syntax).name for syntax in PROPOSED_TRANSFER_SYNTAXES)
     rows.append((_VERIFICATION.name, str(_VERIFICATION), plain))
     return table(("abstract syntax", "UID", "transfer syntaxes"), rows)

@@ -5,6 +5,8 @@ No more than is used: each SOP class times each Transfer Syntax costs time in ev
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydicom.uid import (
     UID,
     BasicTextSRStorage,
@@ -45,11 +47,11 @@ PROPOSED_TRANSFER_SYNTAXES: tuple[UID, ...] = (ExplicitVRLittleEndian, ImplicitV
 """For results, in order of preference."""
 
 
-def accepted_contexts() -> list[PresentationContext]:
-    """Return the presentation contexts that the acceptor supports."""
-    storage = [
-        build_context(uid, list(SUPPORTED_TRANSFER_SYNTAXES)) for uid in ACCEPTED_SOP_CLASSES
-    ]
+def accepted_contexts(
+    sop_class_uids: Iterable[str] = ACCEPTED_SOP_CLASSES,
+) -> list[PresentationContext]:
+    """Return the presentation contexts that the acceptor supports: Verification, and Storage."""
+    storage = [build_context(uid, list(SUPPORTED_TRANSFER_SYNTAXES)) for uid in sop_class_uids]
     return [*storage, build_context(Verification, list(PROPOSED_TRANSFER_SYNTAXES))]
 
 

@@ -14,4 +14,5 @@ ACCEPTED_SOP_CLASSES: tuple[UID, ...] = (
     DigitalXRayImageStorageForPresentation,
     SecondaryCaptureImageStorage,
 )
-"""Everything else: "abstract syntax not supported", or 0x0122 where there is no context."""
+"""Besides them only what bundles in use eat; everything else: "abstract syntax not supported", or
+0x0122 where there is no context."""

@@ -19,6 +19,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
+from dicom_node.bundles.installed import eaten_sop_classes
 from dicom_node.errors import (
     DataSetUnreadable,
     ImageError,
@@ -63,20 +64,32 @@ def _agreed(_identity: StatedIdentifiers) -> None:
     return
 
 
+def accepted_sop_classes(settings: Settings) -> tuple[str, ...]:
+    """Return the SOP Class UIDs that may be stored: the usual ones, and those that bundles eat."""
+    usual = tuple(map(str, ACCEPTED_SOP_CLASSES))
+    return (*usual, *sorted(eaten_sop_classes(settings).difference(usual)))
+
+
 @dataclass(frozen=True, slots=True)
 class FrontDoor:
-    """What every door needs to take an instance in. ``uids``: `admission.uids` of the settings."""
+    """What every door needs to take an instance in.
+
+    ``uids``: `admission.uids` of the settings; ``sop_classes``: the SOP Class UIDs that are stored.
+    """
 
     spool: Spool
     ledger: Arrivals
     log: Log
     max_object_bytes: int
     uids: UidRule = "strict"
+    sop_classes: frozenset[str] = frozenset(ACCEPTED_SOP_CLASSES)
 
     @classmethod
     def of(cls, settings: Settings, spool: Spool, ledger: Arrivals, log: Log) -> FrontDoor:
         """Return the front door of a node."""
-        return cls(spool, ledger, log, settings.node.max_object_bytes, settings.admission.uids)
+        classes = frozenset(accepted_sop_classes(settings))
+        longest, uids = settings.node.max_object_bytes, settings.admission.uids
+        return cls(spool, ledger, log, longest, uids, classes)
 
     def take(
         self,
@@ -98,7 +111,7 @@ class FrontDoor:
             identity = identify(file, transfer_syntax_uid)
         agrees(identity)
         check_uids(identity, self.uids)
-        if identity.sop_class_uid not in ACCEPTED_SOP_CLASSES:
+        if identity.sop_class_uid not in self.sop_classes:
             raise SopClassNotAccepted(
                 f"No object of SOP class {_shown(identity.sop_class_uid)} is stored here."
             )

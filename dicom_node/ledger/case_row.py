@@ -9,8 +9,9 @@ import json
 from collections.abc import Sequence
 
 from dicom_node.ledger.connection import Connection, Row
+from dicom_node.ledger.observed import list_observations
 from dicom_node.ledger.statements import statements
-from dicom_node.ledger.told import figures_of, severity_of
+from dicom_node.ledger.told import figures_of
 
 _SQL = statements("case_row")
 
@@ -37,6 +38,7 @@ def refresh_case(connection: Connection, study_id: int) -> None:
         }
     )
     connection.run(_SQL["list_case"], study_id=study_id, **values)
+    list_observations(connection, study_id, values["received_at"])
 
 
 def _facts(study: Row, films: Sequence[Row]) -> dict[str, object]:
@@ -64,7 +66,8 @@ def _worst(connection: Connection, films: Sequence[Row]) -> dict[str, object]:
     row = None if worst is None else connection.one(_SQL["findings_to_list"], id=worst["id"])
     found = {} if row is None else json.loads(row["findings_json"])
     in_doubt = any(film["in_doubt"] for film in analysed)
-    return {**figures_of(found), "severity": severity_of(found), "in_doubt": int(in_doubt)}
+    severity = -1.0 if worst is None else worst["severity"]
+    return {**figures_of(found), "severity": severity, "in_doubt": int(in_doubt)}
 
 
 def _sender(connection: Connection, study_id: int) -> str:

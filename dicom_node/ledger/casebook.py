@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from dicom_node.findings import APPEARANCES
@@ -19,9 +19,12 @@ from dicom_node.ledger.cases import (
     CaseQuery,
     CaseRow,
     Feedback,
+    ObservationFilter,
     ReaderReport,
 )
 from dicom_node.ledger.connection import Connection
+from dicom_node.ledger.headlines import HeadlineKey
+from dicom_node.ledger.observed import observations_of
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.statements import statements
 from dicom_node.ledger.steps import STUDIES, required
@@ -51,6 +54,23 @@ _BY_WORDS = (
     " union all select id from studies where study_instance_uid = :uid)"
 )
 
+_OF_HEADLINE = "observations.network = :network and observations.key = :key"
+_HAS_OBSERVATION = (
+    "exists (select 1 from observations as held where held.study_id = cases.study_id"
+    " and held.network = :asked_network and held.key = :asked_key{})"
+)
+_BY_OBSERVATION = (
+    "cases.study_id in (select study_id from observations as held"
+    " indexed by observations_by_number where held.network = :asked_network"
+    " and held.key = :asked_key and held.found in (0, 1){})"
+)
+_FROM_CASES = "cases join studies on studies.id = cases.study_id"
+# A cross join of SQLite is walked in the order in which it is written.
+_FROM_OBSERVATIONS = (
+    "observations indexed by {} cross join cases on cases.study_id = observations.study_id"
+    " cross join studies on studies.id = cases.study_id"
+)
+
 FEW = 1_000
 """So many hits are looked up and put in order; where there are more, the list is walked through."""
 
@@ -61,29 +81,57 @@ class Casebook(Part):
     def cases(self, query: CaseQuery) -> CasePage:
         """Return one page of the case list."""
         conditions, values = _conditions(query)
-        column, hits = _COLUMNS[query.order], self._hits(query.words.strip())
-        # What has a "+" is not looked for by an index.
-        listed, found = ("+", "") if hits is not None and hits <= FEW else ("", "+")
-        if hits is not None:
+        words = query.words.strip()
+        hits, observed = self._hits(words), self._hits_of_observation(query.observation)
+        few = any(each is not None and each <= FEW for each in (hits, observed))
+        walk = _walk(query, few=few)
+        conditions += walk.conditions
+        if words:
+            # What has a "+" is not looked for by an index.
+            found = "" if hits is not None and hits <= FEW else "+"
             conditions.append(f"{found}{_BY_WORDS}")
-            values |= _asked_by_words(query.words.strip())
+            values |= _asked_by_words(words)
+        if query.observation is not None:
+            conditions.append(_observed(query, walk, few=(observed or 0) <= FEW))
+        columns = (*walk.order, f"{walk.table}.study_id")
         if query.after is not None:
-            conditions.append(f"({listed}cases.{column}, cases.study_id) < (:after, :after_id)")
-            last: Any = query.after[0]
-            values["after"] = float(last) if query.order == "severity" else last
-            values["after_id"] = query.after[1]
+            places = [f":after_{number}" for number, _ in enumerate(walk.order)]
+            conditions.append(f"({', '.join(columns)}) < ({', '.join(places)}, :after_id)")
+            values |= _behind(query, query.after)
         where = f"where {' and '.join(conditions)}" if conditions else ""
         rows = self._connection.all(
-            "select cases.*, studies.study_instance_uid from cases"  # noqa: S608
-            f" join studies on studies.id = cases.study_id {where}"
-            f" order by {listed}cases.{column} desc, cases.study_id desc limit :limit",
+            f"select cases.*, studies.study_instance_uid, {walk.standing}"  # noqa: S608
+            f" from {walk.source} {where}"
+            f" order by {', '.join(f'{each} desc' for each in columns)} limit :limit",
             limit=query.limit + 1,
             **values,
+            **_keys(query),
         )
-        cases = tuple(_case(row) for row in rows[: query.limit])
+        cases = self._with_observations([_case(row) for row in rows[: query.limit]])
         more = len(rows) > query.limit
-        after = (str(rows[query.limit - 1][column]), int(cases[-1].study_id)) if more else None
+        after = (_standing(rows[query.limit - 1]), int(cases[-1].study_id)) if more else None
         return CasePage(cases, after, hits is not None and hits > MATCHES)
+
+    def _with_observations(self, cases: Sequence[CaseRow]) -> tuple[CaseRow, ...]:
+        said = observations_of(self._connection, (case.study_id for case in cases))
+        if not said:
+            return tuple(cases)
+        return tuple(replace(case, observations=said.get(case.study_id, ())) for case in cases)
+
+    def _hits_of_observation(self, asked: ObservationFilter | None) -> int | None:
+        """Return how many cases an observation is of, up to one more than `FEW`."""
+        if asked is None:
+            return None
+        row = self._connection.one(
+            "select count(*) as hits from (select 1 from observations as held"  # noqa: S608
+            " indexed by observations_by_number where held.network = :asked_network"
+            " and held.key = :asked_key and held.found in (0, 1)"
+            f"{_extra(asked)} limit :most)",
+            most=FEW + 1,
+            **_asked_of(asked),
+        )
+        assert row is not None
+        return int(row["hits"])
 
     def _hits(self, words: str) -> int | None:
         """Return how many hits a search has, up to one more than `MATCHES`; None for none asked."""
@@ -98,7 +146,8 @@ class Casebook(Part):
         required(self._connection, STUDIES, study_id)
         row = self._connection.one(_SQL["case"], id=study_id)
         assert row is not None
-        return _case(row)
+        (case,) = self._with_observations([_case(row)])
+        return case
 
     def senders(self) -> Sequence[str]:
         """Return every AE title that a case came from."""
@@ -188,6 +237,92 @@ class Casebook(Part):
         return [dict(row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """How the list is gone through: from which tables, in which order, and where a row stands.
+
+    ``table``: the first of them; one row of it a case.
+    """
+
+    source: str
+    order: tuple[str, ...]
+    standing: str
+    table: str = "cases"
+    conditions: tuple[str, ...] = ()
+
+
+def _walk(query: CaseQuery, *, few: bool) -> _Walk:
+    """Return how a list is gone through; ``few``: its hits are looked up and put in order."""
+    if isinstance(query.order, HeadlineKey):
+        order = ("observations.found", "observations.number")
+        standing = "observations.found as standing_found, observations.number as standing"
+        if few:
+            source = f"{_FROM_CASES} join observations on observations.study_id = cases.study_id"
+            order = ("+observations.found", "+observations.number")
+            return _Walk(source, order, standing, conditions=(_OF_HEADLINE,))
+        source = _FROM_OBSERVATIONS.format("observations_by_number")
+        return _Walk(source, order, standing, "observations", (_OF_HEADLINE,))
+    column = _COLUMNS[query.order]
+    standing = f"null as standing_found, cases.{column} as standing"
+    if few:
+        return _Walk(_FROM_CASES, (f"+cases.{column}",), standing)
+    if query.observation is not None and column == "received_at":
+        # Of those found few may be the latest: an index holds them alone.
+        found = query.observation.observed == "found"
+        source = _FROM_OBSERVATIONS.format("observations_" + ("found" if found else "by_time"))
+        return _Walk(source, (f"observations.{column}",), standing, "observations", (_OF_HEADLINE,))
+    return _Walk(_FROM_CASES, (f"cases.{column}",), standing)
+
+
+def _standing(row: Mapping[str, Any]) -> str:
+    """Return where a row stands, for `_behind`."""
+    if row["standing_found"] is None:
+        return str(row["standing"])
+    return f"{row['standing_found']}/{row['standing']!r}"
+
+
+def _behind(query: CaseQuery, after: tuple[str, int]) -> dict[str, Any]:
+    """Return where a page begins; raises ValueError where ``after`` is of no such list."""
+    last: list[Any] = [after[0]]
+    if isinstance(query.order, HeadlineKey):
+        found, _, number = after[0].partition("/")
+        last = [int(found), float(number)]
+    elif query.order == "severity":
+        last = [float(after[0])]
+    return {f"after_{number}": value for number, value in enumerate(last)} | {"after_id": after[1]}
+
+
+def _keys(query: CaseQuery) -> dict[str, Any]:
+    """Return by which headline a list is gone through, and of which it asks."""
+    asked = query.observation
+    by = query.order if isinstance(query.order, HeadlineKey) else asked and asked.headline
+    values = {"network": by.network, "key": by.key} if by else {}
+    return values | (_asked_of(asked) if asked else {})
+
+
+def _asked_of(asked: ObservationFilter) -> dict[str, Any]:
+    values = {"asked_network": asked.headline.network, "asked_key": asked.headline.key}
+    return values | ({} if asked.at_least is None else {"at_least": asked.at_least})
+
+
+def _extra(asked: ObservationFilter, table: str = "held") -> str:
+    """Return what is asked of a headline beside its name."""
+    said = {"found": f" and {table}.found = 1", "not-found": f" and {table}.found = 0"}
+    number = "" if asked.at_least is None else f" and {table}.number >= :at_least"
+    return f"{said.get(asked.observed, '')}{number}"
+
+
+def _observed(query: CaseQuery, walk: _Walk, *, few: bool) -> str:
+    asked = query.observation
+    assert asked is not None
+    if few:
+        return _BY_OBSERVATION.format(_extra(asked))
+    if walk.table == "observations" and query.order in ("received", asked.headline):
+        # It is gone through by that very headline.
+        return f"true{_extra(asked, walk.table)}"
+    return _HAS_OBSERVATION.format(_extra(asked))
+
+
 def _would_hide(present: Mapping[str, Any], report: ReaderReport, seen: str | None) -> bool:
     """Whether lines, or that the report was read, would go that their writer never saw."""
     said = present["comment"] and present["comment"] != report.comment
@@ -251,7 +386,7 @@ def _describe(connection: Connection, study_id: StudyId, texts: Mapping[str, str
 
 
 def _case(row: Mapping[str, Any]) -> CaseRow:
-    values = {each.name: row[each.name] for each in fields(CaseRow)}
+    values = {each.name: row[each.name] for each in fields(CaseRow) if each.name in row.keys()}  # noqa: SIM118
     for name in ("abstained", "in_doubt", "peak_in_lungs", "opacity"):
         values[name] = None if values[name] is None else bool(values[name])
     return CaseRow(**values)

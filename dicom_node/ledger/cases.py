@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dicom_node.ledger.headlines import HeadlineKey, ListLine, WhetherFound
 from dicom_node.records import StudyId
 
-Order = Literal["received", "severity", "study_date"]
+Order = Literal["received", "severity", "study_date"] | HeadlineKey
+"""Of a headline: what was found first, then the highest number; those that it answered alone."""
 
 IN_DOUBT, UNDETERMINED = "in-doubt", "undetermined"
 OPACITY, NO_OPACITY = "opacity", "no-opacity"
@@ -26,7 +28,8 @@ class CaseRow:
     ``chance``: what ``in_lungs`` would be by chance. ``in_doubt``: answers on a film contradict
     each other. ``reading``: of the present report; ``earlier_reader``: who marked only an earlier
     one as read. ``opacity`` and ``appearance``: None where the network does not tell them; an
-    appearance that is not named is "undetermined".
+    appearance that is not named is "undetermined". ``observations``: the headlines of bundles that
+    declare what they say, by network and key.
     """
 
     study_id: StudyId
@@ -64,6 +67,16 @@ class CaseRow:
     delivery: str
     reading: str
     earlier_reader: str
+    observations: tuple[ListLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationFilter:
+    """Which cases by a headline: ``observed``, and its number ``at_least`` so high."""
+
+    headline: HeadlineKey
+    observed: WhetherFound = "found"
+    at_least: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,7 @@ class CaseQuery:
     study_instance_uid: str = ""
     since: str = ""
     until: str = ""
+    observation: ObservationFilter | None = None
     order: Order = "received"
     after: tuple[str, int] | None = None
     limit: int = 50

@@ -268,7 +268,16 @@ def m018_claims_by_index(db: Database) -> None:
 
 
 @migrations()
-def m019_shadow_observations(db: Database) -> None:
+def m019_observations(db: Database) -> None:
+    """Tell in the case list what bundles say that declare it themselves, and what readers say.
+
+    No bundle of an earlier release declared anything: there is nothing to fill in.
+    """
+    _execute_file(db, "observations.sql")
+
+
+@migrations()
+def m020_shadow_observations(db: Database) -> None:
     """Keep what networks say that run in shadow, apart from the findings; it goes with its film."""
     db.execute(
         """create table shadow_observations (

@@ -42,6 +42,7 @@ _SQL = statements("studies")
 _FORGOTTEN = (
     "forget_words",
     "forget_reading",
+    "forget_observations",
     "forget_case",
     "forget_deliveries",
     "forget_results",

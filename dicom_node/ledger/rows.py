@@ -57,6 +57,7 @@ def instance_of(row: Row) -> Instance:
         findings_json=row["findings_json"],
         saliency_digest=Digest(row["saliency_digest"]) if row["saliency_digest"] else None,
         view=row["view"],
+        headlines=row["headlines"],
     )
 
 

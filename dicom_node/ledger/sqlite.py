@@ -11,6 +11,7 @@ from dicom_node.ledger.clock import Steady
 from dicom_node.ledger.connection import Clock, Connection, utc_now
 from dicom_node.ledger.delivering import Delivering
 from dicom_node.ledger.facts import HeaderFacts
+from dicom_node.ledger.observed import ObservedCases
 from dicom_node.ledger.opening import BUSY_SECONDS
 from dicom_node.ledger.outbox import SearchedOutbox
 from dicom_node.ledger.patients import Patients
@@ -34,6 +35,7 @@ class SqliteLedger(
     Questions,
     SearchedOutbox,
     Casebook,
+    ObservedCases,
     Patients,
     Recipes,
     HeaderFacts,

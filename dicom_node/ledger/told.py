@@ -8,9 +8,12 @@ from typing import Any
 from dicom_node.findings import is_in_doubt
 
 
-def told_by(findings: Mapping[str, Any]) -> dict[str, float | int]:
-    """Return what is kept of one film's findings beside them, so that lists need not read them."""
-    return {"severity": severity_of(findings), "in_doubt": int(is_in_doubt(findings))}
+def told_by(findings: Mapping[str, Any], declared: float = 0.0) -> dict[str, float | int]:
+    """Return what is kept of one film's findings beside them, so that lists need not read them.
+
+    ``declared``: see `severity_of`.
+    """
+    return {"severity": severity_of(findings, declared), "in_doubt": int(is_in_doubt(findings))}
 
 
 def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
@@ -36,17 +39,19 @@ def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def severity_of(findings: Mapping[str, Any]) -> float:
+def severity_of(findings: Mapping[str, Any], declared: float = 0.0) -> float:
     """Return by what cases are ordered, severe first: -1 without findings, else 0-18.
 
     Both extents (0-8 each) and twice the part of 1 that is not normal: an order for a list, no
-    score of its own.
+    score of its own. ``declared``: what the manifests of bundles say of that which they found; the
+    highest counts. A film on which only they answered has findings too.
     """
     detection = findings.get("finding")
     if not detection:
-        return -1.0
+        return declared if findings.get("observations") else -1.0
     scores = findings.get("scores") or {}
     extents = sum(
         scores.get(name, {}).get("value") or 0.0 for name in ("geographic_extent", "opacity_extent")
     )
-    return float(extents + 2.0 * (1.0 - detection["probabilities"].get("normal", 0.0)))
+    own = float(extents + 2.0 * (1.0 - detection["probabilities"].get("normal", 0.0)))
+    return max(own, declared)

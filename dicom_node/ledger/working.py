@@ -11,6 +11,7 @@ from typing import Any
 
 from dicom_node.errors import LeaseLost, RowMissing
 from dicom_node.ledger.connection import Connection, Row, text_of
+from dicom_node.ledger.headlines import ListLine, headlines_text
 from dicom_node.ledger.interface import Conclusion
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import instance_of
@@ -132,14 +133,23 @@ class Working(Part):
             connection.run(_SQL["rank_study"], id=row["study_id"])
 
     def analysed(
-        self, instance_id: InstanceId, worker: str, findings_json: str, saliency: Digest | None
+        self,
+        instance_id: InstanceId,
+        worker: str,
+        findings_json: str,
+        saliency: Digest | None,
+        headlines: Sequence[ListLine] = (),
+        severity: float = 0.0,
     ) -> None:
-        """Move to `analysed` with the findings, and the digest of the stored saliency maps."""
+        """Move to `analysed` with the findings, and the digest of the stored saliency maps.
+
+        ``headlines``, ``severity``: see `Conclusion`.
+        """
         self._finish(
             instance_id,
             worker,
             InstanceState.ANALYSED,
-            **_answered(findings_json, saliency),
+            **_answered(findings_json, saliency, headlines, severity),
         )
 
     def failed(self, instance_id: InstanceId, worker: str, reason: str) -> None:
@@ -199,13 +209,24 @@ def _keep_beside(connection: Connection, conclusion: Conclusion) -> None:
 def _values_of(conclusion: Conclusion) -> dict[str, Any]:
     if conclusion.findings_json is None:
         return {"reason": conclusion.reason}
-    return _answered(conclusion.findings_json, conclusion.saliency)
+    return _answered(
+        conclusion.findings_json, conclusion.saliency, conclusion.headlines, conclusion.severity
+    )
 
 
-def _answered(findings_json: str, saliency: Digest | None) -> dict[str, Any]:
+def _answered(
+    findings_json: str,
+    saliency: Digest | None,
+    headlines: Sequence[ListLine],
+    severity: float,
+) -> dict[str, Any]:
     """Return what is written of a film that was analysed."""
-    told = told_by(json.loads(findings_json))
-    return {"findings_json": findings_json, "saliency_digest": saliency, **told}
+    return {
+        "findings_json": findings_json,
+        "saliency_digest": saliency,
+        "headlines": headlines_text(headlines),
+        **told_by(json.loads(findings_json), severity),
+    }
 
 
 def _set_aside(connection: Connection, row: Row) -> None:

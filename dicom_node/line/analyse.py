@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from pydicom import Dataset
 
 from dicom_node.analysis.asked import Asked
 from dicom_node.analysis.engine import Answer, Engine
+from dicom_node.bundles.declared import Declaration
 from dicom_node.errors import (
     AnalysisError,
     DeviceUnavailable,
@@ -36,6 +37,7 @@ from dicom_node.intake.menu import Menu
 from dicom_node.ledger import Conclusion, Work
 from dicom_node.line.admit import tell_quarantined
 from dicom_node.line.flight import Crew, Flight, FlightPlan
+from dicom_node.line.headlines import declared_severity, headlines_of
 from dicom_node.line.shadow import ShadowCast
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
@@ -123,6 +125,8 @@ class Analyst:
     """How long an outcome waits for others, to be kept with them in one commit."""
     menu: Menu | None = None
     """Which networks are asked about which film; None: all about every one."""
+    manifests: Mapping[str, Declaration] = field(default_factory=dict)
+    """Of the bundles of the suite that declare what they say: which of it is told in lists."""
     shadow: ShadowCast | None = None
     """Who is asked beside them, and never reported; only with a menu."""
 
@@ -222,6 +226,8 @@ class Analyst:
                 InstanceState.ANALYSED,
                 findings_json=findings.to_json_text(),
                 saliency=stored.digest if stored else None,
+                headlines=headlines_of(findings, self.manifests),
+                severity=declared_severity(findings, self.manifests),
             ),
             "instance.analysed",
             {"finding": named, "milliseconds": milliseconds},

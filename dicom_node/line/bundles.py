@@ -1,4 +1,4 @@
-"""Which bundles are installed here, and which of them declare what they say; loads no network."""
+"""Which bundles are our own, which declare what they say, and what keeps these from answering."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dicom_node.bundles import MANIFEST, declares
-from dicom_node.bundles.declared import Declared, faults_of, is_declared, open_declared
+from dicom_node.bundles.declared import Declared, faults_of, open_declared
+from dicom_node.bundles.installed import declared_bundles, declaring_folder
 from dicom_node.errors import SettingsError
 from dicom_node.settings import Settings
-from dicom_node.settings.suites import model_folders as folders_of
+from dicom_node.settings.suites import model_folders
+
+__all__ = [
+    "ENGINE_PACKAGES",
+    "bundle_faults",
+    "check_bundles",
+    "declared_bundles",
+    "model_folders",
+    "own_bundles",
+    "shadow_bundles",
+]
 
 ENGINE_PACKAGES = {
     "onnx": ("onnxruntime", "dicom-node[onnx]"),
@@ -20,26 +31,12 @@ ENGINE_PACKAGES = {
 """What an engine of declared bundles needs beside what is always installed: package, extra."""
 
 
-def model_folders(settings: Settings) -> tuple[Path, ...]:
-    """Return where bundles are looked for, in this order: those added here, then the others."""
-    return folders_of(settings)
-
-
-def declared_bundles(settings: Settings) -> tuple[Declared, ...]:
-    """Return the bundles of all suites that declare what they say, in the order of the settings.
-
-    Raises `BundleContractBroken` for a manifest with faults.
-    """
-    found = ((name, _folder(settings, name)) for name in settings.networks)
-    return tuple(open_declared(folder, name) for name, folder in found if folder is not None)
-
-
 def shadow_bundles(settings: Settings) -> tuple[Declared, ...]:
     """Return the bundles that run in shadow; nothing shows where they looked.
 
     Raises `BundleContractBroken` for a manifest with faults.
     """
-    found = ((name, _folder(settings, name)) for name in settings.analysis.shadow)
+    found = ((name, declaring_folder(settings, name)) for name in settings.analysis.shadow)
     opened = (open_declared(folder, name) for name, folder in found if folder is not None)
     plain = {"explain": "none"}
     return tuple(replace(one, manifest=one.manifest.model_copy(update=plain)) for one in opened)
@@ -47,7 +44,7 @@ def shadow_bundles(settings: Settings) -> tuple[Declared, ...]:
 
 def own_bundles(settings: Settings) -> tuple[str, ...]:
     """Return the ids of the bundles in use that are our own networks; their trunks come along."""
-    return tuple(name for name in settings.bundles if _folder(settings, name) is None)
+    return tuple(name for name in settings.bundles if declaring_folder(settings, name) is None)
 
 
 def bundle_faults(settings: Settings) -> tuple[str, ...]:
@@ -67,13 +64,8 @@ def check_bundles(settings: Settings) -> None:
         raise SettingsError(f"{faults[0]}{more}", faults=faults)
 
 
-def _folder(settings: Settings, name: str) -> Path | None:
-    """Return the folder that holds a bundle that declares what it says; None: it is our own."""
-    return next((each for each in model_folders(settings) if is_declared(each, name)), None)
-
-
 def _faults(settings: Settings, name: str) -> Iterator[str]:
-    folder = _folder(settings, name)
+    folder = declaring_folder(settings, name)
     if folder is None:
         # Not even whether it declares anything can be read of a file that is no TOML.
         broken = (each for each in model_folders(settings) if _is_no_toml(each / name / MANIFEST))

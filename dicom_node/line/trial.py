@@ -23,13 +23,14 @@ from dicom_node.ledger import Cases, Workers
 from dicom_node.line.health import port_of
 from dicom_node.line.small_pacs import small_pacs
 from dicom_node.line.trial_step import TrialStep
-from dicom_node.records import TRIAL_AE, StudyState
+from dicom_node.records import TRIAL_AE, InstanceState, StudyState
 from dicom_node.settings import Configuration, Remote
 from dicom_node.settings.edit import drop_remote, keep_remote
 
 _RELOADED_SECONDS = 1.5
 _LIMIT_SECONDS = 180.0
 _POLL_SECONDS = 0.1
+_WITHOUT_ANSWER = frozenset({InstanceState.DECLINED, InstanceState.FAILED})
 
 
 class TrialLedger(Cases, Workers, Protocol):
@@ -122,7 +123,14 @@ def _loop_ae(configuration: Configuration, folder: Path) -> Iterator[Path]:
 
 def _analysed(ledger: Cases, uid: str) -> bool:
     study = ledger.find_study(uid)
-    return study is not None and all(i.findings_json for i in ledger.instances(study.id))
+    films = ledger.instances(study.id) if study is not None else ()
+    refused = next((film for film in films if film.state in _WITHOUT_ANSWER), None)
+    if refused is not None:
+        raise RoleError(
+            f"analysed: the phantom of a frontal chest film was not: {refused.reason}.",
+            remedy="No network of the suites eats such films, or it failed: look at the case.",
+        )
+    return bool(films) and all(film.findings_json for film in films)
 
 
 def _reported(ledger: Cases, uid: str) -> bool:

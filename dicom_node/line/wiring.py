@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dicom_node.bundles import open_bundle, with_neighbours
-from dicom_node.bundles.declared import Declared
+from dicom_node.bundles.declared import Declaration, Declared
 from dicom_node.intake.menu import Menu
 from dicom_node.intake.rules import load_rules
 from dicom_node.line.bundles import declared_bundles
@@ -34,7 +34,7 @@ def menu_alone(configuration: Configuration, bundle: Declared) -> Menu:
 def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
     """Return what a report says about each network that answers, trunks and lungs too."""
     folder = settings.analysis.models_dir or model_bundles()
-    declared = {bundle.id: bundle for bundle in declared_bundles(settings)}
+    declared = declared_cards(settings)
     own = [name for name in settings.bundles if name not in declared]
     cards = {}
     for name in sorted(with_neighbours(folder, own)):
@@ -46,7 +46,23 @@ def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
             weights=manifest.weights_digest,
             intended_use=manifest.intended_use,
         )
-    return cards | cards_of(declared.values())
+    return cards | declared
+
+
+def manifests_of(settings: Settings) -> dict[str, Declaration]:
+    """Return the manifests of the bundles that declare what they say, by id.
+
+    Raises `BundleContractBroken` for a manifest with faults.
+    """
+    return {bundle.id: bundle.manifest for bundle in declared_bundles(settings)}
+
+
+def declared_cards(settings: Settings) -> dict[str, NetworkCard]:
+    """Return what a report says about each bundle of the suite that declares what it says.
+
+    Raises `BundleContractBroken` for a manifest with faults.
+    """
+    return cards_of(declared_bundles(settings))
 
 
 def cards_of(bundles: Iterable[Declared]) -> dict[str, NetworkCard]:

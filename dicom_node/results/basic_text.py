@@ -42,4 +42,4 @@ def _lines(group: Group) -> Iterator[Sentence]:
 
 
 def _numbers(numbers: Sequence[Number]) -> list[str]:
-    return [f"{each.name.meaning} {each.shown} {each.unit.value[2]}" for each in numbers]
+    return [f"{each.name.meaning} {each.shown} {each.unit.shown}".strip() for each in numbers]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dicom_node.bundles.declared import Declaration
 
@@ -20,4 +20,4 @@ class NetworkCard:
     version: str
     weights: str
     intended_use: str
-    declaration: Declaration | None = None
+    declaration: Declaration | None = field(default=None, hash=False)

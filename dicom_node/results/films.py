@@ -95,6 +95,12 @@ class AnalysedFilm:
         return said.then(turned_back(self.findings.turned))
 
     @property
+    def has_answers(self) -> bool:
+        """Whether a network named a finding or observed anything: there is something to report."""
+        findings = self.findings
+        return findings.finding is not None or (self.is_analysed and bool(findings.observed))
+
+    @property
     def is_named(self) -> bool:
         """Whether a class with a finding was named: not normal, and not abstained."""
         finding = self.findings.finding
@@ -205,18 +211,21 @@ class Context:
                     (name, ran.version, ran.weights),
                     NetworkCard(
                         id=name,
-                        title=known.title if known else name,
+                        title=self.template.spoken(known.title) if known else name,
                         version=ran.version,
                         weights=ran.weights,
-                        intended_use=known.intended_use if known else "",
+                        intended_use=self.template.spoken(known.intended_use) if known else "",
                         declaration=known.declaration if known else None,
                     ),
                 )
         return tuple(found[key] for key in sorted(found))
 
     def detector(self, film: AnalysedFilm) -> NetworkCard:
-        """Return the network that named the finding. Raises `ResultError` if none is stated."""
-        name = film.saliency[0].network if film.saliency else next(iter(film.findings.suite), "")
+        """Return the network that named the finding; without one, the first that observed anything.
+
+        Raises `ResultError` if none is stated.
+        """
+        name = _first_network(film)
         for card in self.cards([film]):
             if card.id == name:
                 return card
@@ -247,11 +256,18 @@ class Context:
         return next((said for said in declared if said.key == observation.key), None)
 
     def words(self, observation: Observation) -> ObservationWords:
-        """Return how an observation is called: by its manifest, in the template's language."""
+        """Return how an observation is called: by the template, else by its manifest.
+
+        In the template's language, and in letters that the film's character set has.
+        """
+        own = self.template.networks.get(observation.network, {}).get(observation.key)
+        if own is not None:
+            return own
         card = self.networks.get(observation.network)
         if card is None or card.declaration is None:
             return ObservationWords(name=plain(observation.key))
-        return words_of(card.declaration, observation.key, self.template.language.value)
+        language = self.template.language.value
+        return self.template.spoken(words_of(card.declaration, observation.key, language))
 
     def facts(self, films: Sequence[AnalysedFilm]) -> tuple[str, ...]:
         """Return what a result of ``films`` follows from, for derived UIDs.
@@ -263,6 +279,16 @@ class Context:
         suite = sorted({f"{card.id}:{card.version}:{card.weights}" for card in cards})
         course = (f"{film.when}:{film.findings.to_json_text()}" for film in self.earlier)
         return (*sources, *suite, *course, self.template.digest, self.node_ae_title)
+
+
+def _first_network(film: AnalysedFilm) -> str:
+    """Return which network answered first: the one of the finding, where there is a finding."""
+    findings = film.findings
+    declared = [one.network for one in findings.observed]
+    if findings.finding is None and declared:
+        return declared[0]
+    looked = (heat.network for heat in film.saliency if heat.network not in declared)
+    return next(looked, next(iter(findings.suite), ""))
 
 
 _VIEW_CODES = {

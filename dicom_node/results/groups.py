@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dicom_node.findings import Detection, Evidence, has_findings
+from dicom_node.findings import Detection, Evidence
 from dicom_node.results.beside import groups_beside
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.mapped import map_groups
+from dicom_node.results.observed import observed_groups
+from dicom_node.results.observed_film import groups_of_observed_film
+from dicom_node.results.observed_words import unanswered
+from dicom_node.results.overall import evaluations_of_film, parameters_of
 from dicom_node.results.regions import Places, begun_at, simplified
 from dicom_node.results.severity import BOTH_LUNGS, severity_groups
 from dicom_node.results.subject import Subject
@@ -34,6 +38,8 @@ _SHORT = 55
 def groups_of(film: AnalysedFilm, places: Places, context: Context, where: str) -> Iterator[Group]:
     """Yield the groups of one film: impression, opacity, appearance, where it looked, severity.
 
+    Behind them what networks observed that declare themselves.
+
     ``where`` follows every tracking identifier: ", film 2", or "" where there is only one film.
     Groups about the same place begin their line at different corners: viewers write the words of a
     group where its line begins.
@@ -57,8 +63,11 @@ def _apart(groups: Sequence[Group]) -> Iterator[Group]:
 
 def _groups(subject: Subject) -> Iterator[Group]:
     findings = subject.film.findings
-    if findings.finding is None:
+    if not subject.film.has_answers:
         yield _mention(subject)
+        return
+    if findings.finding is None:
+        yield from groups_of_observed_film(subject)
         return
     yield _impression(subject, findings.finding)
     yield from groups_beside(subject)
@@ -69,6 +78,7 @@ def _groups(subject: Subject) -> Iterator[Group]:
         if network != _network(subject):
             yield _second(subject, network, detection)
     yield from severity_groups(subject)
+    yield from observed_groups(subject)
     yield _parameters(subject, findings.finding)
 
 
@@ -107,7 +117,7 @@ def _impression(subject: Subject, detection: Detection) -> Group:
         finding=None if detection.abstained else named.finding,
         place=subject.lungs,
         numbers=_probabilities(detection, template),
-        evaluations=tuple(_evaluations(film, detection, template)),
+        evaluations=tuple(_evaluations(film, detection, subject.context)),
         site=None if detection.abstained else BOTH_LUNGS,
         texts=tuple(_sentences(subject, detection)),
         network=_network(subject),
@@ -142,7 +152,7 @@ def _sentences(subject: Subject, detection: Detection) -> Iterator[tuple[Code, s
     yield template.view.concept, view(film, template)
     if context.earlier:
         yield template.course.concept, _course(context)
-    for said in remarks(film.findings, template):
+    for said in (*remarks(film.findings, template), *unanswered(film.findings, context)):
         yield texts.comment, said
     if film.findings.evidence is None:
         yield texts.explanation, wording.explanation
@@ -193,22 +203,12 @@ def _course(context: Context) -> str:
 
 
 def _evaluations(
-    film: AnalysedFilm, detection: Detection, template: Template
+    film: AnalysedFilm, detection: Detection, context: Context
 ) -> Iterator[tuple[Code, Code]]:
-    status, impression = template.status, template.impression
+    impression = context.template.impression
     if detection.abstained:
         yield impression.named, impression.abstained_finding
-    yield (
-        status.concept,
-        status.with_findings if has_findings(film.findings) else status.without_findings,
-    )
-    if film.findings.contradictions:
-        yield template.contradiction.concept, template.contradiction.in_doubt
-    for fault in film.findings.quality:
-        yield template.quality.concept, template.quality.faults[fault]
-    if film.view in ("PA", "AP"):
-        words = template.view
-        yield words.concept, words.pa if film.view == "PA" else words.ap
+    yield from evaluations_of_film(film, context)
 
 
 def _second(subject: Subject, network: str, detection: Detection) -> Group:
@@ -261,10 +261,9 @@ def _parameters(subject: Subject, detection: Detection) -> Group:
             ),
         ),
         network=_network(subject),
-        parameters=(
-            *(f"network={name} {ran}" for name, ran in findings.suite.items()),
+        parameters=parameters_of(
+            findings,
             f"threshold={detection.threshold!r}",
             f"calibrated={'yes' if detection.calibrated else 'no'}",
-            f"findings={findings.to_json_text()}",
         ),
     )

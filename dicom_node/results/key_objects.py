@@ -26,7 +26,8 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
-from dicom_node.results.wording import conclusion, view
+from dicom_node.results.observed_words import has_observed_findings
+from dicom_node.results.wording import conclusion_on, view
 from dicom_node.uids import derived_uid
 
 SERIES_OFFSET = 6
@@ -70,17 +71,17 @@ class _Selection:
     evidence: Sequence[Dataset]
 
 
-def is_of_interest(film: AnalysedFilm) -> bool:
-    """Whether a film has a finding other than normal."""
-    return film.is_named
+def is_of_interest(film: AnalysedFilm, context: Context) -> bool:
+    """Whether a film has a finding other than normal, or something was observed that is one."""
+    return film.is_named or has_observed_findings(film.findings, context)
 
 
 def key_objects(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Dataset:
     """Return the selection of the films of one study that have a finding; there must be one."""
-    chosen = [film for film in films if is_of_interest(film)]
+    chosen = [film for film in films if is_of_interest(film, context)]
     first = films[0].dataset
     template = context.template
-    said = [f"{conclusion(film.findings, template)}. {view(film, template)}" for film in chosen]
+    said = [f"{conclusion_on(film.findings, context)}. {view(film, template)}" for film in chosen]
     description = f"{' '.join(said)} {template.research_sentence}"
     evidence = [_image(evidence_of(film.dataset)) for film in chosen]
     selection = _Selection(_OF_INTEREST, description, evidence)

@@ -193,12 +193,12 @@ def concept(code: HeaderCode | Code) -> CodedConcept:
 
 
 def _unit(unit: Unit) -> CodedConcept:
-    value, meaning, _ = unit.value
-    return CodedConcept(value, "UCUM", meaning)
+    return CodedConcept(unit.code, "UCUM", unit.meaning)
 
 
 def _site(site: Site) -> hd.sr.FindingSite:
-    return hd.sr.FindingSite(concept(site.place), laterality=concept(site.laterality))
+    laterality = None if site.laterality is None else concept(site.laterality)
+    return hd.sr.FindingSite(concept(site.place), laterality=laterality)
 
 
 def _show(items: Sequence[Dataset], shape: Shape) -> None:

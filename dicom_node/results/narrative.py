@@ -19,7 +19,9 @@ _WIDTH, _LABEL = 74, 52
 
 def report_text(document: Dataset) -> str:
     """Return the report as plain text. Raises `ResultError` for a report that is not ours."""
-    lines = ["CHEST RADIOGRAPH: AI ANALYSIS", "=" * 29, ""]
+    of = "CHEST RADIOGRAPH" if document.get("BodyPartExamined") == "CHEST" else "RADIOGRAPH"
+    title = f"{of}: AI ANALYSIS"
+    lines = [title, "=" * len(title), ""]
     lines += [str(document.get("SeriesDescription") or ""), "", *_facts(document), ""]
     if document.get("SOPClassUID") == BasicTextSRStorage:
         return "\n".join([*lines, *_sections(document)]).rstrip() + "\n"
@@ -63,7 +65,7 @@ def _group(group: ReadGroup, *, is_first: bool) -> Iterator[str]:
         yield from _paragraph(told.pop(0))
         yield ""
     for number in group.numbers:
-        yield f"  {number.name:<{_LABEL}}{number.shown:>7} {number.unit}"
+        yield f"  {number.name:<{_LABEL}}{number.shown:>7} {number.unit}".rstrip()
     for name, _, meaning in group.codes:
         yield from _paragraph(f"  {name}: {meaning}")
     for text in told:

@@ -22,7 +22,7 @@ from dicom_node.findings import (
 )
 from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.results.modules import MANUFACTURER
-from dicom_node.results.values import Unit, fraction_of
+from dicom_node.results.values import fraction_of, unit_of
 
 DETECTION = "detection"
 _MEASUREMENTS, _GROUP, _TRACKING, _FINDING = "126010", "125007", "112039", "121071"
@@ -31,7 +31,6 @@ _ALGORITHM, _VERSION, _PARAMETERS = "111001", "111003", "111002"
 _NOT_SAID = frozenset({_TRACKING, _ALGORITHM, _VERSION, _PARAMETERS})
 _FINDINGS, _CHECK, _ALSO = "findings", "check.", "also="
 SCORE, LUNG, AIRSPACE, ZONE = "score", "lung", "airspace", "zone"
-_UNITS = {unit.value[0]: unit.value[2] for unit in Unit}
 _UNREADABLE = (*CAN_RAISE, StopIteration)
 
 
@@ -291,5 +290,5 @@ def _number(item: Dataset) -> ReadNumber:
     shown = str(value.NumericValue)
     unit = _value(value.MeasurementUnitsCodeSequence[0])
     return ReadNumber(
-        _meaning(item), shown, float(shown if exact is None else exact), _UNITS.get(unit, unit)
+        _meaning(item), shown, float(shown if exact is None else exact), unit_of(unit).shown
     )

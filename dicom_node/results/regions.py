@@ -38,6 +38,8 @@ LEAST_CHANGE = 0.05
 
 _FINEST = 768
 _TOLERANCE, _MOST_CORNERS = 0.5, 400
+_MOST_AREAS = 12
+"""Of a mask in one line: with their corners they fit into a value of 65534 bytes."""
 
 Heat = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -88,6 +90,35 @@ def places_of(film: AnalysedFilm) -> Places:
     lungs, zones = _lungs(film, region), zones_of(film)
     opaque, by_side = opaque_contours(film), _opaque_in(film)
     return Places(_rectangle(region), salient, lungs, zones, opaque, by_side)
+
+
+def whole_film(film: AnalysedFilm) -> Polygon | None:
+    """Return the edges of a film; None of what has no matrix."""
+    rows, columns = (integer(film.dataset, name) or 0 for name in ("Rows", "Columns"))
+    return _rectangle(Region(0, 0, rows, columns)) if rows and columns else None
+
+
+def area_contours(film: AnalysedFilm, network: str, key: str) -> tuple[Polygon, ...]:
+    """Return lines around a mask that was observed, and around holes in it, largest area first.
+
+    () where nothing reaches its threshold, or the explanation does not hold it.
+    """
+    found = [area for area in film.explanation.areas if (area.network, area.key) == (network, key)]
+    if not found:
+        return ()
+    region, threshold = found[0].region, found[0].threshold
+    values = on_grid(found[0].probability, region, region, _fine(region))
+    # What is as probable as the threshold belongs to it; lines run around what is above a level.
+    level = float(np.nextafter(np.float32(threshold), np.float32(-1)))
+    lines = (_on_film(line, region, values.shape) for line in contours(values, level))
+    return tuple(sorted(lines, key=_area, reverse=True))
+
+
+def area_line(film: AnalysedFilm, network: str, key: str) -> Polygon | None:
+    """Return `area_contours` as one closed line: the largest areas, joined where nearest."""
+    lines = area_contours(film, network, key)
+    areas = [line for line in lines if _turn(line) == _turn(lines[0])][:_MOST_AREAS]
+    return reduce(_joined, map(simplified, areas)) if areas else None
 
 
 @once_a_film
@@ -368,7 +399,12 @@ def simplified(line: Polygon) -> Polygon:
 
 
 def begun_at(line: Polygon, part: float) -> Polygon:
-    """Return the same closed line, begun at the corner that lies ``part`` of its length along."""
+    """Return the same closed line, begun at the corner that lies ``part`` of its length along.
+
+    A line that is not closed has one beginning.
+    """
+    if (line[0] != line[-1]).any():
+        return line
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     first = int(np.searchsorted(along, part * along[-1])) % (len(line) - 1)
     corners = np.roll(line[:-1], -first, axis=0)

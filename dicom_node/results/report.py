@@ -60,13 +60,12 @@ from dicom_node.results.stencil import (
 )
 from dicom_node.results.template_parts import Code
 from dicom_node.results.templates import Template
-from dicom_node.results.values import Group
+from dicom_node.results.values import PRIVATE_SCHEME, Group
 from dicom_node.uids import derived_uid
 
 SOP_CLASSES = TREES
 
 SERIES_OFFSET = 1
-PRIVATE_SCHEME = "99DICOMNODE"
 _CHEST = {"CHEST", "THORAX", "LUNG", "CHESTABDOMEN"}
 _CHEST_CODES = {("SCT", "51185008"), ("SRT", "T-D3000")}
 
@@ -110,7 +109,7 @@ def report(
     copy_identity(first, document)
     set_times(first, document, [film.dataset for film in films])
     set_equipment(first, document, context.cards(films), context.node_ae_title)
-    _general(document, first, context)
+    _general(document, films, context)
     library = partial(image_library, [film.dataset for film in films])
     _fill_in(document, title, library, _measured(films, groups, context))
     return document
@@ -174,15 +173,26 @@ def _fill_in(
     document.set_original_encoding(False, True, list(encodings))  # noqa: FBT003 - explicit, little
 
 
-def _general(document: Dataset, source: Dataset, context: Context) -> None:
+def _general(document: Dataset, films: Sequence[AnalysedFilm], context: Context) -> None:
     """Set what the SR document says of itself: unsigned, preliminary, what it replaces."""
+    source = films[0].dataset
     document.SeriesDescription = context.template.report_description
-    document.BodyPartExamined = "CHEST"
+    if part := _part_examined(films):
+        document.BodyPartExamined = part
     document.CompletionFlag, document.VerificationFlag = "COMPLETE", "UNVERIFIED"
     document.PreliminaryFlag = "PRELIMINARY"
     document.CodingSchemeIdentificationSequence = [_coding_scheme()]
     if context.predecessors:
         document.PredecessorDocumentsSequence = [_predecessors(source, context)]
+
+
+def _part_examined(films: Sequence[AnalysedFilm]) -> str:
+    """Return the chest, which our own networks know; of films that others eat, what they say."""
+    answered = [film for film in films if film.has_answers]
+    if not answered or any(film.findings.finding is not None for film in answered):
+        return "CHEST"
+    stated = text_of(answered[0].dataset, "BodyPartExamined")
+    return stated if stated.isascii() and len(stated) <= 16 else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,21 @@ from collections.abc import Iterator
 from dicom_node.findings import ZONES, Airspace, Score, is_opaque, opacities_by_score
 from dicom_node.results.subject import Subject
 from dicom_node.results.template_parts import Code
-from dicom_node.results.values import Group, Number, Site, Unit, percentage
+from dicom_node.results.values import EIGHT, FOUR, THREE, Group, Number, Site, percentage
 from dicom_node.results.wording import explanation_of_grade
 
 _SHORT = 52
 """Characters of a tracking identifier: ", film 12" may follow."""
 
-_SIDES = {"right": ("24028007", "Right"), "left": ("7771000", "Left")}
+_SIDES = {
+    "right": ("24028007", "Right"), "left": ("7771000", "Left"), "both": ("51440002", "Bilateral"),
+}  # fmt: skip
+SIDES = {
+    side: Code.model_construct(value=value, scheme="SCT", meaning=meaning)
+    for side, (value, meaning) in _SIDES.items()
+}
+"""Lateralities, by side (PS3.16 CID 244, SNOMED CT)."""
+
 _HEIGHTS = {
     "upper": ("281392002", "Upper zone of lung"),
     "middle": ("281393007", "Middle zone of lung"),
@@ -23,7 +31,7 @@ _HEIGHTS = {
 
 BOTH_LUNGS = Site(
     Code.model_construct(value="39607008", scheme="SCT", meaning="Lung"),
-    Code.model_construct(value="51440002", scheme="SCT", meaning="Bilateral"),
+    SIDES["both"],
 )
 
 
@@ -48,7 +56,7 @@ def _score(subject: Subject, name: str, score: Score) -> Group:
     if score.low is not None and score.high is not None:
         parts |= {"low": (words.low, score.low), "high": (words.high, score.high)}
     numbers = tuple(
-        Number(key, concept, value, template.score(value), Unit.EIGHT)
+        Number(key, concept, value, template.score(value), EIGHT)
         for key, (concept, value) in parts.items()
     )
     found = bool(opacities_by_score(score))
@@ -70,7 +78,7 @@ def _lungs(subject: Subject, name: str, score: Score) -> Iterator[Group]:
     text = words.scores[name]
     parts = (("right", text.right, score.right), ("left", text.left, score.left))
     numbers = tuple(
-        Number(side, concept, value, template.score(value), Unit.FOUR)
+        Number(side, concept, value, template.score(value), FOUR)
         for side, concept, value in parts
         if value is not None
     )
@@ -127,7 +135,7 @@ def _zones(subject: Subject, airspace: Airspace) -> Iterator[Group]:
     template, words, places = subject.template, subject.template.severity.zone, subject.places
     network = _network(subject, "airspace")
     numbers = {
-        zone: Number(zone, words.concepts[zone], value, template.score(value), Unit.THREE)
+        zone: Number(zone, words.concepts[zone], value, template.score(value), THREE)
         for zone in ZONES
         if (value := airspace.zones.get(zone)) is not None
     }
@@ -142,7 +150,7 @@ def _zones(subject: Subject, airspace: Airspace) -> Iterator[Group]:
             site=site_of(zone),
             network=network,
         )
-    for side in _SIDES:
+    for side in ("right", "left"):
         rest = [z for z in numbers if z not in found and z.startswith(side)]
         if rest:
             yield Group(
@@ -157,17 +165,11 @@ def _zones(subject: Subject, airspace: Airspace) -> Iterator[Group]:
 
 def side_of(side: str) -> Site:
     """Return the coded place of one lung, ``right`` or ``left``."""
-    laterality, said = _SIDES[side]
-    return Site(
-        BOTH_LUNGS.place, Code.model_construct(value=laterality, scheme="SCT", meaning=said)
-    )
+    return Site(BOTH_LUNGS.place, SIDES[side])
 
 
 def site_of(zone: str) -> Site:
     """Return the coded place of a zone, e.g. ``right_upper`` (PS3.16 CID 6171, SNOMED CT)."""
     side, height = zone.split("_")
-    (place, meaning), (laterality, said) = _HEIGHTS[height], _SIDES[side]
-    return Site(
-        Code.model_construct(value=place, scheme="SCT", meaning=meaning),
-        Code.model_construct(value=laterality, scheme="SCT", meaning=said),
-    )
+    place, meaning = _HEIGHTS[height]
+    return Site(Code.model_construct(value=place, scheme="SCT", meaning=meaning), SIDES[side])

@@ -419,12 +419,90 @@ class Severity(TemplatePart):
     zone: ZoneText
 
 
+class ObservedText(TemplatePart):
+    """How it is said what networks observe that declare it themselves, see `ObservationWords`.
+
+    ``tracking`` and ``tracking_many``: the film's first group where no detection network ran.
+    ``sentence``: of one observation; ``short``: in lists, of what cannot stand without its name;
+    ``headline``: of a number in a conclusion. ``label``: a class, level or label with its number in
+    lists; ``found``: in sentences; ``percent``: the number alone; each also where its numbers are
+    no probabilities. ``unnamed`` and ``none_reached``: where nothing reaches its threshold, with
+    what there is in ``each``; ``undetermined`` and ``none``: the same in lists. ``missed``: the
+    group of what does not reach its threshold. ``place``: the group of one place. ``places``: how
+    many there are. ``number`` and ``interval``: of a score or measurement; ``threshold``: what it
+    is held against. ``covered``: how much of the film a mask covers, ``covered_lungs``: of the
+    lungs. ``absent``: where there is no value. ``unanswered``: where a network said nothing;
+    ``nothing``: where none said anything. ``knows``, ``basis``, ``calibrated``, ``uncalibrated``:
+    as of `Impression`. ``explained`` and ``explained_weak``: as of `EvidenceText`;
+    ``points``: a fall of a probability; ``unexplained``:
+    of a network that shows nowhere where it looked. ``units``: how units (UCUM) are read; others as
+    they are written.
+
+    ``certainty``, ``probability`` and ``score``: meanings of the codes of a label's number, as of
+    `FindingClass`; ``part``: of how much a mask covers; ``count``: of how many places there are;
+    ``low`` and ``high``: the ends of the interval; ``undetermined_answer``: where no class is
+    named; ``observations`` and ``observations_found``: of how many there
+    are, and of how many say that something is there.
+    """
+
+    tracking: Annotated[str, Field(max_length=LONG_STRING - 12), words("finding")]
+    tracking_many: Short
+    sentence: Annotated[Words, words("name", "answer")]
+    short: Annotated[Words, words("name", "answer")]
+    headline: Annotated[Words, words("name", "answer")]
+    label: Annotated[Words, words("label", "probability")]
+    label_uncalibrated: Annotated[Words, words("label", "probability")]
+    found: Annotated[Words, words("label", "probability")]
+    found_uncalibrated: Annotated[Words, words("label", "probability")]
+    percent: Annotated[Words, words("probability")]
+    percent_uncalibrated: Annotated[Words, words("probability")]
+    unnamed: Annotated[Words, words("each")]
+    none_reached: Annotated[Words, words("each")]
+    undetermined: Plain
+    none: Plain
+    missed: Annotated[str, Field(max_length=LONG_STRING - 12), words("name")]
+    place: Annotated[str, Field(max_length=LONG_STRING - 12), words("name", "number")]
+    places: Annotated[Words, words("count", "each")]
+    number: Annotated[Words, words("value", "unit")]
+    interval: Annotated[Words, words("value", "unit", "low", "high")]
+    threshold: Annotated[Words, words("answer", "threshold")]
+    covered: Annotated[Words, words("part")]
+    covered_lungs: Annotated[Words, words("part")]
+    absent: Annotated[Words, words("why")]
+    unanswered: Annotated[Words, words("network", "why")]
+    nothing: Plain
+    knows: Annotated[Words, words("networks")]
+    basis: Annotated[Words, words("network", "version", "digest")]
+    calibrated: Plain
+    uncalibrated: Plain
+    explained: Annotated[Words, words("finding", "change")]
+    explained_weak: Annotated[Words, words("finding")]
+    points: Annotated[Words, words("change")]
+    unexplained: Plain
+    units: dict[str, Label]
+    certainty: Annotated[Words, words("label")]
+    probability: Annotated[Words, words("label")]
+    score: Annotated[Words, words("label")]
+    part: Annotated[Words, words("name")]
+    count: Annotated[Words, words("name")]
+    low: Code
+    high: Code
+    undetermined_answer: Code
+    observations: Code
+    observations_found: Code
+
+
 class Status(TemplatePart):
-    """How the outcome of all algorithms together is coded (PS3.16 CID 6047)."""
+    """How the outcome of all algorithms together is coded (PS3.16 CID 6047).
+
+    ``some_…``: where a network of the suite gave no answer.
+    """
 
     concept: Code
     with_findings: Code
     without_findings: Code
+    some_with_findings: Code
+    some_without_findings: Code
     none_succeeded: Code
 
 

@@ -8,10 +8,11 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from dicom_node.bundles.declared import ObservationWords
 from dicom_node.errors import TemplateInvalid
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.resources import report_templates
@@ -30,6 +31,7 @@ from dicom_node.results.template_parts import (
     Measurements,
     NotAnalysed,
     NotesText,
+    ObservedText,
     OpacityText,
     PanelText,
     ParametersText,
@@ -46,6 +48,7 @@ from dicom_node.results.template_parts import (
 from dicom_node.settings.faults import Fault, KeyPlaces, Location, explain
 from dicom_node.settings.source import SettingsFile, parse, read_text
 
+_Part = TypeVar("_Part")
 _DESCRIPTIONS = ("report_description", "overlay_description")
 
 
@@ -79,6 +82,10 @@ class _Document(TemplatePart):
     evidence: EvidenceText
     opacity_map: MapText
     severity: Severity
+    observed: ObservedText
+    networks: dict[str, dict[str, ObservationWords]] = Field(
+        default={}, description="words that replace those of a manifest: by bundle, then by key"
+    )
     status: Status
     quality: QualityText
     notes: NotesText = NotesText()
@@ -93,6 +100,8 @@ class Template(_Document):
 
     digest: str
     name: str
+    encodings: tuple[str, ...] = ()
+    """The codecs that `spoken_in` was given."""
 
     def percent(self, fraction: float, threshold: float = 0.0) -> str:
         """Return ``fraction`` as a percentage with the template's decimals.
@@ -139,7 +148,12 @@ class Template(_Document):
             for name in _Document.model_fields
             if name not in ("panel", "transliteration")
         }
-        return self.model_copy(update=plain)
+        return self.model_copy(update={**plain, "encodings": tuple(encodings)})
+
+    def spoken(self, part: _Part) -> _Part:
+        """Return words that are none of the template in the letters of `spoken_in`."""
+        told: _Part = _folded(part, self.encodings, self.transliteration)
+        return told
 
     def codes(self) -> Iterator[Code]:
         """Yield every code of the template."""

@@ -20,8 +20,17 @@ from dicom_node.findings import (
     opacities_by_answer,
     opaque_zones,
 )
+from dicom_node.imaging.header import view_of
+from dicom_node.observations import Observation, ObservationKind
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
+from dicom_node.results.observed_words import (
+    called,
+    conclusion_of,
+    names,
+    sentence,
+    written,
+)
 from dicom_node.results.template_parts import Code, EvidenceText
 from dicom_node.results.templates import Template
 
@@ -41,7 +50,8 @@ class Wording:
 def wording_of(film: AnalysedFilm, context: Context, *, has_contour: bool) -> Wording:
     """Return the sentences on an analysed film. Raises `ResultError` without a network's name."""
     detection, template = film.findings.finding, context.template
-    assert detection is not None
+    if detection is None:
+        return _wording_of_observations(film, context)
     card, impression = context.detector(film), template.impression
     return Wording(
         headline=conclusion(film.findings, template),
@@ -54,6 +64,32 @@ def wording_of(film: AnalysedFilm, context: Context, *, has_contour: bool) -> Wo
         calibration=impression.calibrated if detection.calibrated else impression.uncalibrated,
         explanation=explanation(film, template, has_contour=has_contour),
     )
+
+
+def _wording_of_observations(film: AnalysedFilm, context: Context) -> Wording:
+    """Return the sentences on a film that no detection network looked at."""
+    observed, words = film.findings.observed, context.template.observed
+    networks = dict.fromkeys(one.network for one in observed)
+    cards = [context.card(film, name) for name in networks]
+    numbers = [one.calibrated for one in observed if one.labels or one.places]
+    calibration = words.calibrated if all(numbers) else words.uncalibrated
+    explained = (explanation_of_network(film, name, context) for name in networks)
+    return Wording(
+        headline=conclusion_of(film.findings, context),
+        basis=" ".join(
+            words.basis.format(network=card.title, version=card.version, digest=short_digest(card))
+            for card in cards
+        ),
+        calibration=calibration if numbers else "",
+        explanation=" ".join(dict.fromkeys(filter(None, explained))),
+    )
+
+
+def conclusion_on(findings: FilmFindings, context: Context) -> str:
+    """Return what was found on a film in words, or observed, where no network names a finding."""
+    if findings.finding is None:
+        return conclusion_of(findings, context)
+    return conclusion(findings, context.template)
 
 
 def conclusion(findings: FilmFindings, template: Template) -> str:
@@ -212,7 +248,8 @@ def probability(detection: Detection, name: str, template: Template) -> str:
 
 def explanation(film: AnalysedFilm, template: Template, *, has_contour: bool) -> str:
     """Return what the contour means and how far it can be trusted."""
-    if not film.saliency or not film.saliency[0].heat.max() > 0:
+    looked = film.saliency[0] if film.saliency else None
+    if looked is None or looked.target not in template.classes or not looked.heat.max() > 0:
         return template.evidence.missing
     evidence = film.findings.evidence or Evidence()
     return _of_detection(evidence, film.saliency[0].target, template, has_contour=has_contour)
@@ -248,6 +285,47 @@ def explanation_of_grade(film: AnalysedFilm, network: str, target: str, template
         sentence = words.evidence_weak if weak else words.evidence
     said = sentence.format(checked=checked, change=template.score(change))
     return " ".join([said, *_where_it_lies(evidence, template)])
+
+
+def explanation_of_network(film: AnalysedFilm, network: str, context: Context) -> str:
+    """Return how a network that declares itself is explained; "" where it needs no explanation."""
+    said = (one for one in film.findings.observed if one.network == network)
+    told = (explanation_of_observation(film, one, context) for one in said)
+    return next(filter(None, told), "")
+
+
+def explanation_of_observation(
+    film: AnalysedFilm, observation: Observation, context: Context
+) -> str:
+    """Return where the network looked for an observation, and how far that can be trusted.
+
+    That there is no explanation, where the manifest wants none; "" of what is a place itself, and
+    of what is not the observation that was explained.
+    """
+    network, template = observation.network, context.template
+    looked = next((heat for heat in film.saliency if heat.network == network), None)
+    if looked is None or not looked.heat.max() > 0:
+        if observation.places or observation.kind in _PLACES:
+            return ""
+        card = context.networks.get(network)
+        wants_none = bool(card and card.declaration and card.declaration.explain == "none")
+        return template.observed.unexplained if wants_none else template.evidence.missing
+    key, _, label = looked.target.partition(":")
+    if key != observation.key:
+        return ""
+    words, evidence = template.observed, film.findings.checks.get(network, Evidence())
+    change, is_part = evidence.change_when_hidden, bool(label) or bool(observation.labels)
+    finding = called(observation, label, context) if label else names(observation, context)
+    if change is None or change < (template.evidence.weak_below if is_part else 0.0):
+        said = words.explained_weak.format(finding=finding)
+    else:
+        points = words.points.format(change=template.points(change))
+        fall = points if is_part else written(change, observation, context)
+        said = words.explained.format(finding=finding, change=fall)
+    return " ".join([said, *_where_it_lies(evidence, template)])
+
+
+_PLACES = (ObservationKind.REGION, ObservationKind.MASK)
 
 
 def _where_it_lies(evidence: Evidence, template: Template) -> Iterator[str]:
@@ -287,8 +365,12 @@ def view(film: AnalysedFilm, template: Template) -> str:
     words = template.view
     caveats = {"AP": words.caveat_ap, "PA": ""}
     caveat = caveats.get(film.view, words.caveat_unknown)
-    # A name may end in a full stop of its own ("p.a.").
     named = words.names[film.view]
+    if film.findings.finding is None:
+        # What is known of AP films is known of our own networks; others eat other views, too.
+        caveat, stated = "", view_of(film.dataset)[0]
+        named = template.spoken(stated) if film.view == "unknown" and stated else named
+    # A name may end in a full stop of its own ("p.a.").
     return words.sentence.format(view=named, caveat=caveat).strip().replace("..", ".")
 
 
@@ -297,6 +379,9 @@ def answer_of(film: AnalysedFilm, network: str, context: Context) -> tuple[str, 
     findings, template = film.findings, context.template
     words = template.severity
     targets = [heat.target for heat in film.saliency if heat.network == network]
+    observed = [one for one in findings.observed if one.network == network]
+    if observed:
+        return tuple(sentence(one, context) for one in observed)
     if network == context.detector(film).id:
         return (conclusion(findings, template),)
     if (detection := findings.detections.get(network)) is not None:
@@ -316,6 +401,8 @@ def evidence_of_network(
 ) -> tuple[str, ...]:
     """Return how far the explanation of one network can be trusted."""
     evidence, template = film.findings.checks.get(network), context.template
+    if any(one.network == network for one in film.findings.observed):
+        return tuple(filter(None, [explanation_of_network(film, network, context)]))
     if network == context.detector(film).id:
         return (explanation(film, template, has_contour=has_contour),)
     if evidence is None:
@@ -337,19 +424,21 @@ def remarks(findings: FilmFindings, template: Template) -> tuple[str, ...]:
 
 def course(context: Context) -> tuple[str, ...]:
     """Return a line for each earlier film of the patient, oldest first."""
-    return tuple(_earlier(film, context.template) for film in context.earlier)
+    return tuple(_earlier(film, context) for film in context.earlier)
 
 
-def _earlier(film: EarlierFilm, template: Template) -> str:
+def _earlier(film: EarlierFilm, context: Context) -> str:
+    template = context.template
     scores, words = film.findings.scores, template.course
-    said = words.film.format(when=film.when, headline=conclusion(film.findings, template))
+    said = words.film.format(when=film.when, headline=conclusion_on(film.findings, context))
     shown = {name: template.score(score.value) for name, score in scores.items()}
     return said + words.scores.format(**shown) if set(shown) == set(SCORES) else said
 
 
 def not_analysed(findings: FilmFindings) -> str:
     """Return why a film has no findings, in ASCII: any character set can hold it."""
-    reason = findings.reason or "no reason is known"
+    said = "; ".join(f"{name}: {why}" for name, why in findings.unanswered.items())
+    reason = findings.reason or said or "no reason is known"
     return reason.encode("ascii", "replace").decode("ascii")
 
 

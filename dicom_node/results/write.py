@@ -161,7 +161,7 @@ def _of_patient(
     films: _Films, context: Context, kinds: Collection[ObjectKind], refuse: Refuse | None
 ) -> Iterator[WrittenObject]:
     context = replace(context, template=context.template.spoken_in(_encodings(films[0])))
-    found = [film for film in films if film.findings.finding is not None]
+    found = [film for film in films if film.has_answers]
     for number, film in enumerate(found, 1):
         context.alive()
         yield from _of_film(film, (context, number), kinds, refuse)
@@ -295,8 +295,8 @@ def _shown(films: _Films) -> list[AnalysedFilm]:
     ordered = sorted(films, key=_taken)
     if not ordered:
         raise ResultError("There is no film to report.")
-    found = [film for film in ordered if film.findings.finding is not None]
-    return found + [film for film in ordered if film.findings.finding is None]
+    found = [film for film in ordered if film.has_answers]
+    return found + [film for film in ordered if not film.has_answers]
 
 
 def _taken(film: AnalysedFilm) -> tuple[str, ...]:
@@ -345,7 +345,7 @@ def _document(films: _Films, context: Context) -> WrittenObject | None:
 
 
 def _key_objects(films: _Films, context: Context) -> WrittenObject | None:
-    if not any(is_of_interest(film) for film in films):
+    if not any(is_of_interest(film, context) for film in films):
         return None
     make = partial(key_objects, films, context, UNNAMED)
     return _written(ObjectKind.KEY_OBJECTS, films[0].dataset, context.facts(films), make)

@@ -10,7 +10,7 @@ from dicom_node.line.analyse import Analyst
 from dicom_node.line.networks import engine_of, warm_when_there
 from dicom_node.line.pulse import Pulse
 from dicom_node.line.shadow import shadow_of
-from dicom_node.line.wiring import menu_of
+from dicom_node.line.wiring import manifests_of, menu_of
 from dicom_node.records import Worker
 from dicom_node.roles.process import stopped_at_once
 from dicom_node.roles.shift import Shift, shift
@@ -60,6 +60,7 @@ class _Thinking:
             engine, own.ledger, own.spool, settings, own.worker, own.log, pulse,
             lambda: not own.stop.is_set(), menu=menu_of(own.configuration),
             shadow=shadow_of(own.configuration),
+            manifests=manifests_of(settings),
         )  # fmt: skip
         self._lost: DeviceUnavailable | BrainChanged | None = None
         self._losses = 0

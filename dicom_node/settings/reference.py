@@ -67,16 +67,16 @@ def schema(model: type[BaseModel]) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
-Shown = dict[str, object]
+ShownTable = dict[str, object]
 """One table as TOML and JSON have it."""
 
 
-def effective(settings: Settings) -> dict[str, Shown | list[Shown]]:
+def effective(settings: Settings) -> dict[str, ShownTable | list[ShownTable]]:
     """Return the settings in use by section and key, as TOML and JSON have them, secrets masked.
 
     Of ``[[suites]]`` there is a list; where nothing is said of a section, it is left out.
     """
-    shown: dict[str, Shown | list[Shown]] = {}
+    shown: dict[str, ShownTable | list[ShownTable]] = {}
     for section in Settings.model_fields:
         table = getattr(settings, section)
         if isinstance(table, tuple):
@@ -86,7 +86,7 @@ def effective(settings: Settings) -> dict[str, Shown | list[Shown]]:
     return shown
 
 
-def _shown(section: str, table: BaseModel) -> Shown:
+def _shown(section: str, table: BaseModel) -> ShownTable:
     return {
         key: "(masked)" if (section, key) in SECRET_KEYS else plain(getattr(table, key))
         for key in type(table).model_fields

@@ -49,6 +49,21 @@ class Health(BaseModel):
     certificates: dict[str, str]
 
 
+class ObservationAnswer(BaseModel):
+    """A headline observation of a bundle that declares what it says.
+
+    ``number``: the probability of the most probable class or label, the index of a level, a value
+    in its unit, the count of places, or a part in [0, 1]. ``text``: the keys of what is named or
+    believed, joined by commas. ``found``: whether that is a finding.
+    """
+
+    network: str
+    key: str
+    number: float
+    text: str
+    found: bool
+
+
 class CaseAnswer(BaseModel):
     """A case of the list. Extents 0-8; probability, in_lungs and chance 0-1.
 
@@ -84,6 +99,7 @@ class CaseAnswer(BaseModel):
     peak_in_lungs: bool | None
     in_doubt: bool
     delivery: str
+    observations: list[ObservationAnswer]
 
 
 class CasesAnswer(BaseModel):

@@ -37,6 +37,7 @@ from dicom_node.web.pages import (
     dashboard,
     films,
     models,
+    observed,
     outbox,
     people,
     remotes,
@@ -92,7 +93,8 @@ def create_app(house: House) -> FastAPI:
     app.state.drawing = Semaphore(AT_A_TIME)
     app.state.provider = Provider(house.settings.oidc) if house.settings.oidc else None
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for module in (people, cases, films, report, by_hand, outbox, remotes, models, dashboard):
+    for module in (people, cases, films, observed, report, by_hand, outbox, remotes, models,
+                   dashboard):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     app.include_router(api.router)
     app.include_router(dicomweb.router, include_in_schema=False)

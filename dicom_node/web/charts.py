@@ -6,7 +6,8 @@ import io
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,25 @@ def drift(rows: Rows, since: str) -> bytes:
     return _svg(lambda figure, _: _drift(figure, rows, since), ())
 
 
+def by_week(rows: Rows) -> Iterable[tuple[str, int, int, float]]:
+    """Yield each week's Monday, how many cases answered one headline, and of how many it is found.
+
+    Last the median of its numbers. ``rows``: ``received_at`` as a day, ``found``, ``number``.
+    """
+    weeks: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        day = date.fromisoformat(str(row["received_at"])[:10])
+        weeks.setdefault((day - timedelta(days=day.weekday())).isoformat(), []).append(row)
+    for week, told in sorted(weeks.items()):
+        found = sum(int(row["found"]) for row in told)
+        yield week, len(told), found, median(float(row["number"]) for row in told)
+
+
+def observation(rows: Rows) -> bytes:
+    """Return what one headline said over the weeks: the share that is found, the median number."""
+    return _svg(_observation, rows)
+
+
 _DRAWING = threading.Lock()
 """Matplotlib's style is one for the process: charts are drawn one after the other."""
 
@@ -92,7 +112,8 @@ def _findings(figure: Figure, rows: Rows) -> None:
 
 def _stacked(figure: Figure, rows: Rows, names: Sequence[str]) -> None:
     axes, days = figure.subplots(), list(by_day(rows))
-    if not days:
+    # Cases may have neither: of networks that declare what they say alone, or declined.
+    if not any(counts[name] for _, counts in days for name in names):
         _nothing(axes)
         return
     places, below = np.arange(len(days)), np.zeros(len(days))
@@ -174,6 +195,24 @@ def _drift(figure: Figure, rows: Rows, since: str) -> None:
         axes.set_yticks([])
         if axes.patches:
             axes.legend(fontsize=8)
+
+
+def _observation(figure: Figure, rows: Rows) -> None:
+    weeks = list(by_week(rows))
+    if not weeks:
+        _nothing(figure.subplots())
+        return
+    share, number = figure.subplots(1, 2)
+    places = np.arange(len(weeks))
+    bars = share.bar(places, [found / cases for _, cases, found, _ in weeks], width=0.8)
+    share.bar_label(bars, [f"{cases}" for _, cases, _, _ in weeks], color="#b4bac4", fontsize=8)
+    share.set_ylim(0, 1.12)
+    share.set_title("share found, of so many cases", fontsize=10)
+    number.plot(places, [middle for *_, middle in weeks], marker="o", color="#ffb84d")
+    number.set_title("median of the number", fontsize=10)
+    step = max(1, len(weeks) // 5)
+    for axes in (share, number):
+        axes.set_xticks(places[::step], [week[5:] for week, *_ in weeks][::step])
 
 
 def _nothing(axes: Any) -> None:

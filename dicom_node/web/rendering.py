@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +15,8 @@ from markupsafe import Markup
 
 from dicom_node import __version__
 from dicom_node.moments import machine_readable, shown
+from dicom_node.results.spreadsheet import csv_parts
 from dicom_node.settings import host_and_port
-
-_FORMULA = re.compile(r"""((?:^|[;,|\t\r\n])[\s"\0-\x1f]*)(?=[=+\-@＝＋－＠])""")
-"""Where a cell may begin, by any list separator or line end, and a formula with it."""
-
-_PIECE = 1 << 16
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -122,22 +115,18 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HT
     return HTMLResponse(text, status_code=status)
 
 
-def _as_text(value: Any) -> Any:
-    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
-
-
 def csv_file(name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Response:
     """Return a table as a CSV file to keep; what a row has no column for is left out.
 
     What a person typed never becomes a formula, whatever the list separator of the spreadsheet.
     """
-    text = "".join(_csv_parts(columns, rows))
+    text = "".join(csv_parts(columns, rows))
     return Response(text, media_type=_CSV, headers=_to_keep(name))
 
 
 def csv_stream(name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Response:
     """Return a long table as `csv_file` does, in pieces: it is never in memory as a whole."""
-    return StreamingResponse(_csv_parts(columns, rows), media_type=_CSV, headers=_to_keep(name))
+    return StreamingResponse(csv_parts(columns, rows), media_type=_CSV, headers=_to_keep(name))
 
 
 _CSV = "text/csv; charset=utf-8"
@@ -145,16 +134,3 @@ _CSV = "text/csv; charset=utf-8"
 
 def _to_keep(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
-
-
-def _csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    buffer = io.StringIO()
-    table = csv.DictWriter(buffer, columns, extrasaction="ignore", quoting=csv.QUOTE_ALL)
-    table.writeheader()
-    for row in rows:
-        if buffer.tell() > _PIECE:
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
-        table.writerow({name: _as_text(value) for name, value in row.items()})
-    yield buffer.getvalue()

@@ -104,7 +104,7 @@ def test_the_audit_trail_is_saved_whole_whatever_its_length(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dicom_node.web.pages.people._EXPORTED_AT_ONCE", 7)
-    monkeypatch.setattr("dicom_node.web.rendering._PIECE", 100)
+    monkeypatch.setattr("dicom_node.results.spreadsheet._PIECE", 100)
     for number in range(30):
         site.house.ledger.note("somebody", f"step-{number}", "=1+1")
     rows = list(csv.DictReader(io.StringIO(site.client("admin").get("/audit.csv").text)))

@@ -15,6 +15,7 @@ import pypdf
 import pytest
 from PIL import Image
 
+from dicom_node.bundles.declared import Eats
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import casebook
 from dicom_node.ledger.cases import CaseQuery
@@ -348,7 +349,7 @@ def test_the_report_says_what_the_structured_report_says(site: Site, template: s
     for group in groups[:-1]:
         assert group.tracking in page
         for number in group.numbers:
-            assert f"{number.shown} {number.unit.value[2]}" in page
+            assert f"{number.shown} {number.unit.shown}".strip() in page
     assert "FOR RESEARCH USE ONLY" in page
     assert groups[-1].tracking not in page, "what the algorithms ran with is for programs"
 
@@ -585,6 +586,31 @@ def test_a_dry_run_tells_what_would_become_of_a_film(site: Site, tmp_path: Path)
     assert "not chest" in tried(film_file(tmp_path, BodyPartExamined="HAND"), "PACS")
     assert "sent to nobody" in tried(film_file(tmp_path), "")
     assert site.house.ledger.studies() == []
+
+
+def test_a_dry_run_tells_who_would_be_asked_about_a_film_and_who_not(
+    site: Site, tmp_path: Path
+) -> None:
+    pixels = {"rows": 32, "columns": 32}
+    eats = {
+        "nodules": Eats.model_validate({"body_parts": ["CHEST"], "pixels": pixels}),
+        "bone-age": Eats.model_validate({"body_parts": ["HAND"], "pixels": pixels}),
+    }
+    menu = site.house.menu
+    site.house = replace(site.house, menu=replace(menu, suite=(*menu.suite, *eats), eats=eats))
+    client = site.client("reader")
+
+    def tried(**changes: str) -> str:
+        return client.post(
+            "/remotes/dry-run", data={"csrf": csrf_of(client), "sender": "PACS"},
+            files={"file": ("film.dcm", film_file(tmp_path, **changes).read_bytes())},
+        ).text  # fmt: skip
+
+    chest, hand = tried(), tried(BodyPartExamined="HAND")
+    assert "(view PA). Also nodules is asked about it. Not asked: bone-age: body part" in chest
+    assert "By its header (view PA) bone-age is asked about it. Not asked: chest suite: " in hand
+    foot = tried(BodyPartExamined="FOOT")
+    assert "chest suite, nodules: body part FOOT is not chest; bone-age: body part FOOT" in foot
 
 
 def test_a_dry_run_tells_what_the_file_of_the_sender_says(site: Site, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from dicom_node.ledger.cases import CasePage, CaseQuery, CaseRow, Feedback, ReaderReport
+from dicom_node.ledger.headlines import HeadlineKey, ObservationWord
 from dicom_node.ledger.interface.films import KnownFilms
 from dicom_node.records import Event, InstanceId, ResultObject, Study, StudyId, StudyState
 
@@ -68,6 +69,15 @@ class ReadersWords(Protocol):
     def all_feedback(self) -> Sequence[Mapping[str, Any]]:
         """Return every feedback beside what the networks had said, for export; no patient in it."""
 
+    def said_of_observations(self, study_id: StudyId) -> Sequence[ObservationWord]:
+        """Return what readers said of the headlines of a study's films."""
+
+    def say_of_observation(self, study_id: StudyId, word: ObservationWord) -> None:
+        """Keep what a reader says of a headline; the same reader's earlier word is replaced."""
+
+    def all_observation_feedback(self) -> Sequence[Mapping[str, Any]]:
+        """Return every word on a headline beside what the network had said; no patient in it."""
+
 
 class Figures(Protocol):
     """What is counted and drawn of many cases; nothing of it names a patient."""
@@ -77,6 +87,9 @@ class Figures(Protocol):
 
     def scores_since(self, since: str) -> Sequence[Mapping[str, Any]]:
         """Return findings of all cases received since a time (ISO 8601), without identity."""
+
+    def observations_since(self, headline: HeadlineKey, since: str) -> Sequence[Mapping[str, Any]]:
+        """Return what one headline said of cases received since (ISO 8601), without identity."""
 
     def stages_since(self, since: str) -> Sequence[Mapping[str, Any]]:
         """Return the moments of each study received since: received, analysed, reported, sent."""

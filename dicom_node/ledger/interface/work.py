@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dicom_node.ledger.headlines import ListLine
 from dicom_node.ledger.interface.films import KnownFilms
 from dicom_node.records import Digest, Instance, InstanceId, InstanceState, StudyId
 
@@ -15,8 +16,9 @@ class Conclusion:
     """What became of a film that was claimed.
 
     ``state``: `analysed`, with ``findings_json`` and the digest of the stored ``saliency`` maps; or
-    `declined` or `failed`, with a ``reason``. ``beside``: what networks in shadow observed, as JSON
-    by their names, kept apart from the findings.
+    `declined` or `failed`, with a ``reason``. ``headlines``: what the case list tells of its
+    observations; ``severity``: what their manifests say of that which was found. ``beside``: what
+    networks in shadow observed, as JSON by their names, kept apart from the findings.
     """
 
     instance: Instance
@@ -24,6 +26,8 @@ class Conclusion:
     reason: str | None = None
     findings_json: str | None = None
     saliency: Digest | None = None
+    headlines: tuple[ListLine, ...] = ()
+    severity: float = 0.0
     beside: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,9 +75,18 @@ class Work(KnownFilms, Protocol):
         """
 
     def analysed(
-        self, instance_id: InstanceId, worker: str, findings_json: str, saliency: Digest | None
+        self,
+        instance_id: InstanceId,
+        worker: str,
+        findings_json: str,
+        saliency: Digest | None,
+        headlines: Sequence[ListLine] = (),
+        severity: float = 0.0,
     ) -> None:
-        """Move to `analysed` with the findings, and the digest of the stored saliency maps."""
+        """Move to `analysed` with the findings, and the digest of the stored saliency maps.
+
+        ``headlines``, ``severity``: see `Conclusion`.
+        """
 
     def failed(self, instance_id: InstanceId, worker: str, reason: str) -> None:
         """Move to `failed`."""

@@ -129,6 +129,10 @@ delete from case_words where rowid = :id;
 -- A study goes: what a person wrote of it.
 delete from readings where study_id = :id;
 
+-- name: forget_observations
+-- A study goes: what the case list tells of its observations.
+delete from observations where study_id = :id;
+
 -- name: forget_case
 -- A study goes: its row in the case list.
 delete from cases where study_id = :id;

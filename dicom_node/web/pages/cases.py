@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import isfinite
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -15,9 +16,12 @@ from fastapi.responses import RedirectResponse, Response
 from dicom_node.errors import ImageError, SpoolError
 from dicom_node.findings import APPEARANCES, Evidence, FilmFindings
 from dicom_node.ledger.again import FINISHED, ask_again
-from dicom_node.ledger.cases import MATCHES, CaseQuery, CaseRow, Order
+from dicom_node.ledger.cases import MATCHES, CaseQuery, CaseRow, ObservationFilter, Order
+from dicom_node.ledger.headlines import HeadlineKey, WhetherFound, headlines_from
 from dicom_node.moments import shown
 from dicom_node.records import BY_HAND, DeliveryState, Instance, InstanceState, RoleHealth, StudyId
+from dicom_node.results.case_table import COLUMNS, case_table
+from dicom_node.results.headline_words import headline_names, spoken
 from dicom_node.results.mapped import mapped_parts
 from dicom_node.results.stored import History, newest
 from dicom_node.results.template_parts import EvidenceText
@@ -32,7 +36,8 @@ from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.pages.films import picture_of
 from dicom_node.web.pages.labels import FilmLabel, how_long_ago, label_of
-from dicom_node.web.rendering import done, page
+from dicom_node.web.pages.observed import ObservedBlock, blocks_of, said_by, words_context
+from dicom_node.web.rendering import csv_stream, done, page
 from dicom_node.web.security import Person, house_of, operator, reader
 from dicom_node.web.trail import listed, seen
 from dicom_node.web.turns import InTurn
@@ -42,7 +47,25 @@ router = APIRouter()
 _THUMBNAIL = 112
 _FILTERS = ("words", "finding", "outcome", "delivery", "sender", "reading", "since", "until")
 _OUTCOMES = ("analysed", "declined", "failed", "waiting")
+_ORDERS = ("received", "severity", "study_date")
+_HEADLINE = r"[a-z0-9-]{1,40}:[a-z][a-z0-9_]{0,39}"
+"""A headline observation: ``network:key``."""
 _DELIVERIES = ("sent", "waiting", "held", "refused", "expired", "none")
+
+
+def observation_of(
+    observation: Annotated[str, Query(pattern=rf"^({_HEADLINE})?$")] = "",
+    observed: WhetherFound = "found",
+    at_least: Annotated[str, Query(max_length=40)] = "",
+) -> ObservationFilter | None:
+    """Return which headline the address asks for, ``network:key``.
+
+    ``observed``: found, not-found, or answered either way; ``at_least``: its number.
+    """
+    if not observation:
+        return None
+    number = float(at_least) if is_number(at_least) else None
+    return ObservationFilter(HeadlineKey.of(observation), observed, number)
 
 
 @router.get("/")
@@ -60,7 +83,10 @@ def query_of(
     reading: Annotated[str, Query(max_length=10)] = "",
     since: Annotated[str, Query(pattern=r"^(\d{4}-?\d{2}-?\d{2})?$")] = "",
     until: Annotated[str, Query(pattern=r"^(\d{4}-?\d{2}-?\d{2})?$")] = "",
-    order: Order = "received",
+    observation: Annotated[ObservationFilter | None, Depends(observation_of)] = None,
+    order: Annotated[
+        str, Query(pattern=rf"^({'|'.join(_ORDERS)}|observation:{_HEADLINE})$")
+    ] = "received",
     after: Annotated[str, Query(max_length=40)] = "",
     after_id: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -68,14 +94,15 @@ def query_of(
     """Return what the address asks for.
 
     ``after_id`` tells whether there is a row to begin behind: ``after`` is empty behind a case
-    without a study date.
+    without a study date. ``order``: received, severity, study_date or ``observation:network:key``.
     """
-    if order == "severity" and not _is_number(after):
+    by = _order_of(order)
+    if not _is_of_order(by, after):
         after_id = 0
     return CaseQuery(
         words=words, finding=finding, outcome=outcome, delivery=delivery, sender=sender,
-        reading=reading, since=since.replace("-", ""), until=until.replace("-", ""), order=order,
-        after=(after, after_id) if after_id else None, limit=limit,
+        reading=reading, since=since.replace("-", ""), until=until.replace("-", ""), order=by,
+        observation=observation, after=(after, after_id) if after_id else None, limit=limit,
     )  # fmt: skip
 
 
@@ -98,9 +125,11 @@ def case_list(
         "only_latest": MATCHES if found.is_partial else 0,
         "query": query,
         "classes": classes_of(house),
+        **_headlines(house, found.cases),
         "elsewhere": {case.study_id for case in found.cases if is_elsewhere(case, evidence)},
         "following": urlencode(following) if found.after else "",
         "here": urlencode(_address(query)),
+        "order": order_text(query.order),
     }
     if "hx-request" in request.headers:
         return page(request, "_case_rows.html", **values)
@@ -109,6 +138,19 @@ def case_list(
         appearances=APPEARANCES,
         deliveries=_DELIVERIES, state=house.doors.state(), **values,
     )  # fmt: skip
+
+
+@router.get("/cases.csv")
+def table(
+    request: Request,
+    person: Annotated[Person, Depends(reader)],
+    query: Annotated[CaseQuery, Depends(query_of)],
+) -> Response:
+    """Return the headline observations of every case of the list as CSV, whatever its page."""
+    house = house_of(request)
+    house.ledger.note(person.name, "cases.exported")
+    rows = case_table(house.ledger, query, house.cards, house.template())
+    return csv_stream("cases.csv", COLUMNS, rows)
 
 
 @router.get("/cases/{study_id}")
@@ -136,6 +178,9 @@ def show(request: Request, study_id: RowId, person: Annotated[Person, Depends(re
         views=house.template().view.names,
         classes=classes_of(house),
         films=labels,
+        observed=_observed(house, films),
+        said_of=said_by(house, case.study_id, person),
+        words_language=template.language.value,
         others=[item for item in instances if item.state is not InstanceState.ANALYSED],
         prior=_prior(house, history, labels),
         history=history,
@@ -227,6 +272,19 @@ def classes_of(house: House) -> dict[str, str]:
     return {name: each.wording for name, each in house.template().classes.items()}
 
 
+def _observed(
+    house: House, films: Sequence[Instance]
+) -> list[tuple[Instance, list[ObservedBlock], dict[str, str]]]:
+    """Return the films of which declared networks were asked: what they say, and the headlines."""
+    context, told = words_context(house), []
+    for item in films:
+        found = _findings(item)
+        if found is not None and (blocks := blocks_of(found, context)):
+            said = spoken(headlines_from(item.headlines), house.cards, context.template)
+            told.append((item, blocks, {each.place: each.name for each in said}))
+    return told
+
+
 def _beside(found: FilmFindings, template: Template) -> list[dict[str, str]]:
     """Return what a film's network says beside its class: opacity or not, appearance."""
     said = []
@@ -313,12 +371,47 @@ def _why_it_waits(house: House, case: CaseRow) -> str:
 def _address(query: CaseQuery) -> dict[str, str]:
     parts = {name: getattr(query, name) for name in _FILTERS}
     shown = {name: value for name, value in parts.items() if value}
-    return shown | ({"order": query.order} if query.order != "received" else {})
+    if (asked := query.observation) is not None:
+        shown |= {"observation": str(asked.headline), "observed": asked.observed}
+        shown |= {} if asked.at_least is None else {"at_least": f"{asked.at_least:g}"}
+    return shown | ({"order": order_text(query.order)} if query.order != "received" else {})
 
 
-def _is_number(text: str) -> bool:
+def order_text(order: Order) -> str:
+    """Return an order as an address has it."""
+    return f"observation:{order}" if isinstance(order, HeadlineKey) else order
+
+
+def _order_of(text: str) -> Order:
+    known: dict[str, Order] = {"severity": "severity", "study_date": "study_date"}
+    kind, _, headline = text.partition(":")
+    return HeadlineKey.of(headline) if kind == "observation" else known.get(text, "received")
+
+
+def _is_of_order(order: Order, after: str) -> bool:
+    """Whether a page of an order may begin behind ``after``."""
+    if isinstance(order, HeadlineKey):
+        found, _, number = after.partition("/")
+        return found in ("0", "1") and is_number(number)
+    return order != "severity" or is_number(after)
+
+
+def _headlines(house: House, cases: Sequence[CaseRow]) -> dict[str, Any]:
+    """Return the headlines of a list in words, and by which it may be sorted and filtered."""
+    template = house.template()
+    names = headline_names(house.cards, template)
+    told = {case.study_id: spoken(case.observations, house.cards, template) for case in cases}
+    return {
+        "headline_names": names,
+        "headlines": told,
+        "has_headlines": names or any(told.values()),
+        "words_language": template.language.value,
+    }
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number."""
     try:
-        float(text)
+        return isfinite(float(text))
     except ValueError:
         return False
-    return True

@@ -24,6 +24,7 @@ from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.regions import Places, Polygon, contours_of, is_drawn, places_of
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
+from dicom_node.web.pages.observed import drawn_places, words_context
 from dicom_node.web.security import Person, house_of, reader
 from dicom_node.web.trail import seen
 from dicom_node.web.turns import InTurn
@@ -54,6 +55,7 @@ def about(
         **_greys(dataset, pixels),
         "spacing": header_of(dataset).pixel_spacing,
         **(_drawn(film) if film is not None else {"maps": [], "lungs": {}, "zones": []}),
+        "places": drawn_places(film, words_context(house)) if film is not None else [],
     }
     seen(request, person.name, "film.viewed", instance.study_id)
     return JSONResponse(document)

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from dicom_node.findings import FINDING_CLASSES
 from dicom_node.ledger.cases import Feedback, ReaderReport
 from dicom_node.ledger.told import figures_of
+from dicom_node.observations import Observation
 from dicom_node.records import Instance, StudyId
 from dicom_node.results.document import pdf
 from dicom_node.results.films import AnalysedFilm, Context
@@ -24,6 +25,7 @@ from dicom_node.web import charts
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
 from dicom_node.web.pages.cases import classes_of
+from dicom_node.web.pages.observed import blocks_of
 from dicom_node.web.rendering import csv_file, done, page
 from dicom_node.web.security import Person, house_of, reader
 from dicom_node.web.trail import seen
@@ -36,7 +38,7 @@ _COLUMNS = (
     "at", "reader", "study_instance_uid", "sop_instance_uid", "verdict", "finding",
     "geographic_extent", "opacity_extent", "airspace_level", "comment", "network_finding",
     "network_probability", "network_geographic_extent", "network_opacity_extent",
-    "network_airspace_level", "network_opacity", "network_appearance",
+    "network_airspace_level", "network_opacity", "network_appearance", "network_observations",
 )  # fmt: skip
 _SAID = ("finding", "geographic_extent", "opacity_extent", "airspace_level")
 _VERDICTS = ("agrees", "disagrees", "unsure")
@@ -80,7 +82,10 @@ def _shown(
         "report.html",
         status=422 if faults else 200,
         case=case,
-        films=[(item, _told(film, said)) for (item, film), said in zip(pairs, groups, strict=True)],
+        films=[
+            (item, _told(film, said), blocks_of(film.findings, context))
+            for (item, film), said in zip(pairs, groups, strict=True)
+        ],
         words=context.template,
         patients=house.stored.history(case.study_id, [film.dataset for film in films]).patients,
         names=house.template_names,
@@ -187,8 +192,24 @@ def feedback_table(request: Request, person: Annotated[Person, Depends(reader)])
 
 
 def _row(line: Any) -> dict[str, Any]:
-    answer = figures_of(json.loads(line["answer_json"] or "{}"))
-    return {**line, **{f"network_{name}": value for name, value in answer.items()}}
+    found = json.loads(line["answer_json"] or "{}")
+    told = {f"network_{name}": value for name, value in figures_of(found).items()}
+    return {**line, **told, "network_observations": " ".join(map(_in_short, _observed(found)))}
+
+
+def _observed(found: Mapping[str, Any]) -> list[Observation]:
+    return [Observation.from_json(each) for each in found.get("observations", ())]
+
+
+def _in_short(said: Observation) -> str:
+    """Return an observation for a table: ``network:key=`` the value, number of places or labels."""
+    if said.labels:
+        told = ",".join(f"{each.key}:{each.probability:.3f}" for each in said.labels)
+    elif said.value is None:
+        told = f"{len(said.places)}"
+    else:
+        told = f"{said.value:g}"
+    return f"{said.network}:{said.key}={told}"
 
 
 def _written(
@@ -210,7 +231,7 @@ def _told(film: AnalysedFilm, groups: Sequence[Group]) -> list[dict[str, Any]]:
             "title": group.tracking,
             "in_doubt": group.key == "impression" and bool(film.findings.contradictions),
             "numbers": [
-                (number.name.meaning, f"{number.shown} {number.unit.value[2]}")
+                (number.name.meaning, f"{number.shown} {number.unit.shown}".strip())
                 for number in group.numbers
             ],
             "answers": [(name.meaning, answer.meaning) for name, answer in group.evaluations],

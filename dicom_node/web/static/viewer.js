@@ -23,7 +23,7 @@ class Viewer {
     this.element = element;
     this.canvas = element.querySelector("canvas");
     this.text = element.querySelector(".viewer-text");
-    this.shown = { contours: true, lungs: false, zones: false };
+    this.shown = { contours: true, lungs: false, zones: false, places: true };
     this.opacity = new Map();
     this.ready = this.load().catch((error) => { this.text.textContent = `The film cannot be shown: ${error.message}`; });
   }
@@ -118,6 +118,7 @@ class Viewer {
     this.paintMaps(context);
     if (this.shown.lungs) for (const line of Object.values(this.film.lungs)) this.line(context, line, "#7fd4ff", 1.5);
     if (this.shown.zones) this.paintZones(context);
+    if (this.shown.places) this.paintPlaces(context);
     const w = this.window;
     this.text.textContent = `W ${Math.round(w.width)}  L ${Math.round(w.centre)}  ${Math.round(this.scale * 100)} %${this.inverted ? "  inverted" : ""}`;
     this.element.dataset.window = `${Math.round(w.centre)}/${Math.round(w.width)}`;
@@ -155,11 +156,27 @@ class Viewer {
     }
   }
 
-  line(context, points, colour, width) {
+  // What networks found under keys of their own: boxes, outlines and measured lines, each named.
+  paintPlaces(context) {
+    for (const place of this.film.places) {
+      this.line(context, place.line, "#ff8ad8", 2, place.closed);
+      if (!place.label || !place.line.length) continue;
+      const x = Math.min(...place.line.map((p) => p[0])), y = Math.min(...place.line.map((p) => p[1]));
+      context.font = `600 ${13 / this.scale}px system-ui, sans-serif`;
+      context.textAlign = "left";
+      context.lineWidth = 4 / this.scale;
+      context.strokeStyle = "#000";
+      context.strokeText(place.label, x, y - 5 / this.scale);
+      context.fillStyle = "#ff8ad8";
+      context.fillText(place.label, x, y - 5 / this.scale);
+    }
+  }
+
+  line(context, points, colour, width, closed = true) {
     if (!points.length) return;
     context.beginPath();
     points.forEach(([x, y], i) => { if (i) context.lineTo(x, y); else context.moveTo(x, y); });
-    context.closePath();
+    if (closed) context.closePath();
     context.lineWidth = (width + 2) / this.scale;
     context.strokeStyle = "#000";
     context.stroke();
@@ -287,7 +304,7 @@ const keys = {
   "+": () => all((viewer) => viewer.zoom(1.25, ...middle(viewer))), "-": () => all((viewer) => viewer.zoom(0.8, ...middle(viewer))),
   ArrowUp: () => all((viewer) => viewer.turn(0, -10)), ArrowDown: () => all((viewer) => viewer.turn(0, 10)),
   ArrowLeft: () => all((viewer) => viewer.turn(-10, 0)), ArrowRight: () => all((viewer) => viewer.turn(10, 0)),
-  c: () => flip("contours"), l: () => flip("lungs"), z: () => flip("zones"),
+  c: () => flip("contours"), l: () => flip("lungs"), z: () => flip("zones"), p: () => flip("places"),
   h: () => { const range = document.querySelector("#maps input"); if (range) { range.value = range.value > 0 ? 0 : 45; range.dispatchEvent(new Event("input")); } },
   "?": () => document.getElementById("keys").showModal(),
 };
