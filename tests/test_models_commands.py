@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,18 @@ from dicom_node.bundles import CARD, MANIFEST
 from dicom_node.bundles.declared import open_declared
 from dicom_node.cli.main import app
 from dicom_node.errors import BundleError, NodeError, SettingsError
+from dicom_node.findings import FilmFindings, Outcome
 from dicom_node.imaging.phantom import Encoding, phantom_dataset
+from dicom_node.ledger import Conclusion
+from dicom_node.line import networks
 from dicom_node.line.added import add_bundle, swap_in
+from dicom_node.observations import Observation, ObservationKind
+from dicom_node.records import InstanceState
 from dicom_node.settings import load_configuration
 from tests import bringing_kit as bringing
 from tests import declared_kit as kit
 from tests.commands_kit import Run, a_site, runner
+from tests.ledger_kit import WORKER, admit, arrival, claim, fresh_ledger
 
 __all__ = ["a_site", "runner"]
 
@@ -88,7 +95,10 @@ def test_from_a_file_to_a_suite(tmp_path: Path, site: Path, run: Run) -> None:
     assert "# Hands" in json.loads(well(run("models", "card", "hands", "--json")).stdout)["card"]
 
 
-def test_a_bundle_is_tried_on_films_without_being_installed(tmp_path: Path, run: Run) -> None:
+def test_a_bundle_is_tried_on_films_without_being_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "Engine", partial(networks.Engine, apart=bringing.InProcess))
     eats = 'body_parts = ["CHEST"]\nviews = ["PA"]\ngate = false'
     place = kit.declared_bundle(tmp_path, "three", kit.LABELS, kit.LABELS_OUTPUTS, eats=eats)
     chest, lateral = tmp_path / "chest.dcm", tmp_path / "lateral.dcm"
@@ -186,7 +196,6 @@ def test_a_new_version_runs_beside_the_old_one_and_takes_its_place(
     well(run("models", "shadow", "three@1.1.0"))
     states = listed(run)
     assert (states["three"], states["three@1.1.0"]) == ("active", "shadow")
-    well(run("config", "check"))
 
     well(run("models", "activate", "three@1.1.0"))
     states = listed(run)
@@ -224,3 +233,36 @@ def test_added_bundles_are_verified_with_ours(tmp_path: Path, site: Path, run: R
     done = run("models", "verify", "three")
     assert done.exit_code == 1
     assert "is another file" in done.stdout
+
+
+def test_two_networks_are_compared_on_the_ledger_s_films(
+    tmp_path: Path, site: Path, run: Run
+) -> None:
+    ledger = fresh_ledger(site / "data" / "ledger.sqlite", who="test")
+    ledger.received(arrival(1))
+    admit(ledger)
+    film = claim(ledger, InstanceState.ADMITTED)
+
+    def said(network: str, value: float) -> Observation:
+        return Observation("score", ObservationKind.SCORE, network, value, threshold=1.0)
+
+    findings = FilmFindings(film.sop_instance_uid, Outcome.ANALYSED, observed=(said("a", 1.0),))
+    beside = {"a@2.0.0": json.dumps([said("a@2.0.0", 3.0).to_json()])}
+    text = findings.to_json_text()
+    ledger.concluded(
+        WORKER, [Conclusion(film, InstanceState.ANALYSED, findings_json=text, beside=beside)]
+    )
+    ledger.close()
+    told = json.loads(well(run("models", "compare", "a", "a@2.0.0", "--json")).stdout)
+    (score,) = told["observations"]
+    assert (told["films"], score["difference"]["median"]) == (1, 2.0)
+    assert score["counts"] == {"both": 1, "first_alone": 0, "second_alone": 0, "neither": 0}
+    out = tmp_path / "out"
+    shown = well(
+        run("models", "compare", "a", "a@2.0.0", "--since", "2020-01-01", "--out", str(out))
+    )
+    assert "score differs most on 1.2.1 (+2)" in shown.stdout
+    assert {path.name for path in out.iterdir()} == {"compare.json", "compare.png"}
+    nothing = run("models", "compare", "a", "b")
+    assert nothing.exit_code == 1
+    assert "answered no film together" in nothing.stdout

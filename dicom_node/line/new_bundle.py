@@ -169,7 +169,7 @@ def draft_of(found: FoundNetwork, wishes: Wishes) -> Draft:
     unsure -= {key for key, value in told.items() if value} | wishes.asked
     return Draft(
         id=wishes.id or id_of(name),
-        title=_words(wishes.title or _title(name))[:52] or "Network",
+        title=_words(wishes.title or _title(wishes.id or name))[:52] or "Network",
         engine=found.engine,
         file=_file_name(found.path),
         digest=digest_of_weights(found.path),
