@@ -36,6 +36,7 @@ PASSWORD = "a long enough one"
 CHEST = ("chest-densenet", "cardiothoracic", "nodule-boxes", "consolidation-mask")
 SUITE = (*CHEST, "lateral-effusion", "bone-age")
 LATEST_SECONDS = 120
+BY_AGE = {"observation": "bone-age:bone_age", "observed": "answered"}
 
 
 def write_film(
@@ -46,6 +47,7 @@ def write_film(
     if body_part != "CHEST":
         film.BodyPartExamined = body_part
         film.AnatomicRegionSequence = Sequence()
+        film.StudyDescription = film.SeriesDescription = body_part.capitalize()
     film.StudyInstanceUID = f"2.25.{4_000 + seed}"
     film.AccessionNumber = f"ACC{seed}"
     film.save_as(path, enforce_file_format=True)
@@ -222,7 +224,7 @@ def test_the_report_reads_as_the_node_found_it(site: Site) -> None:
 def test_pages_and_table_name_what_was_found(site: Site) -> None:
     with site.browser() as browser:
         assert "Bone age" in browser.get("/").text
-        found = browser.get("/cases", params={"observation": "bone-age:bone_age"}).text
+        found = browser.get("/cases", params=BY_AGE).text
         assert site.films["hand"].AccessionNumber in found
         assert site.films["lateral"].AccessionNumber not in found
         table = browser.get("/cases.csv")
