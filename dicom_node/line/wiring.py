@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dicom_node.bundles import open_bundle, with_neighbours
+from dicom_node.bundles.declared import Declaration
 from dicom_node.intake.menu import Menu
 from dicom_node.intake.rules import load_rules
 from dicom_node.line.bundles import declared_bundles
@@ -42,17 +43,24 @@ def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
     return cards | declared
 
 
+def manifests_of(settings: Settings) -> dict[str, Declaration]:
+    """Return the manifests of the bundles that declare what they say, by id.
+
+    Raises `BundleContractBroken` for a manifest with faults.
+    """
+    return {bundle.id: bundle.manifest for bundle in declared_bundles(settings)}
+
+
 def declared_cards(settings: Settings) -> dict[str, NetworkCard]:
     """Return what a report says about each bundle of the suite that declares what it says.
 
     Raises `BundleContractBroken` for a manifest with faults.
     """
-    manifests = [bundle.manifest for bundle in declared_bundles(settings)]
     return {
         said.id: NetworkCard(
             said.id, said.title, said.version, said.weights_digest, said.intended_use, said
         )
-        for said in manifests
+        for said in manifests_of(settings).values()
     }
 
 

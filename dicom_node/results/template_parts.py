@@ -493,11 +493,16 @@ class ObservedText(TemplatePart):
 
 
 class Status(TemplatePart):
-    """How the outcome of all algorithms together is coded (PS3.16 CID 6047)."""
+    """How the outcome of all algorithms together is coded (PS3.16 CID 6047).
+
+    ``some_…``: where a network of the suite gave no answer.
+    """
 
     concept: Code
     with_findings: Code
     without_findings: Code
+    some_with_findings: Code
+    some_without_findings: Code
     none_succeeded: Code
 
 

@@ -7,10 +7,9 @@ import threading
 from dicom_node.analysis.engine import Engine
 from dicom_node.errors import BrainChanged, DeviceUnavailable
 from dicom_node.line.analyse import Analyst
-from dicom_node.line.bundles import declared_bundles
 from dicom_node.line.networks import engine_of, warm_when_there
 from dicom_node.line.pulse import Pulse
-from dicom_node.line.wiring import menu_of
+from dicom_node.line.wiring import manifests_of, menu_of
 from dicom_node.records import Worker
 from dicom_node.roles.process import stopped_at_once
 from dicom_node.roles.shift import Shift, shift
@@ -59,7 +58,7 @@ class _Thinking:
         self._analyst = Analyst(
             engine, own.ledger, own.spool, settings, own.worker, own.log, pulse,
             lambda: not own.stop.is_set(), menu=menu_of(own.configuration),
-            manifests={each.id: each.manifest for each in declared_bundles(settings)},
+            manifests=manifests_of(settings),
         )  # fmt: skip
         self._lost: DeviceUnavailable | BrainChanged | None = None
         self._losses = 0
