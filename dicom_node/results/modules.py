@@ -28,6 +28,7 @@ from dicom_node.imaging.received import as_it_came, keep_received, stored_bytes
 from dicom_node.imaging.representation import keeps_its_vr
 from dicom_node.imaging.values import items, text, texts
 from dicom_node.results.cards import NetworkCard
+from dicom_node.results.values import PRIVATE_SCHEME
 from dicom_node.uids import IMPLEMENTATION_CLASS_UID, derived_uid
 
 MANUFACTURER = "dicom-node"
@@ -227,6 +228,16 @@ def code_item(value: str, scheme: str, meaning: str) -> Dataset:
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code
+
+
+def coding_scheme() -> Dataset:
+    """Return the item that identifies the scheme of our own codes (PS3.3 C.12.1.1.1.4)."""
+    item = Dataset()
+    item.CodingSchemeDesignator = PRIVATE_SCHEME
+    item.CodingSchemeUID = derived_uid("coding scheme", PRIVATE_SCHEME)
+    item.CodingSchemeName = "dicom-node"
+    item.CodingSchemeResponsibleOrganization = "dicom-node"
+    return item
 
 
 def _acquisition(source: Dataset) -> Dataset | None:

@@ -114,6 +114,24 @@ def area_contours(film: AnalysedFilm, network: str, key: str) -> tuple[Polygon, 
     return tuple(sorted(lines, key=_area, reverse=True))
 
 
+def area_mask(film: AnalysedFilm, network: str, key: str) -> Mask | None:
+    """Return which pixels of the film a mask covers that was observed, bool (Rows, Columns).
+
+    None where the explanation does not hold it.
+    """
+    found = [area for area in film.explanation.areas if (area.network, area.key) == (network, key)]
+    if not found:
+        return None
+    values, region, whole = found[0].probability, found[0].region, _whole(film)
+    rows, columns = film.shape
+    covered = on_grid(values, region, whole, (rows, columns)) >= found[0].threshold
+    # Beyond what the network saw there is nothing, whatever its threshold.
+    top, left, bottom, right = map(round, (region.top, region.left, region.bottom, region.right))
+    inside = np.zeros_like(covered)
+    inside[max(top, 0) : bottom, max(left, 0) : right] = True
+    return np.asarray(covered & inside)
+
+
 def area_line(film: AnalysedFilm, network: str, key: str) -> Polygon | None:
     """Return `area_contours` as one closed line: the largest areas, joined where nearest."""
     lines = area_contours(film, network, key)
