@@ -28,7 +28,6 @@ from dicom_node.imaging.received import as_it_came, keep_received, stored_bytes
 from dicom_node.imaging.representation import keeps_its_vr
 from dicom_node.imaging.values import items, text, texts
 from dicom_node.results.cards import NetworkCard
-from dicom_node.results.values import PRIVATE_SCHEME
 from dicom_node.uids import IMPLEMENTATION_CLASS_UID, derived_uid
 
 MANUFACTURER = "dicom-node"
@@ -230,11 +229,11 @@ def code_item(value: str, scheme: str, meaning: str) -> Dataset:
     return code
 
 
-def coding_scheme() -> Dataset:
-    """Return the item that identifies the scheme of our own codes (PS3.3 C.12.1.1.1.4)."""
+def coding_scheme(designator: str) -> Dataset:
+    """Return the item that identifies the scheme of our own codes (PS3.3 C.12.1)."""
     item = Dataset()
-    item.CodingSchemeDesignator = PRIVATE_SCHEME
-    item.CodingSchemeUID = derived_uid("coding scheme", PRIVATE_SCHEME)
+    item.CodingSchemeDesignator = designator
+    item.CodingSchemeUID = derived_uid("coding scheme", designator)
     item.CodingSchemeName = "dicom-node"
     item.CodingSchemeResponsibleOrganization = "dicom-node"
     return item

@@ -61,7 +61,7 @@ from dicom_node.results.stencil import (
 )
 from dicom_node.results.template_parts import Code
 from dicom_node.results.templates import Template
-from dicom_node.results.values import Group
+from dicom_node.results.values import PRIVATE_SCHEME, Group
 from dicom_node.uids import derived_uid
 
 SOP_CLASSES = TREES
@@ -182,7 +182,7 @@ def _general(document: Dataset, films: Sequence[AnalysedFilm], context: Context)
         document.BodyPartExamined = part
     document.CompletionFlag, document.VerificationFlag = "COMPLETE", "UNVERIFIED"
     document.PreliminaryFlag = "PRELIMINARY"
-    document.CodingSchemeIdentificationSequence = [coding_scheme()]
+    document.CodingSchemeIdentificationSequence = [coding_scheme(PRIVATE_SCHEME)]
     if context.predecessors:
         document.PredecessorDocumentsSequence = [_predecessors(source, context)]
 

@@ -37,7 +37,7 @@ from dicom_node.results.modules import (
     set_times,
 )
 from dicom_node.results.observed_words import names
-from dicom_node.results.regions import area_mask, heat_drawn, opaque_on, right_of
+from dicom_node.results.regions import area_mask, heat_drawn, is_observed, opaque_on, right_of
 from dicom_node.results.severity import SIDES
 from dicom_node.results.template_parts import LONG_STRING
 from dicom_node.results.values import PRIVATE_SCHEME
@@ -195,8 +195,10 @@ def saliency_segmentation(
     film: AnalysedFilm, context: Context, uid: str, number: int
 ) -> Dataset | None:
     """Return what stood out for the finding, inside the lungs; None where nothing is drawn."""
-    drawn = heat_drawn(film, film.saliency[0]) if film.saliency else None
-    if drawn is None or not drawn.max() > 0:
+    first = next(iter(film.saliency), None)
+    # What was observed is explained in an overlay of its own.
+    drawn = None if first is None or is_observed(film, first) else heat_drawn(film, first)
+    if first is None or drawn is None or not drawn.max() > 0:
         return None
     card = context.card(film, film.saliency[0].network)
     label = f"Saliency: {card.title}"[:64]
@@ -277,7 +279,7 @@ def _document(
         document.BodyPartExamined = part
     document.ImageComments = f"{context.template.research_sentence} {view(film, context.template)}"
     if any(_is_private(segment) for segment in content.segments):
-        document.CodingSchemeIdentificationSequence = [coding_scheme()]
+        document.CodingSchemeIdentificationSequence = [coding_scheme(PRIVATE_SCHEME)]
     _mend(source, document)
     return document
 
