@@ -5,10 +5,10 @@ The menu, the networks' cards, the template.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dicom_node.bundles import open_bundle, with_neighbours
-from dicom_node.bundles.declared import Declaration
+from dicom_node.bundles.declared import Declaration, Declared
 from dicom_node.intake.menu import Menu
 from dicom_node.intake.rules import load_rules
 from dicom_node.line.bundles import declared_bundles
@@ -23,6 +23,12 @@ def menu_of(configuration: Configuration) -> Menu:
     settings = configuration.settings
     rules = load_rules(configuration.admission_path, settings.admission)
     return Menu.of(settings, rules, declared_bundles(settings))
+
+
+def menu_alone(configuration: Configuration, bundle: Declared) -> Menu:
+    """Return the menu of one bundle that declares what it eats."""
+    rules = load_rules(configuration.admission_path, configuration.settings.admission)
+    return Menu(rules, (bundle.id,), eats={bundle.id: bundle.manifest.eats})
 
 
 def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
@@ -56,11 +62,17 @@ def declared_cards(settings: Settings) -> dict[str, NetworkCard]:
 
     Raises `BundleContractBroken` for a manifest with faults.
     """
+    return cards_of(declared_bundles(settings))
+
+
+def cards_of(bundles: Iterable[Declared]) -> dict[str, NetworkCard]:
+    """Return what a report says about bundles that declare what they say."""
+    told = ((bundle.id, bundle.manifest) for bundle in bundles)
     return {
-        said.id: NetworkCard(
+        name: NetworkCard(
             said.id, said.title, said.version, said.weights_digest, said.intended_use, said
         )
-        for said in manifests_of(settings).values()
+        for name, said in told
     }
 
 
