@@ -34,6 +34,8 @@ from dicom_node.imaging.identity import identity_of
 from dicom_node.results.films import AnalysedFilm, Context, once_a_study, taken_at
 from dicom_node.results.mapped import map_sentences
 from dicom_node.results.modules import code_item, copy_identity, set_equipment, set_times
+from dicom_node.results.observed_words import rows as rows_of
+from dicom_node.results.observed_words import unanswered
 from dicom_node.results.picture import draw_film, draw_weighed
 from dicom_node.results.regions import Places, places_of
 from dicom_node.results.templates import Template
@@ -43,6 +45,7 @@ from dicom_node.results.wording import (
     course,
     every_appearance,
     interval,
+    knows,
     opacity_sentence,
     ordered,
     probability,
@@ -150,12 +153,13 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     # What contradicts what takes several lines.
     size = 12 if film.findings.contradictions else 15
     yield _text(wording.headline, size, bold=True, colour=_colour(film))
-    yield _text(f"{template.impression.knows} {view(film, template)}", 9)
+    yield _text(f"{knows(film, context)} {view(film, template)}", 9)
     yield from _probabilities(film, context)
     yield from _severity(film, context)
+    yield from _observations(film, context)
     for line in course(context):
         yield _text(f"{panel.course}: {line}", 9)
-    for said in remarks(film.findings, template):
+    for said in (*remarks(film.findings, template), *unanswered(film.findings, context)):
         yield _text(said, 9, bold=True)
     if film.explanation.opacity is None:
         yield _text(wording.explanation, 9)
@@ -168,7 +172,8 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     limits = context.detector(film).intended_use
     networks = "; ".join(_cards(film, context))
     for said in (panel.unverified, wording.basis, wording.calibration, limits, networks):
-        yield _text(said, 8, colour=_GREY)
+        if said:
+            yield _text(said, 8, colour=_GREY)
 
 
 def _colour(film: AnalysedFilm) -> Any:
@@ -201,7 +206,8 @@ def _probabilities(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     """Yield opacity or not, the classes and the appearance, as far as the network tells them."""
     findings, template, panel = film.findings, context.template, context.template.panel
     detection, opacity, appearance = findings.finding, findings.opacity, findings.appearance
-    assert detection is not None
+    if detection is None:
+        return
     rows = [
         (template.classes[name].wording, f"{probability(detection, name, template)} %")
         for name in ordered(detection, template)
@@ -234,6 +240,18 @@ def _severity(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     if rows:
         yield _text(context.template.panel.severity, 9, colour=_GREY)
         yield _table(rows)
+
+
+def _observations(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
+    """Yield what networks observed that declare it themselves, and what they say it means."""
+    observed = film.findings.observed
+    if not observed:
+        return
+    yield _text(context.template.observed.tracking_many, 9, colour=_GREY)
+    yield _table([row[:2] for one in observed for row in rows_of(one, context)])
+    for comment in dict.fromkeys(context.words(one).comment for one in observed):
+        if comment:
+            yield _text(comment, 8, colour=_GREY)
 
 
 def _cards(film: AnalysedFilm, context: Context) -> Iterator[str]:
