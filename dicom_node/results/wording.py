@@ -73,7 +73,9 @@ def _wording_of_observations(film: AnalysedFilm, context: Context) -> Wording:
     cards = [context.card(film, name) for name in networks]
     numbers = [one.calibrated for one in observed if one.labels or one.places]
     calibration = words.calibrated if all(numbers) else words.uncalibrated
-    explained = (explanation_of_network(film, name, context) for name in networks)
+    # Of several that tell where they looked the first is shown.
+    shown = [film.saliency[0].network] if film.saliency else networks
+    explained = (explanation_of_network(film, name, context) for name in shown)
     return Wording(
         headline=conclusion_of(film.findings, context),
         basis=" ".join(
