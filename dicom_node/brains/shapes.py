@@ -23,7 +23,7 @@ _EXTRA = {"onnx": ("onnxruntime", "onnx"), "openvino": ("openvino", "cpu")}
 
 
 @dataclass(frozen=True, slots=True)
-class TensorShape:
+class NamedShape:
     """One input or output. ``shape``: with the films first; None: any."""
 
     name: str
@@ -34,8 +34,8 @@ class TensorShape:
 class NetworkShapes:
     """What a network takes and gives."""
 
-    inputs: tuple[TensorShape, ...]
-    outputs: tuple[TensorShape, ...]
+    inputs: tuple[NamedShape, ...]
+    outputs: tuple[NamedShape, ...]
 
 
 def shapes_of(path: Path, engine: str, memory_mb: int = 4096) -> NetworkShapes:
@@ -70,7 +70,7 @@ Told = tuple[str, list[int | None]]
 def shapes_told(inputs: Iterable[Told], outputs: Iterable[Told]) -> NetworkShapes:
     """Return what was told as values."""
     both = [
-        tuple(TensorShape(name, tuple(shape)) for name, shape in each) for each in (inputs, outputs)
+        tuple(NamedShape(name, tuple(shape)) for name, shape in each) for each in (inputs, outputs)
     ]
     return NetworkShapes(*both)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dicom_node.brains.apart import Apart
-from dicom_node.brains.shapes import NetworkShapes, TensorShape, shapes_of
+from dicom_node.brains.shapes import NetworkShapes, NamedShape, shapes_of
 from dicom_node.bundles import CARD, MANIFEST, SELF_TEST
 from dicom_node.bundles.declared import (
     SUFFIXES,
@@ -62,7 +62,7 @@ class FoundNetwork:
     monai: MonaiBundle | None = None
 
     @property
-    def given(self) -> TensorShape:
+    def given(self) -> NamedShape:
         """The input that a film goes into: that of MONAI's metadata, else the first."""
         named = self.monai.image.name if self.monai else ""
         inputs = self.shapes.inputs
@@ -282,7 +282,7 @@ def _with_own_keys(says: Iterable[DraftSays]) -> tuple[DraftSays, ...]:
     return tuple(found)
 
 
-def _one(found: FoundNetwork, one: TensorShape, wishes: Wishes, *, alone: bool) -> DraftSays:
+def _one(found: FoundNetwork, one: NamedShape, wishes: Wishes, *, alone: bool) -> DraftSays:
     kind, size = wishes.kind or _kind(one), _size(one)
     told = found.monai.outputs if found.monai else ()
     monai = next((each for each in told if each.name == one.name), None)
@@ -321,21 +321,21 @@ def _distinct(keys: Iterator[str]) -> Iterator[str]:
         yield key
 
 
-def _is_boxes(one: TensorShape) -> bool:
+def _is_boxes(one: NamedShape) -> bool:
     inner = one.shape[1:] if len(one.shape) > 2 else one.shape
     return (
         len(one.shape) >= 2 and one.shape[-1] == 4 and (len(inner) > 1 or "box" in one.name.lower())
     )
 
 
-def _kind(one: TensorShape) -> Kind:
+def _kind(one: NamedShape) -> Kind:
     sides = [side for side in one.shape[1:] if side != 1]
     if len(sides) >= 2 and all(side is None or side >= _LEAST_SIDE for side in sides[-2:]):
         return Kind.MASK
     return Kind.SCORE if _size(one) == 1 else Kind.LABELS
 
 
-def _size(one: TensorShape) -> int:
+def _size(one: NamedShape) -> int:
     """Return how many numbers a film has in an output; 0 where that is not told."""
     sides = one.shape[1:]
     return 0 if any(side is None for side in sides) else math.prod(side or 1 for side in sides)
