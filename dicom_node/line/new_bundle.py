@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dicom_node.brains.apart import Apart
-from dicom_node.brains.shapes import NetworkShapes, NamedShape, shapes_of
+from dicom_node.brains.shapes import NamedShape, NetworkShapes, shapes_of
 from dicom_node.bundles import CARD, MANIFEST, SELF_TEST
 from dicom_node.bundles.declared import (
     SUFFIXES,
