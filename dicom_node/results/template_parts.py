@@ -432,7 +432,9 @@ class ObservedText(TemplatePart):
     many there are. ``number`` and ``interval``: of a score or measurement; ``threshold``: what it
     is held against. ``covered``: how much of the film a mask covers, ``covered_lungs``: of the
     lungs. ``absent``: where there is no value. ``unanswered``: where a network said nothing;
-    ``nothing``: where none said anything. ``knows``, ``basis``, ``calibrated``, ``uncalibrated``:
+    ``nothing``: where none said anything. ``more``: how many lines a
+    panel leaves out. ``knows``, ``basis``, ``calibrated``,
+    ``uncalibrated``:
     as of `Impression`. ``explained`` and ``explained_weak``: as of `EvidenceText`;
     ``points``: a fall of a probability; ``unexplained``:
     of a network that shows nowhere where it looked. ``units``: how units (UCUM) are read; others as
@@ -471,6 +473,7 @@ class ObservedText(TemplatePart):
     absent: Annotated[Words, words("why")]
     unanswered: Annotated[Words, words("network", "why")]
     nothing: Plain
+    more: Annotated[Words, words("count")]
     knows: Annotated[Words, words("networks")]
     basis: Annotated[Words, words("network", "version", "digest")]
     calibrated: Plain

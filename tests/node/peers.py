@@ -140,7 +140,7 @@ class RunningNode:
     def command(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command on this node; ``given``: what it reads from standard input."""
         command = [sys.executable, "-m", "dicom_node", *arguments]
-        if arguments[0] not in {"send", "report"}:
+        if arguments[0] not in {"send", "report", "models"}:
             command += ["--config", str(self.config)]
         if arguments[0] in {"cases", "outbox", "health", "ae", "user"}:
             command += ["--data-dir", str(self.data_dir)]

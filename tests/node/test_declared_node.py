@@ -36,6 +36,7 @@ PASSWORD = "a long enough one"
 CHEST = ("chest-densenet", "cardiothoracic", "nodule-boxes", "consolidation-mask")
 SUITE = (*CHEST, "lateral-effusion", "bone-age")
 LATEST_SECONDS = 120
+BY_AGE = {"observation": "bone-age:bone_age", "observed": "answered"}
 
 
 def write_film(
@@ -46,6 +47,7 @@ def write_film(
     if body_part != "CHEST":
         film.BodyPartExamined = body_part
         film.AnatomicRegionSequence = Sequence()
+        film.StudyDescription = film.SeriesDescription = body_part.capitalize()
     film.StudyInstanceUID = f"2.25.{4_000 + seed}"
     film.AccessionNumber = f"ACC{seed}"
     film.save_as(path, enforce_file_format=True)
@@ -222,7 +224,7 @@ def test_the_report_reads_as_the_node_found_it(site: Site) -> None:
 def test_pages_and_table_name_what_was_found(site: Site) -> None:
     with site.browser() as browser:
         assert "Bone age" in browser.get("/").text
-        found = browser.get("/cases", params={"observation": "bone-age:bone_age"}).text
+        found = browser.get("/cases", params=BY_AGE).text
         assert site.films["hand"].AccessionNumber in found
         assert site.films["lateral"].AccessionNumber not in found
         table = browser.get("/cases.csv")
@@ -248,13 +250,18 @@ def test_a_broken_network_says_why_it_said_nothing_and_disturbs_no_other(
 def test_people_are_told_of_broken_networks_where_they_look(ward: Site) -> None:
     uid = str(ward.films["first"].StudyInstanceUID)
     with ward.browser() as browser:
-        (case,) = [
-            row for row in browser.get("/api/cases").json() if row["study_instance_uid"] == uid
-        ]
-        page = html.unescape(browser.get(f"/cases/{case['id']}").text)
+        cases = browser.get("/api/cases").json()["cases"]
+        number = next(row["study_id"] for row in cases if row["study_instance_uid"] == uid)
+        page = html.unescape(browser.get(f"/cases/{number}").text)
     for reason in REASONS.values():
         assert reason in page
-    assert all(name in ward.node.log for name in BROKEN)
-    checked = ward.node.command("config", "check")
+    events = [json.loads(line) for line in ward.node.log.splitlines() if line.startswith("{")]
+    silent = {each["network"] for each in events if each["event"] == "network.silent"}
+    assert silent == set(BROKEN)
+
+
+def test_a_bundle_with_another_file_is_named_before_it_is_used(ward: Site) -> None:
+    place = ward.folder / "models" / "other-weights"
+    checked = ward.node.command("models", "check", str(place))
     assert checked.returncode == 1
-    assert "other-weights" in checked.stdout + checked.stderr
+    assert "'network.onnx' is another file" in checked.stdout

@@ -475,3 +475,37 @@ def test_places_and_sites_that_a_manifest_codes_stand_in_the_group() -> None:
 def test_any_unit_of_ucum_has_a_meaning(code: str, meaning: str, shown: str) -> None:
     unit = unit_of(code)
     assert (unit.meaning, unit.shown) == (meaning, shown)
+
+
+def test_a_label_that_says_that_nothing_is_there_is_no_finding() -> None:
+    says = OUTPUTS["labels"][0].replace(
+        "\n[template.en.findings]", '\n[[says.classes]]\nkey = "nothing"\n[template.en.findings]', 1
+    )
+    manifest = declaration("labels", says)
+    card = NetworkCard("labels", "Labels", "1.0.0", manifest.weights_digest, "", manifest)
+    context = context_in(ENGLISH)
+    context = replace(context, networks={**context.networks, "labels": card})
+    one = labels(0.1, 0.1, 0.1)
+    one = replace(one, labels=(*one.labels, Candidate("nothing", 0.9, 0.5)))
+    assert not said.is_found(one, context)
+    assert said.rows(one, context)[-1] == ("Nothing", "90 %", False)
+    group = groups_on(observed(one), context)[1]
+    assert group.finding is None
+    assert [answer.value for _, answer in group.evaluations] == ["nothing"]
+
+
+def test_a_long_name_is_cut_and_not_that_nothing_was_found() -> None:
+    words = ObservationWords(name="x" * 52)
+    template = ENGLISH.model_copy(update={"networks": {"labels": {"findings": words}}})
+    _, _, missed, _ = groups_on(observed(FOUND["labels"]), context_in(template))
+    assert missed.tracking.endswith("x, not found")
+    assert len(missed.tracking) == 52
+
+
+def test_a_number_that_was_explained_falls_in_its_unit() -> None:
+    film = observed(FOUND["length"])
+    heat = SaliencyMap("length", "heart_width", np.eye(8, dtype=np.float32), WHOLE)
+    findings = replace(film.findings, checks={"length": Evidence(change_when_hidden=4.2)})
+    film = replace(film, findings=findings, explanation=Explanation((heat,)))
+    texts = [text for _, text in groups_on(film, context_in(ENGLISH))[1].texts]
+    assert texts[-1].endswith("hiding it lowers the number by 4.2 mm.")
