@@ -89,7 +89,10 @@ def _onnx(path: Path) -> tuple[list[Told], list[Told]]:
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # From bytes it finds no other file; one that keeps its weights beside it is named so.
+    beside = path.with_name(f"{path.name}.data").is_file()
+    given: Any = str(path) if beside else path.read_bytes()
+    session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     return (
         _told((each.name, each.shape) for each in session.get_inputs()),
         _told((each.name, each.shape) for each in session.get_outputs()),
@@ -116,6 +119,9 @@ def _openvino(path: Path) -> tuple[list[Told], list[Told]]:
 def _saved_model(path: Path) -> tuple[list[Told], list[Told]]:
     import tensorflow as tf
 
+    from dicom_node.brains.saved_models import check_operations
+
+    check_operations(path)
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
     inputs = signature.structured_input_signature[1]
     return (
