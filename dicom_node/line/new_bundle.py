@@ -370,6 +370,10 @@ def write_bundle(draft: Draft, found: FoundNetwork, folder: Path) -> Path:
             f"{place} exists already: nothing is overwritten.",
             remedy="Choose another --id or --dir.",
         )
+    if found.path.is_dir() and place.resolve().is_relative_to(found.path.resolve()):
+        raise BundleContractBroken(
+            f"{place} lies in the network's own folder.", remedy="Choose another --dir."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     half = folder / f".new-{os.getpid()}" / draft.id
     half.mkdir(parents=True)
