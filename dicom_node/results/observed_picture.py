@@ -38,7 +38,7 @@ _Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class FilmScale:
     """Picture pixels a column and a row of the film."""
 
     across: float
@@ -53,7 +53,7 @@ def colours_of(film: AnalysedFilm) -> Mapping[tuple[str, str], Colour]:
     }
 
 
-def draw_observed(picture: Image.Image, film: AnalysedFilm, scale: Scale) -> None:
+def draw_observed(picture: Image.Image, film: AnalysedFilm, scale: FilmScale) -> None:
     """Draw places, measured lines and areas on the picture of a film, without words.
 
     ``film``: as it is drawn, hung upright.
@@ -72,7 +72,7 @@ def draw_observed(picture: Image.Image, film: AnalysedFilm, scale: Scale) -> Non
 
 
 def letter_observed(
-    picture: Image.Image, film: AnalysedFilm, scale: Scale, context: Context
+    picture: Image.Image, film: AnalysedFilm, scale: FilmScale, context: Context
 ) -> None:
     """Write beside each place what it is, on a dark plate, away from words that stand already."""
     colours, taken = colours_of(film), list[_Box]()
@@ -111,7 +111,7 @@ def _tint(picture: Image.Image, area: AreaMap, film: AnalysedFilm, colour: Colou
     picture.paste(colour, (0, 0), Image.fromarray((alpha * 255 + 0.5).astype(np.uint8)))
 
 
-def _strokes(place: FoundPlace, scale: Scale) -> list[Polygon]:
+def _strokes(place: FoundPlace, scale: FilmScale) -> list[Polygon]:
     """Return the closed lines of a place in the picture; of a measured line its ends, too."""
     points = np.asarray(place.points, np.float64) * (scale.across, scale.down)
     if len(points) != 2:
@@ -123,7 +123,7 @@ def _strokes(place: FoundPlace, scale: Scale) -> list[Polygon]:
     return [np.stack([first, second, first]) for first, second in ((points[0], points[1]), *ends)]
 
 
-def _corners(place: FoundPlace, scale: Scale) -> _Box:
+def _corners(place: FoundPlace, scale: FilmScale) -> _Box:
     points = np.asarray(place.points, np.float64) * (scale.across, scale.down)
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
     return float(left), float(top), float(right), float(bottom)

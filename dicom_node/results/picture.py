@@ -36,7 +36,7 @@ from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.lettering import Colour, Face, width_of, write
 from dicom_node.results.mapped import map_sentences
 from dicom_node.results.observed_panel import LINES, explain_observed
-from dicom_node.results.observed_picture import Scale, draw_observed, letter_observed
+from dicom_node.results.observed_picture import FilmScale, draw_observed, letter_observed
 from dicom_node.results.paint import HALO, OPAQUE, draw_lines, heat_up, tint
 from dicom_node.results.panel import Panel
 from dicom_node.results.regions import (
@@ -171,8 +171,8 @@ def _mapped_film(film: AnalysedFilm) -> Image.Image:
     return _film_mapped(film, Layout(*film.film.shape))
 
 
-def _scale(layout: Layout) -> Scale:
-    return Scale(layout.across, layout.down)
+def _scale(layout: Layout) -> FilmScale:
+    return FilmScale(layout.across, layout.down)
 
 
 def draw_weighed(film: AnalysedFilm) -> Image.Image:

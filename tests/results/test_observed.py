@@ -29,6 +29,7 @@ from dicom_node.findings import (
 )
 from dicom_node.observations import Candidate, FoundPlace, Observation, ObservationKind
 from dicom_node.records import ObjectKind
+from dicom_node.resources import report_templates
 from dicom_node.results import observed_words as said
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
@@ -38,7 +39,7 @@ from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.results.reading import findings_from_report
 from dicom_node.results.regions import area_line, places_of
 from dicom_node.results.report import groups_of_study
-from dicom_node.results.templates import Template
+from dicom_node.results.templates import Template, load_template
 from dicom_node.results.values import Group, unit_of
 from dicom_node.results.write import write_results
 from tests.conftest import debian
@@ -509,3 +510,13 @@ def test_a_number_that_was_explained_falls_in_its_unit() -> None:
     film = replace(film, findings=findings, explanation=Explanation((heat,)))
     texts = [text for _, text in groups_on(film, context_in(ENGLISH))[1].texts]
     assert texts[-1].endswith("hiding it lowers the number by 4.2 mm.")
+
+
+def test_the_words_of_a_site_stand_in_its_template(tmp_path: Path) -> None:
+    shipped = report_templates() / "chest-radiograph-measurement-report.toml"
+    path = tmp_path / "site.toml"
+    own = '[networks.labels.findings]\nname = "Ours"\nclasses = { effusion = "Fluid" }\n'
+    path.write_text(f"{shipped.read_text('utf-8')}\n{own}", "utf-8")
+    context = context_in(load_template(path))
+    assert said.sentence(FOUND["labels"], context) == "Ours: Fluid (81 %)"
+    assert said.names(FOUND["boxes"], context) == "Nodules"
