@@ -249,7 +249,8 @@ def _pixels(found: FoundNetwork, wishes: Wishes) -> tuple[DraftPixels, set[str]]
 def _says(found: FoundNetwork, wishes: Wishes) -> Iterator[DraftSays]:
     """Yield one observation an output; boxes go with the numbers of their places."""
     outputs = list(found.shapes.outputs)
-    boxes = next((one for one in outputs if _is_boxes(one)), None)
+    wanted = wishes.kind is Kind.REGION
+    boxes = next((one for one in outputs if _is_boxes(one, wanted=wanted)), None)
     if wishes.kind is Kind.REGION and boxes is None:
         raise BundleContractBroken(
             "No output is a tensor of boxes, (places, 4).", remedy="Choose another --kind."
@@ -266,7 +267,7 @@ def _says(found: FoundNetwork, wishes: Wishes) -> Iterator[DraftSays]:
         used = {boxes.name, scores.name, labels.name if labels else ""}
         outputs = [one for one in outputs if one.name not in used]
     for number, one in enumerate(outputs):
-        is_main = number == 0 and boxes is None
+        is_main = number == 0 and len(outputs) == len(found.shapes.outputs)
         yield _one(
             found, one, wishes if is_main else Wishes(), alone=len(found.shapes.outputs) == 1
         )
@@ -321,11 +322,11 @@ def _distinct(keys: Iterator[str]) -> Iterator[str]:
         yield key
 
 
-def _is_boxes(one: NamedShape) -> bool:
-    inner = one.shape[1:] if len(one.shape) > 2 else one.shape
-    return (
-        len(one.shape) >= 2 and one.shape[-1] == 4 and (len(inner) > 1 or "box" in one.name.lower())
-    )
+def _is_boxes(one: NamedShape, *, wanted: bool) -> bool:
+    """Whether an output is a list of places; four numbers a film are it if they are called so."""
+    if not one.shape or one.shape[-1] != 4:
+        return False
+    return len(one.shape) == 3 or (len(one.shape) == 2 and (wanted or "box" in one.name.lower()))
 
 
 def _kind(one: NamedShape) -> Kind:
