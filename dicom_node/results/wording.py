@@ -87,6 +87,15 @@ def _wording_of_observations(film: AnalysedFilm, context: Context) -> Wording:
     )
 
 
+def knows(film: AnalysedFilm, context: Context) -> str:
+    """Return what was looked for on a film, and nothing else was."""
+    if film.findings.finding is not None:
+        return context.template.impression.knows
+    networks = dict.fromkeys(one.network for one in film.findings.observed)
+    titles = "; ".join(context.card(film, name).title for name in networks)
+    return context.template.observed.knows.format(networks=titles)
+
+
 def conclusion_on(findings: FilmFindings, context: Context) -> str:
     """Return what was found on a film in words, or observed, where no network names a finding."""
     if findings.finding is None:
