@@ -242,8 +242,11 @@ def set_part_examined(source: Dataset, target: Dataset, part: str) -> None:
 
 
 _UNPAIRED = frozenset(
-    "ABDOMEN CHEST COCCYX CSPINE HEAD LSPINE NECK PELVIS SKULL SPINE SSPINE TSPINE".split()
-)
+    {
+        "ABDOMEN", "CHEST", "COCCYX", "CSPINE", "HEAD", "LSPINE", "NECK", "PELVIS", "SKULL",
+        "SPINE", "SSPINE", "TSPINE",
+    }
+)  # fmt: skip
 """Parts of the body without a side (PS3.16 Annex L)."""
 
 
