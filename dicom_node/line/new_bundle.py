@@ -255,9 +255,7 @@ def _says(found: FoundNetwork, wishes: Wishes) -> Iterator[DraftSays]:
         raise BundleContractBroken(
             "No output is a tensor of boxes, (places, 4).", remedy="Choose another --kind."
         )
-    if len(outputs) == 1 or wishes.kind not in (None, Kind.REGION):
-        boxes = None  # four numbers a film: classes, say, or two points
-    if boxes is not None:
+    if boxes is not None and wishes.kind in (None, Kind.REGION) and len(outputs) > 1:
         others = [one for one in outputs if one is not boxes]
         labels = next((one for one in others if "label" in one.name.lower()), None)
         scores = next(one for one in others if one is not labels or len(others) == 1)
