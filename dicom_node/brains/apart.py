@@ -118,7 +118,7 @@ class Apart:
             films = np.moveaxis(films, -1, 1)
         data = np.ascontiguousarray(films, np.float32)
         head = json.dumps({"shape": data.shape}).encode()
-        deadline = self.clock() + self.bundle.manifest.seconds
+        deadline = self.clock() + self.bundle.manifest.seconds * len(films)
         self._send(child, _LENGTH.pack(len(head)) + head + data.tobytes(), deadline)
         header = self._header(child, deadline)
         if "error" in header:
