@@ -20,8 +20,9 @@ from dicom_node.bundles.declared import Declared
 from dicom_node.findings import TURNS, Region
 from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.orientation import Hanging
+from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.prepare import Float
-from dicom_node.line.analyse import HungFilm
+from dicom_node.line.analyse import HungFilm, film_to_analyse
 from tests import declared_kit as kit
 from tests import mapping
 from tests.engine_kit import write_bundles
@@ -171,3 +172,25 @@ def test_where_a_network_looked_lies_on_the_film_and_is_held_against_its_lungs(
     _, shown = engine_of(bundles, net, Lie()).analyse(film, "1", EVERYTHING)
     (heat,) = shown.maps
     assert within(heat.region, shape)
+
+
+@pytest.mark.parametrize("orientation", ["LF", "RF", "LH", "RH", "FL", "FR", "HL", "HR"])
+def test_a_stored_film_keeps_its_places_however_its_header_hangs_it(
+    bundles: Path, orientation: str
+) -> None:
+    dataset = phantom_dataset(seed=1, rows=120, columns=200)
+    pixels = np.zeros((120, 200), np.uint16)
+    pixels[20:50, 130:180] = 2**dataset.BitsStored - 1
+    dataset.PixelData = pixels.tobytes()
+    dataset.PatientOrientation = list(orientation)
+    dataset.PixelSpacing = list(SPACING)
+    film = film_to_analyse(dataset, 200)
+    assert (film.hung.shape == (200, 120)) is (orientation[0] in "FH")
+    engine = engine_of(bundles, bundle_of("pad", gated=False), Lie())
+    findings, _ = film.answer(engine.analyse(film.hung, "1", film.asked(None)))
+    boxes, length, _ = findings.observed
+    corners = np.array(boxes.places[0].points)
+    assert (*corners.min(0), *corners.max(0)) == pytest.approx((130, 20, 180, 50), abs=6)
+    # The line runs down the film as it is hung.
+    along = 50 * SPACING[1] if film.hanging.transposed else 30 * SPACING[0]
+    assert length.value == pytest.approx(along, rel=0.25)

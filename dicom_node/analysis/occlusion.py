@@ -24,8 +24,9 @@ _A_CALL = 16
 _PIXELS_A_CALL = _A_CALL * 256 * 256
 """Films a call, and pixels: more of them would need more memory, and are hardly faster."""
 
-_LEAST = 1e-6
-"""A fall below this part of the answer is none."""
+_LEAST = 1e-4
+"""A fall below this part of the answer (of 1, where that is more) is none: of several films at once
+engines round otherwise than of one."""
 
 
 _BELIEVED, _REACHED, _NOT_BELIEVED, _NOT_REACHED = 3, 2, 1, 0

@@ -197,11 +197,11 @@ class Says(_Table):
     """One observation of a network, and from which numbers it is made.
 
     ``output``: the tensor's name; empty: the only one. ``index``: which of its values count, e.g.
-    of 18 logits the first; for classes and labels one index a class, of places which of the values
-    of each, of a mask which of its planes. ``activation``: what makes probabilities of logits; by
-    default softmax of classes and levels, sigmoid of labels and masks, none of others (of places
-    and masks a softmax is over all values, before ``index``). ``temperature`` divides logits before, ``fitted_on`` names the split it was
-    fitted on: without it numbers are scores, and called so.
+    of 18 logits the first; for classes and labels one index a class, of places which values of
+    each, of a mask which of its planes. ``activation``: what makes probabilities of logits; by
+    default softmax of classes and levels, sigmoid of labels and masks, none of others; a softmax
+    of places or masks is over all values, before ``index``. ``temperature`` divides logits before,
+    ``fitted_on`` names the split it was fitted on: without it numbers are scores, and called so.
 
     ``classes``: of a class, level or labels. ``threshold``: of each class that states none; of a
     score or measurement, the value from which it is a finding (``finding``); of a region, from
@@ -218,8 +218,9 @@ class Says(_Table):
     is one, the class's number of each place. ``overlap``: of two places of one class that share
     more than so much of their area the less probable one is left out; ``most``: how many are kept.
 
-    Masks: rows and columns, or planes of them where the input has its channels. ``inside``: what
-    lies outside the lungs does not count where they were found. ``least_part``: the part of the lungs, or of the film, from which a mask is a finding.
+    Masks: rows and columns, or planes of them, which lie where the input has its channels.
+    ``inside``: what lies outside the lungs does not count where they were found. ``least_part``:
+    the part of the lungs, or of the film, from which a mask is a finding.
 
     ``concept``: how what is observed is coded; ``finding``: what is there if the threshold is
     reached; ``site``: where. Without codes there are private ones (docs/codes.md).
