@@ -17,7 +17,7 @@ from dicom_node.findings import TURNS, SaliencyMap
 from dicom_node.imaging.header import patient_orientation_of
 from dicom_node.imaging.orientation import hanging
 from dicom_node.results.cards import NetworkCard
-from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.films import AnalysedFilm, Context, part_examined
 from dicom_node.results.modules import (
     MANUFACTURER,
     MODEL_NAME,
@@ -107,7 +107,8 @@ def _film_attributes(film: AnalysedFilm, document: Dataset) -> None:
     pixels lie otherwise than the header says, the orientation is stated as unknown.
     """
     source = film.dataset
-    document.BodyPartExamined = "CHEST"
+    if part := part_examined([film]):
+        document.BodyPartExamined = part
     turned = hanging(patient_orientation_of(source)).is_turned
     document.PatientOrientation = ["L", "F"] if turned else orientation_of(source)
     if film.findings.turned != TURNS[0]:

@@ -301,6 +301,18 @@ def _view_of(code: CodedEntry) -> str:
     return _VIEW_CODES.get((code.scheme, code.value), "")
 
 
+def part_examined(films: Sequence[AnalysedFilm]) -> str:
+    """Return the chest, which our own networks know; of films that others eat, what they say.
+
+    "" where they say nothing that is a code string of the standard.
+    """
+    answered = [film for film in films if film.has_answers]
+    if not answered or any(film.findings.finding is not None for film in answered):
+        return "CHEST"
+    stated = text(answered[0].dataset, "BodyPartExamined")
+    return stated if stated.isascii() and len(stated) <= 16 else ""
+
+
 def taken_at(source: Dataset) -> str:
     """Return when the film was taken, as far as its header tells, else "". Never raises."""
     for prefix in ("Acquisition", "Content", "Series", "Study"):

@@ -13,15 +13,30 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dicom_node.findings import ZONES, Airspace, Explanation, Region, SaliencyMap
+from dicom_node.findings import (
+    ZONES,
+    Airspace,
+    Detection,
+    Explanation,
+    Region,
+    SaliencyMap,
+)
 from dicom_node.imaging.header import patient_orientation_of
 from dicom_node.imaging.opaque import LEVEL
-from dicom_node.imaging.orientation import Hanging, as_hung, hanging, turned_back
+from dicom_node.imaging.orientation import (
+    Hanging,
+    as_hung,
+    hanging,
+    observed_as_hung,
+    turned_back,
+)
 from dicom_node.results import panel
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.lettering import Colour, Face, width_of, write
 from dicom_node.results.mapped import map_sentences
+from dicom_node.results.observed_panel import LINES, explain_observed
+from dicom_node.results.observed_picture import FilmScale, draw_observed, letter_observed
 from dicom_node.results.paint import HALO, OPAQUE, draw_lines, heat_up, tint
 from dicom_node.results.panel import Panel
 from dicom_node.results.regions import (
@@ -65,6 +80,9 @@ _FADING = 0.04
 
 _SHORT_HEADLINE = 60
 """Characters of a headline that is written in the largest type."""
+
+_LONG_HEADLINE = 240
+"""Characters of a headline in the panel: what follows stands below it, and in the report."""
 
 ZONE_MAX = 3.0
 """The highest score of a zone."""
@@ -127,6 +145,7 @@ def drawn(film: AnalysedFilm, context: Context) -> Image.Image:
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
     image = Image.new("RGB", size, panel.BACKGROUND)
     layout = Layout(*film.film.shape)
+    letter_observed(picture, film, _scale(layout), context)
     image.paste(picture, (layout.left, layout.top))
     wording = wording_of(film, context, has_contour=bool(places.salient))
     image.paste(_panel(film, (places, wording), context), (FILM_WIDTH, 0))
@@ -137,12 +156,23 @@ def drawn(film: AnalysedFilm, context: Context) -> Image.Image:
 def draw_film(film: AnalysedFilm) -> Image.Image:
     """Return the film with what was found on it, upright, without words.
 
-    That is where its lungs are mapped opaque; without a map, what weighed for the class.
+    That is where its lungs are mapped opaque; without a map, what weighed for the class; and what
+    networks observed that declare it themselves.
     """
-    if film.explanation.opacity is None:
-        return draw_weighed(film)
+    picture = draw_weighed(film) if film.explanation.opacity is None else _mapped_film(film)
+    if film.findings.observed:
+        film = _upright(film)
+        draw_observed(picture, film, _scale(Layout(*film.film.shape)))
+    return picture
+
+
+def _mapped_film(film: AnalysedFilm) -> Image.Image:
     film = _upright(film)
     return _film_mapped(film, Layout(*film.film.shape))
+
+
+def _scale(layout: Layout) -> FilmScale:
+    return FilmScale(layout.across, layout.down)
 
 
 def draw_weighed(film: AnalysedFilm) -> Image.Image:
@@ -159,7 +189,9 @@ def _upright(film: AnalysedFilm) -> AnalysedFilm:
         return film
     rows, columns = film.shape
     explanation = as_hung(film.explanation, hung, (rows, columns))
-    return replace(film, pixels=hung.hang(film.film), explanation=explanation)
+    observed = observed_as_hung(film.findings.observed, hung, (rows, columns))
+    findings = replace(film.findings, observed=observed) if observed else film.findings
+    return replace(film, pixels=hung.hang(film.film), explanation=explanation, findings=findings)
 
 
 def _lies(film: AnalysedFilm) -> Hanging:
@@ -253,31 +285,71 @@ def _panel(film: AnalysedFilm, said: tuple[Places, Wording], context: Context) -
     """Return the text beside the film, in the largest type that fits."""
     image = Image.new("RGB", (_PANEL_WIDTH, FILM_HEIGHT), panel.BACKGROUND)
 
-    def written(scale: float, *, dry: bool) -> int:
+    def written(scale: float, lines: int, *, dry: bool) -> int:
         column = Panel(image, _MARGIN, image.width - _MARGIN, _PANEL_TOP, scale, dry=dry)
-        _explain(column, film, said, context)
+        _explain(column, film, said, context, lines)
         return column.y
 
-    room = image.height - _MARGIN
-    fits = bisect_left(_SCALES, True, key=lambda scale: written(scale, dry=True) <= room)  # noqa: FBT003
-    written(_SCALES[min(fits, len(_SCALES) - 1)], dry=False)
+    room, smallest = image.height - _MARGIN, _SCALES[-1]
+    # Fewer lines of a network before letters that nobody reads.
+    fewest = LINES if film.findings.observed else LINES[:1]
+    lines = next((n for n in fewest if written(smallest, n, dry=True) <= room), fewest[-1])
+    fits = bisect_left(_SCALES, True, key=lambda scale: written(scale, lines, dry=True) <= room)  # noqa: FBT003
+    written(_SCALES[min(fits, len(_SCALES) - 1)], lines, dry=False)
     return image
 
 
 def _explain(
-    column: Panel, film: AnalysedFilm, said_of: tuple[Places, Wording], context: Context
+    column: Panel,
+    film: AnalysedFilm,
+    said_of: tuple[Places, Wording],
+    context: Context,
+    lines: int,
 ) -> None:
+    """Write the whole panel. ``lines``: at most so many of an observation, see `LINES`."""
     template, words, (places, wording) = context.template, context.template.panel, said_of
-    detection = film.findings.finding
-    assert detection is not None
     column.text(words.heading, 17, panel.QUIET)
     column.gap(6)
     if film.findings.contradictions:
         column.text(wording.headline, 21, panel.BAR_FOUND, bold=True)
     else:
         size = 27 if len(wording.headline) <= _SHORT_HEADLINE else 21
-        column.text(wording.headline, size, panel.BRIGHT, bold=True)
+        column.text(_cut(wording.headline), size, panel.BRIGHT, bold=True)
     column.gap(4)
+    if film.findings.finding is not None:
+        _explain_classes(column, film, film.findings.finding, (wording, context))
+    elif film.view != "PA":
+        column.text(view(film, template), 14, panel.BAR_FOUND)
+    explain_observed(column, film, context, lines)
+    _course(column, context)
+    for said in remarks(film.findings, template):
+        column.gap(6)
+        column.text(said, 15, panel.BAR_FOUND)
+    if film.explanation.opacity is not None:
+        _mapped(column, film, places, context)
+    elif film.saliency:
+        column.heading(words.explanation)
+        if is_drawn(film, film.saliency[0]):
+            _legend(column, context)
+        column.text(wording.explanation, 15)
+    _provenance(column, film, context, context.detector(film))
+
+
+def _cut(headline: str) -> str:
+    """Return a headline that may be as long as all that many networks found, cut between two."""
+    if len(headline) <= _LONG_HEADLINE:
+        return headline
+    kept = headline[:_LONG_HEADLINE]
+    end = max(kept.rfind("; "), kept.rfind("), ") + 1)
+    return f"{kept[:end] if end > 0 else kept} …"
+
+
+def _explain_classes(
+    column: Panel, film: AnalysedFilm, detection: Detection, said: tuple[Wording, Context]
+) -> None:
+    """Write what the networks say of a film that tell classes, opacity and severity."""
+    wording, context = said
+    template, words = context.template, context.template.panel
     column.text(template.impression.knows, 14, panel.QUIET)
     if film.view != "PA":
         column.text(view(film, template), 14, panel.BAR_FOUND)
@@ -300,18 +372,6 @@ def _explain(
     column.text(wording.calibration, 14, panel.QUIET)
     _appearance(column, film, context)
     _severity(column, film, context)
-    _course(column, context)
-    for said in remarks(film.findings, template):
-        column.gap(6)
-        column.text(said, 15, panel.BAR_FOUND)
-    if film.explanation.opacity is not None:
-        _mapped(column, film, places, context)
-    else:
-        column.heading(words.explanation)
-        if film.saliency and is_drawn(film, film.saliency[0]):
-            _legend(column, context)
-        column.text(wording.explanation, 15)
-    _provenance(column, film, context, context.detector(film))
 
 
 def _mapped(column: Panel, film: AnalysedFilm, places: Places, context: Context) -> None:

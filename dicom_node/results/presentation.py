@@ -16,7 +16,7 @@ from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 from dicom_node.findings import is_opaque
 from dicom_node.imaging.lut import lookup
 from dicom_node.imaging.values import items, numbers, text, unreadable
-from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.films import AnalysedFilm, Context, part_examined
 from dicom_node.results.mapped import map_sentences
 from dicom_node.results.modules import copy_identity, reference_to, set_equipment, set_times
 from dicom_node.results.regions import Places, Polygon, places_of, simplified
@@ -45,7 +45,8 @@ def presentation(film: AnalysedFilm, context: Context, uid: str, number: int) ->
     document.SeriesInstanceUID = context.series_uid(source, "presentation")
     document.SeriesNumber = context.series_number_base + SERIES_OFFSET
     document.SeriesDescription = _DESCRIPTION
-    document.BodyPartExamined = "CHEST"
+    if part := part_examined([film]):
+        document.BodyPartExamined = part
     document.InstanceNumber = number
     _named(document, context)
     _film(film, document)

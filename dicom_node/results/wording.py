@@ -27,9 +27,9 @@ from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
 from dicom_node.results.observed_words import (
     called,
     conclusion_of,
+    in_unit,
     names,
     sentence,
-    written,
 )
 from dicom_node.results.template_parts import Code, EvidenceText
 from dicom_node.results.templates import Template
@@ -314,18 +314,19 @@ def explanation_of_observation(
     if key != observation.key:
         return ""
     words, evidence = template.observed, film.findings.checks.get(network, Evidence())
-    change, is_part = evidence.change_when_hidden, bool(label) or bool(observation.labels)
+    change, is_part = evidence.change_when_hidden, observation.kind not in _NUMBERS
     finding = called(observation, label, context) if label else names(observation, context)
     if change is None or change < (template.evidence.weak_below if is_part else 0.0):
         said = words.explained_weak.format(finding=finding)
     else:
         points = words.points.format(change=template.points(change))
-        fall = points if is_part else written(change, observation, context)
+        fall = points if is_part else in_unit(change, observation, context)
         said = words.explained.format(finding=finding, change=fall)
     return " ".join([said, *_where_it_lies(evidence, template)])
 
 
 _PLACES = (ObservationKind.REGION, ObservationKind.MASK)
+_NUMBERS = (ObservationKind.SCORE, ObservationKind.MEASUREMENT)
 
 
 def _where_it_lies(evidence: Evidence, template: Template) -> Iterator[str]:

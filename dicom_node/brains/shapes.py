@@ -1,0 +1,149 @@
+"""Names and shapes of what a network takes and gives, read in a process of its own.
+
+Nobody vouches for the file: what it does to the process that reads it is a refusal, and no more.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicom_node.errors import NoAnswer
+
+START_SECONDS = 90.0
+"""How long it may take: TensorFlow alone needs many to start."""
+
+_EXTRA = {"onnx": ("onnxruntime", "onnx"), "openvino": ("openvino", "cpu")}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorShape:
+    """One input or output. ``shape``: with the films first; None: any."""
+
+    name: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShapes:
+    """What a network takes and gives."""
+
+    inputs: tuple[TensorShape, ...]
+    outputs: tuple[TensorShape, ...]
+
+
+def shapes_of(path: Path, engine: str, memory_mb: int = 4096) -> NetworkShapes:
+    """Return names and shapes of a network's inputs and outputs.
+
+    Raises `NoAnswer` for what the engine cannot read, or not in so much memory.
+    """
+    command = [sys.executable, "-m", "dicom_node.brains.shapes", engine, str(path), str(memory_mb)]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=START_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise NoAnswer(f"{path.name} could not be read in {START_SECONDS:g} s.") from None
+    try:
+        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise NoAnswer(f"{path.name} could not be read: its process ended by itself.") from None
+    if "error" in told:
+        raise NoAnswer(f"{path.name} cannot be read as {engine}: {told['error']}.")
+    return shapes_told(told["inputs"], told["outputs"])
+
+
+Told = tuple[str, list[int | None]]
+"""Name and shape of a tensor, as one process tells another."""
+
+
+def shapes_told(inputs: Iterable[Told], outputs: Iterable[Told]) -> NetworkShapes:
+    """Return what was told as values."""
+    both = [
+        tuple(TensorShape(name, tuple(shape)) for name, shape in each) for each in (inputs, outputs)
+    ]
+    return NetworkShapes(*both)
+
+
+def _told(pairs: Iterable[tuple[str, Iterable[object]]]) -> list[Told]:
+    return [
+        (name, [side if isinstance(side, int) and side > 0 else None for side in shape])
+        for name, shape in pairs
+    ]
+
+
+def _onnx(path: Path) -> tuple[list[Told], list[Told]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return (
+        _told((each.name, each.shape) for each in session.get_inputs()),
+        _told((each.name, each.shape) for each in session.get_outputs()),
+    )
+
+
+def _openvino(path: Path) -> tuple[list[Told], list[Told]]:
+    import openvino
+
+    model = openvino.Core().read_model(path)
+
+    def told(ports: Iterable[Any]) -> list[Told]:
+        return _told(
+            (
+                port.get_any_name() if port.get_names() else str(number),
+                [side.get_length() if side.is_static else None for side in port.partial_shape],
+            )
+            for number, port in enumerate(ports)
+        )
+
+    return told(model.inputs), told(model.outputs)
+
+
+def _saved_model(path: Path) -> tuple[list[Told], list[Told]]:
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+    inputs = signature.structured_input_signature[1]
+    return (
+        _told((name, spec.shape.as_list()) for name, spec in inputs.items()),
+        _told((name, spec.shape.as_list()) for name, spec in signature.structured_outputs.items()),
+    )
+
+
+def read_shapes(path: Path, engine: str) -> tuple[list[Told], list[Told]]:
+    """Return inputs and outputs, read in this process. Raises what the engine raises."""
+    return {"onnx": _onnx, "openvino": _openvino, "saved-model": _saved_model}[engine](path)
+
+
+def _main() -> int:
+    engine, path, memory_mb = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 1_000_000,) * 2)
+    try:
+        inputs, outputs = read_shapes(path, engine)
+        told: dict[str, object] = {"inputs": inputs, "outputs": outputs}
+    except ImportError:
+        package, extra = _EXTRA.get(engine, (engine, engine))
+        told = {"error": f"{package} is not installed here: install dicom-node[{extra}]"}
+    except Exception as error:  # noqa: BLE001 - whatever an engine raises is its refusal
+        told = {"error": " ".join(str(error).split())[:200] or type(error).__name__}
+    sys.stdout.write(f"\n{json.dumps(told)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
