@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from dicom_node.analysis.asked import Asked
+from dicom_node.analysis.declared import EXPLAINING_SECONDS, DeclaredNetworks
 from dicom_node.analysis.engine import Engine
 from dicom_node.analysis.occlusion import Spoken, explained
 from dicom_node.analysis.sight import Sight
@@ -307,6 +309,19 @@ def test_what_was_said_holds_where_it_cannot_be_explained(tmp_path: Path) -> Non
     findings, shown = engine.analyse(self_test_film(), "1")
     assert findings.observed[0].believed
     assert (shown.maps, findings.checks, findings.unanswered) == ((), {}, {})
+
+
+def test_who_is_too_slow_to_be_explained_has_its_answer_without(tmp_path: Path) -> None:
+    kit.declared_bundle(
+        tmp_path, "slow", kit.LABELS, kit.LABELS_OUTPUTS, eats=ANY, head='explain = "occlusion"'
+    )
+    slow, now = Stub({"logits": [9, -9, -9]}), itertools.count(0.0, EXPLAINING_SECONDS / 3)
+    bundle = open_declared(tmp_path, "slow")
+    networks = DeclaredNetworks([bundle], lambda _: slow, lambda: next(now))
+    said = networks.look([bundle], self_test_film(), None, None)
+    assert said.observed[0].believed
+    assert (said.maps, said.unanswered) == ((), {})
+    assert len(slow.calls) == 3
 
 
 @pytest.mark.parametrize(("side", "calls"), [(64, [16] * 4), (512, [4] * 16)])

@@ -6,6 +6,7 @@ manifest does not say. The films go on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -24,6 +25,9 @@ from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float
 from dicom_node.imaging.wanted import seen, with_values
 from dicom_node.observations import Observation
+
+EXPLAINING_SECONDS = 90.0
+"""So long the networks of a film are asked where they looked; who is slower is not explained."""
 
 
 class _Said(Protocol):
@@ -80,11 +84,17 @@ class SaidOfFilm:
 class DeclaredNetworks:
     """The declared bundles of a suite in its order, and who computes them.
 
-    ``apart``: what makes who computes one; nothing is started before it is asked.
+    ``apart``: what makes who computes one; nothing is started before it is asked. ``clock``:
+    seconds that only grow.
     """
 
-    def __init__(self, bundles: Sequence[Declared], apart: Callable[[Declared], Answering]) -> None:
-        self._bundles = tuple(bundles)
+    def __init__(
+        self,
+        bundles: Sequence[Declared],
+        apart: Callable[[Declared], Answering],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bundles, self._clock = tuple(bundles), clock
         self._who = {bundle.id: apart(bundle) for bundle in bundles}
         self.silent: Mapping[str, NodeError] = {}
         """Who could not answer the self-test film when they were last warmed, and why."""
@@ -126,7 +136,7 @@ class DeclaredNetworks:
         silent: dict[str, NodeError] = {}
         for bundle in self._bundles:
             try:
-                self._one(bundle, film, self_test_lungs(), None)
+                self._one(bundle, film, self_test_lungs(), None, self._explaining_ends())
             except (NoAnswer, BundleError) as error:
                 silent[bundle.id] = error
         self.silent = silent
@@ -143,10 +153,10 @@ class DeclaredNetworks:
         ``film``: float32 in [0, 1], (rows, columns), bright = dense; ``spacing``: mm between its
         rows and columns. Raises `Unavailable` alone.
         """
-        said = SaidOfFilm()
+        said, explaining_ends = SaidOfFilm(), self._explaining_ends()
         for bundle in bundles:
             try:
-                found = self._one(bundle, film, lungs, spacing)
+                found = self._one(bundle, film, lungs, spacing, explaining_ends)
             except (NoAnswer, BundleError) as error:
                 found = SaidOfFilm(unanswered={bundle.id: error.message})
             said = said.then(found)
@@ -157,12 +167,16 @@ class DeclaredNetworks:
         for who in self._who.values():
             who.close()
 
+    def _explaining_ends(self) -> float:
+        return self._clock() + EXPLAINING_SECONDS
+
     def _one(
         self,
         bundle: Declared,
         film: Float,
         lungs: Lungs | None,
         spacing: tuple[float, float] | None,
+        explaining_ends: float,
     ) -> SaidOfFilm:
         who, pixels = self._who[bundle.id], bundle.manifest.eats.pixels
         looked = seen(film, pixels, lungs)
@@ -175,19 +189,26 @@ class DeclaredNetworks:
         if bundle.manifest.explain == "none":
             return said
         try:
-            return self._explained(bundle, said, film_seen)
+            return self._explained(bundle, said, film_seen, explaining_ends)
         except NoAnswer:
             # What it said of the film itself holds; where it looked is not known then.
             return said
 
-    def _explained(self, bundle: Declared, said: SaidOfFilm, film: Looked) -> SaidOfFilm:
-        """Return what a network said with where it looked; as it is where it said a mask alone."""
+    def _explained(
+        self, bundle: Declared, said: SaidOfFilm, film: Looked, ends: float
+    ) -> SaidOfFilm:
+        """Return what a network said with where it looked; as it is where it said a mask alone.
+
+        Raises `NoAnswer`, also for one that is not through with it in time.
+        """
         spoken = spoken_first(said.observed)
         if spoken is None:
             return said
         pixels, who = bundle.manifest.eats.pixels, self._who[bundle.id]
 
         def strengths(greys: Float) -> list[float]:
+            if self._clock() >= ends:
+                raise NoAnswer(f"Bundle {bundle.id} is too slow to be explained.")
             each = _asked(who, bundle, np.stack([with_values(grey, pixels) for grey in greys]))
             told = (observed(bundle, bundle.id, one, film).observations for one in each)
             return [strength_of(one, spoken) for one in told]

@@ -354,9 +354,10 @@ class Declaration(_Table):
 
     ``network``: of the engine keras alone, which of our networks the weights are of, see
     `dicom_node.networks.keys`. ``explain``: how it is shown where the network looked:
-    ``occlusion`` hides one part of the film after the other (as many more calls as there are
-    parts), ``none`` shows nothing. ``memory_mb`` and ``seconds``: what it may take; beyond them it
-    is stopped. ``template``: words by language ("en", "de"), then by the key of an observation.
+    ``occlusion`` hides one part of the film after the other (64 more answers; who is too slow for
+    that is not shown, `dicom_node.analysis.declared`), ``none`` shows nothing. ``memory_mb`` and
+    ``seconds``: what it may take; beyond them it is stopped. ``template``: words by language ("en",
+    "de"), then by the key of an observation.
     """
 
     id: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
