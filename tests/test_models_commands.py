@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from dicom_node import resources
 from dicom_node.bundles import CARD, MANIFEST
 from dicom_node.bundles.declared import open_declared
 from dicom_node.cli.main import app
@@ -266,3 +267,33 @@ def test_two_networks_are_compared_on_the_ledger_s_films(
     nothing = run("models", "compare", "a", "b")
     assert nothing.exit_code == 1
     assert "answered no film together" in nothing.stdout
+
+
+def test_a_broken_bundle_is_listed_as_such_and_hides_no_other(
+    tmp_path: Path, site: Path, run: Run
+) -> None:
+    well(run("models", "add", str(bundle(tmp_path))))
+    home = site / "data" / "models"
+    (home / "odd").mkdir()
+    (home / "odd" / MANIFEST).write_text("[[says]]\n", "utf-8")
+    rows = {row["id"]: row for row in json.loads(well(run("models", "list", "--json")).stdout)}
+    assert "odd/model.toml" in rows["odd"]["fault"]
+    assert rows["three"]["engine"] == "onnx"
+    assert "odd/model.toml" in well(run("models", "list")).stdout
+    assert run("models", "verify", "odd", "three").exit_code == 1
+    assert isinstance(run("models", "card", "odd").exception, BundleError)
+
+
+def test_a_network_of_ours_is_checked_by_verify(run: Run) -> None:
+    place = resources.model_bundles() / "covidnet"
+    done = CliRunner().invoke(app, ["models", "check", str(place)])
+    assert done.exit_code == 1
+    assert "models verify covidnet" in done.stdout
+
+
+def test_what_is_activated_runs_in_shadow_no_more(tmp_path: Path, site: Path, run: Run) -> None:
+    well(run("models", "add", str(bundle(tmp_path))))
+    well(run("models", "shadow", "three"))
+    well(run("models", "activate", "three"))
+    analysis = settings(site).analysis
+    assert (analysis.suite[-1], analysis.shadow) == ("three", ())

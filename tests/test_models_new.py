@@ -50,6 +50,7 @@ def made(folder: Path, outputs: kit.Outputs, *arguments: str, **more: Any) -> De
         (kit.MASK_OUTPUTS, [Kind.MASK]),
         ({"a": (2,), "b": (1,)}, [Kind.LABELS, Kind.SCORE]),
         ({"opacity": (2,)}, [Kind.LABELS]),
+        ({"logits": (4,)}, [Kind.LABELS]),
     ],
 )
 def test_the_kind_of_each_output_is_guessed_by_its_shape(
@@ -87,6 +88,11 @@ def test_what_is_told_is_not_marked(tmp_path: Path) -> None:
     text = (bundle.folder / MANIFEST).read_text("utf-8")
     marked = [line.split(" = ")[0] for line in text.splitlines() if CHECK_MARK in line]
     assert set(marked) == {"fit", "values"}
+
+
+def test_four_classes_are_no_box(tmp_path: Path) -> None:
+    bundle = made(tmp_path, {"pred": (4,), "age": (1,)}, "--kind", "level")
+    assert [said.kind for said in bundle.manifest.says] == [Kind.LEVEL, Kind.SCORE]
 
 
 def test_numbers_that_are_probabilities_already_are_left_as_they_are(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dicom_node.observations import Observation, ObservationKind
 
-Observed2 = tuple[str, Sequence[Observation], Sequence[Observation]]
+BothAnswers = tuple[str, Sequence[Observation], Sequence[Observation]]
 """SOP Instance UID of a film, what the first network observed on it, and the second."""
 
 MOST_DIFFERENT = 5
@@ -19,7 +19,7 @@ MOST_DIFFERENT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class _Answer:
     """What one network said under a name: whether it is found, its number, or which class.
 
     None where there is no such thing: a score without threshold is never found.
@@ -71,9 +71,9 @@ class Agreement:
         return told
 
 
-def agreements(films: Iterable[Observed2]) -> tuple[Agreement, ...]:
+def agreements(films: Iterable[BothAnswers]) -> tuple[Agreement, ...]:
     """Return how far two networks agree, by observation and class, in the order of the first."""
-    pairs: dict[str, list[tuple[str, Answered, Answered]]] = defaultdict(list)
+    pairs: dict[str, list[tuple[str, _Answer, _Answer]]] = defaultdict(list)
     for uid, first, second in films:
         ours, theirs = _answers(first), _answers(second)
         for name in ours:
@@ -82,27 +82,27 @@ def agreements(films: Iterable[Observed2]) -> tuple[Agreement, ...]:
     return tuple(_agreement(name, told) for name, told in pairs.items())
 
 
-def _answers(observations: Sequence[Observation]) -> Mapping[str, Answered]:
+def _answers(observations: Sequence[Observation]) -> Mapping[str, _Answer]:
     return {name: answer for one in observations for name, answer in _named(one)}
 
 
-def _named(one: Observation) -> Iterator[tuple[str, Answered]]:
+def _named(one: Observation) -> Iterator[tuple[str, _Answer]]:
     """Yield what an observation says: for one with classes also of each class."""
     if one.kind in (ObservationKind.CLASS, ObservationKind.LEVEL):
         named = one.named
-        yield one.key, Answered(None, None, named.key if named else "undetermined")
+        yield one.key, _Answer(None, None, named.key if named else "undetermined")
     if one.labels:
         believed = one.believed
         for label in one.labels:
-            yield f"{one.key}.{label.key}", Answered(label in believed, label.probability)
+            yield f"{one.key}.{label.key}", _Answer(label in believed, label.probability)
     elif one.kind is ObservationKind.REGION:
-        yield one.key, Answered(one.reached, float(len(one.places)))
+        yield one.key, _Answer(one.reached, float(len(one.places)))
     else:
         found = one.reached if one.threshold is not None and one.value is not None else None
-        yield one.key, Answered(found, one.value)
+        yield one.key, _Answer(found, one.value)
 
 
-def _agreement(name: str, told: Sequence[tuple[str, Answered, Answered]]) -> Agreement:
+def _agreement(name: str, told: Sequence[tuple[str, _Answer, _Answer]]) -> Agreement:
     found = [
         (first.found, second.found)
         for _, first, second in told

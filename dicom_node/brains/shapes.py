@@ -23,7 +23,7 @@ _EXTRA = {"onnx": ("onnxruntime", "onnx"), "openvino": ("openvino", "cpu")}
 
 
 @dataclass(frozen=True, slots=True)
-class TensorShape:
+class NamedShape:
     """One input or output. ``shape``: with the films first; None: any."""
 
     name: str
@@ -34,8 +34,8 @@ class TensorShape:
 class NetworkShapes:
     """What a network takes and gives."""
 
-    inputs: tuple[TensorShape, ...]
-    outputs: tuple[TensorShape, ...]
+    inputs: tuple[NamedShape, ...]
+    outputs: tuple[NamedShape, ...]
 
 
 def shapes_of(path: Path, engine: str, memory_mb: int = 4096) -> NetworkShapes:
@@ -70,7 +70,7 @@ Told = tuple[str, list[int | None]]
 def shapes_told(inputs: Iterable[Told], outputs: Iterable[Told]) -> NetworkShapes:
     """Return what was told as values."""
     both = [
-        tuple(TensorShape(name, tuple(shape)) for name, shape in each) for each in (inputs, outputs)
+        tuple(NamedShape(name, tuple(shape)) for name, shape in each) for each in (inputs, outputs)
     ]
     return NetworkShapes(*both)
 
@@ -89,7 +89,10 @@ def _onnx(path: Path) -> tuple[list[Told], list[Told]]:
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # From bytes it finds no other file; one that keeps its weights beside it is named so.
+    beside = path.with_name(f"{path.name}.data").is_file()
+    given: Any = str(path) if beside else path.read_bytes()
+    session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     return (
         _told((each.name, each.shape) for each in session.get_inputs()),
         _told((each.name, each.shape) for each in session.get_outputs()),
@@ -116,6 +119,9 @@ def _openvino(path: Path) -> tuple[list[Told], list[Told]]:
 def _saved_model(path: Path) -> tuple[list[Told], list[Told]]:
     import tensorflow as tf
 
+    from dicom_node.brains.saved_models import check_operations
+
+    check_operations(path)
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
     inputs = signature.structured_input_signature[1]
     return (

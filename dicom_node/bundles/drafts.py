@@ -134,7 +134,8 @@ def _head(draft: Draft) -> Iterator[str]:
     yield _line("intended_use", use, "for what, and for what not", draft, "intended_use")
     yield _line("licence", draft.licence or "unknown", "of the weights", draft, "licence")
     yield '# explain = "occlusion"         # show where it looked: hides one part after the other'
-    yield "# memory_mb = 2048              # what its process may take; beyond it, it is stopped"
+    memory = "memory_mb = 4096  " if draft.engine == "saved-model" else "# memory_mb = 2048"
+    yield f"{memory}              # what its process may take; beyond it, it is stopped"
     yield "# seconds = 30.0                # how long one answer may take"
 
 

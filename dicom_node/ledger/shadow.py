@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from dicom_node.ledger.connection import text_of
-from dicom_node.ledger.interface.shadow import AnsweredFilm
+from dicom_node.ledger.interface.shadow import ComparedFilm
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.statements import statements
 from dicom_node.records import InstanceId
@@ -21,7 +21,7 @@ class Shadow(Part):
 
     def answered_films(
         self, since: datetime, after: InstanceId, limit: int
-    ) -> Sequence[AnsweredFilm]:
+    ) -> Sequence[ComparedFilm]:
         """Return analysed films received since a moment, those after one, with every answer."""
         films = self._connection.all(
             _SQL["answered_films"], since=text_of(since), after=after, limit=limit
@@ -31,7 +31,7 @@ class Shadow(Part):
         for row in self._connection.all(_SQL["said_in_shadow"], ids=ids):
             beside[row["instance_id"]][row["network"]] = row["observations_json"]
         return [
-            AnsweredFilm(
+            ComparedFilm(
                 InstanceId(film["id"]), film["sop_instance_uid"], film["findings_json"],
                 beside[film["id"]],
             )

@@ -30,7 +30,6 @@ MAX_ATTEMPTS = 2
 """A film that stopped its worker so often is set aside."""
 
 _SQL = statements("work")
-_SHADOW = statements("shadow")
 
 
 class Working(Part):
@@ -198,10 +197,10 @@ class Working(Part):
 def _keep_beside(connection: Connection, conclusion: Conclusion) -> None:
     """Keep what was said in shadow in place of what was said earlier."""
     film = conclusion.instance.id
-    connection.run(_SHADOW["forget_shadow"], id=film)
+    connection.run(_SQL["forget_shadow"], id=film)
     for network, told in conclusion.beside.items():
         connection.run(
-            _SHADOW["keep_shadow"], id=film, network=network, observations=told,
+            _SQL["keep_shadow"], id=film, network=network, observations=told,
             now=connection.now(),
         )  # fmt: skip
 

@@ -174,6 +174,7 @@ def _copy(bundle: Declared, place: Path) -> None:
             target = place / path.relative_to(bundle.folder)
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _copy_file(path, target)
+    _give_to_the_node(place)
     for folder in (*(path for path in place.rglob("*") if path.is_dir()), place, place.parent):
         _sync(folder)
 
@@ -200,6 +201,16 @@ def _copy_file(source: Path, target: Path) -> None:
             shutil.copyfileobj(given, taken, _CHUNK)
             taken.flush()
             os.fsync(taken.fileno())
+
+
+def _give_to_the_node(place: Path) -> None:
+    """Give a copy that root made to whom the data folder belongs: the node."""
+    if os.geteuid() != 0:
+        return
+    home = place.parent.parent
+    owner = home.parent.stat()
+    for path in (home, place.parent, place, *place.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _sync(folder: Path) -> None:

@@ -125,6 +125,10 @@ class _Check:
         source = parse(text, self.name)
         if not isinstance(source, Fault):
             self.places = source.places
+            if "task" in source.tables and not {"says", "eats"} & source.tables.keys():
+                what = "is the manifest of one of our own networks"
+                self.add(self.name, what, f"`dicom-node models verify {self.folder.name}`")
+                return None
         faults = faults_of(self.folder.parent, self.folder.name)
         self.faults += faults
         return None if faults else open_declared(self.folder.parent, self.folder.name)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from dicom_node.analysis.agreement import Agreement, Observed2, agreements
+from dicom_node.analysis.agreement import Agreement, BothAnswers, agreements
 from dicom_node.findings import FilmFindings
-from dicom_node.ledger.interface import AnsweredFilm, Comparison
+from dicom_node.ledger.interface import ComparedFilm, Comparison
 from dicom_node.observations import Observation
 from dicom_node.records import InstanceId
 
@@ -27,7 +27,7 @@ def compared(
     return len(films), agreements(films)
 
 
-def _films(ledger: Comparison, first: str, second: str, since: datetime) -> Iterator[Observed2]:
+def _films(ledger: Comparison, first: str, second: str, since: datetime) -> Iterator[BothAnswers]:
     after = InstanceId(0)
     while films := ledger.answered_films(since, after, _AT_ONCE):
         for film in films:
@@ -39,7 +39,7 @@ def _films(ledger: Comparison, first: str, second: str, since: datetime) -> Iter
         after = films[-1].id
 
 
-def observations_of(film: AnsweredFilm, findings: FilmFindings, name: str) -> Sequence[Observation]:
+def observations_of(film: ComparedFilm, findings: FilmFindings, name: str) -> Sequence[Observation]:
     """Return what a network said of a film; nothing where it was not asked."""
     bundle_id, _, version = name.partition("@")
     reported = [one for one in findings.observations if one.network in (name, bundle_id)]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dicom_node.brains.apart import Apart
-from dicom_node.brains.shapes import NetworkShapes, TensorShape, shapes_of
+from dicom_node.brains.shapes import NamedShape, NetworkShapes, shapes_of
 from dicom_node.bundles import CARD, MANIFEST, SELF_TEST
 from dicom_node.bundles.declared import (
     SUFFIXES,
@@ -62,7 +62,7 @@ class FoundNetwork:
     monai: MonaiBundle | None = None
 
     @property
-    def given(self) -> TensorShape:
+    def given(self) -> NamedShape:
         """The input that a film goes into: that of MONAI's metadata, else the first."""
         named = self.monai.image.name if self.monai else ""
         inputs = self.shapes.inputs
@@ -249,7 +249,8 @@ def _pixels(found: FoundNetwork, wishes: Wishes) -> tuple[DraftPixels, set[str]]
 def _says(found: FoundNetwork, wishes: Wishes) -> Iterator[DraftSays]:
     """Yield one observation an output; boxes go with the numbers of their places."""
     outputs = list(found.shapes.outputs)
-    boxes = next((one for one in outputs if _is_boxes(one)), None)
+    wanted = wishes.kind is Kind.REGION
+    boxes = next((one for one in outputs if _is_boxes(one, wanted=wanted)), None)
     if wishes.kind is Kind.REGION and boxes is None:
         raise BundleContractBroken(
             "No output is a tensor of boxes, (places, 4).", remedy="Choose another --kind."
@@ -266,7 +267,7 @@ def _says(found: FoundNetwork, wishes: Wishes) -> Iterator[DraftSays]:
         used = {boxes.name, scores.name, labels.name if labels else ""}
         outputs = [one for one in outputs if one.name not in used]
     for number, one in enumerate(outputs):
-        is_main = number == 0 and boxes is None
+        is_main = number == 0 and len(outputs) == len(found.shapes.outputs)
         yield _one(
             found, one, wishes if is_main else Wishes(), alone=len(found.shapes.outputs) == 1
         )
@@ -282,7 +283,7 @@ def _with_own_keys(says: Iterable[DraftSays]) -> tuple[DraftSays, ...]:
     return tuple(found)
 
 
-def _one(found: FoundNetwork, one: TensorShape, wishes: Wishes, *, alone: bool) -> DraftSays:
+def _one(found: FoundNetwork, one: NamedShape, wishes: Wishes, *, alone: bool) -> DraftSays:
     kind, size = wishes.kind or _kind(one), _size(one)
     told = found.monai.outputs if found.monai else ()
     monai = next((each for each in told if each.name == one.name), None)
@@ -321,21 +322,21 @@ def _distinct(keys: Iterator[str]) -> Iterator[str]:
         yield key
 
 
-def _is_boxes(one: TensorShape) -> bool:
-    inner = one.shape[1:] if len(one.shape) > 2 else one.shape
-    return (
-        len(one.shape) >= 2 and one.shape[-1] == 4 and (len(inner) > 1 or "box" in one.name.lower())
-    )
+def _is_boxes(one: NamedShape, *, wanted: bool) -> bool:
+    """Whether an output is a list of places; four numbers a film are it if they are called so."""
+    if not one.shape or one.shape[-1] != 4:
+        return False
+    return len(one.shape) == 3 or (len(one.shape) == 2 and (wanted or "box" in one.name.lower()))
 
 
-def _kind(one: TensorShape) -> Kind:
+def _kind(one: NamedShape) -> Kind:
     sides = [side for side in one.shape[1:] if side != 1]
     if len(sides) >= 2 and all(side is None or side >= _LEAST_SIDE for side in sides[-2:]):
         return Kind.MASK
     return Kind.SCORE if _size(one) == 1 else Kind.LABELS
 
 
-def _size(one: TensorShape) -> int:
+def _size(one: NamedShape) -> int:
     """Return how many numbers a film has in an output; 0 where that is not told."""
     sides = one.shape[1:]
     return 0 if any(side is None for side in sides) else math.prod(side or 1 for side in sides)
@@ -369,6 +370,10 @@ def write_bundle(draft: Draft, found: FoundNetwork, folder: Path) -> Path:
         raise BundleContractBroken(
             f"{place} exists already: nothing is overwritten.",
             remedy="Choose another --id or --dir.",
+        )
+    if found.path.is_dir() and place.resolve().is_relative_to(found.path.resolve()):
+        raise BundleContractBroken(
+            f"{place} lies in the network's own folder.", remedy="Choose another --dir."
         )
     folder.mkdir(parents=True, exist_ok=True)
     half = folder / f".new-{os.getpid()}" / draft.id

@@ -39,18 +39,26 @@ def explain_observed(column: Panel, film: AnalysedFilm, context: Context, lines:
 
     What is found stands first; how much is left out is said.
     """
-    colours, observed = colours_of(film), film.findings.observed
+    observed = film.findings.observed
     if observed and not lines:
         _in_short(column, observed, context)
         return
     for network in dict.fromkeys(one.network for one in observed):
         card = context.card(film, network)
         column.heading(f"{card.title} {card.version}")
-        for one in (each for each in observed if each.network == network):
-            _explain(column, one, (context, colours), lines)
+        explain_network(column, film, network, context, lines)
     for said in unanswered(film.findings, context):
         column.gap(6)
         column.text(said, 14, panel.BAR_FOUND)
+
+
+def explain_network(
+    column: Panel, film: AnalysedFilm, network: str, context: Context, lines: int
+) -> None:
+    """Write what one network observed, without its name."""
+    colours = colours_of(film)
+    for one in (each for each in film.findings.observed if each.network == network):
+        _explain(column, one, (context, colours), lines)
 
 
 def _in_short(column: Panel, observed: Sequence[Observation], context: Context) -> None:

@@ -27,7 +27,10 @@ COLOURS: tuple[Colour, ...] = (
 """Sky blue, vermillion, reddish purple, yellow, green: one observation after the other."""
 
 _PLATE: Colour = (16, 17, 20)
-_SIZE, _PADDING, _TICK = 17, 4, 9.0
+_PADDING, _TICK = 4, 9.0
+WORDS = 17
+"""The size of the letters at a place, in pixels of the picture."""
+
 _ALPHA = (0.12, 0.38)
 """How much of an area's colour is laid over the film, at its threshold and where it is sure."""
 
@@ -53,15 +56,18 @@ def colours_of(film: AnalysedFilm) -> Mapping[tuple[str, str], Colour]:
     }
 
 
-def draw_observed(picture: Image.Image, film: AnalysedFilm, scale: FilmScale) -> None:
+def draw_observed(
+    picture: Image.Image, film: AnalysedFilm, scale: FilmScale, network: str = ""
+) -> None:
     """Draw places, measured lines and areas on the picture of a film, without words.
 
-    ``film``: as it is drawn, hung upright.
+    ``film``: as it is drawn, hung upright. ``network``: what it observed alone, in the colours that
+    it has beside all others; empty: what every network observed.
     """
     colours = colours_of(film)
     for one in film.findings.observed:
         colour = colours.get((one.network, one.key))
-        if colour is None:
+        if colour is None or network not in ("", one.network):
             continue
         if (area := _area_of(one, film)) is not None:
             _tint(picture, area, film, colour)
@@ -72,19 +78,28 @@ def draw_observed(picture: Image.Image, film: AnalysedFilm, scale: FilmScale) ->
 
 
 def letter_observed(
-    picture: Image.Image, film: AnalysedFilm, scale: FilmScale, context: Context
+    picture: Image.Image,
+    film: AnalysedFilm,
+    scale: FilmScale,
+    context: Context,
+    network: str = "",
+    size: int = WORDS,
 ) -> None:
-    """Write beside each place what it is, on a dark plate, away from words that stand already."""
-    colours, taken = colours_of(film), list[_Box]()
+    """Write beside each place what it is, on a dark plate, away from words that stand already.
+
+    ``network``: as of `draw_observed`; ``size``: of the letters.
+    """
+    face, taken = Face(size), list[_Box]()
+    colours = colours_of(film)
     for one in film.findings.observed:
-        colour = colours.get((one.network, one.key))
+        colour = colours.get((one.network, one.key)) if network in ("", one.network) else None
         for place in one.places if colour else ():
-            said = _words(place, one, context)
-            at = _room_for(said, _corners(place, scale), picture.size, taken)
+            said = words_at(place, one, context)
+            at = _room_for((said, face), _corners(place, scale), picture.size, taken)
             taken.append(at)
             ImageDraw.Draw(picture).rectangle(at, fill=_PLATE)
             corner = (round(at[0]) + _PADDING, round(at[1]) + _PADDING // 2)
-            write(picture, corner, said, Face(_SIZE), (colour or _PLATE, "la"))
+            write(picture, corner, said, face, (colour or _PLATE, "la"))
 
 
 def _is_drawn(one: Observation, film: AnalysedFilm) -> bool:
@@ -129,7 +144,7 @@ def _corners(place: FoundPlace, scale: FilmScale) -> _Box:
     return float(left), float(top), float(right), float(bottom)
 
 
-def _words(place: FoundPlace, one: Observation, context: Context) -> str:
+def words_at(place: FoundPlace, one: Observation, context: Context) -> str:
     """Return what stands at a place: what was measured, or what it is and how probable."""
     if one.kind is not ObservationKind.REGION:
         return number_of(one, context)[:_LONGEST]
@@ -140,10 +155,12 @@ def _words(place: FoundPlace, one: Observation, context: Context) -> str:
     return f"{name[: _LONGEST - 6]} {said} %"
 
 
-def _room_for(said: str, around: _Box, size: tuple[int, int], taken: Sequence[_Box]) -> _Box:
+def _room_for(
+    words: tuple[str, Face], around: _Box, size: tuple[int, int], taken: Sequence[_Box]
+) -> _Box:
     """Return where words stand: above a place, else below, else beside it; on the picture."""
-    wide = width_of(said, Face(_SIZE)) + 2 * _PADDING
-    high = round(_SIZE * 1.34) + _PADDING
+    wide = width_of(*words) + 2 * _PADDING
+    high = round(words[1].size * 1.34) + _PADDING
     left, top, right, bottom = around
     wanted = [
         (left, top - high - 3), (left, bottom + 3), (right - wide, top - high - 3),

@@ -7,7 +7,9 @@ belongs: see `Layout`.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +37,8 @@ from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.lettering import Colour, Face, width_of, write
 from dicom_node.results.mapped import map_sentences
-from dicom_node.results.observed_panel import LINES, explain_observed
-from dicom_node.results.observed_picture import FilmScale, draw_observed, letter_observed
+from dicom_node.results.observed_panel import LINES, explain_network, explain_observed
+from dicom_node.results.observed_picture import WORDS, FilmScale, draw_observed, letter_observed
 from dicom_node.results.paint import HALO, OPAQUE, draw_lines, heat_up, tint
 from dicom_node.results.panel import Panel
 from dicom_node.results.regions import (
@@ -45,6 +47,7 @@ from dicom_node.results.regions import (
     contours_of,
     heat_on_picture,
     is_drawn,
+    is_observed,
     opaque_contours,
     opaque_part,
     places_of,
@@ -56,6 +59,7 @@ from dicom_node.results.wording import (
     course,
     every_appearance,
     evidence_of_network,
+    explanation_of_network,
     interval,
     opacity_sentence,
     ordered,
@@ -140,12 +144,11 @@ def draw(film: AnalysedFilm, context: Context) -> Picture:
 
 def drawn(film: AnalysedFilm, context: Context) -> Image.Image:
     """Return what `draw` does, as Pillow has it."""
-    places, picture = places_of(film), draw_film(film)
+    places, picture = places_of(film), draw_lettered(film, context)
     film = _upright(film)
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
     image = Image.new("RGB", size, panel.BACKGROUND)
     layout = Layout(*film.film.shape)
-    letter_observed(picture, film, _scale(layout), context)
     image.paste(picture, (layout.left, layout.top))
     wording = wording_of(film, context, has_contour=bool(places.salient))
     image.paste(_panel(film, (places, wording), context), (FILM_WIDTH, 0))
@@ -163,6 +166,15 @@ def draw_film(film: AnalysedFilm) -> Image.Image:
     if film.findings.observed:
         film = _upright(film)
         draw_observed(picture, film, _scale(Layout(*film.film.shape)))
+    return picture
+
+
+def draw_lettered(film: AnalysedFilm, context: Context, size: int = WORDS) -> Image.Image:
+    """Return what `draw_film` does, with what is at each place; ``size`` of the letters."""
+    picture = draw_film(film)
+    if film.findings.observed:
+        film = _upright(film)
+        letter_observed(picture, film, _scale(Layout(*film.film.shape)), context, size=size)
     return picture
 
 
@@ -204,23 +216,62 @@ def _lies(film: AnalysedFilm) -> Hanging:
     return drawn.then(turned_back(film.findings.turned))
 
 
-def draw_overlay(film: AnalysedFilm, context: Context, heat: SaliencyMap) -> Image.Image:
-    """Return the film with where one network looked, and what it answered; long edge 1536."""
+def draw_overlay(
+    film: AnalysedFilm, context: Context, network: str, heat: SaliencyMap | None
+) -> Image.Image:
+    """Return the film with where one network looked, and what it answered; long edge 1536.
+
+    Of one that declares itself what it says, also what it observed, and no heat where it has none.
+    """
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
     image = Image.new("RGB", size, panel.BACKGROUND)
-    (heat,) = _upright(replace(film, explanation=Explanation((heat,)))).saliency
+    if heat is not None:
+        (heat,) = _upright(replace(film, explanation=Explanation((heat,)))).saliency
     film = _upright(film)
     layout = Layout(*film.film.shape)
-    image.paste(_film_with(film, heat, layout), (layout.left, layout.top))
-    column = Panel(image, FILM_WIDTH + _MARGIN, image.width - _MARGIN, _PANEL_TOP, 1.0)
-    _explain_network(column, film, heat, context)
+    picture = _film_with(film, heat, layout)
+    draw_observed(picture, film, _scale(layout), network)
+    letter_observed(picture, film, _scale(layout), context, network)
+    image.paste(picture, (layout.left, layout.top))
+    if heat is None or is_observed(film, heat):
+        column = _fitted(partial(_explain_observing, film, (network, heat), context), LINES)
+        image.paste(column, (FILM_WIDTH, 0))
+    else:
+        _explain_looking(image, film, heat, context)
     _banner(image, context.template.research_sentence)
     return image
 
 
-def _explain_network(
-    column: Panel, film: AnalysedFilm, heat: SaliencyMap, context: Context
+def _explain_observing(
+    film: AnalysedFilm,
+    of: tuple[str, SaliencyMap | None],
+    context: Context,
+    column: Panel,
+    lines: int,
 ) -> None:
+    """Write what a network observed, at most ``lines`` of each, and where it looked (``of``)."""
+    words, (network, heat) = context.template.panel, of
+    card = context.card(film, network)
+    column.text(words.heading, 17, panel.QUIET)
+    column.gap(6)
+    column.text(card.title, 24, panel.BRIGHT, bold=True)
+    if film.view != "PA":
+        column.text(view(film, context.template), 14, panel.BAR_FOUND)
+    column.gap(6)
+    explain_network(column, film, network, context, lines)
+    explained = explanation_of_network(film, network, context)
+    if explained:
+        column.heading(words.explanation)
+        if heat is not None and is_drawn(film, heat):
+            _legend(column, context)
+        column.text(explained, 15)
+    _provenance(column, film, context, card)
+
+
+def _explain_looking(
+    image: Image.Image, film: AnalysedFilm, heat: SaliencyMap, context: Context
+) -> None:
+    column = Panel(image, FILM_WIDTH + _MARGIN, image.width - _MARGIN, _PANEL_TOP, 1.0)
     words, card = context.template.panel, context.card(film, heat.network)
     column.text(words.heading, 17, panel.QUIET)
     column.gap(6)
@@ -283,16 +334,21 @@ def _fading(region: Region, layout: Layout) -> npt.NDArray[np.float32]:
 
 def _panel(film: AnalysedFilm, said: tuple[Places, Wording], context: Context) -> Image.Image:
     """Return the text beside the film, in the largest type that fits."""
+    # Fewer lines of a network before letters that nobody reads.
+    fewest = LINES if film.findings.observed else LINES[:1]
+    return _fitted(partial(_explain, film, said, context), fewest)
+
+
+def _fitted(explain: Callable[[Panel, int], None], fewest: Sequence[int]) -> Image.Image:
+    """Return a panel with what ``explain`` writes, of as many lines as fit of ``fewest``."""
     image = Image.new("RGB", (_PANEL_WIDTH, FILM_HEIGHT), panel.BACKGROUND)
 
     def written(scale: float, lines: int, *, dry: bool) -> int:
         column = Panel(image, _MARGIN, image.width - _MARGIN, _PANEL_TOP, scale, dry=dry)
-        _explain(column, film, said, context, lines)
+        explain(column, lines)
         return column.y
 
     room, smallest = image.height - _MARGIN, _SCALES[-1]
-    # Fewer lines of a network before letters that nobody reads.
-    fewest = LINES if film.findings.observed else LINES[:1]
     lines = next((n for n in fewest if written(smallest, n, dry=True) <= room), fewest[-1])
     fits = bisect_left(_SCALES, True, key=lambda scale: written(scale, lines, dry=True) <= room)  # noqa: FBT003
     written(_SCALES[min(fits, len(_SCALES) - 1)], lines, dry=False)
@@ -300,10 +356,10 @@ def _panel(film: AnalysedFilm, said: tuple[Places, Wording], context: Context) -
 
 
 def _explain(
-    column: Panel,
     film: AnalysedFilm,
     said_of: tuple[Places, Wording],
     context: Context,
+    column: Panel,
     lines: int,
 ) -> None:
     """Write the whole panel. ``lines``: at most so many of an observation, see `LINES`."""

@@ -73,7 +73,9 @@ def _wording_of_observations(film: AnalysedFilm, context: Context) -> Wording:
     cards = [context.card(film, name) for name in networks]
     numbers = [one.calibrated for one in observed if one.labels or one.places]
     calibration = words.calibrated if all(numbers) else words.uncalibrated
-    explained = (explanation_of_network(film, name, context) for name in networks)
+    # Of several that tell where they looked the first is shown.
+    shown = [film.saliency[0].network] if film.saliency else networks
+    explained = (explanation_of_network(film, name, context) for name in shown)
     return Wording(
         headline=conclusion_of(film.findings, context),
         basis=" ".join(
@@ -83,6 +85,15 @@ def _wording_of_observations(film: AnalysedFilm, context: Context) -> Wording:
         calibration=calibration if numbers else "",
         explanation=" ".join(dict.fromkeys(filter(None, explained))),
     )
+
+
+def knows(film: AnalysedFilm, context: Context) -> str:
+    """Return what was looked for on a film, and nothing else was."""
+    if film.findings.finding is not None:
+        return context.template.impression.knows
+    networks = dict.fromkeys(one.network for one in film.findings.observed)
+    titles = "; ".join(context.card(film, name).title for name in networks)
+    return context.template.observed.knows.format(networks=titles)
 
 
 def conclusion_on(findings: FilmFindings, context: Context) -> str:

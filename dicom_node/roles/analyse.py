@@ -53,14 +53,12 @@ class _Thinking:
 
     def __init__(self, own: Shift, engine: Engine) -> None:
         settings = own.configuration.settings
-        pulse = Pulse(
-            own.ledger, own.worker, own.heart, own.patience, settings.analysis.lease_seconds
-        )
+        seconds = settings.analysis.lease_seconds
+        pulse = Pulse(own.ledger, own.worker, own.heart, own.patience, seconds)
         self._analyst = Analyst(
             engine, own.ledger, own.spool, settings, own.worker, own.log, pulse,
             lambda: not own.stop.is_set(), menu=menu_of(own.configuration),
-            shadow=shadow_of(own.configuration),
-            manifests=manifests_of(settings),
+            manifests=manifests_of(settings), shadow=shadow_of(own.configuration),
         )  # fmt: skip
         self._lost: DeviceUnavailable | BrainChanged | None = None
         self._losses = 0

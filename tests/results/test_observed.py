@@ -4,12 +4,14 @@ did not reach its threshold.
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pypdf
 import pytest
 from pydicom import Dataset
 from typer.testing import CliRunner
@@ -520,3 +522,14 @@ def test_the_words_of_a_site_stand_in_its_template(tmp_path: Path) -> None:
     context = context_in(load_template(path))
     assert said.sentence(FOUND["labels"], context) == "Ours: Fluid (81 %)"
     assert said.names(FOUND["boxes"], context) == "Nodules"
+
+
+def test_the_page_to_print_says_what_was_observed(context: Context) -> None:
+    film = observed(*FOUND.values())
+    (written,) = write_results([film], context, [ObjectKind.DOCUMENT])
+    pages = pypdf.PdfReader(io.BytesIO(parsed(written).EncapsulatedDocument)).pages
+    printed = " ".join(" ".join(page.extract_text().split()) for page in pages)
+    for one in FOUND.values():
+        for name, value, _ in said.rows(one, context):
+            assert name in printed
+            assert value in printed

@@ -66,7 +66,7 @@ def list_(
     elsewhere = _elsewhere(own)
     if as_json:
         rows = [_row(bundle, _state(bundle.id, settings)) for bundle in own]
-        rows += [_declared_row(bundle, _state(bundle.id, settings)) for bundle in declared]
+        rows += [_declared_row(name, told, settings) for name, told in declared.items()]
         typer.echo(json.dumps(rows, indent=1))
         return
     if own:
@@ -101,11 +101,16 @@ def _own_table(
     return table
 
 
-def _declared_table(declared: Sequence[Declared], settings: Settings | None) -> Table:
+def _declared_table(
+    declared: Mapping[str, Declared | BundleError], settings: Settings | None
+) -> Table:
     table = Table(
         Column("id", no_wrap=True), "version", "state", "engine", "input", "eats", "says", "weights"
     )
-    for bundle in declared:
+    for name, bundle in declared.items():
+        if isinstance(bundle, BundleError):
+            table.add_row(cell(name), "", _state(name, settings), "", "", "", cell(bundle.message))
+            continue
         manifest = bundle.manifest
         eats, pixels = manifest.eats, manifest.eats.pixels
         films = [*eats.modalities, *eats.body_parts, *eats.views]
@@ -134,12 +139,13 @@ def verify(
     say what they eat and say are checked as by `models check`.
     """
     settings = None if models else _settings(config, data_dir)
-    named = [one for one in _declared(models, settings) if not bundle_ids or one.id in bundle_ids]
-    others = [name for name in bundle_ids or () if name not in {one.id for one in named}]
+    declared = _declared(models, settings)
+    named = [name for name in declared if not bundle_ids or name in bundle_ids]
+    others = [name for name in bundle_ids or () if name not in named]
     found = () if bundle_ids and not others else _bundles(models, others or None)
     elsewhere = _elsewhere(found)
     results = [_checked(bundle, installed=bundle.id not in elsewhere) for bundle in found]
-    results += [_checked_declared(bundle) for bundle in named]
+    results += [_checked_declared(name, declared[name]) for name in named]
     if as_json:
         typer.echo(json.dumps(results, indent=1))
     else:
@@ -171,9 +177,11 @@ def _checked(bundle: Bundle, *, installed: bool) -> dict[str, Any]:
     return row | {"well": True, "fault": None, "engines": engines}
 
 
-def _checked_declared(bundle: Declared) -> dict[str, Any]:
+def _checked_declared(name: str, bundle: Declared | BundleError) -> dict[str, Any]:
     from dicom_node.line.check_bundle import check_bundle
 
+    if isinstance(bundle, BundleError):
+        return {"id": name, "well": False, "fault": bundle.message, "engines": {}}
     faults = check_bundle(bundle.folder).faults
     row = {"id": bundle.id, "well": not faults, "fault": "; ".join(faults) or None}
     return row | {"engines": {} if faults else {bundle.manifest.engine: None}}
@@ -211,8 +219,10 @@ def card(
     from dicom_node.bundles import CARD
 
     settings = None if models else _settings(config, data_dir)
-    declared = {one.id: one.folder for one in _declared(models, settings)}
-    folder = declared.get(bundle_id) or _bundles(models, [bundle_id])[0].folder
+    found = _declared(models, settings).get(bundle_id)
+    if isinstance(found, BundleError):
+        raise found
+    folder = found.folder if found else _bundles(models, [bundle_id])[0].folder
     text = (folder / CARD).read_text(encoding="utf8")
     if as_json:
         typer.echo(json.dumps({"id": bundle_id, "card": text}, indent=1))
@@ -224,12 +234,11 @@ def _bundles(models: Path | None, bundle_ids: Sequence[str] | None) -> tuple[Bun
     """Return the named bundles, or all."""
     from dicom_node import resources
     from dicom_node.bundles import list_bundles, open_bundle
-    from dicom_node.bundles.declared import list_declared
 
     folder = models or resources.model_bundles()
     if not bundle_ids:
         found = list_bundles(folder)
-        if not found and not list_declared([folder]):
+        if not found and not _declared(folder, None):
             raise BundleError(
                 f"There is no model bundle in {folder}.",
                 remedy="Check --models: a folder with a folder for each bundle.",
@@ -244,15 +253,33 @@ def _settings(config: Path | None, data_dir: Path | None) -> Settings:
     return configuration(config, data_dir, pages=False).settings
 
 
-def _declared(models: Path | None, settings: Settings | None) -> tuple[Declared, ...]:
-    """Return the bundles that declare what they say, in this folder, or where the node looks."""
+def _declared(
+    models: Path | None, settings: Settings | None
+) -> Mapping[str, Declared | BundleError]:
+    """Return the bundles that declare what they say, in this folder, or where the node looks.
+
+    By id; of one that cannot be opened, why.
+    """
     from dicom_node import resources
-    from dicom_node.bundles.declared import list_declared
+    from dicom_node.bundles import MANIFEST, declares
     from dicom_node.line.bundles import model_folders
 
-    if settings is None:
-        return list_declared([models or resources.model_bundles()])
-    return list_declared(model_folders(settings))
+    folders = model_folders(settings) if settings else [models or resources.model_bundles()]
+    found: dict[str, Declared | BundleError] = {}
+    for folder in folders:
+        for path in sorted(folder.glob(f"*/{MANIFEST}")):
+            if declares(path) is not False and path.parent.name not in found:
+                found[path.parent.name] = _opened(path.parent)
+    return dict(sorted(found.items()))
+
+
+def _opened(place: Path) -> Declared | BundleError:
+    from dicom_node.bundles.declared import open_declared
+
+    try:
+        return open_declared(place.parent, place.name)
+    except BundleError as error:
+        return error
 
 
 def _state(name: str, settings: Settings | None) -> str:
@@ -284,7 +311,12 @@ def _elsewhere(found: Sequence[Bundle]) -> frozenset[str]:
     )
 
 
-def _declared_row(bundle: Declared, state: str) -> dict[str, Any]:
+def _declared_row(
+    name: str, bundle: Declared | BundleError, settings: Settings | None
+) -> dict[str, Any]:
+    state = _state(name, settings)
+    if isinstance(bundle, BundleError):
+        return {"id": name, "state": state, "fault": bundle.message}
     manifest = bundle.manifest
     eats, pixels = manifest.eats, manifest.eats.pixels
     return {

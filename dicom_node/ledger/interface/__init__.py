@@ -21,7 +21,7 @@ from dicom_node.ledger.interface.deliveries import Deliveries, Neighbours
 from dicom_node.ledger.interface.films import Headers, KnownFacts, KnownFilms
 from dicom_node.ledger.interface.outbox import Outbox
 from dicom_node.ledger.interface.reading_room import ReadingRoom
-from dicom_node.ledger.interface.shadow import AnsweredFilm, Comparison
+from dicom_node.ledger.interface.shadow import ComparedFilm, Comparison
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
 from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Forgetting, Upkeep
 from dicom_node.ledger.interface.work import Conclusion, Work
@@ -31,10 +31,10 @@ __all__ = [
     "ANNOUNCED_DAYS",
     "COUNTED",
     "Accounts",
-    "AnsweredFilm",
     "Arrivals",
     "AuditTrail",
     "Cases",
+    "ComparedFilm",
     "Comparison",
     "Conclusion",
     "Courses",

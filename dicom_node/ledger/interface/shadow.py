@@ -11,7 +11,7 @@ from dicom_node.records import InstanceId
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredFilm:
+class ComparedFilm:
     """An analysed film: its findings, and observations in shadow by network, both as JSON."""
 
     id: InstanceId
@@ -25,5 +25,5 @@ class Comparison(Protocol):
 
     def answered_films(
         self, since: datetime, after: InstanceId, limit: int
-    ) -> Sequence[AnsweredFilm]:
+    ) -> Sequence[ComparedFilm]:
         """Return analysed films received since a moment, those after one, with every answer."""

@@ -1,13 +1,4 @@
--- What networks in shadow said, apart from the findings: `shadow.py`, `working.py`.
-
--- name: forget_shadow
--- What was said in shadow of a film that is analysed anew.
-delete from shadow_observations where instance_id = :id;
-
--- name: keep_shadow
--- What one network said in shadow of a film.
-insert into shadow_observations (instance_id, network, observations_json, at)
-values (:id, :network, :observations, :now);
+-- What was reported of films, and said in shadow: `shadow.py`.
 
 -- name: answered_films
 -- Analysed films that came since a moment, by their id, so many after one.
