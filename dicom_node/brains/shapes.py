@@ -6,6 +6,7 @@ Nobody vouches for the file: what it does to the process that reads it is a refu
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dicom_node.brains.not_computable import NotComputable
 from dicom_node.errors import NoAnswer
 
 START_SECONDS = 90.0
@@ -89,6 +91,8 @@ def _onnx(path: Path) -> tuple[list[Told], list[Told]]:
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
+    # ONNX Runtime takes a form of its own as well, and reads that without checking it.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # From bytes it finds no other file; one that keeps its weights beside it is named so.
     beside = path.with_name(f"{path.name}.data").is_file()
     given: Any = str(path) if beside else path.read_bytes()
@@ -102,7 +106,11 @@ def _onnx(path: Path) -> tuple[list[Told], list[Told]]:
 def _openvino(path: Path) -> tuple[list[Told], list[Told]]:
     import openvino
 
-    model = openvino.Core().read_model(path)
+    # OpenVINO takes many forms, whatever a file is called; some of them reach further files.
+    data, beside = path.read_bytes(), path.with_suffix(".bin")
+    if not data.lstrip().startswith(b"<"):
+        raise NotComputable("it is no file of OpenVINO's (.xml)")
+    model = openvino.Core().read_model(data, beside.read_bytes() if beside.is_file() else b"")
 
     def told(ports: Iterable[Any]) -> list[Told]:
         return _told(
@@ -137,6 +145,8 @@ def read_shapes(path: Path, engine: str) -> tuple[list[Told], list[Told]]:
 
 def _main() -> int:
     engine, path, memory_mb = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    # ONNX Runtime reports to its makers unless it is told not to.
+    os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 1_000_000,) * 2)
     try:
