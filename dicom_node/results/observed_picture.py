@@ -156,8 +156,11 @@ def words_at(place: FoundPlace, one: Observation, context: Context) -> str:
 
 
 def _cut(words: str, most: int) -> str:
-    """Return words of at most so many characters, with a sign where they are cut."""
-    return words if len(words) <= most else f"{words[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+    """Return words of at most so many characters, with dots where they are cut.
+
+    Dots that every character set has: a presentation state says the same.
+    """
+    return words if len(words) <= most else f"{words[: most - 3].rstrip()}..."
 
 
 def _room_for(

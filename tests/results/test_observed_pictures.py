@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from pydicom import Dataset
 
+from dicom_node.bundles.declared import ObservationWords
 from dicom_node.findings import Evidence, OpacityMap
 from dicom_node.imaging.orientation import hanging
 from dicom_node.observations import FoundPlace, Observation, ObservationKind
@@ -364,6 +365,20 @@ def test_a_presentation_state_says_the_conclusion_of_both_and_keeps_its_warning(
     assert "Pleural effusion (81 %)" in text
     assert text.endswith(english.template.research_sentence)
     assert len(text) <= 1024
+
+
+def test_what_is_cut_at_a_place_is_cut_in_letters_of_every_character_set(
+    make_film: MakeFilm, english: Context
+) -> None:
+    film = observed_film(make_film, kit.boxes(0.9))
+    film.dataset.SpecificCharacterSet = ""
+    template = english.template
+    words = ObservationWords(name="Nodules of the lung that nobody has seen before")
+    own = {"boxes": {"nodules": words}}
+    context = replace(english, template=template.model_copy(update={"networks": own}))
+    (state,) = written(film, context, ObjectKind.PRESENTATION)
+    text = state.GraphicAnnotationSequence[1].TextObjectSequence[0].UnformattedTextValue
+    assert text == "Nodules of the lung that... 90 %"
 
 
 def test_without_observations_a_presentation_state_has_one_layer(
