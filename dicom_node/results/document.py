@@ -26,7 +26,15 @@ from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.platypus import Flowable, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table
+from reportlab.platypus import (
+    Flowable,
+    KeepTogether,
+    PageBreak,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+    Table,
+)
 from reportlab.platypus import Image as Picture
 
 from dicom_node.findings import ZONES
@@ -270,15 +278,14 @@ def _observed(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     colours, observed = colours_of(film), film.findings.observed
     for network in dict.fromkeys(one.network for one in observed):
         card = context.card(film, network)
-        yield Spacer(1, 1.5 * mm)
-        yield _text(f"{card.title} {card.version}", 9, colour=_GREY)
+        heading = _text(f"{card.title} {card.version}", 9, colour=_GREY)
         said = [one for one in observed if one.network == network]
         cells = [
             _row(row, colours.get((network, one.key)))
             for one in said
             for row in sorted(rows(one, context), key=lambda row: not row[2])
         ]
-        yield _laid_out(cells)
+        yield KeepTogether([Spacer(1, 1.5 * mm), heading, _laid_out(cells)])
         for comment in filter(None, (context.words(one).comment for one in said)):
             yield _text(comment, 8, colour=_GREY)
     for sentence in unanswered(film.findings, context):

@@ -145,9 +145,13 @@ def _corners(place: FoundPlace, scale: FilmScale) -> _Box:
 
 
 def words_at(place: FoundPlace, one: Observation, context: Context) -> str:
-    """Return what stands at a place: what was measured, or what it is and how probable."""
+    """Return what stands at a place: what was measured, or what it is and how probable.
+
+    Of what has no value its name: why stands beside the film.
+    """
     if one.kind is not ObservationKind.REGION:
-        return _cut(number_of(one, context), _LONGEST)
+        told = names(one, context) if one.value is None else number_of(one, context)
+        return _cut(told, _LONGEST)
     name = called(one, place.label, context) if place.label else names(one, context)
     if place.probability is None:
         return _cut(name, _LONGEST)

@@ -367,6 +367,13 @@ def test_a_presentation_state_says_the_conclusion_of_both_and_keeps_its_warning(
     assert len(text) <= 1024
 
 
+def test_a_line_without_a_value_has_its_name(make_film: MakeFilm, english: Context) -> None:
+    measured = replace(kit.every_kind()[2], value=None, low=None, high=None, absent="no spacing")
+    (state,) = written(observed_film(make_film, measured), english, ObjectKind.PRESENTATION)
+    text = state.GraphicAnnotationSequence[1].TextObjectSequence[0].UnformattedTextValue
+    assert text == "Transverse width of the heart"
+
+
 def test_what_is_cut_at_a_place_is_cut_in_letters_of_every_character_set(
     make_film: MakeFilm, english: Context
 ) -> None:
