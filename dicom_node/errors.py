@@ -44,6 +44,8 @@
     │   ├── BundleDamaged
     │   └── BundleContractBroken
     ├── AnalysisError
+    │   ├── NoAnswer                 a declared network gave none to a film; others did
+    │   │   └── OutputUnusable
     │   └── OutputNotFinite
     ├── ResultError                  a result that may not leave
     │   ├── IdentityNotPreserved

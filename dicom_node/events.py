@@ -98,6 +98,12 @@ _KINDS = (
         "The networks have answered.",
     ),
     _kind(
+        "shadow.unanswered",
+        "warning",
+        "sop_instance_uid reason",
+        "A network in shadow has not answered; the film's findings are not affected.",
+    ),
+    _kind(
         "instance.failed",
         "error",
         "sop_instance_uid reason remedy",

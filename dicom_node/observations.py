@@ -143,6 +143,7 @@ class Observation:
                 }
                 for label in self.labels
             ]
+        if self.labels or (self.kind is ObservationKind.REGION and self.calibrated):
             found["calibrated"] = self.calibrated
         if self.value is not None or (not self.labels and self.kind is not ObservationKind.REGION):
             found["value"] = self.value

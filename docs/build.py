@@ -10,6 +10,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,25 @@ def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def example(name: str, classes: int = 3) -> str:
+    """Return what a bundle of ``examples/`` says, in its manifest's words; the first classes."""
+    text = (DOCS.parent / "examples" / name / "model.toml").read_text("utf-8")
+    says = text[text.index("[[says]]") : text.index("\n[template")].strip()
+    blocks = says.split("\n\n")
+    kept = [
+        block
+        for number, block in enumerate(blocks)
+        if sum("[[says.classes]]" in each for each in blocks[: number + 1]) <= classes
+    ]
+    left = [f"# … and {len(blocks) - len(kept)} more"] if len(kept) < len(blocks) else []
+    return "\n".join(["```toml", "\n\n".join([*kept, *left]), "```"])
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
+    **{
+        f"example-{path.parent.name}": partial(example, path.parent.name)
+        for path in sorted((DOCS.parent / "examples").glob("*/model.toml"))
+    },
     "node-keys": node_table,
     "remote-keys": remote_table,
     "events": events,

@@ -510,7 +510,7 @@ def test_it_ends_with_who_asked_it(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", parent], capture_output=True, check=False)
     child = Path("/proc") / done.stdout.decode().strip()
     assert child.name.isdigit()
-    wait_for(lambda: not child.exists() or _is_dead(child), 20, "it ends")
+    wait_for(lambda: not child.exists() or _is_dead(child), 60, "it ends")
 
 
 def _is_dead(process: Path) -> bool:

@@ -94,8 +94,9 @@ def test_docs_and_code_name_no_place_outside_the_project() -> None:
     foreign = re.compile(r"/work/|/root/|/home/\w+/|https?://(?!127\.0\.0\.1|localhost)[\w.]*pypi")
     suffixes = {".py", ".md", ".toml", ".sql", ".yml", ".cfg", ".lock", ""}
     ours = [
-        "dicom_node", "docs", "tests", "benchmarks", "ae_config", "sr_templates", "models", ".ci",
-        "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "requirements.lock",
+        "dicom_node", "docs", "examples", "tests", "benchmarks", "ae_config", "sr_templates",
+        "models", ".ci", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml",
+        "requirements.lock",
     ]  # fmt: skip
     found = [
         f"{path.relative_to(ROOT)}: {match.group()}"

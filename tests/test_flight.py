@@ -14,18 +14,22 @@ from typing import Any
 import pytest
 
 from dicom_node import logs
+from dicom_node.bundles.declared import open_declared
 from dicom_node.errors import BrainUnavailable, DeviceUnavailable
-from dicom_node.findings import Explanation, FilmFindings
+from dicom_node.findings import Explanation, FilmFindings, Outcome
 from dicom_node.ledger import Conclusion, open_ledger
+from dicom_node.ledger.headlines import ListLine
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.analyse import Analyst
 from dicom_node.line.flight import Crew, Flight, FlightPlan
 from dicom_node.line.report import Reporter
 from dicom_node.logs import Log
+from dicom_node.observations import Observation, ObservationKind
 from dicom_node.records import Digest, Instance, InstanceState
 from dicom_node.results.preview import preview_context, preview_film
 from dicom_node.settings import Settings
 from dicom_node.spool import Spool
+from tests.declared_kit import SCORE, SCORE_OUTPUTS, declared_bundle
 from tests.reporting_kit import TEMPLATE, WORKER, Node
 
 pytestmark = pytest.mark.usefixtures("phantoms_drawn_once")
@@ -383,3 +387,24 @@ def test_one_turn_comes_to_an_end_though_films_keep_coming(desk: Desk) -> None:
     desk.admit(*range(1, 21))
     assert desk.analyst(batch=1).work() == 16
     assert desk.analyst(batch=1).work() == 4
+
+
+def test_what_a_film_s_headlines_are_is_told_with_its_findings(
+    desk: Desk, tmp_path: Path, one_core: None
+) -> None:
+    bundle = declared_bundle(tmp_path, "congestion-score", SCORE, SCORE_OUTPUTS)
+    manifest = open_declared(bundle.parent, bundle.name).manifest
+    seen = Observation("congestion", ObservationKind.SCORE, "congestion-score", 7.0, threshold=5.0)
+
+    class Observer(Brain):
+        def analyse(
+            self, film: Any, uid: str, _asked: object = None
+        ) -> tuple[FilmFindings, Explanation]:
+            return FilmFindings(uid, Outcome.ANALYSED, observed=(seen,)), Explanation()
+
+    desk.admit(1)
+    analyst = desk.analyst(engine=Observer(), manifests={manifest.id: manifest})
+    assert analyst.work() == 1
+    case = desk.ledger.case(desk.film(1).study_id)
+    assert case.observations == (ListLine("congestion-score", "congestion", 7.0, found=True),)
+    assert case.severity == 0.0

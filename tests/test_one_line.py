@@ -13,6 +13,7 @@ from dicom_node.findings import (
     OpacityPresence,
     Outcome,
 )
+from dicom_node.observations import Candidate, Observation, ObservationKind
 
 FOUND = FilmFindings(
     "2.25.1",
@@ -62,3 +63,25 @@ def test_a_map_without_lungs_has_no_part_to_tell() -> None:
 def test_a_film_without_an_answer_has_no_line() -> None:
     declined = FilmFindings("2.25.1", Outcome.DECLINED, "lateral view")
     assert (sentence(declined), cell(declined)) == ("", "")
+
+
+def test_what_declared_networks_observed_is_told_by_its_keys() -> None:
+    labels = (Candidate("effusion", 0.81, 0.5), Candidate("pneumothorax", 0.2, 0.5))
+    findings = FilmFindings(
+        "1.2.3",
+        Outcome.ANALYSED,
+        observed=(
+            Observation("findings", ObservationKind.LABELS, "a", labels=labels),
+            Observation("nodules", ObservationKind.REGION, "b"),
+            Observation("heart_width", ObservationKind.MEASUREMENT, "c", 152.3, "mm"),
+            Observation("angle", ObservationKind.MEASUREMENT, "c", absent="no spacing"),
+            Observation("consolidation", ObservationKind.MASK, "d", 0.12),
+        ),
+        unanswered={"late": "it took too long"},
+    )
+    told = (
+        "findings: effusion (81%)", "nodules: 0", "heart_width: 152.3 mm",
+        "angle: no value (no spacing)", "consolidation: 12%",
+    )  # fmt: skip
+    assert sentence(findings) == "; ".join([*told, "late: no answer (it took too long)"])
+    assert cell(findings) == ", ".join(told)

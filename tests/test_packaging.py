@@ -64,7 +64,7 @@ def for_training() -> set[str]:
 def of_engines() -> set[str]:
     """Return what the extras of engines bring: a node runs without."""
     extras = PROJECT["project"]["optional-dependencies"]
-    return names(extras["cpu"]) | names(extras["ray"])
+    return names(extras["cpu"]) | names(extras["ray"]) | names(extras["onnx"])
 
 
 def sources() -> list[Path]:

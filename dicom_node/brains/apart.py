@@ -22,12 +22,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dicom_node.brains.confined import bare_environment
 from dicom_node.brains.devices import Device
 from dicom_node.bundles.declared import Declared, check_declared_weights
 from dicom_node.errors import BrainUnavailable, BundleDamaged, NoAnswer
@@ -43,11 +43,6 @@ _SAID, _NAMED = 400, 64
 """Characters of what a process said of a failure, or before its end; and of its engine's name."""
 _MOST_ERRORS = 1 << 16
 _GARBLED = "what it answers cannot be understood"
-
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG", "TZ", "PYTHONHOME", "VIRTUAL_ENV",
-         "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")  # fmt: skip
-_KEPT_BEGINS = ("LC_", "CUDA_", "NVIDIA_", "TF_", "OMP_", "MKL_")
-_HOMELESS = {"HOME": "/nonexistent", "KERAS_HOME": "/nonexistent", "KERAS_BACKEND": "tensorflow"}
 
 
 class _Table(BaseModel):
@@ -318,7 +313,7 @@ def _begun(device: Device, cores: int) -> _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_environment(),
+            env=bare_environment(),
             cwd="/",
             start_new_session=True,
         )
@@ -331,23 +326,6 @@ def _begun(device: Device, cores: int) -> _Child:
         assert stream is not None
         os.set_blocking(stream.fileno(), False)
     return _Child(process, errors)
-
-
-def _environment() -> dict[str, str]:
-    """Return what a process is told of ours: where its code is, and none of the node's secrets."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _KEPT or name.startswith(_KEPT_BEGINS)
-    }
-    places = [str(Path(each).absolute()) for each in sys.path if each]
-    places.append(str(Path(__file__).absolute().parents[2]))
-    return {
-        **kept,
-        **_HOMELESS,
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(places),
-    }
 
 
 def framed(note: Mapping[str, object]) -> bytes:

@@ -29,6 +29,29 @@ _PROCESS = ("self", "cpuinfo", "meminfo", "stat", "sys", "version", "filesystems
 """In /proc; other processes have their secrets there."""
 
 
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG", "TZ", "PYTHONHOME", "VIRTUAL_ENV",
+         "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")  # fmt: skip
+_KEPT_BEGINS = ("LC_", "CUDA_", "NVIDIA_", "TF_", "OMP_", "MKL_")
+_HOMELESS = {"HOME": "/nonexistent", "KERAS_HOME": "/nonexistent", "KERAS_BACKEND": "tensorflow"}
+
+
+def bare_environment() -> dict[str, str]:
+    """Return what a process is told of ours: where its code is, and none of the node's secrets."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or name.startswith(_KEPT_BEGINS)
+    }
+    places = [str(Path(each).absolute()) for each in sys.path if each]
+    places.append(str(Path(__file__).absolute().parents[2]))
+    return {
+        **kept,
+        **_HOMELESS,
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(places),
+    }
+
+
 def confine(files: Iterable[Path], *, device: str = "cpu") -> bool:
     """Give up everything but reading ``files`` (and what is in folders) and the libraries.
 

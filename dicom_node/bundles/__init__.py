@@ -253,7 +253,7 @@ def declares(path: Path) -> bool | None:
     """Whether a manifest says what its network eats or says; None where it cannot be read."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return "says" in document or "eats" in document
 

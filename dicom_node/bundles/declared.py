@@ -403,8 +403,8 @@ class Declared:
 
     @property
     def id(self) -> str:
-        """The bundle's name, which is the folder's."""
-        return self.manifest.id
+        """The bundle's name, which is the folder's: that of the manifest, or that ``@version``."""
+        return self.folder.name
 
     @property
     def has_weights(self) -> bool:
@@ -440,19 +440,28 @@ def list_declared(folders: Iterable[Path]) -> tuple[Declared, ...]:
 def open_declared(folder: Path, bundle_id: str) -> Declared:
     """Read and check the manifest of ``folder/bundle_id``.
 
-    Raises `BundleMissing` if there is none, `BundleContractBroken` with every fault by file, line
-    and key.
+    A second version of a bundle lies beside it as ``id@version``. Raises `BundleMissing` if there
+    is none, `BundleContractBroken` with every fault by file, line and key.
     """
     path = folder / bundle_id / MANIFEST
     if not path.is_file():
         raise BundleMissing(f"There is no model bundle {bundle_id!r}.")
     manifest = _checked(path, f"{bundle_id}/{MANIFEST}")
-    if manifest.id != bundle_id:
+    if bundle_id not in (manifest.id, versioned(manifest)):
+        what = f"id is {manifest.id!r}, version {manifest.version}"
+        remedy = "give the folder the name of the bundle, or that @version"
+        fault = Fault(f"{bundle_id}/{MANIFEST}", "id", what, remedy)
         raise BundleContractBroken(
-            f"{bundle_id}/{MANIFEST}: id is {manifest.id!r}.",
-            remedy="Give the folder and the bundle the same name.",
+            f"{bundle_id}/{MANIFEST}: {what}.",
+            faults=(str(fault),),
+            remedy=f"{remedy[:1].upper()}{remedy[1:]}.",
         )
     return Declared(path.parent, manifest)
+
+
+def versioned(manifest: Declaration) -> str:
+    """Return the name of one version of a bundle, ``id@version``."""
+    return f"{manifest.id}@{manifest.version}"
 
 
 def faults_of(folder: Path, bundle_id: str) -> tuple[str, ...]:
@@ -473,6 +482,8 @@ def _checked(path: Path, name: str) -> Declaration:
         return Declaration.model_validate_json(json.dumps(source.tables, default=str), strict=True)
     except ValidationError as error:
         raise _broken(explain(error, Declaration, source.places, _PAGE)) from error
+    except RecursionError:
+        raise _broken([Fault(name, "", "is nested too deeply", "write less")]) from None
 
 
 def _broken(faults: Sequence[Fault]) -> BundleContractBroken:

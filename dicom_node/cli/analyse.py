@@ -55,7 +55,7 @@ def analyse(
     kinds = _kinds(objects)
     logs.configure("error")
     by_hand = ByHand(configuration(config, None))
-    paths = list(_files(files))
+    paths = list(films_of(files))
     answers, written = [], True
     for answer in track(
         by_hand.answers(paths), "Analysing", len(paths), transient=True, disable=as_json
@@ -64,14 +64,15 @@ def analyse(
         if not as_json:
             typer.echo(_sentence(answer))
         if out is not None and answer.film is not None:
-            written = _write(by_hand, answer, out, kinds) and written
+            written = write_results(by_hand, answer, out, kinds) and written
     if as_json:
         typer.echo(json.dumps([answer.to_json() for answer in answers], indent=2))
     failed = any(answer.findings.outcome is Outcome.FAILED for answer in answers)
     raise typer.Exit(1 if failed or not written else 0)
 
 
-def _files(given: Iterable[Path]) -> Iterator[Path]:
+def films_of(given: Iterable[Path]) -> Iterator[Path]:
+    """Yield files as they are given, and those in folders."""
     for path in given:
         if path.is_dir():
             yield from sorted(item for item in path.rglob("*") if item.is_file())
@@ -91,7 +92,9 @@ def _kinds(names: str) -> set[ObjectKind]:
         raise typer.BadParameter(f"{error}; there are: {known}", param_hint="--objects") from error
 
 
-def _write(by_hand: ByHand, answer: FileAnswer, out: Path, kinds: Collection[ObjectKind]) -> bool:
+def write_results(
+    by_hand: ByHand, answer: FileAnswer, out: Path, kinds: Collection[ObjectKind]
+) -> bool:
     """Write a film's results; return whether all of them could be written."""
     from dicom_node.line.by_hand import write_folder
     from dicom_node.results.capture import save_picture

@@ -195,6 +195,8 @@ def _print_summary(configuration: Configuration) -> None:
     table.add_row("networks", f"{', '.join(settings.analysis.suite) or 'none'} on {device}")
     for suite in settings.suites:
         table.add_row("", f"{', '.join(suite.networks)} for {escape(suite.name)}")
+    if settings.analysis.shadow:
+        table.add_row("in shadow", ", ".join(settings.analysis.shadow))
     table.add_row("unknown AEs", settings.admission.unknown_ae)
     console.print(table)
     for warning in _warnings(configuration):

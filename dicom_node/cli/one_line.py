@@ -5,27 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dicom_node.findings import FilmFindings, MappedOpacity
+from dicom_node.observations import Observation, ObservationKind
 
 _DOUBT = ", in doubt"
 
 
 def sentence(findings: FilmFindings) -> str:
-    """Return every answer with its number, "" where no class was asked for.
+    """Return every answer with its number, "" where no network answered.
 
-    Opacity or not, class, appearance and mapped part of the lungs; what the suite does not tell is
-    left out.
+    Opacity or not, class, appearance and mapped part of the lungs, then what was observed, by its
+    key, and who gave no answer; what the suite does not tell is left out.
     """
-    if findings.finding is None:
-        return ""
     doubt = f"{_DOUBT}: answers contradict each other" * bool(findings.contradictions)
-    return f"{'; '.join(_answers(findings))}{doubt}"
+    answers = _answers(findings) if findings.finding is not None else ()
+    said = f"{'; '.join(answers)}{doubt}"
+    silent = (f"{name}: no answer ({why})" for name, why in findings.unanswered.items())
+    return "; ".join(filter(None, (said, *map(_observed, findings.observed), *silent)))
 
 
 def cell(findings: FilmFindings) -> str:
-    """Return the same as short as a cell of a table needs it, "" where no class was asked for."""
-    if findings.finding is None:
-        return ""
-    return ", ".join(_words(findings)) + _DOUBT * bool(findings.contradictions)
+    """Return the same as short as a cell of a table needs it, "" where no network answered."""
+    words = _words(findings) if findings.finding is not None else ()
+    said = ", ".join(words) + _DOUBT * bool(findings.contradictions)
+    return ", ".join(filter(None, (said, *map(_observed, findings.observed))))
+
+
+def _observed(one: Observation) -> str:
+    """Return an observation by its key, whatever its manifest calls it."""
+    if one.kind is ObservationKind.REGION:
+        said = str(len(one.places))
+    elif one.labels:
+        nothing = "none" if one.kind is ObservationKind.LABELS else "undetermined"
+        said = " + ".join(f"{each.key} ({each.probability:.0%})" for each in one.believed)
+        said = said or nothing
+    elif one.value is None:
+        said = f"no value ({one.absent})" if one.absent else "no value"
+    elif one.kind is ObservationKind.MASK:
+        said = f"{one.value:.0%}"
+    else:
+        said = f"{one.value:.4g} {one.unit}".strip()
+    return f"{one.key}: {said}"
 
 
 def _class(findings: FilmFindings, *, cell: bool) -> str:

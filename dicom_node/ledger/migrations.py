@@ -276,6 +276,20 @@ def m019_observations(db: Database) -> None:
     _execute_file(db, "observations.sql")
 
 
+@migrations()
+def m020_shadow_observations(db: Database) -> None:
+    """Keep what networks say that run in shadow, apart from the findings; it goes with its film."""
+    db.execute(
+        """create table shadow_observations (
+               instance_id        integer not null references instances (id) on delete cascade,
+               network            text not null,
+               observations_json  text not null,
+               at                 text not null,
+               primary key (instance_id, network)
+           ) strict, without rowid"""
+    )
+
+
 def _execute_file(db: Database, name: str) -> None:
     # Not executescript: that would commit the transaction which makes a step all or nothing.
     text = resources.files("dicom_node.ledger").joinpath(name).read_text("utf-8")

@@ -20,6 +20,7 @@ from dicom_node.ledger.reading import Questions
 from dicom_node.ledger.receiving import Receiving
 from dicom_node.ledger.recipes import Recipes
 from dicom_node.ledger.reporting import Reporting
+from dicom_node.ledger.shadow import Shadow
 from dicom_node.ledger.sign_ins import SignIns
 from dicom_node.ledger.workers import Supervising
 from dicom_node.ledger.working import Working
@@ -40,6 +41,7 @@ class SqliteLedger(
     HeaderFacts,
     People,
     SignIns,
+    Shadow,
     Ageing,
 ):
     """Every protocol of `interface`; one part a file."""

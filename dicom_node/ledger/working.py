@@ -166,6 +166,7 @@ class Working(Part):
                 with suppress(LeaseLost, RowMissing), connection.step():
                     row = required(connection, INSTANCES, one.instance.id)
                     move(connection, INSTANCES, row, one.state, worker=worker, **_values_of(one))
+                    _keep_beside(connection, one)
                     moved.add(one.instance.id)
         return frozenset(moved)
 
@@ -191,6 +192,17 @@ class Working(Part):
                     connection, STUDIES, study, StudyState.OPEN,
                     detail=f"asked by {who}", reason=retraction_of(study),
                 )  # fmt: skip
+
+
+def _keep_beside(connection: Connection, conclusion: Conclusion) -> None:
+    """Keep what was said in shadow in place of what was said earlier."""
+    film = conclusion.instance.id
+    connection.run(_SQL["forget_shadow"], id=film)
+    for network, told in conclusion.beside.items():
+        connection.run(
+            _SQL["keep_shadow"], id=film, network=network, observations=told,
+            now=connection.now(),
+        )  # fmt: skip
 
 
 def _values_of(conclusion: Conclusion) -> dict[str, Any]:

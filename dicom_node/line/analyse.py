@@ -22,7 +22,7 @@ from dicom_node.errors import (
     SpoolError,
     Unavailable,
 )
-from dicom_node.findings import Outcome, pack_explanation
+from dicom_node.findings import FilmFindings, Outcome, pack_explanation
 from dicom_node.imaging.grayscale import shown
 from dicom_node.imaging.header import (
     FilmHeader,
@@ -38,6 +38,7 @@ from dicom_node.ledger import Conclusion, Work
 from dicom_node.line.admit import tell_quarantined
 from dicom_node.line.flight import Crew, Flight, FlightPlan
 from dicom_node.line.headlines import declared_severity, headlines_of
+from dicom_node.line.shadow import ShadowCast
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
 from dicom_node.records import Instance, InstanceState
@@ -126,6 +127,8 @@ class Analyst:
     """Which networks are asked about which film; None: all about every one."""
     manifests: Mapping[str, Declaration] = field(default_factory=dict)
     """Of the bundles of the suite that declare what they say: which of it is told in lists."""
+    shadow: ShadowCast | None = None
+    """Who is asked beside them, and never reported; only with a menu."""
 
     def work(self) -> int:
         """Analyse what is waiting, several films at once; return the number of films taken.
@@ -174,7 +177,8 @@ class Analyst:
             return _failed(instance, error)
         milliseconds = round((time.monotonic() - started) * 1000)
         try:
-            return self._concluded(instance, film.answer(found), milliseconds)
+            done = self._concluded(instance, film.answer(found), milliseconds)
+            return self._with_shadow(done, film, dataset)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a role's loop: one film's fault is its own
@@ -188,7 +192,25 @@ class Analyst:
         if self.menu is None:
             return None
         senders = self.ledger.origins(instance.study_id) if self.menu.asks_senders else ()
-        return eaters(header_of(dataset), self.menu, senders)
+        networks = eaters(header_of(dataset), self.menu, senders)
+        # Those in shadow are there to be asked, too: not all are meant.
+        return self.menu.networks if networks is None and self.shadow else networks
+
+    def _with_shadow(self, done: _Concluded, film: HungFilm, dataset: Dataset) -> _Concluded:
+        """Return what became of a film, with what is said of it in shadow. Raises `Unavailable`."""
+        instance = done.conclusion.instance
+        if self.shadow is None or done.conclusion.state is not InstanceState.ANALYSED:
+            return done
+
+        def ask(networks: frozenset[str]) -> FilmFindings:
+            asked = film.asked(networks)
+            return film.answer(self.engine.analyse(film.hung, instance.sop_instance_uid, asked))[0]
+
+        said = self.shadow.told(header_of(dataset), ask)
+        for reason in said.reasons:
+            uid = instance.sop_instance_uid
+            self.log.event("shadow.unanswered", sop_instance_uid=uid, reason=reason)
+        return replace(done, conclusion=replace(done.conclusion, beside=said.observations))
 
     def _concluded(self, instance: Instance, answer: Answer, milliseconds: int) -> _Concluded:
         findings, explanation = answer

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from dicom_node.bundles import MANIFEST, declares
-from dicom_node.bundles.declared import faults_of, open_declared
+from dicom_node.bundles.declared import Declared, faults_of, open_declared
 from dicom_node.bundles.installed import declared_bundles, declaring_folder
 from dicom_node.errors import SettingsError
 from dicom_node.settings import Settings
 from dicom_node.settings.suites import model_folders
 
-__all__ = ["bundle_faults", "check_bundles", "declared_bundles", "model_folders", "own_bundles"]
+__all__ = [
+    "ENGINE_PACKAGES",
+    "bundle_faults",
+    "check_bundles",
+    "declared_bundles",
+    "model_folders",
+    "own_bundles",
+    "shadow_bundles",
+]
 
-_PACKAGES = {
+ENGINE_PACKAGES = {
     "onnx": ("onnxruntime", "dicom-node[onnx]"),
     "openvino": ("openvino", "dicom-node[cpu]"),
 }
 """What an engine of declared bundles needs beside what is always installed: package, extra."""
+
+
+def shadow_bundles(settings: Settings) -> tuple[Declared, ...]:
+    """Return the bundles that run in shadow; nothing shows where they looked.
+
+    Raises `BundleContractBroken` for a manifest with faults.
+    """
+    found = ((name, declaring_folder(settings, name)) for name in settings.analysis.shadow)
+    opened = (open_declared(folder, name) for name, folder in found if folder is not None)
+    plain = {"explain": "none"}
+    return tuple(replace(one, manifest=one.manifest.model_copy(update=plain)) for one in opened)
 
 
 def own_bundles(settings: Settings) -> tuple[str, ...]:
@@ -33,7 +53,8 @@ def bundle_faults(settings: Settings) -> tuple[str, ...]:
     Faults of a manifest by file, line and key; weights that are not there; an engine that is not
     installed. What is in the weights is not looked at (`dicom-node models check`).
     """
-    return tuple(fault for name in settings.networks for fault in _faults(settings, name))
+    named = (*settings.networks, *settings.analysis.shadow)
+    return tuple(fault for name in named for fault in _faults(settings, name))
 
 
 def check_bundles(settings: Settings) -> None:
@@ -58,7 +79,7 @@ def _faults(settings: Settings, name: str) -> Iterator[str]:
     file = bundle.manifest.weights.file
     if not bundle.has_weights:
         yield f"{name}/{MANIFEST}: weights.file: there is no {file!r} — put it beside the manifest"
-    package, extra = _PACKAGES.get(bundle.manifest.engine, ("", ""))
+    package, extra = ENGINE_PACKAGES.get(bundle.manifest.engine, ("", ""))
     if package and find_spec(package) is None:
         yield f"{name}/{MANIFEST}: engine: {package} is not installed — install {extra}"
 

@@ -13,14 +13,15 @@ from typing import Any
 from pydicom import Dataset
 
 from dicom_node.analysis.engine import Engine
+from dicom_node.bundles.declared import Declared
 from dicom_node.errors import AnalysisError, ImageError, NodeError, ResultError, Unavailable
 from dicom_node.findings import Explanation, FilmFindings, Outcome
 from dicom_node.imaging.header import header_of, read_dataset
 from dicom_node.imaging.wrap import PICTURES, wrap_picture
 from dicom_node.intake.admit import Declined
 from dicom_node.line.analyse import eaters, film_to_analyse
-from dicom_node.line.networks import engine_of
-from dicom_node.line.wiring import menu_of, network_cards, template_of
+from dicom_node.line.networks import engine_alone, engine_of
+from dicom_node.line.wiring import cards_of, menu_alone, menu_of, network_cards, template_of
 from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.write import (
@@ -48,18 +49,31 @@ class FileAnswer:
 
 
 class ByHand:
-    """Analyses files one by one with the networks that eat them; nobody has sent them."""
+    """Analyses files one by one with the networks that eat them; nobody has sent them.
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._settings = configuration.settings
-        self._menu = menu_of(configuration)
+    ``alone``: a bundle that is asked instead of those of the suites; it need not be installed.
+    ``eats_all``: films are shown to it that it does not eat.
+    """
+
+    def __init__(
+        self, configuration: Configuration, alone: Declared | None = None, *, eats_all: bool = False
+    ) -> None:
+        self._settings, self._alone, self._eats_all = configuration.settings, alone, eats_all
+        menu = menu_of(configuration) if alone is None else menu_alone(configuration, alone)
+        self._menu = menu
 
     @cached_property
     def _engine(self) -> Engine:
         # Loading networks takes seconds: only for a film that is to be analysed.
-        engine = engine_of(self._settings)
+        settings = self._settings
+        engine = engine_alone(settings, self._alone) if self._alone else engine_of(settings)
         engine.warm()
         return engine
+
+    def close(self) -> None:
+        """End what computes the networks."""
+        if "_engine" in self.__dict__:
+            self._engine.declared.close()
 
     def answers(self, files: Iterable[Path]) -> Iterator[FileAnswer]:
         """Yield what became of each file, in order.
@@ -83,6 +97,8 @@ class ByHand:
             header = header_of(dataset)
             uid = header.sop_instance_uid
             networks = eaters(header, self._menu)
+            if self._eats_all and isinstance(networks, Declined):
+                networks = None
             if isinstance(networks, Declined):
                 return FileAnswer(file, FilmFindings(uid, Outcome.DECLINED, networks.reason))
             film = film_to_analyse(dataset, self._settings.admission.max_megapixels)
@@ -131,7 +147,7 @@ class ByHand:
             node_ae_title=self._settings.node.ae_title,
             template=template_of(self._settings),
             series_number_base=self._settings.results.series_number_base,
-            networks=network_cards(self._settings),
+            networks=cards_of([self._alone]) if self._alone else network_cards(self._settings),
             revision=1,
             predecessors=(),
         )

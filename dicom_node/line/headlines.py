@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dicom_node.bundles.declared import Declaration, SaidClass, Says
+from dicom_node.bundles.found import is_finding
 from dicom_node.findings import FilmFindings
 from dicom_node.ledger.headlines import ListLine
 from dicom_node.observations import Candidate, Observation, ObservationKind
@@ -22,19 +23,6 @@ def headlines_of(findings: FilmFindings, manifests: Manifests) -> tuple[ListLine
 def declared_severity(findings: FilmFindings, manifests: Manifests) -> float:
     """Return the highest severity that is declared of what was found, 0 to 18; 0.0 of nothing."""
     return max((_severity(seen, said) for seen, said in _pairs(findings, manifests)), default=0.0)
-
-
-def is_finding(observation: Observation, said: Says) -> bool:
-    """Whether something is there, as reports have it: a threshold is reached, or there are places.
-
-    A class or level only where its manifest codes it as a finding: "normal" is named without
-    anything being found.
-    """
-    if observation.kind not in (ObservationKind.CLASS, ObservationKind.LEVEL):
-        return observation.reached
-    named = observation.named
-    declared = _class(said, named) if named else None
-    return declared is not None and declared.finding is not None
 
 
 def _pairs(findings: FilmFindings, manifests: Manifests) -> Iterator[tuple[Observation, Says]]:

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from dicom_node.analysis.engine import Engine
 from dicom_node.brains.choice import Elsewhere
+from dicom_node.bundles.declared import Declared
 from dicom_node.errors import DeviceUnavailable
-from dicom_node.line.bundles import declared_bundles
+from dicom_node.line.bundles import declared_bundles, shadow_bundles
 from dicom_node.line.heart import Heart
 from dicom_node.patience import Patience
 from dicom_node.resources import model_bundles
 from dicom_node.settings import Settings
 
 
-def engine_of(settings: Settings) -> Engine:
-    """Return the engine of the configured suite; its networks load when it is warmed."""
-    analysis, declared = settings.analysis, declared_bundles(settings)
+def engine_of(settings: Settings, *, shadow: bool = False) -> Engine:
+    """Return the engine of the configured suite; its networks load when it is warmed.
+
+    ``shadow``: with those that run in shadow, too: they answer where they are asked by name.
+    """
+    declared = declared_bundles(settings)
     elsewhere = {bundle.id for bundle in declared}
+    own = [name for name in settings.networks if name not in elsewhere]
+    return _engine(settings, own, (*declared, *(shadow_bundles(settings) if shadow else ())))
+
+
+def engine_alone(settings: Settings, bundle: Declared) -> Engine:
+    """Return an engine of one bundle that declares what it says; it need not be installed."""
+    return _engine(settings, (), (bundle,))
+
+
+def _engine(settings: Settings, own: Sequence[str], declared: Sequence[Declared]) -> Engine:
+    analysis = settings.analysis
     return Engine(
         analysis.models_dir or model_bundles(),
-        [name for name in settings.networks if name not in elsewhere],
+        own,
         analysis.device,
         analysis.batch,
         lungs=analysis.lungs,

@@ -5,9 +5,10 @@ The menu, the networks' cards, the template.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dicom_node.bundles import open_bundle, with_neighbours
+from dicom_node.bundles.declared import Declaration, Declared
 from dicom_node.intake.menu import Menu
 from dicom_node.intake.rules import load_rules
 from dicom_node.line.bundles import declared_bundles
@@ -22,6 +23,12 @@ def menu_of(configuration: Configuration) -> Menu:
     settings = configuration.settings
     rules = load_rules(configuration.admission_path, settings.admission)
     return Menu.of(settings, rules, declared_bundles(settings))
+
+
+def menu_alone(configuration: Configuration, bundle: Declared) -> Menu:
+    """Return the menu of one bundle that declares what it eats."""
+    rules = load_rules(configuration.admission_path, configuration.settings.admission)
+    return Menu(rules, (bundle.id,), eats={bundle.id: bundle.manifest.eats})
 
 
 def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
@@ -42,17 +49,30 @@ def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
     return cards | declared
 
 
+def manifests_of(settings: Settings) -> dict[str, Declaration]:
+    """Return the manifests of the bundles that declare what they say, by id.
+
+    Raises `BundleContractBroken` for a manifest with faults.
+    """
+    return {bundle.id: bundle.manifest for bundle in declared_bundles(settings)}
+
+
 def declared_cards(settings: Settings) -> dict[str, NetworkCard]:
     """Return what a report says about each bundle of the suite that declares what it says.
 
     Raises `BundleContractBroken` for a manifest with faults.
     """
-    manifests = [bundle.manifest for bundle in declared_bundles(settings)]
+    return cards_of(declared_bundles(settings))
+
+
+def cards_of(bundles: Iterable[Declared]) -> dict[str, NetworkCard]:
+    """Return what a report says about bundles that declare what they say."""
+    told = ((bundle.id, bundle.manifest) for bundle in bundles)
     return {
-        said.id: NetworkCard(
+        name: NetworkCard(
             said.id, said.title, said.version, said.weights_digest, said.intended_use, said
         )
-        for said in manifests
+        for name, said in told
     }
 
 

@@ -5,6 +5,7 @@ Plain pydicom: highdicom's SCImage fixes the Conversion Type and drops most of w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
@@ -17,7 +18,7 @@ from dicom_node.findings import TURNS, SaliencyMap
 from dicom_node.imaging.header import patient_orientation_of
 from dicom_node.imaging.orientation import hanging
 from dicom_node.results.cards import NetworkCard
-from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.films import AnalysedFilm, Context, part_examined
 from dicom_node.results.modules import (
     MANUFACTURER,
     MODEL_NAME,
@@ -28,13 +29,25 @@ from dicom_node.results.modules import (
     set_equipment,
     set_times,
 )
+from dicom_node.results.observed_picture import colours_of
 from dicom_node.results.picture import Layout, Picture, draw, draw_overlay, drawn
+from dicom_node.results.regions import is_observed
 from dicom_node.results.wording import view
 
-__all__ = ["Layout", "Picture", "capture", "draw", "overlay", "save_picture"]
+__all__ = [
+    "Layout",
+    "NetworkOverlay",
+    "Picture",
+    "capture",
+    "draw",
+    "overlay",
+    "overlays_of",
+    "save_picture",
+]
 
 SERIES_OFFSET = 2
 _GRAD_CAM = ("130403", "DCM", "Gradient-weighted class activation")
+_SALIENCY = ("130404", "DCM", "Saliency")
 _SEGMENTED = ("113076", "DCM", "Segmentation")
 _ALWAYS_LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit)
 _JPEG_METHOD = "ISO_10918_1"
@@ -43,9 +56,11 @@ _JPEG_METHOD = "ISO_10918_1"
 def capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dataset:
     """Return the one-page summary of a film as a Secondary Capture data set, RGB, 8 bit."""
     document = _capture(film, context, uid, number)
-    opacity = film.explanation.opacity
+    opacity, looked = film.explanation.opacity, next(iter(film.saliency), None)
     if opacity is not None:
         shown, code, card = "Opacity map", _SEGMENTED, context.card(film, opacity.network)
+    elif looked is not None and is_observed(film, looked):
+        shown, code, card = "Occlusion map", _SALIENCY, context.card(film, looked.network)
     else:
         shown, code, card = "Grad-CAM", _GRAD_CAM, context.detector(film)
     by = (shown, code, card) if opacity or film.saliency else ("Findings", None, card)
@@ -55,13 +70,40 @@ def capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Data
 
 
 def overlay(
-    film: AnalysedFilm, context: Context, heat: SaliencyMap, uid: str, number: int
+    film: AnalysedFilm, context: Context, of: NetworkOverlay, named: tuple[str, int]
 ) -> Dataset:
-    """Return the film with where one network looked as a Secondary Capture, RGB, 8 bit."""
-    document = _capture(film, context, uid, number)
-    _derivation(film, context, document, ("Grad-CAM", _GRAD_CAM, context.card(film, heat.network)))
-    _pixels(draw_overlay(film, context, heat), document)
+    """Return the film with where one network looked as a Secondary Capture, RGB, 8 bit.
+
+    And with what it observed, where it declares itself what it says. ``named``: UID and number.
+    """
+    document = _capture(film, context, *named)
+    card = context.card(film, of.network)
+    by: tuple[str, tuple[str, str, str] | None, NetworkCard] = ("Findings", None, card)
+    if of.heat is not None:
+        observed = is_observed(film, of.heat)
+        by = ("Occlusion map", _SALIENCY, card) if observed else ("Grad-CAM", _GRAD_CAM, card)
+    _derivation(film, context, document, by)
+    _pixels(draw_overlay(film, context, of.network, of.heat), document)
     return document
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkOverlay:
+    """Of which network an overlay is, and where it looked, if it tells that."""
+
+    network: str
+    heat: SaliencyMap | None = None
+
+
+def overlays_of(film: AnalysedFilm) -> tuple[NetworkOverlay, ...]:
+    """Return of which networks there are overlays: that tell where they looked, or found places.
+
+    What an opacity map explains is in the capture.
+    """
+    looked = [NetworkOverlay(heat.network, heat) for heat in film.explanation.looked]
+    drawn = dict.fromkeys(network for network, _ in colours_of(film))
+    known = {each.network for each in looked}
+    return (*looked, *(NetworkOverlay(name) for name in drawn if name not in known))
 
 
 def _capture(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dataset:
@@ -107,7 +149,8 @@ def _film_attributes(film: AnalysedFilm, document: Dataset) -> None:
     pixels lie otherwise than the header says, the orientation is stated as unknown.
     """
     source = film.dataset
-    document.BodyPartExamined = "CHEST"
+    if part := part_examined([film]):
+        document.BodyPartExamined = part
     turned = hanging(patient_orientation_of(source)).is_turned
     document.PatientOrientation = ["L", "F"] if turned else orientation_of(source)
     if film.findings.turned != TURNS[0]:

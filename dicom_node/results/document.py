@@ -31,10 +31,13 @@ from reportlab.platypus import Image as Picture
 
 from dicom_node.findings import ZONES
 from dicom_node.imaging.identity import identity_of
-from dicom_node.results.films import AnalysedFilm, Context, once_a_study, taken_at
+from dicom_node.results.films import AnalysedFilm, Context, once_a_study, part_examined, taken_at
+from dicom_node.results.lettering import Colour
 from dicom_node.results.mapped import map_sentences
 from dicom_node.results.modules import code_item, copy_identity, set_equipment, set_times
-from dicom_node.results.picture import draw_film, draw_weighed
+from dicom_node.results.observed_picture import colours_of
+from dicom_node.results.observed_words import Row, rows, unanswered
+from dicom_node.results.picture import draw_lettered, draw_weighed
 from dicom_node.results.regions import Places, places_of
 from dicom_node.results.templates import Template
 from dicom_node.results.wording import (
@@ -55,7 +58,7 @@ SERIES_OFFSET = 5
 _DESCRIPTION = "AI CXR PDF - RESEARCH USE ONLY"
 _PLAIN, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 _PICTURE_WIDTH, _PICTURE_HEIGHT = 150 * mm, 84 * mm
-_PICTURE_PIXELS = 1100
+_PICTURE_PIXELS, _WORDS_PIXELS = 1100, 26
 _JPEG_QUALITY = 85
 _GREY, _AMBER = colors.HexColor("#555555"), colors.HexColor("#a05a00")
 _JAPANESE, _CHINESE, _KOREAN = "HeiseiMin-W3", "STSong-Light", "HYSMyeongJo-Medium"
@@ -93,7 +96,7 @@ def document(films: Sequence[AnalysedFilm], context: Context, uid: str) -> Datas
     result.AcquisitionDateTime = ""
     # Patient and study stand on the page, as on any report that is printed.
     result.BurnedInAnnotation = "YES"
-    result.DocumentTitle = "AI chest radiograph report - research use only"
+    result.DocumentTitle = f"{_title(films)} - research use only"
     result.ConceptNameCodeSequence = [code_item("18748-4", "LN", "Diagnostic imaging study")]
     result.MIMETypeOfEncapsulatedDocument = "application/pdf"
     data = pdf(films, context)
@@ -108,7 +111,7 @@ def pdf(films: Sequence[AnalysedFilm], context: Context) -> bytes:
     buffer = io.BytesIO()
     page = SimpleDocTemplate(
         buffer, pagesize=A4, invariant=1, leftMargin=20 * mm, rightMargin=20 * mm,
-        topMargin=18 * mm, bottomMargin=22 * mm, title="AI chest radiograph report",
+        topMargin=18 * mm, bottomMargin=22 * mm, title=_title(films),
         author="dicom-node",
     )  # fmt: skip
 
@@ -131,6 +134,11 @@ def pdf(films: Sequence[AnalysedFilm], context: Context) -> bytes:
     return buffer.getvalue()
 
 
+def _title(films: Sequence[AnalysedFilm]) -> str:
+    part = "chest " if part_examined(films) == "CHEST" else ""
+    return f"AI {part}radiograph report"
+
+
 def _fonts() -> None:
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     # reportlab keeps them for the process; reading their tables takes longer than a page.
@@ -150,25 +158,44 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     # What contradicts what takes several lines.
     size = 12 if film.findings.contradictions else 15
     yield _text(wording.headline, size, bold=True, colour=_colour(film))
-    yield _text(f"{template.impression.knows} {view(film, template)}", 9)
+    yield _text(f"{_known(film, context)} {view(film, template)}", 9)
     yield from _probabilities(film, context)
     yield from _severity(film, context)
+    yield from _observed(film, context)
     for line in course(context):
         yield _text(f"{panel.course}: {line}", 9)
     for said in remarks(film.findings, template):
         yield _text(said, 9, bold=True)
     if film.explanation.opacity is None:
-        yield _text(wording.explanation, 9)
+        if wording.explanation:
+            yield _text(wording.explanation, 9)
         yield Spacer(1, 3 * mm)
-        yield _picture(_film_on_page(film), _PICTURE_WIDTH)
+        yield _picture(_film_on_page(film, context), _PICTURE_WIDTH)
     else:
         yield Spacer(1, 2 * mm)
         yield _two_pictures(film, context, places, wording)
     yield Spacer(1, 3 * mm)
-    limits = context.detector(film).intended_use
     networks = "; ".join(_cards(film, context))
-    for said in (panel.unverified, wording.basis, wording.calibration, limits, networks):
+    calibration = [wording.calibration] if wording.calibration else []
+    limits = _limits(film, context)
+    for said in (panel.unverified, wording.basis, *calibration, *limits, networks):
         yield _text(said, 8, colour=_GREY)
+
+
+def _known(film: AnalysedFilm, context: Context) -> str:
+    """Return what was looked for at all."""
+    if film.findings.finding is not None:
+        return context.template.impression.knows
+    networks = dict.fromkeys(one.network for one in film.findings.observed)
+    titles = "; ".join(context.card(film, name).title for name in networks)
+    return context.template.observed.knows.format(networks=titles)
+
+
+def _limits(film: AnalysedFilm, context: Context) -> tuple[str, ...]:
+    """Return what the networks are made for: that of the finding, and those that observed."""
+    observed = (context.card(film, one.network) for one in film.findings.observed)
+    cards = (context.detector(film), *observed)
+    return tuple(dict.fromkeys(card.intended_use for card in cards))
 
 
 def _colour(film: AnalysedFilm) -> Any:
@@ -201,7 +228,8 @@ def _probabilities(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     """Yield opacity or not, the classes and the appearance, as far as the network tells them."""
     findings, template, panel = film.findings, context.template, context.template.panel
     detection, opacity, appearance = findings.finding, findings.opacity, findings.appearance
-    assert detection is not None
+    if detection is None:
+        return
     rows = [
         (template.classes[name].wording, f"{probability(detection, name, template)} %")
         for name in ordered(detection, template)
@@ -236,6 +264,35 @@ def _severity(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
         yield _table(rows)
 
 
+def _observed(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
+    """Yield what networks observed that declare themselves, a table each: what is found first.
+
+    The colour before a name is that of its places in the picture.
+    """
+    colours, observed = colours_of(film), film.findings.observed
+    for network in dict.fromkeys(one.network for one in observed):
+        card = context.card(film, network)
+        yield _text(f"{card.title} {card.version}", 9, colour=_GREY)
+        said = [one for one in observed if one.network == network]
+        cells = [
+            _row(row, colours.get((network, one.key)))
+            for one in said
+            for row in sorted(rows(one, context), key=lambda row: not row[2])
+        ]
+        yield _laid_out(cells)
+        for comment in filter(None, (context.words(one).comment for one in said)):
+            yield _text(comment, 8, colour=_GREY)
+    for sentence in unanswered(film.findings, context):
+        yield _text(sentence, 9, bold=True)
+
+
+def _row(row: Row, mark: Colour | None) -> list[Flowable]:
+    """Return a line of a table: bold what is found."""
+    name, value, found = row
+    label = _text(name, 9, bold=found, mark=mark)
+    return [label, _text(value, 9, bold=found)]
+
+
 def _cards(film: AnalysedFilm, context: Context) -> Iterator[str]:
     words = context.template.panel
     for card in context.cards([film]):
@@ -250,7 +307,11 @@ def _two_pictures(
     mapped = " ".join(map_sentences(film, places, context.template))
     panel, width = context.template.panel, _PICTURE_WIDTH / 2
     columns = [
-        [_text(panel.mapped, 9, bold=True), _picture(_film_on_page(film), width), _text(mapped, 8)],
+        [
+            _text(panel.mapped, 9, bold=True),
+            _picture(_film_on_page(film, context), width),
+            _text(mapped, 8),
+        ],
         [
             _text(panel.explanation, 9, bold=True),
             _picture(_weighed_on_page(film), width),
@@ -262,16 +323,16 @@ def _two_pictures(
     return table
 
 
-def draw_for_page(film: AnalysedFilm) -> None:
+def draw_for_page(film: AnalysedFilm, context: Context) -> None:
     """Draw what a page shows of an analysed film, while its pixels are at hand; it is kept."""
-    _film_on_page(film)
+    _film_on_page(film, context)
     if film.explanation.opacity is not None:
         _weighed_on_page(film)
 
 
 @once_a_study
-def _film_on_page(film: AnalysedFilm) -> _PagePicture:
-    return _for_page(draw_film(film))
+def _film_on_page(film: AnalysedFilm, context: Context) -> _PagePicture:
+    return _for_page(draw_lettered(film, context, _WORDS_PIXELS))
 
 
 @once_a_study
@@ -294,12 +355,21 @@ def _picture(picture: _PagePicture, width: float) -> Flowable:
     )
 
 
-def _text(text: str, size: int, *, bold: bool = False, colour: Any = colors.black) -> Flowable:
+def _text(
+    text: str,
+    size: int,
+    *,
+    bold: bool = False,
+    colour: Any = colors.black,
+    mark: Colour | None = None,
+) -> Flowable:
+    """Return a paragraph. ``mark``: the colour of a square before it."""
+    square = "" if mark is None else f'<font color="#{bytes(mark).hex()}">\u25a0</font> '
     style = ParagraphStyle(
         "text", fontName=_BOLD if bold else _PLAIN, fontSize=size, leading=size * 1.35,
         textColor=colour, spaceAfter=size * 0.35,
     )  # fmt: skip
-    return Paragraph("".join(_written(text)), style)
+    return Paragraph(square + "".join(_written(text)), style)
 
 
 def _written(text: str) -> Iterator[str]:
@@ -321,7 +391,10 @@ def _font_of(text: str, letter: str) -> str:
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> Flowable:
-    cells = [[_text(label, 9), _text(value, 9, bold=True)] for label, value in rows]
+    return _laid_out([[_text(label, 9), _text(value, 9, bold=True)] for label, value in rows])
+
+
+def _laid_out(cells: Sequence[list[Flowable]]) -> Flowable:
     table = Table(cells, colWidths=[65 * mm, 105 * mm], hAlign="LEFT")
     table.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (0, -1), 0),
                     ("TOPPADDING", (0, 0), (-1, -1), 0.5), ("BOTTOMPADDING", (0, 0), (-1, -1), 0.5),

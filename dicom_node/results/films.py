@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pydicom import Dataset
 
@@ -30,6 +30,7 @@ from dicom_node.results.templates import Template
 from dicom_node.uids import derived_uid
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +123,9 @@ class AnalysedFilm:
         return self.findings.outcome is Outcome.ANALYSED
 
 
-def once_a_film(work: Callable[[AnalysedFilm], _T]) -> Callable[[AnalysedFilm], _T]:
+def once_a_film(
+    work: Callable[Concatenate[AnalysedFilm, _P], _T],
+) -> Callable[Concatenate[AnalysedFilm, _P], _T]:
     """Keep with a film what ``work`` returns for it, since report, capture and others all ask.
 
     Until `AnalysedFilm.let_go`. A film that is changed by `dataclasses.replace` is another film.
@@ -130,20 +133,26 @@ def once_a_film(work: Callable[[AnalysedFilm], _T]) -> Callable[[AnalysedFilm], 
     return _once(work, lambda film: film.worked_out)
 
 
-def once_a_study(work: Callable[[AnalysedFilm], _T]) -> Callable[[AnalysedFilm], _T]:
-    """Keep what ``work`` returns also when the pixels are let go: small, and told of the study."""
+def once_a_study(
+    work: Callable[Concatenate[AnalysedFilm, _P], _T],
+) -> Callable[Concatenate[AnalysedFilm, _P], _T]:
+    """Keep what ``work`` returns also when the pixels are let go: small, and told of the study.
+
+    What else it is given is the same for all of a study.
+    """
     return _once(work, lambda film: film.kept)
 
 
 def _once(
-    work: Callable[[AnalysedFilm], _T], shelf: Callable[[AnalysedFilm], dict[str, Any]]
-) -> Callable[[AnalysedFilm], _T]:
+    work: Callable[Concatenate[AnalysedFilm, _P], _T],
+    shelf: Callable[[AnalysedFilm], dict[str, Any]],
+) -> Callable[Concatenate[AnalysedFilm, _P], _T]:
     name = f"{work.__module__}.{work.__qualname__}"
 
     @wraps(work)
-    def known(film: AnalysedFilm) -> _T:
+    def known(film: AnalysedFilm, /, *told: _P.args, **named: _P.kwargs) -> _T:
         if name not in shelf(film):
-            shelf(film)[name] = work(film)
+            shelf(film)[name] = work(film, *told, **named)
         found: _T = shelf(film)[name]
         return found
 
@@ -299,6 +308,18 @@ _VIEW_CODES = {
 
 def _view_of(code: CodedEntry) -> str:
     return _VIEW_CODES.get((code.scheme, code.value), "")
+
+
+def part_examined(films: Sequence[AnalysedFilm]) -> str:
+    """Return the chest, which our own networks know; of films that others eat, what they say.
+
+    "" where they say nothing that is a code string of the standard.
+    """
+    answered = [film for film in films if film.has_answers]
+    if not answered or any(film.findings.finding is not None for film in answered):
+        return "CHEST"
+    stated = text(answered[0].dataset, "BodyPartExamined")
+    return stated if stated.isascii() and len(stated) <= 16 else ""
 
 
 def taken_at(source: Dataset) -> str:

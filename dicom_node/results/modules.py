@@ -229,6 +229,16 @@ def code_item(value: str, scheme: str, meaning: str) -> Dataset:
     return code
 
 
+def coding_scheme(designator: str) -> Dataset:
+    """Return the item that identifies the scheme of our own codes (PS3.3 C.12.1)."""
+    item = Dataset()
+    item.CodingSchemeDesignator = designator
+    item.CodingSchemeUID = derived_uid("coding scheme", designator)
+    item.CodingSchemeName = "dicom-node"
+    item.CodingSchemeResponsibleOrganization = "dicom-node"
+    return item
+
+
 def _acquisition(source: Dataset) -> Dataset | None:
     manufacturer = _sound(source, "Manufacturer", source)
     if manufacturer is None:

@@ -65,7 +65,7 @@ def _group(group: ReadGroup, *, is_first: bool) -> Iterator[str]:
         yield from _paragraph(told.pop(0))
         yield ""
     for number in group.numbers:
-        yield f"  {number.name:<{_LABEL}}{number.shown:>7} {number.unit}"
+        yield f"  {number.name:<{_LABEL}}{number.shown:>7} {number.unit}".rstrip()
     for name, _, meaning in group.codes:
         yield from _paragraph(f"  {name}: {meaning}")
     for text in told:

@@ -102,7 +102,7 @@ class _Observed:
             summary = replace(summary, texts=())
         if missed:
             words = self.subject.template.observed.missed
-            told = self._name if summary.texts else words.format(name=self._name)
+            told = self._name if summary.texts else _fitted(words, self._name)
             yield replace(
                 summary,
                 tracking=self._tracking(told),
@@ -119,7 +119,7 @@ class _Observed:
             yield replace(summary, numbers=(count,))
         for number, place in enumerate(places, 1):
             name = self._called(place.label) if place.label else self._name
-            told = words.place.format(name=name[: _SHORT - 4], number=number)
+            told = _fitted(words.place, name, number=number)
             finding = self._finding_of(place)
             yield replace(
                 summary,
@@ -287,6 +287,12 @@ class _Observed:
         return Code.model_construct(
             value=told.value, scheme=told.scheme, meaning=told.meaning[:LONG_STRING]
         )
+
+
+def _fitted(form: str, name: str, **others: object) -> str:
+    """Return a tracking identifier in which the name, and nothing else, is cut to what fits."""
+    room = _SHORT - len(form.format(name="", **others))
+    return form.format(name=name[: max(room, 0)], **others)
 
 
 def _private(key: str, meaning: str) -> Code:

@@ -11,7 +11,7 @@ from dicom_node.results.regions import whole_film
 from dicom_node.results.subject import Subject
 from dicom_node.results.template_parts import Code
 from dicom_node.results.values import Group, Number, unit_of
-from dicom_node.results.wording import course, remarks, view, wording_of
+from dicom_node.results.wording import course, knows, remarks, view, wording_of
 
 _SHORT = 52
 """Characters of a tracking identifier: ", film 12" may follow."""
@@ -59,12 +59,10 @@ def _count(key: str, name: Code, number: int) -> Number:
 
 def _sentences(subject: Subject) -> Iterator[tuple[Code, str]]:
     film, context, template = subject.film, subject.context, subject.template
-    texts, words = template.texts, template.observed
+    texts = template.texts
     wording = wording_of(film, context, has_contour=False)
-    networks = dict.fromkeys(one.network for one in film.findings.observed)
-    titles = "; ".join(context.card(film, name).title for name in networks)
     yield texts.headline, wording.headline
-    yield texts.comment, words.knows.format(networks=titles) if titles else ""
+    yield texts.comment, knows(film, context)
     yield template.view.concept, view(film, template)
     if context.earlier:
         told = template.course.sentence.format(films="; ".join(course(context)))

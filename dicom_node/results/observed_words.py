@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dicom_node.bundles.declared import plain
+from dicom_node.bundles.found import is_finding, is_label_finding
 from dicom_node.findings import FilmFindings
 from dicom_node.observations import Candidate, FoundPlace, Observation, ObservationKind
 from dicom_node.results.films import Context
@@ -32,20 +33,8 @@ def called(observation: Observation, key: str, context: Context) -> str:
 
 
 def is_found(observation: Observation, context: Context) -> bool:
-    """Whether an observation says that something is there.
-
-    What reaches its threshold; a class or level only where its manifest codes it as a finding, and
-    a label only so where it codes any label ("nothing found" is a label too).
-    """
-    if not observation.labels:
-        return observation.reached
-    return any(_is_said(each, observation, context) for each in observation.believed)
-
-
-def _is_said(one: Candidate, observation: Observation, context: Context) -> bool:
-    said = context.says(observation)
-    coded = {each.key for each in said.classes if each.finding is not None} if said else set()
-    return one.key in coded or (observation.kind is ObservationKind.LABELS and not coded)
+    """Whether an observation says that something is there, see `is_finding`."""
+    return is_finding(observation, context.says(observation))
 
 
 def has_observed_findings(findings: FilmFindings, context: Context) -> bool:
@@ -158,6 +147,14 @@ def written(number: float, observation: Observation, context: Context) -> str:
     return _rounded(number, said.decimals if said else 1).replace(".", context.template.decimal)
 
 
+def in_unit(number: float, observation: Observation, context: Context) -> str:
+    """Return a number in the unit of its observation."""
+    words = context.template.observed
+    unit = unit_of(unit_code(observation, context), words.units).shown
+    told = written(number, observation, context)
+    return words.number.format(value=told, unit="" if unit.startswith("/") else unit).strip()
+
+
 def unit_code(observation: Observation, context: Context) -> str:
     """Return the unit's code (UCUM); of a score without one its range."""
     if observation.unit or observation.kind is not ObservationKind.SCORE:
@@ -170,7 +167,7 @@ def _rows(observation: Observation, context: Context) -> Iterator[Row]:
     if observation.kind is ObservationKind.LABELS:
         for one in observation.labels:
             told = _percent(one, observation, context)
-            found = one.reached and _is_said(one, observation, context)
+            found = one.reached and is_label_finding(one, observation, context.says(observation))
             yield called(observation, one.key, context), told, found
         return
     labels = dict.fromkeys(place.label for place in observation.places if place.label)
@@ -210,7 +207,7 @@ def _answer(observation: Observation, context: Context) -> str:
     if observation.kind is ObservationKind.MASK:
         against = f"{context.template.percent(threshold)} %"
     else:
-        against = written(threshold, observation, context)
+        against = in_unit(threshold, observation, context)
     return words.threshold.format(answer=said, threshold=against)
 
 

@@ -16,7 +16,11 @@ def evaluations_of_film(film: AnalysedFilm, context: Context) -> Iterator[tuple[
     findings, template, status = film.findings, context.template, context.template.status
     ours = replace(findings, observed=())
     found = has_findings(ours) or has_observed_findings(findings, context)
-    yield status.concept, status.with_findings if found else status.without_findings
+    if findings.unanswered:
+        said = status.some_with_findings if found else status.some_without_findings
+    else:
+        said = status.with_findings if found else status.without_findings
+    yield status.concept, said
     if findings.contradictions:
         yield template.contradiction.concept, template.contradiction.in_doubt
     for fault in findings.quality:

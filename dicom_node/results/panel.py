@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw
 
-from dicom_node.results.lettering import Colour, Face, wrapped, write
+from dicom_node.results.lettering import Colour, Face, width_of, wrapped, write
 
 BACKGROUND: Colour = (16, 17, 20)
 BRIGHT: Colour = (240, 242, 244)
@@ -67,11 +67,28 @@ class Panel:
             self._write((x, self.y), word, face, (colour, f"{anchor}a"))
         self.y += round(face.size * 1.34)
 
-    def pair(self, label: str, value: str) -> None:
-        """Write a label at the left and its value at the right, on one line."""
-        face = Face(self.sized(16))
-        self._write((self.left, self.y), label, face, (PLAIN, "la"))
-        self._write((self.right, self.y), value, face, (BRIGHT, "ra"))
+    def pair(
+        self, label: str, value: str, ink: Colour = BRIGHT, mark: Colour | None = None
+    ) -> None:
+        """Write a label at the left and its value at the right, on one line if there is room.
+
+        ``ink``: of the value. ``mark``: the colour of a square before the label.
+        """
+        face, left = Face(self.sized(16)), self.left
+        if mark is not None:
+            side = self.sized(11)
+            top = self.y + (face.size - side) // 2 + self.sized(2)
+            self._box((left, top, left + side, top + side), mark)
+            left += side + self.sized(6)
+        room = self.right - left - width_of(value, face) - self.sized(10)
+        lines = wrapped(label, face, room) if room >= self.sized(120) else [label]
+        for line in lines[:-1]:
+            self._write((left, self.y), line, face, (PLAIN, "la"))
+            self.y += round(face.size * 1.3)
+        self._write((left, self.y), lines[-1], face, (PLAIN, "la"))
+        if room < self.sized(120):
+            self.y += round(face.size * 1.3)
+        self._write((self.right, self.y), value, face, (ink, "ra"))
         self.y += round(face.size * 1.4)
 
     def bar(

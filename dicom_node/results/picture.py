@@ -7,21 +7,38 @@ belongs: see `Layout`.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dicom_node.findings import ZONES, Airspace, Explanation, Region, SaliencyMap
+from dicom_node.findings import (
+    ZONES,
+    Airspace,
+    Detection,
+    Explanation,
+    Region,
+    SaliencyMap,
+)
 from dicom_node.imaging.header import patient_orientation_of
 from dicom_node.imaging.opaque import LEVEL
-from dicom_node.imaging.orientation import Hanging, as_hung, hanging, turned_back
+from dicom_node.imaging.orientation import (
+    Hanging,
+    as_hung,
+    hanging,
+    observed_as_hung,
+    turned_back,
+)
 from dicom_node.results import panel
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
 from dicom_node.results.lettering import Colour, Face, width_of, write
 from dicom_node.results.mapped import map_sentences
+from dicom_node.results.observed_panel import LINES, explain_network, explain_observed
+from dicom_node.results.observed_picture import WORDS, FilmScale, draw_observed, letter_observed
 from dicom_node.results.paint import HALO, OPAQUE, draw_lines, heat_up, tint
 from dicom_node.results.panel import Panel
 from dicom_node.results.regions import (
@@ -30,6 +47,7 @@ from dicom_node.results.regions import (
     contours_of,
     heat_on_picture,
     is_drawn,
+    is_observed,
     opaque_contours,
     opaque_part,
     places_of,
@@ -41,6 +59,7 @@ from dicom_node.results.wording import (
     course,
     every_appearance,
     evidence_of_network,
+    explanation_of_network,
     interval,
     opacity_sentence,
     ordered,
@@ -65,6 +84,9 @@ _FADING = 0.04
 
 _SHORT_HEADLINE = 60
 """Characters of a headline that is written in the largest type."""
+
+_LONG_HEADLINE = 240
+"""Characters of a headline in the panel: what follows stands below it, and in the report."""
 
 ZONE_MAX = 3.0
 """The highest score of a zone."""
@@ -122,7 +144,7 @@ def draw(film: AnalysedFilm, context: Context) -> Picture:
 
 def drawn(film: AnalysedFilm, context: Context) -> Image.Image:
     """Return what `draw` does, as Pillow has it."""
-    places, picture = places_of(film), draw_film(film)
+    places, picture = places_of(film), draw_lettered(film, context)
     film = _upright(film)
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
     image = Image.new("RGB", size, panel.BACKGROUND)
@@ -137,12 +159,32 @@ def drawn(film: AnalysedFilm, context: Context) -> Image.Image:
 def draw_film(film: AnalysedFilm) -> Image.Image:
     """Return the film with what was found on it, upright, without words.
 
-    That is where its lungs are mapped opaque; without a map, what weighed for the class.
+    That is where its lungs are mapped opaque; without a map, what weighed for the class; and what
+    networks observed that declare it themselves.
     """
-    if film.explanation.opacity is None:
-        return draw_weighed(film)
+    picture = draw_weighed(film) if film.explanation.opacity is None else _mapped_film(film)
+    if film.findings.observed:
+        film = _upright(film)
+        draw_observed(picture, film, _scale(Layout(*film.film.shape)))
+    return picture
+
+
+def draw_lettered(film: AnalysedFilm, context: Context, size: int = WORDS) -> Image.Image:
+    """Return what `draw_film` does, with what is at each place; ``size`` of the letters."""
+    picture = draw_film(film)
+    if film.findings.observed:
+        film = _upright(film)
+        letter_observed(picture, film, _scale(Layout(*film.film.shape)), context, size=size)
+    return picture
+
+
+def _mapped_film(film: AnalysedFilm) -> Image.Image:
     film = _upright(film)
     return _film_mapped(film, Layout(*film.film.shape))
+
+
+def _scale(layout: Layout) -> FilmScale:
+    return FilmScale(layout.across, layout.down)
 
 
 def draw_weighed(film: AnalysedFilm) -> Image.Image:
@@ -159,7 +201,9 @@ def _upright(film: AnalysedFilm) -> AnalysedFilm:
         return film
     rows, columns = film.shape
     explanation = as_hung(film.explanation, hung, (rows, columns))
-    return replace(film, pixels=hung.hang(film.film), explanation=explanation)
+    observed = observed_as_hung(film.findings.observed, hung, (rows, columns))
+    findings = replace(film.findings, observed=observed) if observed else film.findings
+    return replace(film, pixels=hung.hang(film.film), explanation=explanation, findings=findings)
 
 
 def _lies(film: AnalysedFilm) -> Hanging:
@@ -172,23 +216,62 @@ def _lies(film: AnalysedFilm) -> Hanging:
     return drawn.then(turned_back(film.findings.turned))
 
 
-def draw_overlay(film: AnalysedFilm, context: Context, heat: SaliencyMap) -> Image.Image:
-    """Return the film with where one network looked, and what it answered; long edge 1536."""
+def draw_overlay(
+    film: AnalysedFilm, context: Context, network: str, heat: SaliencyMap | None
+) -> Image.Image:
+    """Return the film with where one network looked, and what it answered; long edge 1536.
+
+    Of one that declares itself what it says, also what it observed, and no heat where it has none.
+    """
     size = (FILM_WIDTH + _PANEL_WIDTH, FILM_HEIGHT + _BANNER_HEIGHT)
     image = Image.new("RGB", size, panel.BACKGROUND)
-    (heat,) = _upright(replace(film, explanation=Explanation((heat,)))).saliency
+    if heat is not None:
+        (heat,) = _upright(replace(film, explanation=Explanation((heat,)))).saliency
     film = _upright(film)
     layout = Layout(*film.film.shape)
-    image.paste(_film_with(film, heat, layout), (layout.left, layout.top))
-    column = Panel(image, FILM_WIDTH + _MARGIN, image.width - _MARGIN, _PANEL_TOP, 1.0)
-    _explain_network(column, film, heat, context)
+    picture = _film_with(film, heat, layout)
+    draw_observed(picture, film, _scale(layout), network)
+    letter_observed(picture, film, _scale(layout), context, network)
+    image.paste(picture, (layout.left, layout.top))
+    if heat is None or is_observed(film, heat):
+        column = _fitted(partial(_explain_observing, film, (network, heat), context), LINES)
+        image.paste(column, (FILM_WIDTH, 0))
+    else:
+        _explain_looking(image, film, heat, context)
     _banner(image, context.template.research_sentence)
     return image
 
 
-def _explain_network(
-    column: Panel, film: AnalysedFilm, heat: SaliencyMap, context: Context
+def _explain_observing(
+    film: AnalysedFilm,
+    of: tuple[str, SaliencyMap | None],
+    context: Context,
+    column: Panel,
+    lines: int,
 ) -> None:
+    """Write what a network observed, at most ``lines`` of each, and where it looked (``of``)."""
+    words, (network, heat) = context.template.panel, of
+    card = context.card(film, network)
+    column.text(words.heading, 17, panel.QUIET)
+    column.gap(6)
+    column.text(card.title, 24, panel.BRIGHT, bold=True)
+    if film.view != "PA":
+        column.text(view(film, context.template), 14, panel.BAR_FOUND)
+    column.gap(6)
+    explain_network(column, film, network, context, lines)
+    explained = explanation_of_network(film, network, context)
+    if explained:
+        column.heading(words.explanation)
+        if heat is not None and is_drawn(film, heat):
+            _legend(column, context)
+        column.text(explained, 15)
+    _provenance(column, film, context, card)
+
+
+def _explain_looking(
+    image: Image.Image, film: AnalysedFilm, heat: SaliencyMap, context: Context
+) -> None:
+    column = Panel(image, FILM_WIDTH + _MARGIN, image.width - _MARGIN, _PANEL_TOP, 1.0)
     words, card = context.template.panel, context.card(film, heat.network)
     column.text(words.heading, 17, panel.QUIET)
     column.gap(6)
@@ -251,33 +334,78 @@ def _fading(region: Region, layout: Layout) -> npt.NDArray[np.float32]:
 
 def _panel(film: AnalysedFilm, said: tuple[Places, Wording], context: Context) -> Image.Image:
     """Return the text beside the film, in the largest type that fits."""
+    # Fewer lines of a network before letters that nobody reads.
+    fewest = LINES if film.findings.observed else LINES[:1]
+    return _fitted(partial(_explain, film, said, context), fewest)
+
+
+def _fitted(explain: Callable[[Panel, int], None], fewest: Sequence[int]) -> Image.Image:
+    """Return a panel with what ``explain`` writes, of as many lines as fit of ``fewest``."""
     image = Image.new("RGB", (_PANEL_WIDTH, FILM_HEIGHT), panel.BACKGROUND)
 
-    def written(scale: float, *, dry: bool) -> int:
+    def written(scale: float, lines: int, *, dry: bool) -> int:
         column = Panel(image, _MARGIN, image.width - _MARGIN, _PANEL_TOP, scale, dry=dry)
-        _explain(column, film, said, context)
+        explain(column, lines)
         return column.y
 
-    room = image.height - _MARGIN
-    fits = bisect_left(_SCALES, True, key=lambda scale: written(scale, dry=True) <= room)  # noqa: FBT003
-    written(_SCALES[min(fits, len(_SCALES) - 1)], dry=False)
+    room, smallest = image.height - _MARGIN, _SCALES[-1]
+    lines = next((n for n in fewest if written(smallest, n, dry=True) <= room), fewest[-1])
+    fits = bisect_left(_SCALES, True, key=lambda scale: written(scale, lines, dry=True) <= room)  # noqa: FBT003
+    written(_SCALES[min(fits, len(_SCALES) - 1)], lines, dry=False)
     return image
 
 
 def _explain(
-    column: Panel, film: AnalysedFilm, said_of: tuple[Places, Wording], context: Context
+    film: AnalysedFilm,
+    said_of: tuple[Places, Wording],
+    context: Context,
+    column: Panel,
+    lines: int,
 ) -> None:
+    """Write the whole panel. ``lines``: at most so many of an observation, see `LINES`."""
     template, words, (places, wording) = context.template, context.template.panel, said_of
-    detection = film.findings.finding
-    assert detection is not None
     column.text(words.heading, 17, panel.QUIET)
     column.gap(6)
     if film.findings.contradictions:
         column.text(wording.headline, 21, panel.BAR_FOUND, bold=True)
     else:
         size = 27 if len(wording.headline) <= _SHORT_HEADLINE else 21
-        column.text(wording.headline, size, panel.BRIGHT, bold=True)
+        column.text(_cut(wording.headline), size, panel.BRIGHT, bold=True)
     column.gap(4)
+    if film.findings.finding is not None:
+        _explain_classes(column, film, film.findings.finding, (wording, context))
+    elif film.view != "PA":
+        column.text(view(film, template), 14, panel.BAR_FOUND)
+    explain_observed(column, film, context, lines)
+    _course(column, context)
+    for said in remarks(film.findings, template):
+        column.gap(6)
+        column.text(said, 15, panel.BAR_FOUND)
+    if film.explanation.opacity is not None:
+        _mapped(column, film, places, context)
+    elif film.saliency:
+        column.heading(words.explanation)
+        if is_drawn(film, film.saliency[0]):
+            _legend(column, context)
+        column.text(wording.explanation, 15)
+    _provenance(column, film, context, context.detector(film))
+
+
+def _cut(headline: str) -> str:
+    """Return a headline that may be as long as all that many networks found, cut between two."""
+    if len(headline) <= _LONG_HEADLINE:
+        return headline
+    kept = headline[:_LONG_HEADLINE]
+    end = max(kept.rfind("; "), kept.rfind("), ") + 1)
+    return f"{kept[:end] if end > 0 else kept} …"
+
+
+def _explain_classes(
+    column: Panel, film: AnalysedFilm, detection: Detection, said: tuple[Wording, Context]
+) -> None:
+    """Write what the networks say of a film that tell classes, opacity and severity."""
+    wording, context = said
+    template, words = context.template, context.template.panel
     column.text(template.impression.knows, 14, panel.QUIET)
     if film.view != "PA":
         column.text(view(film, template), 14, panel.BAR_FOUND)
@@ -300,18 +428,6 @@ def _explain(
     column.text(wording.calibration, 14, panel.QUIET)
     _appearance(column, film, context)
     _severity(column, film, context)
-    _course(column, context)
-    for said in remarks(film.findings, template):
-        column.gap(6)
-        column.text(said, 15, panel.BAR_FOUND)
-    if film.explanation.opacity is not None:
-        _mapped(column, film, places, context)
-    else:
-        column.heading(words.explanation)
-        if film.saliency and is_drawn(film, film.saliency[0]):
-            _legend(column, context)
-        column.text(wording.explanation, 15)
-    _provenance(column, film, context, context.detector(film))
 
 
 def _mapped(column: Panel, film: AnalysedFilm, places: Places, context: Context) -> None:

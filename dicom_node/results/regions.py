@@ -86,7 +86,9 @@ def places_of(film: AnalysedFilm) -> Places:
     if not film.saliency:
         return Places(_rectangle(Region(0, 0, rows, columns)), ())
     region = film.saliency[0].region
-    salient = contours_of(film, film.saliency[0])
+    first = film.saliency[0]
+    # What was observed has places of its own.
+    salient = () if is_observed(film, first) else contours_of(film, first)
     lungs, zones = _lungs(film, region), zones_of(film)
     opaque, by_side = opaque_contours(film), _opaque_in(film)
     return Places(_rectangle(region), salient, lungs, zones, opaque, by_side)
@@ -112,6 +114,24 @@ def area_contours(film: AnalysedFilm, network: str, key: str) -> tuple[Polygon, 
     level = float(np.nextafter(np.float32(threshold), np.float32(-1)))
     lines = (_on_film(line, region, values.shape) for line in contours(values, level))
     return tuple(sorted(lines, key=_area, reverse=True))
+
+
+def area_mask(film: AnalysedFilm, network: str, key: str) -> Mask | None:
+    """Return which pixels of the film a mask covers that was observed, bool (Rows, Columns).
+
+    None where the explanation does not hold it.
+    """
+    found = [area for area in film.explanation.areas if (area.network, area.key) == (network, key)]
+    if not found:
+        return None
+    values, region, whole = found[0].probability, found[0].region, _whole(film)
+    rows, columns = film.shape
+    covered = on_grid(values, region, whole, (rows, columns)) >= found[0].threshold
+    # Beyond what the network saw there is nothing, whatever its threshold.
+    top, left, bottom, right = map(round, (region.top, region.left, region.bottom, region.right))
+    inside = np.zeros_like(covered)
+    inside[max(top, 0) : bottom, max(left, 0) : right] = True
+    return np.asarray(covered & inside)
 
 
 def area_line(film: AnalysedFilm, network: str, key: str) -> Polygon | None:
@@ -231,10 +251,13 @@ def is_drawn(film: AnalysedFilm, saliency: SaliencyMap) -> bool:
 
     Never for "normal" or where no class was named, nor for a grade that may be none; and only where
     hiding it lowers the answer: of a class by `LEAST_CHANGE`, of a grade at all. What an opacity
-    map explains is drawn as that map, once.
+    map explains is drawn as that map, once. Of what is observed always, as its words say: what it
+    explains need not be a finding.
     """
     if saliency.mapped_by:
         return False
+    if is_observed(film, saliency):
+        return bool(saliency.heat.max() > 0)
     findings, network = film.findings, saliency.network
     first = network == film.saliency[0].network and saliency.target in FINDING_CLASSES
     evidence = (findings.evidence if first else None) or findings.checks.get(network, Evidence())
@@ -247,18 +270,28 @@ def is_drawn(film: AnalysedFilm, saliency: SaliencyMap) -> bool:
     return change is None or change >= LEAST_CHANGE
 
 
+def is_observed(film: AnalysedFilm, saliency: SaliencyMap) -> bool:
+    """Whether a map is of a network that declares itself what it says."""
+    return any(one.network == saliency.network for one in film.findings.observed)
+
+
 def contours_of(film: AnalysedFilm, saliency: SaliencyMap) -> tuple[Polygon, ...]:
     """Return what stood out for what a network found, as lines on the film, largest area first.
 
     See `is_drawn` and `heat_drawn`. Where no lungs are known, what runs out of the area that the
-    network saw is left out: its line would be that of the area.
+    network saw is left out: its line would be that of the area. What is observed need not be in the
+    lungs.
     """
     if not is_drawn(film, saliency):
         return ()
     # On the region alone, so that a line along its edge lies exactly there.
     region, (rows, columns) = saliency.region, _fine(saliency.region)
-    heat = _kept(film, replace(saliency, region=Region(0, 0, rows, columns)), region, rows, columns)
-    if film.lungs is None:
+    whole = replace(saliency, region=Region(0, 0, rows, columns))
+    if observed := is_observed(film, saliency):
+        heat = heat_of(whole, rows, columns)
+    else:
+        heat = _kept(film, whole, region, rows, columns)
+    if film.lungs is None or observed:
         heat = _within(heat)
     lines = (_on_film(line, region, heat.shape) for line in contours(heat, CONTOUR_LEVEL))
     return tuple(sorted(lines, key=_area, reverse=True))

@@ -22,7 +22,7 @@ from dicom_node.imaging.header import body_part_of
 from dicom_node.imaging.received import can_hold
 from dicom_node.imaging.values import items as items_of
 from dicom_node.imaging.values import text as text_of
-from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.films import AnalysedFilm, Context, part_examined
 from dicom_node.results.groups import groups_of
 from dicom_node.results.library import image_library, reference_in_tree
 from dicom_node.results.measured import (
@@ -39,6 +39,7 @@ from dicom_node.results.measured import (
 from dicom_node.results.modules import (
     MANUFACTURER,
     MODEL_NAME,
+    coding_scheme,
     copy_identity,
     evidence_of,
     reference_to,
@@ -177,22 +178,13 @@ def _general(document: Dataset, films: Sequence[AnalysedFilm], context: Context)
     """Set what the SR document says of itself: unsigned, preliminary, what it replaces."""
     source = films[0].dataset
     document.SeriesDescription = context.template.report_description
-    if part := _part_examined(films):
+    if part := part_examined(films):
         document.BodyPartExamined = part
     document.CompletionFlag, document.VerificationFlag = "COMPLETE", "UNVERIFIED"
     document.PreliminaryFlag = "PRELIMINARY"
-    document.CodingSchemeIdentificationSequence = [_coding_scheme()]
+    document.CodingSchemeIdentificationSequence = [coding_scheme(PRIVATE_SCHEME)]
     if context.predecessors:
         document.PredecessorDocumentsSequence = [_predecessors(source, context)]
-
-
-def _part_examined(films: Sequence[AnalysedFilm]) -> str:
-    """Return the chest, which our own networks know; of films that others eat, what they say."""
-    answered = [film for film in films if film.has_answers]
-    if not answered or any(film.findings.finding is not None for film in answered):
-        return "CHEST"
-    stated = text_of(answered[0].dataset, "BodyPartExamined")
-    return stated if stated.isascii() and len(stated) <= 16 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,15 +288,6 @@ def _is_of_chest(source: Dataset) -> bool:
 
 def _is_whole(item: Dataset, text: str) -> bool:
     return "\N{REPLACEMENT CHARACTER}" not in text and can_hold(item, text)
-
-
-def _coding_scheme() -> Dataset:
-    item = Dataset()
-    item.CodingSchemeDesignator = PRIVATE_SCHEME
-    item.CodingSchemeUID = derived_uid("coding scheme", PRIVATE_SCHEME)
-    item.CodingSchemeName = "dicom-node"
-    item.CodingSchemeResponsibleOrganization = "dicom-node"
-    return item
 
 
 def _predecessors(source: Dataset, context: Context) -> Dataset:

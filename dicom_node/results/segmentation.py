@@ -1,4 +1,4 @@
-"""Segmentations of a film: lungs and mapped opacity (binary), what weighed (fractional).
+"""Segmentations of a film: lungs, mapped opacity and observed masks (binary), what weighed.
 
 PS3.3 A.51. Each has the film's own matrix, so that whoever lays it over the film needs no geometry
 (projection radiographs have no frame of reference). Results leave uncompressed: only the heat of
@@ -18,22 +18,29 @@ from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node import __version__
+from dicom_node.bundles.declared import Concept
 from dicom_node.findings import Region, SaliencyMap
 from dicom_node.imaging.geometry import heat_on_film
 from dicom_node.imaging.opaque import LEVEL
 from dicom_node.imaging.values import numbers, value
+from dicom_node.observations import Observation, ObservationKind
 from dicom_node.results.cards import NetworkCard
-from dicom_node.results.films import AnalysedFilm, Context
+from dicom_node.results.films import AnalysedFilm, Context, part_examined
 from dicom_node.results.modules import (
     MANUFACTURER,
     MODEL_NAME,
+    coding_scheme,
     copy_identity,
     evidence_of,
     orientation_of,
     set_equipment,
     set_times,
 )
-from dicom_node.results.regions import heat_drawn, opaque_on, right_of
+from dicom_node.results.observed_words import names
+from dicom_node.results.regions import area_mask, heat_drawn, is_observed, opaque_on, right_of
+from dicom_node.results.severity import SIDES
+from dicom_node.results.template_parts import LONG_STRING
+from dicom_node.results.values import PRIVATE_SCHEME
 from dicom_node.results.wording import view
 from dicom_node.uids import derived_uid
 
@@ -42,6 +49,7 @@ SERIES_OFFSET, SALIENCY_SERIES_OFFSET = 4, 8
 
 _LUNGS = "AI CXR lungs - RESEARCH USE ONLY"
 _LUNGS_AND_OPACITY = "AI CXR lungs, opacity - RESEARCH USE ONLY"
+_AREAS = "AI areas - RESEARCH USE ONLY"
 _SALIENCY = "AI CXR saliency - RESEARCH USE ONLY"
 _FAMILY = CodedConcept("123110", "DCM", "Artificial Intelligence")
 _ANATOMY = CodedConcept("91723000", "SCT", "Anatomical structure")
@@ -69,14 +77,16 @@ _COPIED = (
 class _Meaning:
     """What a segment stands for: the label people read, category and type, the lung's side.
 
-    ``tracked``: what its Tracking UID is made of, beside the film.
+    ``tracked``: what its Tracking UID is made of, beside the film. ``region``: where in the body it
+    lies, where that is coded.
     """
 
     label: str
     category: CodedConcept
     type: CodedConcept
-    tracked: tuple[str, str]
+    tracked: tuple[str, ...]
     side: CodedConcept | None = None
+    region: CodedConcept | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +94,7 @@ class _Content:
     """Pixels of a segmentation and what each segment is; ``kind``: BINARY or FRACTIONAL."""
 
     kind: str
+    label: str
     description: str
     pixels: Any
     segments: Sequence[hd.seg.SegmentDescription]
@@ -94,14 +105,21 @@ def lung_segmentation(
 ) -> Dataset | None:
     """Return the lungs of a film, a segment each side, and what is mapped opaque as one more.
 
-    None where neither was found.
+    Each mask that was observed is a segment, too. None where nothing was found.
     """
     masks, described = _found(film, context)
+    observed = _observed(film, context, first=len(masks) + 1)
+    masks += [mask for mask, _ in observed]
+    described += [segment for _, segment in observed]
     if not masks:
         return None
-    description = _LUNGS if film.explanation.opacity is None else _LUNGS_AND_OPACITY
+    label, description = "AI_LUNGS", _LUNGS
+    if observed:
+        label, description = "AI_AREAS", _AREAS
+    elif film.explanation.opacity is not None:
+        description = _LUNGS_AND_OPACITY
     pixels = np.stack(masks, axis=-1)[None]
-    content = _Content("BINARY", description, pixels, described)
+    content = _Content("BINARY", label, description, pixels, described)
     return _document(film, context, (uid, number), content)
 
 
@@ -127,18 +145,66 @@ def _found(
     return masks, described
 
 
+def _observed(
+    film: AnalysedFilm, context: Context, first: int
+) -> list[tuple[Any, hd.seg.SegmentDescription]]:
+    """Return each mask that was observed and has anything in it, as segments from ``first`` on."""
+    found: list[tuple[Any, hd.seg.SegmentDescription]] = []
+    for one in film.findings.observed:
+        if one.kind is not ObservationKind.MASK or not one.reached:
+            continue
+        mask = area_mask(film, one.network, one.key)
+        if mask is None or not mask.any():
+            continue
+        card, meaning = context.card(film, one.network), _meaning(one, context)
+        found.append((mask, _segment(first + len(found), meaning, film, card)))
+    return found
+
+
+def _meaning(one: Observation, context: Context) -> _Meaning:
+    """Return what a mask stands for: the finding of its manifest, else its concept, or a private
+    code (docs/codes.md).
+    """
+    declared, name = context.says(one), names(one, context)
+    finding = declared.finding if declared else None
+    coded = finding or (declared.concept if declared else None)
+    if coded is None:
+        kind = CodedConcept(one.key.replace("_", "-"), PRIVATE_SCHEME, name[:LONG_STRING])
+    else:
+        kind = _coded(coded, context)
+    site = declared.site if declared else None
+    side = SIDES[declared.laterality] if declared and declared.laterality else None
+    return _Meaning(
+        label=name[:LONG_STRING],
+        # What is no finding may be anatomy, or anything: its manifest does not say.
+        category=_RELATIONAL if finding is None else _ABNORMAL,
+        type=kind,
+        tracked=("mask", one.network, one.key),
+        side=CodedConcept(side.value, side.scheme, side.meaning) if side else None,
+        region=_coded(site, context) if site else None,
+    )
+
+
+def _coded(code: Concept, context: Context) -> CodedConcept:
+    """Return a code of a manifest in letters that the film's character set has."""
+    told = context.template.spoken(code)
+    return CodedConcept(told.value, told.scheme, told.meaning[:LONG_STRING])
+
+
 def saliency_segmentation(
     film: AnalysedFilm, context: Context, uid: str, number: int
 ) -> Dataset | None:
     """Return what stood out for the finding, inside the lungs; None where nothing is drawn."""
-    drawn = heat_drawn(film, film.saliency[0]) if film.saliency else None
-    if drawn is None or not drawn.max() > 0:
+    first = next(iter(film.saliency), None)
+    # What was observed is explained in an overlay of its own.
+    drawn = None if first is None or is_observed(film, first) else heat_drawn(film, first)
+    if first is None or drawn is None or not drawn.max() > 0:
         return None
     card = context.card(film, film.saliency[0].network)
     label = f"Saliency: {card.title}"[:64]
     meaning = _Meaning(label, _RELATIONAL, _EXPLANATION, ("saliency", card.id))
     described = [_segment(1, meaning, film, card)]
-    content = _Content("FRACTIONAL", _SALIENCY, drawn[None, ..., None], described)
+    content = _Content("FRACTIONAL", "AI_SALIENCY", _SALIENCY, drawn[None, ..., None], described)
     return _document(film, context, (uid, number), content)
 
 
@@ -172,8 +238,12 @@ def _segment(
         ),
         tracking_uid=derived_uid("tracking", film.dataset.SOPInstanceUID, *meaning.tracked),
         tracking_id=meaning.label,
+        anatomic_regions=[meaning.region] if meaning.region else None,
     )  # fmt: skip
-    if meaning.side is not None:
+    if meaning.side is not None and meaning.region is not None:
+        (region,) = segment.AnatomicRegionSequence
+        region.AnatomicRegionModifierSequence = [meaning.side]
+    elif meaning.side is not None:
         (kind,) = segment.SegmentedPropertyTypeCodeSequence
         kind.SegmentedPropertyTypeModifierCodeSequence = [meaning.side]
     return segment
@@ -196,7 +266,7 @@ def _document(
         manufacturer_model_name=MODEL_NAME,
         software_versions=__version__,
         device_serial_number=context.node_ae_title,
-        content_label="AI_LUNGS" if content.kind == "BINARY" else "AI_SALIENCY",
+        content_label=content.label,
         content_description=content.description,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=False,
@@ -205,10 +275,17 @@ def _document(
     set_times(source, document)
     set_equipment(source, document, context.cards([film]), context.node_ae_title)
     document.SeriesDescription = content.description
-    document.BodyPartExamined = "CHEST"
+    if part := part_examined([film]):
+        document.BodyPartExamined = part
     document.ImageComments = f"{context.template.research_sentence} {view(film, context.template)}"
+    if any(_is_private(segment) for segment in content.segments):
+        document.CodingSchemeIdentificationSequence = [coding_scheme(PRIVATE_SCHEME)]
     _mend(source, document)
     return document
+
+
+def _is_private(segment: hd.seg.SegmentDescription) -> bool:
+    return bool(segment.segmented_property_type.scheme_designator == PRIVATE_SCHEME)
 
 
 def _source(source: Dataset) -> Dataset:

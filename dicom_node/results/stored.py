@@ -184,7 +184,11 @@ class StoredFilms:
             for film in history.films
             if film.instance.findings_json is not None
         )
-        found = [EarlierFilm(when, said) for when, said in told if said.finding is not None]
+        found = [
+            EarlierFilm(when, said)
+            for when, said in told
+            if said.finding is not None or said.observed
+        ]
         return tuple(found[-_EARLIER_TOLD:])
 
     def history_of(self, study_id: StudyId, instances: Iterable[Instance]) -> History:

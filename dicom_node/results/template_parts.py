@@ -432,7 +432,9 @@ class ObservedText(TemplatePart):
     many there are. ``number`` and ``interval``: of a score or measurement; ``threshold``: what it
     is held against. ``covered``: how much of the film a mask covers, ``covered_lungs``: of the
     lungs. ``absent``: where there is no value. ``unanswered``: where a network said nothing;
-    ``nothing``: where none said anything. ``knows``, ``basis``, ``calibrated``, ``uncalibrated``:
+    ``nothing``: where none said anything. ``more``: how many lines a
+    panel leaves out. ``knows``, ``basis``, ``calibrated``,
+    ``uncalibrated``:
     as of `Impression`. ``explained`` and ``explained_weak``: as of `EvidenceText`;
     ``points``: a fall of a probability; ``unexplained``:
     of a network that shows nowhere where it looked. ``units``: how units (UCUM) are read; others as
@@ -471,6 +473,7 @@ class ObservedText(TemplatePart):
     absent: Annotated[Words, words("why")]
     unanswered: Annotated[Words, words("network", "why")]
     nothing: Plain
+    more: Annotated[Words, words("count")]
     knows: Annotated[Words, words("networks")]
     basis: Annotated[Words, words("network", "version", "digest")]
     calibrated: Plain
@@ -493,11 +496,16 @@ class ObservedText(TemplatePart):
 
 
 class Status(TemplatePart):
-    """How the outcome of all algorithms together is coded (PS3.16 CID 6047)."""
+    """How the outcome of all algorithms together is coded (PS3.16 CID 6047).
+
+    ``some_…``: where a network of the suite gave no answer.
+    """
 
     concept: Code
     with_findings: Code
     without_findings: Code
+    some_with_findings: Code
+    some_without_findings: Code
     none_succeeded: Code
 
 

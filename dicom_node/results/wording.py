@@ -27,9 +27,9 @@ from dicom_node.results.films import AnalysedFilm, Context, EarlierFilm
 from dicom_node.results.observed_words import (
     called,
     conclusion_of,
+    in_unit,
     names,
     sentence,
-    written,
 )
 from dicom_node.results.template_parts import Code, EvidenceText
 from dicom_node.results.templates import Template
@@ -73,7 +73,9 @@ def _wording_of_observations(film: AnalysedFilm, context: Context) -> Wording:
     cards = [context.card(film, name) for name in networks]
     numbers = [one.calibrated for one in observed if one.labels or one.places]
     calibration = words.calibrated if all(numbers) else words.uncalibrated
-    explained = (explanation_of_network(film, name, context) for name in networks)
+    # Of several that tell where they looked the first is shown.
+    shown = [film.saliency[0].network] if film.saliency else networks
+    explained = (explanation_of_network(film, name, context) for name in shown)
     return Wording(
         headline=conclusion_of(film.findings, context),
         basis=" ".join(
@@ -83,6 +85,15 @@ def _wording_of_observations(film: AnalysedFilm, context: Context) -> Wording:
         calibration=calibration if numbers else "",
         explanation=" ".join(dict.fromkeys(filter(None, explained))),
     )
+
+
+def knows(film: AnalysedFilm, context: Context) -> str:
+    """Return what was looked for on a film, and nothing else was."""
+    if film.findings.finding is not None:
+        return context.template.impression.knows
+    networks = dict.fromkeys(one.network for one in film.findings.observed)
+    titles = "; ".join(context.card(film, name).title for name in networks)
+    return context.template.observed.knows.format(networks=titles)
 
 
 def conclusion_on(findings: FilmFindings, context: Context) -> str:
@@ -314,18 +325,19 @@ def explanation_of_observation(
     if key != observation.key:
         return ""
     words, evidence = template.observed, film.findings.checks.get(network, Evidence())
-    change, is_part = evidence.change_when_hidden, bool(label) or bool(observation.labels)
+    change, is_part = evidence.change_when_hidden, observation.kind not in _NUMBERS
     finding = called(observation, label, context) if label else names(observation, context)
     if change is None or change < (template.evidence.weak_below if is_part else 0.0):
         said = words.explained_weak.format(finding=finding)
     else:
         points = words.points.format(change=template.points(change))
-        fall = points if is_part else written(change, observation, context)
+        fall = points if is_part else in_unit(change, observation, context)
         said = words.explained.format(finding=finding, change=fall)
     return " ".join([said, *_where_it_lies(evidence, template)])
 
 
 _PLACES = (ObservationKind.REGION, ObservationKind.MASK)
+_NUMBERS = (ObservationKind.SCORE, ObservationKind.MEASUREMENT)
 
 
 def _where_it_lies(evidence: Evidence, template: Template) -> Iterator[str]:

@@ -26,7 +26,7 @@ from dicom_node.patience import place_of
 from dicom_node.records import ObjectKind
 from dicom_node.results.apart import apart
 from dicom_node.results.basic_text import recipe_of
-from dicom_node.results.capture import capture, overlay
+from dicom_node.results.capture import capture, overlay, overlays_of
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.document import document, draw_for_page
 from dicom_node.results.films import AnalysedFilm, Context
@@ -197,7 +197,7 @@ def _of_film(
             places_of(film)
     if ObjectKind.DOCUMENT in kinds:
         with suppress(*_FAULTS):
-            _quietly(partial(draw_for_page, film))
+            _quietly(partial(draw_for_page, film, told[0]))
 
 
 def _tried(
@@ -325,9 +325,8 @@ def _captures(film: AnalysedFilm, context: Context, number: int) -> _Maker:
 
 
 def _overlays(film: AnalysedFilm, context: Context, number: int) -> _Maker:
-    # What an opacity map explains is in the capture.
-    for place, heat in enumerate(film.explanation.looked, 1):
-        yield partial(overlay, film, context, heat, UNNAMED, number * _OVERLAYS + place)
+    for place, of in enumerate(overlays_of(film), 1):
+        yield partial(overlay, film, context, of, (UNNAMED, number * _OVERLAYS + place))
 
 
 def _presentations(film: AnalysedFilm, context: Context, number: int) -> _Maker:

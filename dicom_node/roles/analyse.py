@@ -7,10 +7,10 @@ import threading
 from dicom_node.analysis.engine import Engine
 from dicom_node.errors import BrainChanged, DeviceUnavailable
 from dicom_node.line.analyse import Analyst
-from dicom_node.line.bundles import declared_bundles
 from dicom_node.line.networks import engine_of, warm_when_there
 from dicom_node.line.pulse import Pulse
-from dicom_node.line.wiring import menu_of
+from dicom_node.line.shadow import shadow_of
+from dicom_node.line.wiring import manifests_of, menu_of
 from dicom_node.records import Worker
 from dicom_node.roles.process import stopped_at_once
 from dicom_node.roles.shift import Shift, shift
@@ -30,7 +30,7 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     own = shift(worker, configuration, stop, reserve_bytes=reserve)
     if own is None:
         return
-    engine = engine_of(configuration.settings)
+    engine = engine_of(configuration.settings, shadow=True)
     with stopped_at_once(stop):
         warm_when_there(engine, own.heart, own.patience, stop)
     if (why := engine.passed_over) is not None:
@@ -53,13 +53,12 @@ class _Thinking:
 
     def __init__(self, own: Shift, engine: Engine) -> None:
         settings = own.configuration.settings
-        pulse = Pulse(
-            own.ledger, own.worker, own.heart, own.patience, settings.analysis.lease_seconds
-        )
+        seconds = settings.analysis.lease_seconds
+        pulse = Pulse(own.ledger, own.worker, own.heart, own.patience, seconds)
         self._analyst = Analyst(
             engine, own.ledger, own.spool, settings, own.worker, own.log, pulse,
             lambda: not own.stop.is_set(), menu=menu_of(own.configuration),
-            manifests={each.id: each.manifest for each in declared_bundles(settings)},
+            manifests=manifests_of(settings), shadow=shadow_of(own.configuration),
         )  # fmt: skip
         self._lost: DeviceUnavailable | BrainChanged | None = None
         self._losses = 0

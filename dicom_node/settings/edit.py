@@ -33,7 +33,7 @@ def keep_remote(configuration: Configuration, wanted: Mapping[str, object]) -> P
     Keys that are not in ``wanted`` stay as they are. Raises `SettingsError` with every fault of the
     table as it would be; then nothing has changed.
     """
-    _refuse_shipped(configuration)
+    refuse_shipped(configuration)
     folder = configuration.remotes_path
     path = file_of(configuration, str(wanted["ae_title"]))
     if path is None:
@@ -42,13 +42,13 @@ def keep_remote(configuration: Configuration, wanted: Mapping[str, object]) -> P
     else:
         text = _changed(path, wanted)
     _check(configuration, path, text)
-    _replace(path, text)
+    replace_text(path, text)
     return path
 
 
 def drop_remote(configuration: Configuration, ae_title: str) -> Path:
     """Remove the file of an AE. Raises `SettingsError` where others send their results to it."""
-    _refuse_shipped(configuration)
+    refuse_shipped(configuration)
     path = file_of(configuration, ae_title)
     if path is None:
         raise SettingsError(f"No file in remotes/ has the AE title {ae_title!r}.")
@@ -107,7 +107,8 @@ def _changed(path: Path, wanted: Mapping[str, object]) -> str:
     return tomlkit.dumps(document)
 
 
-def _refuse_shipped(configuration: Configuration) -> None:
+def refuse_shipped(configuration: Configuration) -> None:
+    """Raise `SettingsError` where the configuration is that which came with the program."""
     if is_shipped(configuration.folder):
         raise SettingsError(
             f"{configuration.folder} holds the defaults that came with dicom-node: nothing is"
@@ -144,7 +145,8 @@ def _readable_as_the_folder(path: Path) -> None:
         os.chown(path, -1, folder.st_gid)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file of the configuration at once, durably. Raises `SettingsError`."""
     # A leading dot: half-written files are no part of the AE table.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

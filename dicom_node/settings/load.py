@@ -119,6 +119,26 @@ def load_configuration(
     return Configuration(folder, settings, remotes)
 
 
+def checked_settings(configuration: Configuration, text: str) -> Settings:
+    """Return the settings as they would be with this text of ``node.toml``.
+
+    The bundles that it names must be there. Raises `SettingsError` with every fault found.
+    """
+    source = parse(text, "node.toml")
+    if isinstance(source, Fault):
+        raise refusal([source])
+    found, faults = overrides(os.environ, Settings)
+    source = _merged(source, found)
+    settings, more = _validate(source)
+    faults += more
+    if settings is not None:
+        settings = _absolute(settings, configuration.folder, configuration.data_dir)
+        faults += _missing_resources(settings, source.places)
+    if settings is None or faults:
+        raise refusal(faults)
+    return settings
+
+
 def configuration_folder(folder: Path | None = None) -> Path:
     """Return the configuration folder that is meant, as an absolute path."""
     if folder is None:

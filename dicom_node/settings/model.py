@@ -175,6 +175,11 @@ class AnalysisSection(Section):
         description="bundles to run, from models/; the first detection network gives the finding;"
         " for films that no `[[suites]]` fits",
     )
+    shadow: tuple[str, ...] = Field(
+        default=(),
+        description="bundles that run beside the suites on films that get analysed, and are never"
+        " reported (`dicom-node models compare`); those that declare what they say alone",
+    )
     gate: str = Field(
         default="chest-gate",
         description="bundle that looks at a film first: declines what is no frontal chest "

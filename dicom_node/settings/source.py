@@ -58,6 +58,9 @@ def parse(text: str, name: str) -> SettingsFile | Fault:
         what = _AT_LINE.sub("", str(error)).strip()
         line = int(found[1]) if found else text.count("\n") + 1
         return Fault(name, "", f"not valid TOML: {what}", "correct the line: key = value", line)
+    except (RecursionError, ValueError):
+        # Thousands of brackets, or of digits.
+        return Fault(name, "", "is nested too deeply, or holds too long a number", "write less")
     return SettingsFile(tables, KeyPlaces(name, _lines(text)))
 
 

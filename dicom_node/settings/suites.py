@@ -31,6 +31,15 @@ def suite_faults(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
         if name not in manifests:
             what = f"there is no bundle {name!r} in {folder}"
             yield places.fault(place, what, suggestion(name, manifests))
+    for position, name in enumerate(settings.analysis.shadow):
+        told = manifests.get(name)
+        here = ("analysis", "shadow", position)
+        if told and not _declares(told):
+            what = f"{name!r} is one of our own networks, and does not run in shadow"
+            yield places.fault(here, what, "name bundles that say what they eat and say")
+        if name in settings.networks:
+            what = f"{name!r} is in a suite: what it says is reported"
+            yield places.fault(here, what, "name it in one of the two")
     for key in ("lungs", "gate"):
         name = getattr(settings.analysis, key)
         told = manifests.get(name)
@@ -52,6 +61,9 @@ def _named(settings: Settings) -> list[tuple[Location, str]]:
         (("suites", number, "networks", position), name)
         for number, suite in enumerate(settings.suites)
         for position, name in enumerate(suite.networks)
+    ]
+    named += [
+        (("analysis", "shadow", position), name) for position, name in enumerate(analysis.shadow)
     ]
     beside = (("lungs", analysis.lungs), ("gate", analysis.gate))
     return named + [(("analysis", key), name) for key, name in beside if name]

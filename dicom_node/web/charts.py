@@ -112,7 +112,8 @@ def _findings(figure: Figure, rows: Rows) -> None:
 
 def _stacked(figure: Figure, rows: Rows, names: Sequence[str]) -> None:
     axes, days = figure.subplots(), list(by_day(rows))
-    if not days:
+    # Cases may have neither: of networks that declare what they say alone, or declined.
+    if not any(counts[name] for _, counts in days for name in names):
         _nothing(axes)
         return
     places, below = np.arange(len(days)), np.zeros(len(days))

@@ -137,13 +137,16 @@ class RunningNode:
         finally:
             ledger.close()
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command on this node; ``given``: what it reads from standard input."""
         command = [sys.executable, "-m", "dicom_node", *arguments]
-        if arguments[0] not in {"send"}:
+        if arguments[0] not in {"send", "report", "models"}:
             command += ["--config", str(self.config)]
-        if arguments[0] in {"cases", "outbox", "health", "ae"}:
+        if arguments[0] in {"cases", "outbox", "health", "ae", "user"}:
             command += ["--data-dir", str(self.data_dir)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(
+            command, input=given, capture_output=True, text=True, check=False, timeout=120
+        )
 
     def finished(self) -> bool:
         with self.ledger() as ledger:

@@ -66,7 +66,7 @@ def by_highdicom(group: Group, film: AnalysedFilm, context: Context) -> bytes:
             hd.sr.Measurement(
                 concept(number.name),
                 number.exact,
-                hd.sr.CodedConcept(number.unit.value[0], "UCUM", number.unit.value[1]),
+                hd.sr.CodedConcept(number.unit.code, "UCUM", number.unit.meaning),
             )
             for number in group.numbers
         ]

@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 from dicom_node.bundles.declared import Declaration, open_declared
-from dicom_node.findings import AreaMap, Explanation, FilmFindings, Outcome, Region
+from dicom_node.findings import (
+    AreaMap,
+    Explanation,
+    FilmFindings,
+    NetworkVersion,
+    Outcome,
+    Region,
+)
 from dicom_node.observations import Candidate, FoundPlace, Observation, ObservationKind
 from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm
@@ -77,8 +84,9 @@ def observed_film(*, alone: bool = True, **said: float | None) -> AnalysedFilm:
     grid[4:8, 4:8] = 0.9
     area = AreaMap("patches", "consolidation", grid, Region(0, 0, 256, 256), 0.5)
     uid = film.findings.sop_instance_uid
+    suite = dict.fromkeys(BUNDLES, NetworkVersion("1.0.0", "sha256:" + "0" * 64))
     findings = FilmFindings(
-        uid, Outcome.ANALYSED, observed=told, unanswered={"gone": "it took too long"}
+        uid, Outcome.ANALYSED, observed=told, suite=suite, unanswered={"gone": "it took too long"}
     )
     return replace(film, findings=findings, explanation=Explanation(areas=(area,)))
 
@@ -353,4 +361,5 @@ def test_each_headline_has_its_weeks_as_a_chart_and_a_table(observing: Site) -> 
     assert (width["cases"], width["found"], width["share"]) == ("2", "1", "0.5")
     assert float(width["median"]) == pytest.approx((151.25 + 140) / 2)
     assert "<svg" in client.get("/dashboard/observations/heart/heart_width.svg").text
-    assert "nothing in these days" in client.get("/dashboard/observations/none/none.svg").text
+    for empty in ("observations/none/none", "findings"):
+        assert "nothing in these days" in client.get(f"/dashboard/{empty}.svg").text

@@ -2,7 +2,8 @@
 
 The line: `Arrivals`, `Work`, `Headers`, `Studies`, `Courses`, `Outbox`, `Workers`, `Upkeep`,
 `Forgetting`. The reading room, pages and commands: `Cases`, `ReadersWords`, `Figures`,
-`Deliveries`, `Neighbours`, `Accounts`, `AuditTrail`, all of them together `ReadingRoom`.
+`Deliveries`, `Neighbours`, `Accounts`, `AuditTrail`, all of them together `ReadingRoom`. Who
+compares networks: `Comparison`.
 
 Each method that changes something is one transaction and writes its own event; both are committed
 with ``synchronous=FULL`` before it returns: no power cut takes them back. Claims, renewed leases,
@@ -20,6 +21,7 @@ from dicom_node.ledger.interface.deliveries import Deliveries, Neighbours
 from dicom_node.ledger.interface.films import Headers, KnownFacts, KnownFilms
 from dicom_node.ledger.interface.outbox import Outbox
 from dicom_node.ledger.interface.reading_room import ReadingRoom
+from dicom_node.ledger.interface.shadow import ComparedFilm, Comparison
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
 from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Forgetting, Upkeep
 from dicom_node.ledger.interface.work import Conclusion, Work
@@ -32,6 +34,8 @@ __all__ = [
     "Arrivals",
     "AuditTrail",
     "Cases",
+    "ComparedFilm",
+    "Comparison",
     "Conclusion",
     "Courses",
     "Deliveries",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dicom_node.ledger.headlines import ListLine
@@ -17,7 +17,8 @@ class Conclusion:
 
     ``state``: `analysed`, with ``findings_json`` and the digest of the stored ``saliency`` maps; or
     `declined` or `failed`, with a ``reason``. ``headlines``: what the case list tells of its
-    observations; ``severity``: what their manifests say of that which was found.
+    observations; ``severity``: what their manifests say of that which was found. ``beside``: what
+    networks in shadow observed, as JSON by their names, kept apart from the findings.
     """
 
     instance: Instance
@@ -27,6 +28,7 @@ class Conclusion:
     saliency: Digest | None = None
     headlines: tuple[ListLine, ...] = ()
     severity: float = 0.0
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 class Work(KnownFilms, Protocol):

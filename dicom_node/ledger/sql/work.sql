@@ -48,3 +48,12 @@ update studies set priority = (
     where study_id = :id and state not in ('received', 'declined', 'failed')
 )
 where id = :id;
+
+-- name: forget_shadow
+-- What was said in shadow of a film that is analysed anew.
+delete from shadow_observations where instance_id = :id;
+
+-- name: keep_shadow
+-- What one network said in shadow of a film.
+insert into shadow_observations (instance_id, network, observations_json, at)
+values (:id, :network, :observations, :now);
