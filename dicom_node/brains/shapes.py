@@ -116,9 +116,9 @@ def _onnx(path: Path) -> tuple[list[Told], list[Told]]:
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    # From bytes it finds no other file; one that keeps its weights beside it is named so.
-    beside = path.with_name(f"{path.name}.data").is_file()
-    given: Any = str(path) if beside else path.read_bytes()
+    # From bytes it finds no other file.
+    data = path.read_bytes()
+    given: Any = str(path) if wanted_files(data) else data
     session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     return (
         _told((each.name, each.shape) for each in session.get_inputs()),
@@ -188,6 +188,8 @@ def _main() -> int:
     except ImportError:
         package, extra = _EXTRA.get(engine, (engine, engine))
         told = {"error": f"{package} is not installed here: install dicom-node[{extra}]"}
+    except OSError as error:
+        told = {"error": error.strerror or "it cannot be read"}
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is its refusal
         told = {"error": " ".join(str(error).split())[:200] or type(error).__name__}
     sys.stdout.write(f"\n{json.dumps(told)}\n")
