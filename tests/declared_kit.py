@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dicom_node.bundles.declared import Declaration, digest_of_weights
+from dicom_node.bundles.declared import Declaration, Declared, digest_of_weights
 
 Outputs = Mapping[str, tuple[int, ...]]
 """Shape of each output without the first axis: ``{"logits": (18,)}``."""
@@ -232,6 +232,16 @@ digest = "{digest_of_weights(weights)}"
     )
     (place / "CARD.md").write_text(f"# {bundle_id}\n\nRandom weights.\n", encoding="utf-8")
     return place
+
+
+def manifest_alone(says: str, pixels: str = "rows = 32\ncolumns = 32") -> Declared:
+    """Return a bundle that is nowhere on the disk, of the id ``net``."""
+    tables = tomllib.loads(
+        f'id = "net"\ntitle = "Net"\nversion = "1.0.0"\nengine = "onnx"\nintended_use = "Tests."\n'
+        f'licence = "None."\n[eats.pixels]\n{pixels}\n[weights]\nfile = "a.onnx"\n'
+        f'digest = "sha256:{"0" * 64}"\n{says}'
+    )
+    return Declared(Path("net"), Declaration.model_validate(tables))
 
 
 def observations_of(document: str) -> list[dict[str, Any]]:

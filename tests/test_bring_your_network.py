@@ -33,20 +33,21 @@ def test_the_steps_from_a_file_to_a_suite_run_as_they_are_written(
     # Without the gate no Keras is loaded: what is tried here are the commands.
     for key in ("GATE", "LUNGS"):
         monkeypatch.setenv(f"DICOM_NODE__ANALYSIS__{key}", "")
-    monkeypatch.setenv("DICOM_NODE_CONFIG", str(tmp_path / "node"))
-    assert CliRunner().invoke(app, ["config", "init", "node"]).exit_code == 0
-    first, *others = steps()
-    python, script, *arguments = first.split()
-    assert (python, script) == ("python", "examples/random_networks.py")
-    monkeypatch.setattr(sys, "argv", [script, *arguments])
-    random_networks.main()
     told = {}
-    for step in others:
+    for step in steps():
         program, *words = step.split()
-        assert program == "dicom-node"
-        done = CliRunner().invoke(app, words)
-        assert done.exit_code == 0, (step, done.output, done.exception)
-        told[" ".join(words[:2])] = done.output
+        if program == "export":
+            name, _, value = words[0].partition("=")
+            monkeypatch.setenv(name, value.replace("$PWD", str(tmp_path)))
+        elif program == "python":
+            assert words[0] == "examples/random_networks.py"
+            monkeypatch.setattr(sys, "argv", words)
+            random_networks.main()
+        else:
+            assert program == "dicom-node"
+            done = CliRunner().invoke(app, words)
+            assert done.exit_code == 0, (step, done.output, done.exception)
+            told[" ".join(words[:2])] = done.output
     assert "atelectasis" in told["models try"]
     listed = json.loads(CliRunner().invoke(app, ["models", "list", "--json"]).output)
     assert "active" in [row["state"] for row in listed if row["id"] == "chest-densenet"]

@@ -115,3 +115,21 @@ def test_observations_survive_the_ledger_and_stand_among_all_in_the_json_form() 
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("says", "line", "instead", "said"),
+    [
+        (kit.SCORE, "threshold = 5.0", "threshold = nan", "threshold"),
+        (kit.SCORE, "range = [0.0, 10.0]", "range = [0.0, inf]", "range"),
+        (kit.SCORE, "half_width = 1.5", 'activation = "softmax"', "softmax is of several classes"),
+        (kit.LENGTH, "threshold = 150.0", 'activation = "sigmoid"', "have no activation"),
+        (kit.MASK, "threshold = 0.5", "index = [0, 1]", "the one plane of a mask"),
+    ],
+)
+def test_what_would_be_ignored_or_is_no_number_is_a_fault(
+    tmp_path: Path, says: str, line: str, instead: str, said: str
+) -> None:
+    assert line in says
+    kit.declared_bundle(tmp_path, "net", says.replace(line, instead), {"x": (1,)})
+    assert said in " ".join(faults_of(tmp_path, "net"))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dicom_node.analysis.asked import Asked
+from dicom_node.analysis.declared import EXPLAINING_SECONDS, DeclaredNetworks
 from dicom_node.analysis.engine import Engine
+from dicom_node.analysis.occlusion import Spoken, explained
+from dicom_node.analysis.sight import Sight
 from dicom_node.brains.apart import Apart
 from dicom_node.bundles.declared import Declared, open_declared
 from dicom_node.bundles.network import self_test_film
 from dicom_node.errors import NoAnswer
-from dicom_node.findings import Outcome
+from dicom_node.findings import Outcome, pack_explanation, unpack_explanation
+from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.prepare import Float
 from dicom_node.line.analyse import film_to_analyse
@@ -155,6 +161,8 @@ def test_what_the_gate_declines_is_still_looked_at_by_those_that_do_not_ask_it(
          (0.1, 0.05)),
         ({"PixelSpacing": [0.2, 0.1], "EstimatedRadiographicMagnificationFactor": "2.0"},
          (0.2, 0.1)),
+        ({"PixelSpacing": [0, 0], "ImagerPixelSpacing": [0.2, 0.1],
+          "EstimatedRadiographicMagnificationFactor": "2.0"}, (0.1, 0.05)),
         ({}, None),
     ],
 )  # fmt: skip
@@ -208,3 +216,153 @@ def test_a_network_without_a_gradient_shows_where_it_looked_by_hiding_parts(
     dark, shown = engine.analyse(np.where(film == 1, 0.0, film).astype(np.float32), "1")
     assert dark.observed[0].believed == ()
     assert shown.maps[0].heat.max() <= 1
+
+
+class Stub:
+    """Answers as it is told, one film like the other, and remembers how many it is asked at once.
+
+    ``outputs``: of one film. From the call ``fails_at`` on it gives no answer.
+    """
+
+    name = "stub"
+
+    def __init__(self, outputs: Mapping[str, object], fails_at: int = 10**9) -> None:
+        self.outputs = {key: np.asarray(value, np.float32) for key, value in outputs.items()}
+        self.fails_at, self.calls = fails_at, list[tuple[int, ...]]()
+
+    def answer(self, films: Float) -> Mapping[str, Float]:
+        self.calls.append(films.shape)
+        if len(self.calls) > self.fails_at:
+            raise NoAnswer("It stopped.")
+        return {key: np.stack([value] * len(films)) for key, value in self.outputs.items()}
+
+    def close(self) -> None:
+        pass
+
+
+def stubbed(
+    folder: Path, networks: Mapping[str, tuple[str, Stub]], *, more: Mapping[str, str] | None = None
+) -> Engine:
+    """Return an engine of stubs: bundle → what it says, and who answers."""
+    for name, (says, _) in networks.items():
+        kit.declared_bundle(folder, name, says, {"x": (1,)}, **{"eats": ANY, **(more or {})})  # type: ignore[arg-type]
+    declared = [open_declared(folder, name) for name in networks]
+    return Engine(folder, (), declared=declared, apart=lambda bundle: networks[bundle.id][1])
+
+
+LOGITS = Stub({"logits": [9, -9, -9]})
+
+
+def test_observations_stand_in_the_order_of_the_suite_whoever_asks_the_gate(
+    tmp_path: Path,
+) -> None:
+    kit.declared_bundle(tmp_path, "first", kit.LABELS, kit.LABELS_OUTPUTS, eats=ANY)
+    kit.declared_bundle(tmp_path, "gated", kit.LABELS, kit.LABELS_OUTPUTS)
+    kit.declared_bundle(tmp_path, "last", kit.LABELS, kit.LABELS_OUTPUTS, eats=ANY)
+    bundles = [open_declared(tmp_path, name) for name in ("first", "gated", "last")]
+    assert [one.manifest.eats.asks_gate for one in bundles] == [False, True, False]
+    engine = Engine(tmp_path, (), declared=bundles, apart=lambda bundle: LOGITS)
+    findings, _ = engine.analyse(self_test_film(), "1")
+    assert [one.network for one in findings.observed] == ["first", "gated", "last"]
+
+
+def test_a_film_that_no_network_is_asked_about_is_declined(tmp_path: Path) -> None:
+    engine = stubbed(tmp_path, {"net": (kit.LABELS, LOGITS)})
+    findings, _ = engine.analyse(self_test_film(), "1", Asked(frozenset({"other"})))
+    assert findings.outcome is Outcome.DECLINED
+    assert "No network" in (findings.reason or "")
+
+
+def test_two_networks_may_use_the_same_key(tmp_path: Path) -> None:
+    masks = {
+        name: (kit.MASK, Stub({"mask": np.full((16, 16), logit)}))
+        for name, logit in (("a", 9), ("b", -9))
+    }
+    findings, shown = stubbed(tmp_path, masks).analyse(self_test_film(), "1")
+    assert [(one.network, one.value) for one in findings.observed] == [("a", 1.0), ("b", 0.0)]
+    assert [(area.network, area.key) for area in shown.areas] == [
+        ("a", "consolidation"), ("b", "consolidation"),
+    ]  # fmt: skip
+    assert unpack_explanation(pack_explanation(shown)).areas[1].probability.max() < 0.5
+
+
+def test_an_output_without_a_place_for_each_film_is_of_one_network_alone(tmp_path: Path) -> None:
+    class Flat(Stub):
+        def answer(self, films: Float) -> Mapping[str, Float]:
+            return {"logits": np.float32(1)}  # type: ignore[dict-item]
+
+    networks = {"flat": (kit.LABELS, Flat({})), "good": (kit.LABELS, LOGITS)}
+    engine = stubbed(tmp_path, networks)
+    engine.warm()
+    assert set(engine.declared.silent) == {"flat"}
+    findings, _ = engine.analyse(self_test_film(), "1")
+    assert "its shape is ()" in findings.unanswered["flat"]
+    assert {one.network for one in findings.observed} == {"good"}
+
+
+def test_what_was_said_holds_where_it_cannot_be_explained(tmp_path: Path) -> None:
+    stops = Stub({"logits": [9, -9, -9]}, fails_at=2)
+    more = {"head": 'explain = "occlusion"'}
+    engine = stubbed(tmp_path, {"stops": (kit.LABELS, stops)}, more=more)
+    findings, shown = engine.analyse(self_test_film(), "1")
+    assert findings.observed[0].believed
+    assert (shown.maps, findings.checks, findings.unanswered) == ((), {}, {})
+
+
+def test_who_is_too_slow_to_be_explained_has_its_answer_without(tmp_path: Path) -> None:
+    kit.declared_bundle(
+        tmp_path, "slow", kit.LABELS, kit.LABELS_OUTPUTS, eats=ANY, head='explain = "occlusion"'
+    )
+    slow, now = Stub({"logits": [9, -9, -9]}), itertools.count(0.0, EXPLAINING_SECONDS / 3)
+    bundle = open_declared(tmp_path, "slow")
+    networks = DeclaredNetworks([bundle], lambda _: slow, lambda: next(now))
+    said = networks.look([bundle], self_test_film(), None, None)
+    assert said.observed[0].believed
+    assert (said.maps, said.unanswered) == ((), {})
+    assert len(slow.calls) == 3
+
+
+@pytest.mark.parametrize(("side", "calls"), [(64, [16] * 4), (512, [4] * 16)])
+def test_hiding_parts_takes_no_more_memory_than_a_few_films_of_the_input(
+    side: int, calls: list[int]
+) -> None:
+    asked: list[int] = []
+
+    def strengths(greys: Float) -> list[float]:
+        asked.append(len(greys))
+        return [1.0] * len(greys)
+
+    film = np.zeros((side, side), np.float32)
+    assert explained(film, Spoken("a", "", 1.0), strengths).heat.max() == 0
+    assert asked == calls
+
+
+def test_the_lungs_are_found_for_a_mask_that_counts_in_them_alone(tmp_path: Path) -> None:
+    says = kit.MASK.replace('kind = "mask"', 'kind = "mask"\ninside = "lungs"')
+    engine = stubbed(tmp_path, {"net": (says, Stub({"mask": np.full((16, 16), 9)}))})
+    assert engine.declared.look_for_lungs
+    assert engine.declared.need_lungs == ()
+
+    class Upper:
+        def find(self, film: Float) -> Lungs:
+            probability = np.zeros((64, 64), np.float32)
+            probability[:32] = 1
+            return lungs_from(probability, *film.shape)
+
+    object.__setattr__(engine._load(), "sight", Sight(None, Upper()))  # type: ignore[arg-type]
+    findings, shown = engine.analyse(self_test_film(), "1")
+    assert findings.observed[0].value == pytest.approx(1.0)
+    assert shown.areas[0].probability[9:].max() == 0
+
+
+def test_films_are_answered_alike_whoever_asks_at_the_same_time(tmp_path: Path) -> None:
+    engine = Engine(
+        tmp_path, (), declared=[made(tmp_path, "labels", kit.LABELS, kit.LABELS_OUTPUTS)]
+    )
+    films = [np.full((64, 48), level, np.float32) for level in (0.1, 0.5, 0.9)] * 4
+    alone = [engine.analyse(film, str(place))[0] for place, film in enumerate(films)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda each: engine.analyse(each[1], str(each[0]))[0],
+                                 enumerate(films)))  # fmt: skip
+    engine.declared.close()
+    assert together == alone

@@ -12,12 +12,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from dicom_node.brains.shapes import shapes_of
 from dicom_node.bundles import CARD, MANIFEST, SELF_TEST
 from dicom_node.bundles.declared import Declared, open_declared
 from dicom_node.bundles.drafts import CHECK_MARK, id_of, key_of
 from dicom_node.bundles.monai import read_monai
 from dicom_node.cli.main import app
-from dicom_node.errors import BundleContractBroken, NodeError
+from dicom_node.errors import BundleContractBroken, NoAnswer, NodeError
 from dicom_node.line.new_bundle import Wishes, draft_of, find_network
 from dicom_node.observations import ObservationKind as Kind
 from tests import bringing_kit as bringing
@@ -235,3 +236,29 @@ def test_odd_metadata_are_left_aside_or_refused(tmp_path: Path, odd: object) -> 
         assert read_monai(place).image.rows == 0
     except BundleContractBroken as refused:
         assert odd == [] and "no table" in refused.message  # noqa: PT018, PT017
+
+
+def test_shapes_are_read_in_a_process_of_its_own(tmp_path: Path) -> None:
+    network = kit.small_onnx(tmp_path / "net.onnx", kit.BOXES_OUTPUTS)
+    shapes = shapes_of(network, "onnx")
+    assert [(each.name, each.shape) for each in shapes.outputs] == [
+        ("scores", (None, 5)), ("boxes", (None, 5, 4)),
+    ]  # fmt: skip
+    network.write_bytes(b"ORTM" + network.read_bytes())
+    with pytest.raises(NoAnswer, match="cannot be read as onnx"):
+        shapes_of(network, "onnx")
+
+
+def test_a_network_of_openvino_comes_with_its_weights(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    network = kit.small_onnx(tmp_path / "net.onnx", {"logits": (3,)})
+    openvino.serialize(openvino.Core().read_model(network), tmp_path / "vino.xml")
+    done = new("--from", tmp_path / "vino.xml", "--dir", tmp_path, "--id", "made", "--yes")
+    assert done.exit_code == 0, repr(done.exception)
+    bundle = open_declared(tmp_path, "made")
+    assert set(bundle.manifest.weights.also) == {"vino.bin"}
+    found = bringing.checked_here(bundle.folder)
+    assert all(fault.startswith("made/CARD.md:") for fault in found.faults)
+    (tmp_path / "vino.bin").unlink()
+    again = new("--from", tmp_path / "vino.xml", "--yes")
+    assert isinstance(again.exception, BundleContractBroken)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dicom_node.analysis.observing import Looked, Observed, observed
-from dicom_node.bundles.declared import Declaration, Declared, Says
+from dicom_node.bundles.declared import Says
 from dicom_node.errors import OutputUnusable
 from dicom_node.imaging.lungs import lungs_from
 from dicom_node.imaging.wanted import seen
@@ -19,15 +17,6 @@ from dicom_node.observations import Observation
 from tests import declared_kit as kit
 
 FILM = np.zeros((640, 320), np.float32)
-
-
-def bundle(says: str, pixels: str = "rows = 32\ncolumns = 32") -> Declared:
-    tables = tomllib.loads(
-        f'id = "net"\ntitle = "Net"\nversion = "1.0.0"\nengine = "onnx"\nintended_use = "Tests."\n'
-        f'licence = "None."\n[eats.pixels]\n{pixels}\n[weights]\nfile = "a.onnx"\n'
-        f'digest = "sha256:{"0" * 64}"\n{says}'
-    )
-    return Declared(Path("net"), Declaration.model_validate(tables))
 
 
 def looked(
@@ -38,7 +27,7 @@ def looked(
     spacing: tuple[float, float] | None = None,
     lungs: Any = None,
 ) -> Observed:
-    net = bundle(says, pixels)
+    net = kit.manifest_alone(says, pixels)
     arrays = {name: np.asarray(value, np.float32) for name, value in outputs.items()}
     film = Looked(seen(FILM, net.manifest.eats.pixels, lungs), (640, 320), lungs, spacing)
     return observed(net, "net", arrays, film)
@@ -192,6 +181,120 @@ def test_what_is_not_as_declared_is_said_in_words(
 
 def test_every_kind_is_read() -> None:
     assert set(Says.model_fields["kind"].annotation) == {  # type: ignore[arg-type]
-        bundle(text).manifest.says[0].kind
+        kit.manifest_alone(text).manifest.says[0].kind
         for text in (kit.LABELS, kit.BOXES, kit.LENGTH, kit.CLASS, kit.LEVEL, kit.SCORE, kit.MASK)
     }
+
+
+def with_line(says: str, *lines: str) -> str:
+    """Return a table of [[says]] with further lines."""
+    return says.replace("kind =", "\n".join((*lines, "kind =")), 1)
+
+
+CLASSES = '[[says.classes]]\nkey = "nodule"\n[[says.classes]]\nkey = "mass"\n'
+TWO = kit.BOXES.split("[template")[0].replace("\nfinding =", "\n#") + CLASSES
+
+
+@pytest.mark.parametrize(
+    ("says", "outputs", "why"),
+    [
+        (with_line(kit.MASK, 'activation = "none"'), {"mask": np.full((16, 16), -3)}, "from 0 to"),
+        (kit.MASK, {"mask": np.zeros((3, 16, 16))}, "3 planes: name the one"),
+        (with_line(kit.MASK, "index = [3]"), {"mask": np.zeros((3, 16, 16))}, "3 planes"),
+        (kit.MASK, {"mask": np.zeros((2, 3, 16, 16))}, "rows and columns"),
+        (kit.MASK, {"mask": np.float32(1)}, "rows and columns"),
+        (with_line(kit.CLASS, "temperature = 1e-306"), {"logits": [1e5, 0]}, "leaves no numbers"),
+        (with_line(kit.SCORE, "scale = 1e300"), {"score": [3e38]}, "beyond all others"),
+        (TWO, {"scores": [0.9], "boxes": [[0, 0, 9, 9]]}, "2 probabilities, 2 a box; it gave 1"),
+        (TWO, {"scores": [], "boxes": [[0, 0, 9, 9]]}, "it gave 0"),
+        (TWO, {"scores": [0.9], "boxes": np.zeros((0, 4))}, "it gave 1"),
+        (with_line(TWO, "index = [0, 7]"), {"scores": [[0.9, 0]], "boxes": [[0, 0, 9, 9]]},
+         "no value 7: it gave 2 a box"),
+        (with_line(TWO, 'labels_output = "labels"'),
+         {"scores": [0.9], "labels": [0.5], "boxes": [[0, 0, 9, 9]]}, "number of a class"),
+        (with_line(TWO, 'labels_output = "labels"'),
+         {"scores": [0.9], "labels": [1e30], "boxes": [[0, 0, 9, 9]]}, "number of a class"),
+    ],
+)  # fmt: skip
+def test_nothing_is_guessed_of_what_cannot_be_meant(
+    says: str, outputs: Mapping[str, Any], why: str
+) -> None:
+    with pytest.raises(OutputUnusable, match=why):
+        looked(says, outputs)
+
+
+def test_probabilities_that_an_engine_rounded_are_in_their_range() -> None:
+    found = one(with_line(kit.CLASS, 'activation = "none"'), {"logits": [1.0000002, -1e-6]})
+    assert [label.probability for label in found.labels] == [1.0, 0.0]
+
+
+def test_one_no_number_in_one_observation_leaves_a_network_without_an_answer() -> None:
+    says = with_line(kit.LABELS.split("[template")[0], 'output = "logits"')
+    says += with_line(kit.SCORE, 'output = "score"')
+    good = {"logits": [1.0, 0.0, 0.0], "score": [3.0]}
+    assert len(looked(says, good).observations) == 2
+    with pytest.raises(OutputUnusable, match="'congestion': output 'score' holds"):
+        looked(says, {**good, "score": [np.nan]})
+
+
+def test_a_mask_may_be_one_plane_of_several_whatever_their_order() -> None:
+    logits = np.zeros((3, 16, 16))
+    logits[2, :8] = 9
+    says = with_line(kit.MASK, "index = [2]", 'activation = "softmax"')
+    first = looked(says, {"mask": logits})
+    assert first.observations[0].value == 0.5
+    last = 'rows = 32\ncolumns = 32\nlayout = "channels-last"'
+    second = looked(says, {"mask": np.moveaxis(logits, 0, -1)}, pixels=last)
+    assert np.array_equal(first.areas[0].probability, second.areas[0].probability)
+    single = looked(kit.MASK, {"mask": logits[2, :, :, None]}, pixels=last)
+    assert single.areas[0].probability.shape == (16, 16)
+
+
+def test_a_mask_is_a_part_of_the_film_and_of_the_lungs_and_not_of_what_was_seen() -> None:
+    seen_half = 'rows = 32\ncolumns = 32\nfit = "crop"'
+    full = {"mask": np.full((16, 16), 9)}
+    assert looked(kit.MASK, full, pixels=seen_half).observations[0].value == pytest.approx(0.5)
+    probability = np.ones((64, 32), np.float32)
+    lungs = lungs_from(probability, 640, 320)
+    inside = with_line(kit.MASK, 'inside = "lungs"')
+    (found,) = looked(inside, full, pixels=seen_half, lungs=lungs).observations
+    assert found.value == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("cells", [(2, 2), (3, 5), (16, 16), (17, 31)])
+def test_a_mask_around_a_film_lies_on_the_film_however_coarse_it_is(cells: tuple[int, int]) -> None:
+    pixels = 'rows = 32\ncolumns = 32\nfit = "pad"'
+    (area,) = looked(kit.MASK, {"mask": np.full(cells, 9)}, pixels=pixels).areas
+    region = area.region
+    assert (region.top, region.left, region.bottom, region.right) == (0, 0, 640, 320)
+    assert area.probability.min() > 0.99
+
+
+def test_places_of_several_classes_are_those_that_index_names() -> None:
+    logits = [[0.0, 9.0, 0.0, 0.0], [0.0, 0.0, 0.0, 9.0]]
+    boxes = [[0, 0, 9, 9], [12, 12, 20, 20]]
+    says = with_line(TWO, "index = [1, 2]", 'activation = "softmax"')
+    found = one(says, {"scores": logits, "boxes": boxes})
+    assert [(place.label, place.points[0]) for place in found.places] == [("nodule", (0, 0))]
+
+
+def test_numbers_of_classes_are_asked_for_of_places_that_are_kept() -> None:
+    outputs = {"scores": [0.9, 0.0], "labels": [1, -1], "boxes": [[0, 0, 9, 9], [0, 0, 0, 0]]}
+    found = one(with_line(TWO, 'labels_output = "labels"'), outputs)
+    assert [place.label for place in found.places] == ["mass"]
+
+
+def test_of_very_many_boxes_the_same_few_are_kept_at_once() -> None:
+    draw = np.random.default_rng(0)
+    boxes = draw.uniform(0, 16, (20_000, 4))
+    boxes[:, 2:] += boxes[:, :2]
+    says = with_line(kit.BOXES, "most = 100", "overlap = 0.9")
+    outputs = {"scores": np.full(len(boxes), 0.9), "boxes": boxes}
+    first = one(says, outputs)
+    assert len(first.places) == 100
+    assert first == one(says, outputs)
+
+
+def test_a_sliver_at_the_edge_of_the_film_is_no_place() -> None:
+    found = one(kit.BOXES, {"scores": [0.9, 0.8], "boxes": [[-5, 0, 0.01, 9], [4, 4, 8, 8]]})
+    assert [place.probability for place in found.places] == pytest.approx([0.8])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dicom_node.bundles.declared import WantedPixels
 from dicom_node.imaging.lungs import lungs_from
+from dicom_node.imaging.resample import triangles, triangles_on_black
 from dicom_node.imaging.wanted import seen
 
 
@@ -73,3 +74,28 @@ def test_the_lungs_are_the_region_where_they_were_found() -> None:
     assert (looked.region.top, looked.region.left) == (160, 160)
     none = lungs_from(np.zeros((64, 64), np.float32), 640, 640)
     assert seen(np.zeros((640, 640), np.float32), wanted, none).region.bottom == 640
+
+
+@given(
+    film=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    more=st.tuples(*[st.integers(0, 30)] * 4),
+)
+def test_black_around_a_film_is_what_it_would_be_in_a_picture(
+    film: tuple[int, int], more: tuple[int, int, int, int]
+) -> None:
+    values = np.random.default_rng(film[0]).random(film).astype(np.float32)
+    above, below, before, behind = more
+    whole = np.pad(values, ((above, below), (before, behind)))
+    found = triangles_on_black(values, (16, 12), whole.shape, (above, before))
+    assert np.allclose(found, triangles(whole, (16, 12)), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 60_000), (60_000, 1), (1, 1), (2, 3000)])
+@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
+def test_a_film_of_one_row_costs_no_picture_of_its_length_each_way(
+    shape: tuple[int, int], fit: str
+) -> None:
+    wanted = WantedPixels(rows=48, columns=40, fit=fit)  # type: ignore[arg-type]
+    looked = seen(np.ones(shape, np.float32), wanted)
+    assert looked.grey.shape == (48, 40)
+    assert looked.grey.max() > 0

@@ -6,9 +6,10 @@ manifest does not say. The films go on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -17,12 +18,27 @@ from dicom_node.analysis.occlusion import explained, spoken_first, strength_of
 from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.bundles.declared import Declared
 from dicom_node.bundles.network import self_test_film, self_test_lungs
-from dicom_node.errors import BundleError, NoAnswer, NodeError
+from dicom_node.errors import BundleError, NoAnswer, NodeError, OutputUnusable
 from dicom_node.findings import AreaMap, Evidence, NetworkVersion, SaliencyMap
+from dicom_node.imaging.geometry import cut_to_film
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float
 from dicom_node.imaging.wanted import seen, with_values
 from dicom_node.observations import Observation
+
+EXPLAINING_SECONDS = 90.0
+"""So long the networks of a film are asked where they looked; who is slower is not explained."""
+
+
+class _Said(Protocol):
+    """Something that a network said."""
+
+    @property
+    def network(self) -> str:
+        """Its id."""
+
+
+_Named = TypeVar("_Named", bound=_Said)
 
 
 class Answering(Protocol):
@@ -68,14 +84,25 @@ class SaidOfFilm:
 class DeclaredNetworks:
     """The declared bundles of a suite in its order, and who computes them.
 
-    ``apart``: what makes who computes one; nothing is started before it is asked.
+    ``apart``: what makes who computes one; nothing is started before it is asked. ``clock``:
+    seconds that only grow.
     """
 
-    def __init__(self, bundles: Sequence[Declared], apart: Callable[[Declared], Answering]) -> None:
-        self._bundles = tuple(bundles)
+    def __init__(
+        self,
+        bundles: Sequence[Declared],
+        apart: Callable[[Declared], Answering],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bundles, self._clock = tuple(bundles), clock
         self._who = {bundle.id: apart(bundle) for bundle in bundles}
         self.silent: Mapping[str, NodeError] = {}
         """Who could not answer the self-test film when they were last warmed, and why."""
+
+    def in_order(self, said: Sequence[_Named]) -> tuple[_Named, ...]:
+        """Return what several networks said in the order of the suite."""
+        place = {bundle.id: number for number, bundle in enumerate(self._bundles)}
+        return tuple(sorted(said, key=lambda one: place.get(one.network, -1)))
 
     def wanted(self, networks: frozenset[str] | None, *, gated: bool) -> tuple[Declared, ...]:
         """Return those of these ids (None: all) that ask the gate first, or those that do not."""
@@ -92,6 +119,11 @@ class DeclaredNetworks:
         return bool(self.wanted(None, gated=True))
 
     @property
+    def look_for_lungs(self) -> bool:
+        """Whether it makes a difference to any of them where the lungs are."""
+        return any(map(looks_for_lungs, self._bundles))
+
+    @property
     def need_lungs(self) -> tuple[str, ...]:
         """Ids of those that look at the lungs alone."""
         return tuple(
@@ -104,7 +136,7 @@ class DeclaredNetworks:
         silent: dict[str, NodeError] = {}
         for bundle in self._bundles:
             try:
-                self._one(bundle, film, self_test_lungs(), None)
+                self._one(bundle, film, self_test_lungs(), None, self._explaining_ends())
             except (NoAnswer, BundleError) as error:
                 silent[bundle.id] = error
         self.silent = silent
@@ -121,10 +153,10 @@ class DeclaredNetworks:
         ``film``: float32 in [0, 1], (rows, columns), bright = dense; ``spacing``: mm between its
         rows and columns. Raises `Unavailable` alone.
         """
-        said = SaidOfFilm()
+        said, explaining_ends = SaidOfFilm(), self._explaining_ends()
         for bundle in bundles:
             try:
-                found = self._one(bundle, film, lungs, spacing)
+                found = self._one(bundle, film, lungs, spacing, explaining_ends)
             except (NoAnswer, BundleError) as error:
                 found = SaidOfFilm(unanswered={bundle.id: error.message})
             said = said.then(found)
@@ -135,17 +167,20 @@ class DeclaredNetworks:
         for who in self._who.values():
             who.close()
 
+    def _explaining_ends(self) -> float:
+        return self._clock() + EXPLAINING_SECONDS
+
     def _one(
         self,
         bundle: Declared,
         film: Float,
         lungs: Lungs | None,
         spacing: tuple[float, float] | None,
+        explaining_ends: float,
     ) -> SaidOfFilm:
         who, pixels = self._who[bundle.id], bundle.manifest.eats.pixels
         looked = seen(film, pixels, lungs)
-        answers = who.answer(looked.grid[None])
-        outputs = {name: np.asarray(value, np.float32)[0] for name, value in answers.items()}
+        (outputs,) = _asked(who, bundle, looked.grid[None])
         shape = (int(film.shape[0]), int(film.shape[1]))
         film_seen = Looked(looked, shape, lungs, spacing)
         found = observed(bundle, bundle.id, outputs, film_seen)
@@ -153,25 +188,57 @@ class DeclaredNetworks:
         said = SaidOfFilm(found.observations, found.areas, suite={bundle.id: version})
         if bundle.manifest.explain == "none":
             return said
-        return self._explained(bundle, said, film_seen)
+        try:
+            return self._explained(bundle, said, film_seen, explaining_ends)
+        except NoAnswer:
+            # What it said of the film itself holds; where it looked is not known then.
+            return said
 
-    def _explained(self, bundle: Declared, said: SaidOfFilm, film: Looked) -> SaidOfFilm:
-        """Return what a network said with where it looked; as it is where it said a mask alone."""
+    def _explained(
+        self, bundle: Declared, said: SaidOfFilm, film: Looked, ends: float
+    ) -> SaidOfFilm:
+        """Return what a network said with where it looked; as it is where it said a mask alone.
+
+        Raises `NoAnswer`, also for one that is not through with it in time.
+        """
         spoken = spoken_first(said.observed)
         if spoken is None:
             return said
         pixels, who = bundle.manifest.eats.pixels, self._who[bundle.id]
 
         def strengths(greys: Float) -> list[float]:
-            answers = who.answer(np.stack([with_values(grey, pixels) for grey in greys]))
-            each = (
-                {name: np.asarray(value, np.float32)[place] for name, value in answers.items()}
-                for place in range(len(greys))
-            )
+            if self._clock() >= ends:
+                raise NoAnswer(f"Bundle {bundle.id} is too slow to be explained.")
+            each = _asked(who, bundle, np.stack([with_values(grey, pixels) for grey in greys]))
             told = (observed(bundle, bundle.id, one, film).observations for one in each)
             return [strength_of(one, spoken) for one in told]
 
         shown = explained(film.seen.grey, spoken, strengths)
-        heat = SaliencyMap(bundle.id, spoken.target, shown.heat, film.seen.region)
+        heat = SaliencyMap(
+            bundle.id, spoken.target, *cut_to_film(shown.heat, film.seen.region, film.shape)
+        )
         checks = {bundle.id: evidence_in_lungs(heat, film.lungs, shown.change)}
         return replace(said, maps=(heat,), checks=checks)
+
+
+def _asked(who: Answering, bundle: Declared, films: Float) -> list[dict[str, Float]]:
+    """Return the outputs of a network by name, film by film. Raises `NoAnswer`."""
+    found: list[dict[str, Float]] = [{} for _ in films]
+    for name, value in who.answer(films).items():
+        array = np.asarray(value, np.float32)
+        if array.ndim == 0 or len(array) != len(films):
+            raise OutputUnusable(
+                f"Bundle {bundle.id}: output {name!r} of {len(films)} films has {len(films)} as "
+                f"its first axis; its shape is {array.shape}."
+            )
+        for outputs, one in zip(found, array, strict=True):
+            outputs[name] = one
+    return found
+
+
+def looks_for_lungs(bundle: Declared) -> bool:
+    """Whether a network sees the lungs alone, or a mask of it counts in them alone."""
+    manifest = bundle.manifest
+    return manifest.eats.pixels.region == "lungs" or any(
+        said.inside == "lungs" for said in manifest.says
+    )

@@ -19,7 +19,12 @@ import numpy as np
 
 from dicom_node.analysis.answers import NetworkFindings, changed, told
 from dicom_node.analysis.asked import EVERYTHING, Asked
-from dicom_node.analysis.declared import Answering, DeclaredNetworks, SaidOfFilm
+from dicom_node.analysis.declared import (
+    Answering,
+    DeclaredNetworks,
+    SaidOfFilm,
+    looks_for_lungs,
+)
 from dicom_node.analysis.evidence import hide_salient, without_structure
 from dicom_node.analysis.gate import Gate, check_gate
 from dicom_node.analysis.lungs import LungFinder
@@ -55,6 +60,8 @@ from dicom_node.imaging.prepare import Float, prepare
 
 Answer = tuple[FilmFindings, Explanation]
 _Looked = tuple[NetworkFindings, Evidence, SaliencyMap]
+
+_NOBODY_ASKED = "No network of this node is asked about such a film."
 
 _BESIDE_THE_SUITE = {"segmentation": "lungs", "gate": "gate"}
 """Tasks of bundles that look before the suite, with the setting that names them."""
@@ -146,7 +153,7 @@ class Engine:
             family(bundles, _asked(bundles, suite))
             for bundles in _families(self._bundles, bundles_folder)
         )
-        is_sighted = bool(self._bundles or self.declared.ask_gate or self.declared.need_lungs)
+        is_sighted = bool(self._bundles or self.declared.ask_gate or self.declared.look_for_lungs)
         self._lungs = _lung_bundle(self._bundles, bundles_folder, lungs) if is_sighted else None
         self._gate = _gate_bundle(bundles_folder, gate) if is_sighted else None
         if self._lungs is None and (blind := self.declared.need_lungs):
@@ -238,22 +245,33 @@ class Engine:
         families = [model for model in self._families if _is_wanted(model, asked)]
         gated = self.declared.wanted(asked.networks, gated=True)
         free = self.declared.wanted(asked.networks, gated=False)
+        if not (families or gated or free):
+            return FilmFindings(sop_instance_uid, Outcome.DECLINED, _NOBODY_ASKED), Explanation()
         loaded, said, answer = self._load(), SaidOfFilm(), None
         if families or gated:
             looked = self._looked(loaded, film, sop_instance_uid, (families, gated, asked))
             if looked[0].outcome is Outcome.DECLINED and free:
-                ids = [*(model.asked[0] for model in families), *(bundle.id for bundle in gated)]
+                ids = [*_named(families, asked), *(bundle.id for bundle in gated)]
                 said = SaidOfFilm(unanswered=dict.fromkeys(ids, looked[0].reason or ""))
             else:
                 answer = looked
         if free:
-            lungs = _lungs_for(free, loaded.sight, film)
+            with loaded.working():
+                lungs = _lungs_for(free, loaded.sight, film)
             said = said.then(self.declared.look(free, film, lungs, asked.spacing))
-        findings, explanation = _joined(answer, said, sop_instance_uid)
+        findings, explanation = self._in_order(_joined(answer, said, sop_instance_uid))
         if findings.outcome is Outcome.ANALYSED and not _says_anything(findings):
             why = "; ".join(f"{name}: {reason}" for name, reason in findings.unanswered.items())
             raise NoAnswer(f"No network answered: {why}")
         return findings, explanation
+
+    def _in_order(self, answer: Answer) -> Answer:
+        """Return an answer with what declared networks said in the order of the suite."""
+        (findings, shown), order = answer, self.declared.in_order
+        return (
+            replace(findings, observed=order(findings.observed)),
+            replace(shown, maps=order(shown.maps), areas=order(shown.areas)),
+        )
 
     def _looked(
         self,
@@ -393,9 +411,15 @@ def _is_wanted(model: Model, asked: Asked) -> bool:
     return asked.networks is None or not asked.networks.isdisjoint(model.asked)
 
 
+def _named(families: Sequence[Model], asked: Asked) -> list[str]:
+    """Return the networks of the suite in some families that are asked."""
+    names = [name for model in families for name in model.asked]
+    return [name for name in names if asked.networks is None or name in asked.networks]
+
+
 def _lungs_for(bundles: Sequence[Declared], sight: Sight, film: Float) -> Lungs | None:
-    """Return the lungs of a film that no gate saw, where a network looks at nothing else."""
-    wanted = any(bundle.manifest.eats.pixels.region == "lungs" for bundle in bundles)
+    """Return the lungs of a film that no gate saw, where it matters to a network."""
+    wanted = any(map(looks_for_lungs, bundles))
     return sight.lungs.find(film) if wanted and sight.lungs else None
 
 

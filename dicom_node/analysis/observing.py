@@ -6,16 +6,18 @@ what is no number is an error of that network alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dicom_node.analysis.boxes import FoundBoxes
 from dicom_node.bundles.declared import Declared, Says
 from dicom_node.errors import OutputUnusable
-from dicom_node.findings import AreaMap, Region
+from dicom_node.findings import AreaMap
+from dicom_node.imaging.geometry import cut_to_film
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float
 from dicom_node.imaging.wanted import Seen
@@ -25,6 +27,14 @@ _Values = npt.NDArray[np.floating[Any]]
 
 _NO_SPACING = "the film states no pixel spacing"
 _OUTSIDE = "what was measured lies outside the film"
+
+_SLACK = 1e-3
+"""By so much a probability may miss [0, 1]: engines round."""
+
+_MOST_CLASSES = 1e6
+
+_LEAST_PIXELS = 0.5
+"""A box that is narrower on the film is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +67,8 @@ def observed(bundle: Declared, name: str, outputs: Mapping[str, Float], film: Lo
     """
     found, areas = [], []
     for said in bundle.manifest.says:
-        reader = _Reader(bundle.id, name, said, outputs, film)
+        is_last = bundle.manifest.eats.pixels.layout == "channels-last"
+        reader = _Reader(bundle.id, name, said, outputs, film, is_last)
         one, area = reader.mask() if said.kind is ObservationKind.MASK else (reader.read(), None)
         found.append(one)
         areas += [area] if area is not None else []
@@ -73,6 +84,7 @@ class _Reader:
     said: Says
     outputs: Mapping[str, Float]
     film: Looked
+    channels_last: bool
 
     def read(self) -> Observation:
         """Return it, whatever its kind, but for a mask."""
@@ -88,34 +100,61 @@ class _Reader:
 
     def mask(self) -> tuple[Observation, AreaMap]:
         """Return a mask, and where it is."""
-        said, seen = self.said, self.film.seen
-        values = self._output(said.output)
-        rows, columns = map(int, (1, 1, *values.shape)[-2:])
-        if min(rows, columns) < 2 or values.size != rows * columns:
-            raise self._unusable(f"a mask has rows and columns; its shape is {values.shape}")
-        plane = values.reshape(rows, columns)
-        if said.activated_by == "sigmoid":
-            plane = _sigmoid(plane / said.temperature)
-        whole = np.clip(plane, 0.0, 1.0).astype(np.float32)
-        probability, region = _on_film(whole, seen.region, self.film.shape)
-        cells = (int(probability.shape[0]), int(probability.shape[1]))
-        lungs, counted = self.film.lungs, np.ones(cells, bool)
+        said, film = self.said, self.film
+        plane, region = cut_to_film(self._plane(), film.seen.region, film.shape)
+        cells = (int(plane.shape[0]), int(plane.shape[1]))
+        rows, columns = film.shape
+        a_cell = (region.bottom - region.top) * (region.right - region.left) / plane.size
+        # Of the film or the lungs a part may lie where the network did not look.
+        all_of_it, lungs, counted = rows * columns / a_cell, film.lungs, np.ones(cells, bool)
         if said.inside == "lungs" and lungs is not None and lungs.found:
             counted = lungs.mask_on(region, cells, widen=0)
-            probability = np.where(counted, probability, np.float32(0))
+            plane = np.where(counted, plane, np.float32(0))
+            all_of_it = max(lungs.part * all_of_it, float(counted.sum()))
         threshold = 0.5 if said.threshold is None else said.threshold
-        part = float((probability >= threshold)[counted].mean()) if counted.any() else 0.0
+        covered = float(((plane >= threshold) & counted).sum())
+        part = min(1.0, covered / all_of_it) if covered else 0.0
         one = self._observation(value=part, threshold=said.least_part)
-        return one, AreaMap(self.network, said.key, probability, region, threshold)
+        return one, AreaMap(self.network, said.key, plane, region, threshold)
+
+    def _plane(self) -> Float:
+        """Return the probabilities of a mask, float32 in [0, 1], (rows, columns)."""
+        said = self.said
+        values = self._output(said.output)
+        while values.ndim > 3 and values.shape[0] == 1:
+            values = values[0]
+        planes = values if values.ndim == 3 else values[None]
+        if planes.ndim != 3 or min(sorted(planes.shape)[1:]) < 2:
+            raise self._unusable(f"a mask has rows and columns; its shape is {values.shape}")
+        if planes.shape[-1] == 1 or (self.channels_last and planes.shape[0] > 1):
+            planes = np.moveaxis(planes, -1, 0)
+        planes = self._activated(planes, axis=0)
+        chosen = said.index or range(len(planes))
+        if len(chosen) != 1 or chosen[0] >= len(planes):
+            raise self._unusable(f"it gave {len(planes)} planes: name the one of the mask in index")
+        return np.ascontiguousarray(self._probabilities(planes[chosen[0]]), np.float32)
+
+    def _activated(self, values: _Values, axis: int = -1) -> _Values:
+        """Return float64 values after the temperature and the activation that are declared."""
+        said = self.said
+        exact = np.asarray(values, np.float64)
+        if said.activated_by == "none":
+            return exact
+        with np.errstate(over="ignore"):
+            logits = exact / said.temperature
+        if not np.isfinite(logits).all():
+            raise self._unusable(f"a temperature of {said.temperature:g} leaves no numbers")
+        return _sigmoid(logits) if said.activated_by == "sigmoid" else _softmax(logits, axis)
+
+    def _probabilities(self, values: _Values) -> _Values:
+        """Return values that are probabilities, in [0, 1]; refuses what is none."""
+        if values.size and not (values.min() >= -_SLACK and values.max() <= 1 + _SLACK):
+            raise self._unusable(f"probabilities are from 0 to 1; it gave {_shown(values)}")
+        return np.clip(values, 0.0, 1.0)
 
     def _of_candidates(self) -> Observation:
         said = self.said
-        logits = self._picked(len(said.classes)).astype(np.float64) / said.temperature
-        values = {"softmax": _softmax, "sigmoid": _sigmoid, "none": _as_it_is}[said.activated_by](
-            logits
-        )
-        if values.min() < 0 or values.max() > 1:
-            raise self._unusable(f"probabilities are from 0 to 1; it gave {_shown(values)}")
+        values = self._probabilities(self._activated(self._picked(len(said.classes))))
         candidates = tuple(
             Candidate(each.key, float(value), said.threshold_of(each.key))
             for each, value in zip(said.classes, values, strict=True)
@@ -127,9 +166,7 @@ class _Reader:
 
     def _of_number(self) -> Observation:
         said = self.said
-        (raw,) = self._picked(1).tolist()
-        if said.activated_by == "sigmoid":
-            raw = float(_sigmoid(np.array(raw)))
+        (raw,) = self._activated(self._picked(1)).tolist()
         value = raw * said.scale + said.offset
         if said.measures == "length":
             spacing = self._millimetres_a_pixel()
@@ -155,6 +192,8 @@ class _Reader:
 
     def _of_value(self, value: float) -> Observation:
         said = self.said
+        if not np.isfinite(value):
+            raise self._unusable(f"its number is beyond all others ({value})")
         low, high = said.range or (-np.inf, np.inf)
         value = float(min(high, max(low, value)))
         found = self._observation(value=value, threshold=said.threshold)
@@ -173,60 +212,69 @@ class _Reader:
 
     def _of_places(self) -> Observation:
         said = self.said
-        boxes, scores, labels = self._boxes()
+        found = self._boxes()
         threshold = 0.5 if said.threshold is None else said.threshold
-        kept = [
-            _Box(corners, float(score), int(label))
-            for corners, score, label in zip(boxes, scores, labels, strict=True)
-            if score >= threshold and corners[2] > corners[0] and corners[3] > corners[1]
-        ]
-        kept.sort(key=lambda box: -box.score)
+        wide = (found.corners[:, 2:] - found.corners[:, :2]).min(axis=1) >= _LEAST_PIXELS
+        kept = found.taken(np.flatnonzero((found.scores >= threshold) & wide))
+        kept = kept.without_doubles(said.overlap, said.most)
         places = tuple(
-            FoundPlace(_outline(box.corners), self._label(box.label), box.score)
-            for box in _apart(kept, said.overlap)[: said.most]
+            FoundPlace(_outline(corners), self._label(label), float(score))
+            for corners, score, label in zip(kept.corners, kept.scores, kept.labels, strict=True)
         )
         return self._observation(places=places, calibrated=said.calibrated, threshold=threshold)
 
-    def _boxes(self) -> tuple[_Values, _Values, Sequence[int]]:
-        """Return corners on the film (left, top, right, bottom), probabilities and labels."""
+    def _boxes(self) -> FoundBoxes:
+        """Return all boxes of the network, cut to the film."""
         said = self.said
         raw = self._output(said.boxes)
         if raw.size % 4 or (raw.size and raw.shape[-1] != 4):
             raise self._unusable(f"boxes have the shape (places, 4); {said.boxes!r} is {raw.shape}")
-        boxes = raw.reshape(-1, 4).astype(np.float64)
-        values = self._output(said.output)
-        values = _sigmoid(values) if said.activated_by == "sigmoid" else values
-        classes = max(1, len(said.classes))
-        if values.size == len(boxes):
-            scores, labels = values.ravel(), self._numbers(len(boxes))
-        elif values.size == len(boxes) * classes:
-            table = values.reshape(len(boxes), classes)
-            scores, labels = table.max(axis=1), [int(each) for each in table.argmax(axis=1)]
-        else:
-            raise self._unusable(
-                f"{len(boxes)} boxes have {len(boxes)} probabilities, or as many for each of "
-                f"{classes} classes; it gave {values.size}"
-            )
-        if values.size and (values.min() < 0 or values.max() > 1):
-            raise self._unusable(f"probabilities are from 0 to 1; it gave {_shown(values)}")
-        return self._on_film(boxes), np.asarray(scores, np.float32), labels
+        corners = self._on_film(raw.reshape(-1, 4).astype(np.float64))
+        table = self._table(len(corners))
+        if said.labels_output:
+            return FoundBoxes(corners, table[:, 0].astype(np.float32), self._numbers(len(corners)))
+        return FoundBoxes(corners, table.max(axis=1).astype(np.float32), table.argmax(axis=1))
 
-    def _numbers(self, places: int) -> list[int]:
-        """Return the class's number of each place; 0 where there is no output of them."""
+    def _table(self, places: int) -> _Values:
+        """Return the probabilities of the places, (places, classes), one column without classes."""
         said = self.said
-        if not said.labels_output:
-            return [0] * places
-        values = self._output(said.labels_output).ravel()
+        values = self._output(said.output)
+        wanted = 1 if said.labels_output else max(1, len(said.classes))
+        given = values.size // places if places else wanted
+        if given * places != values.size or not given:
+            raise self._unusable(
+                f"{places} boxes have {places} probabilities, or as many for each of "
+                f"{wanted} classes; it gave {values.size}"
+            )
+        table = self._activated(values.reshape(places, given))
+        if said.index and places:
+            if max(said.index) >= given:
+                raise self._unusable(f"there is no value {max(said.index)}: it gave {given} a box")
+            table = table[:, list(said.index)]
+        if table.shape[1] != wanted:
+            raise self._unusable(
+                f"{places} boxes have {places * wanted} probabilities, {wanted} a box; "
+                f"it gave {values.size}"
+            )
+        return self._probabilities(table)
+
+    def _numbers(self, places: int) -> npt.NDArray[np.intp]:
+        """Return the class's number of each place, as the network gives it."""
+        values = self._output(self.said.labels_output).ravel()
         if values.size != places:
             raise self._unusable(f"{places} boxes have {places} labels; it gave {values.size}")
-        if not all(0 <= round(float(each)) < max(1, len(said.classes)) for each in values):
+        if (np.abs(values) > _MOST_CLASSES).any() or (values != np.round(values)).any():
             raise self._unusable(f"a label is the number of a class; it gave {_shown(values)}")
-        return [round(float(each)) for each in values]
+        return values.astype(np.intp)
 
     def _label(self, number: int) -> str:
-        return self.said.classes[number].key if self.said.classes else ""
+        """Return the key of a class by its number; those of places not kept may be none."""
+        classes = self.said.classes
+        if not 0 <= number < max(1, len(classes)):
+            raise self._unusable(f"a label is the number of a class; it gave {number}")
+        return classes[number].key if classes else ""
 
-    def _on_film(self, boxes: _Values) -> _Values:
+    def _on_film(self, boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return corners on the film, cut to it, of boxes as the network gives them."""
         said, seen = self.said, self.film.seen
         first, second = boxes[:, :2], boxes[:, 2:]
@@ -241,7 +289,7 @@ class _Reader:
         corner = np.array([seen.region.left, seen.region.top] * 2)
         corners = corners * np.array([seen.across, seen.down] * 2) + corner
         rows, columns = self.film.shape
-        return np.asarray(np.clip(corners, 0, (columns, rows, columns, rows)))
+        return np.asarray(np.clip(corners, 0, (columns, rows, columns, rows)), np.float64)
 
     def _picked(self, wanted: int) -> _Values:
         """Return the values that count of the output: by index, or all of exactly so many."""
@@ -288,80 +336,18 @@ class _Reader:
         return OutputUnusable(f"Bundle {self.bundle_id}, observation {self.said.key!r}: {why}.")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Box:
-    """A box on the film: left, top, right, bottom; how probable; which class."""
-
-    corners: _Values
-    score: float
-    label: int
-
-    @property
-    def area(self) -> float:
-        left, top, right, bottom = self.corners
-        return float((right - left) * (bottom - top))
-
-
-def _apart(boxes: Sequence[_Box], overlap: float) -> list[_Box]:
-    """Return the boxes, the most probable first, without those that one before them covers.
-
-    Of one class; measured by what they share of their union (non-maximum suppression).
-    """
-    kept: list[_Box] = []
-    for box in boxes:
-        if all(one.label != box.label or _shared(one, box) <= overlap for one in kept):
-            kept.append(box)
-    return kept
-
-
-def _shared(one: _Box, other: _Box) -> float:
-    left, top = np.maximum(one.corners[:2], other.corners[:2])
-    right, bottom = np.minimum(one.corners[2:], other.corners[2:])
-    inside = max(0.0, float(right - left)) * max(0.0, float(bottom - top))
-    union = one.area + other.area - inside
-    return inside / union if union > 0 else 0.0
-
-
 def _outline(corners: _Values) -> tuple[Point, ...]:
     left, top, right, bottom = map(float, corners)
     return (left, top), (right, top), (right, bottom), (left, bottom)
 
 
-def _on_film(plane: Float, region: Region, shape: tuple[int, int]) -> tuple[Float, Region]:
-    """Return the cells of a grid that lie on the film, and their rectangle.
-
-    A grid that was filled up around the film reaches beyond it: what is there is no part of it.
-    """
-    rows, columns = shape
-    down = (region.bottom - region.top) / plane.shape[0]
-    across = (region.right - region.left) / plane.shape[1]
-    first, last = _inside(region.top, down, plane.shape[0], rows)
-    left, right = _inside(region.left, across, plane.shape[1], columns)
-    cut = np.ascontiguousarray(plane[first:last, left:right])
-    return cut, Region(
-        region.top + first * down, region.left + left * across,
-        region.top + last * down, region.left + right * across,
-    )  # fmt: skip
-
-
-def _inside(start: float, step: float, cells: int, limit: int) -> tuple[int, int]:
-    """Return the first and behind the last cell whose middle lies in [0, limit]."""
-    middles = start + (np.arange(cells) + 0.5) * step
-    found = np.flatnonzero((middles >= 0) & (middles <= limit))
-    return int(found[0]), int(found[-1]) + 1
-
-
-def _softmax(logits: _Values) -> _Values:
-    raised = np.exp(logits - logits.max())
-    return np.asarray(raised / raised.sum())
+def _softmax(logits: _Values, axis: int) -> _Values:
+    raised = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=axis, keepdims=True))
 
 
 def _sigmoid(logits: _Values) -> _Values:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64))))
-
-
-def _as_it_is(values: _Values) -> _Values:
-    return values
 
 
 def _shown(values: _Values) -> str:

@@ -21,10 +21,16 @@ PARTS = 8
 """So many parts a side are hidden, one after the other."""
 
 _A_CALL = 16
-"""Films a call: more of them would need more memory, and are hardly faster."""
+_PIXELS_A_CALL = _A_CALL * 256 * 256
+"""Films a call, and pixels: more of them would need more memory, and are hardly faster."""
 
-_LEAST = 1e-6
-"""A fall below this part of the answer is none."""
+_LEAST = 1e-4
+"""A fall below this part of the answer (of 1, where that is more) is none: of several films at once
+engines round otherwise than of one."""
+
+
+_BELIEVED, _REACHED, _NOT_BELIEVED, _NOT_REACHED = 3, 2, 1, 0
+"""What matters more: labels and places, and numbers, that reach their threshold or do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Explained:
 def spoken_first(observations: Sequence[Observation]) -> Spoken | None:
     """Return what matters most of what a network said; None where nothing can be explained.
 
-    What is believed before what is not, then the most probable; numbers after these.
+    What is believed before what is not; of both the most probable before numbers.
     """
     said = [*_candidates(observations), *_numbers(observations)]
     return max(said, key=lambda each: each[:2])[2] if said else None
@@ -91,10 +97,12 @@ def explained(
     """
     film = grey[:, :, None]
     blurred = without_structure(film)
-    hidden = [hide_salient(film, blurred, _part(place))[:, :, 0] for place in range(PARTS**2)]
     found: list[float] = []
-    for start in range(0, len(hidden), _A_CALL):
-        found += strengths(np.stack(hidden[start : start + _A_CALL]))
+    places, a_call = range(PARTS**2), max(1, min(_A_CALL, _PIXELS_A_CALL // grey.size))
+    for start in places[::a_call]:
+        parts = map(_part, places[start : start + a_call])
+        hidden = [hide_salient(film, blurred, part)[:, :, 0] for part in parts]
+        found += strengths(np.stack(hidden))
     falls = np.maximum(spoken.strength - np.asarray(found), 0).reshape(PARTS, PARTS)
     most = float(falls.max())
     if most <= _LEAST * max(1.0, abs(spoken.strength)):
@@ -119,20 +127,20 @@ def _candidates(
     for one in observations:
         known: Mapping[str, Candidate] = {each.key: each for each in one.labels}
         for candidate in known.values():
-            rank = 2 if candidate in one.believed else 1
+            rank = _BELIEVED if candidate in one.believed else _NOT_BELIEVED
             said = Spoken(one.key, candidate.key, candidate.probability)
             found.append((rank, candidate.probability, said))
         if one.kind is ObservationKind.REGION and one.places:
             best = one.places[0]
             strength = best.probability or 0.0
-            found.append((2, strength, Spoken(one.key, best.label, strength)))
+            found.append((_BELIEVED, strength, Spoken(one.key, best.label, strength)))
     return found
 
 
 def _numbers(observations: Sequence[Observation]) -> list[tuple[int, float, Spoken]]:
     wanted = (ObservationKind.SCORE, ObservationKind.MEASUREMENT)
     return [
-        (0, float(one.reached), Spoken(one.key, "", one.value))
+        (_REACHED if one.reached else _NOT_REACHED, 0.0, Spoken(one.key, "", one.value))
         for one in observations
         if one.kind in wanted and one.value is not None
     ]

@@ -37,6 +37,8 @@ START_SECONDS = 90.0
 """How long loading a network may take, beside the time of an answer: TensorFlow needs many."""
 
 _FAILURES, _FIRST_PAUSE, _LONGEST_PAUSE = 3, 2.0, 120.0
+_LONGEST_SECONDS = 90.0
+"""Several films at once take no longer, unless one may: who analyses must not seem lost."""
 _LENGTH = struct.Struct(">I")
 _MOST_HEADER, _MOST_BYTES = 1 << 20, 1 << 30
 _SAID, _NAMED = 400, 64
@@ -165,8 +167,9 @@ class Apart:
             films = np.moveaxis(films, -1, 1)
         data = np.ascontiguousarray(films, np.float32)
         self._number += 1
-        deadline = self._in(self.bundle.manifest.seconds)
-        self._send(child, framed({"number": self._number, "shape": data.shape}), deadline)
+        deadline = self._in(self._allowed(len(data)))
+        asked = {"number": self._number, "shape": data.shape, "seconds": deadline.seconds}
+        self._send(child, framed(asked), deadline)
         self._send(child, data.tobytes(), deadline)
         reply = self._reply(child, deadline)
         sizes = [4 * math.prod(each.shape) for each in reply.arrays]
@@ -179,6 +182,11 @@ class Apart:
             raw = self._read(child, size, deadline)
             found[each.name] = np.frombuffer(raw, "<f4").reshape(each.shape)
         return found
+
+    def _allowed(self, films: int) -> float:
+        """Return how many seconds so many films may take: each its time, within bounds."""
+        seconds = self.bundle.manifest.seconds
+        return max(seconds, min(seconds * films, _LONGEST_SECONDS))
 
     def _started(self) -> _Child:
         try:

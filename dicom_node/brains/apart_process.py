@@ -56,19 +56,19 @@ def main() -> int:
         return _refuse(answers, number, f"the network cannot be loaded: {_said(error)}")
     signal.setitimer(signal.ITIMER_REAL, 0)
     _write(answers, framed({"number": number, "name": runtime.name}))
-    _serve(runtime, sys.stdin.buffer, answers, manifest)
+    _serve(runtime, sys.stdin.buffer, answers, manifest.memory_mb)
     return 0
 
 
-def _serve(runtime: Runtime, films: BinaryIO, answers: BinaryIO, manifest: Declaration) -> None:
+def _serve(runtime: Runtime, films: BinaryIO, answers: BinaryIO, memory_mb: int) -> None:
     while (given := _next(films)) is not None:
         number, shape = int(given["number"]), tuple(given["shape"])
         raw = films.read(4 * int(np.prod(shape)))
-        _end_in(manifest.seconds)
+        _end_in(float(given["seconds"]))
         try:
             parts = packed(number, runtime.run(np.frombuffer(raw, "<f4").reshape(shape)))
         except MemoryError:
-            parts = [framed({"number": number, "error": _too_much(manifest.memory_mb)})]
+            parts = [framed({"number": number, "error": _too_much(memory_mb)})]
         except NotComputable as why:
             parts = [framed({"number": number, "error": str(why)[:1000]})]
         except Exception as error:  # noqa: BLE001 - an engine's refusal is an answer too

@@ -116,6 +116,8 @@ def _onnx(path: Path) -> tuple[list[Told], list[Told]]:
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
+    # ONNX Runtime takes a form of its own as well, and reads that without checking it.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # From bytes it finds no other file.
     data = path.read_bytes()
     given: Any = str(path) if wanted_files(data) else data
@@ -129,7 +131,11 @@ def _onnx(path: Path) -> tuple[list[Told], list[Told]]:
 def _openvino(path: Path) -> tuple[list[Told], list[Told]]:
     import openvino
 
-    model = openvino.Core().read_model(path)
+    # OpenVINO takes many forms, whatever a file is called; some of them reach further files.
+    data, beside = path.read_bytes(), path.with_suffix(".bin")
+    if not data.lstrip().startswith(b"<"):
+        raise NotComputable("it is no file of OpenVINO's (.xml)")
+    model = openvino.Core().read_model(data, beside.read_bytes() if beside.is_file() else b"")
 
     def told(ports: Iterable[Any]) -> list[Told]:
         return _told(

@@ -65,7 +65,7 @@ _DEFAULT = {
 class _Table(BaseModel):
     """A table of the manifest: no unknown keys, no changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _legible(text: str) -> str:
@@ -197,10 +197,11 @@ class Says(_Table):
     """One observation of a network, and from which numbers it is made.
 
     ``output``: the tensor's name; empty: the only one. ``index``: which of its values count, e.g.
-    of 18 logits the first; for classes and labels one index a class. ``activation``: what makes
-    probabilities of logits; by default softmax of classes and levels, sigmoid of labels and masks,
-    none of others. ``temperature`` divides logits before, ``fitted_on`` names the split it was
-    fitted on: without it numbers are scores, and called so.
+    of 18 logits the first; for classes and labels one index a class, of places which values of
+    each, of a mask which of its planes. ``activation``: what makes probabilities of logits; by
+    default softmax of classes and levels, sigmoid of labels and masks, none of others; a softmax
+    of places or masks is over all values, before ``index``. ``temperature`` divides logits before,
+    ``fitted_on`` names the split it was fitted on: without it numbers are scores, and called so.
 
     ``classes``: of a class, level or labels. ``threshold``: of each class that states none; of a
     score or measurement, the value from which it is a finding (``finding``); of a region, from
@@ -217,8 +218,9 @@ class Says(_Table):
     is one, the class's number of each place. ``overlap``: of two places of one class that share
     more than so much of their area the less probable one is left out; ``most``: how many are kept.
 
-    Masks: ``inside``: what lies outside the lungs does not count where they were found.
-    ``least_part``: the part of the lungs, or of the film, from which a mask is a finding.
+    Masks: rows and columns, or planes of them, which lie where the input has its channels.
+    ``inside``: what lies outside the lungs does not count where they were found. ``least_part``:
+    the part of the lungs, or of the film, from which a mask is a finding.
 
     ``concept``: how what is observed is coded; ``finding``: what is there if the threshold is
     reached; ``site``: where. Without codes there are private ones (docs/codes.md).
@@ -304,6 +306,12 @@ def _faults(said: Says) -> Iterable[str]:
         yield "a score has a range: add range = [lowest, highest]"
     if said.kind is Kind.MEASUREMENT and not said.unit:
         yield 'a measurement has a unit: add unit = "mm", or another of UCUM'
+    if said.activation == "softmax" and said.kind in (Kind.SCORE, Kind.MEASUREMENT):
+        yield f"a softmax is of several classes, and a {said.kind} has none"
+    if said.activation == "sigmoid" and said.measures == "points":
+        yield "points are pixels of the input, and have no activation"
+    if said.index and said.kind is Kind.MASK and len(said.index) > 1:
+        yield "index names the one plane of a mask"
     if said.measures != "value" and (said.kind is not Kind.MEASUREMENT or said.unit != "mm"):
         yield 'only a measurement in "mm" measures a length or points'
     if said.kind is Kind.REGION and not said.boxes:
@@ -350,9 +358,10 @@ class Declaration(_Table):
 
     ``network``: of the engine keras alone, which of our networks the weights are of, see
     `dicom_node.networks.keys`. ``explain``: how it is shown where the network looked:
-    ``occlusion`` hides one part of the film after the other (as many more calls as there are
-    parts), ``none`` shows nothing. ``memory_mb`` and ``seconds``: what it may take; beyond them it
-    is stopped. ``template``: words by language ("en", "de"), then by the key of an observation.
+    ``occlusion`` hides one part of the film after the other (64 more answers; who is too slow for
+    that is not shown, `dicom_node.analysis.declared`), ``none`` shows nothing. ``memory_mb`` and
+    ``seconds``: what it may take; beyond them it is stopped. ``template``: words by language ("en",
+    "de"), then by the key of an observation.
     """
 
     id: str = Field(pattern=r"^[a-z0-9-]{1,40}$")

@@ -64,6 +64,36 @@ def on_grid(
     return found
 
 
+def cut_to_film(plane: Float, region: Region, film: tuple[int, int]) -> tuple[Float, Region]:
+    """Return what lies on a film of a grid that may reach beyond it, and the rectangle of that.
+
+    ``plane``: float32 in [0, 1], (rows, columns), covers ``region``, a part of which lies on the
+    ``film`` of that shape. Its cells stay about as large; where none of their edges lies on the
+    film's they are interpolated as `heat_on_film` does.
+    """
+    rows, columns = film
+    there = Region(
+        max(region.top, 0.0), max(region.left, 0.0),
+        min(region.bottom, float(rows)), min(region.right, float(columns)),
+    )  # fmt: skip
+    if there == region:
+        return np.ascontiguousarray(plane, np.float32), region
+    down = plane.shape[0] / (region.bottom - region.top)
+    across = plane.shape[1] / (region.right - region.left)
+    top, bottom = (there.top - region.top) * down, (there.bottom - region.top) * down
+    left, right = (there.left - region.left) * across, (there.right - region.left) * across
+    edges = np.array([top, bottom, left, right])
+    if (np.abs(edges - np.round(edges)) < _ON_EDGE).all():
+        first, last, begin, end = np.round(edges).astype(int)
+        return np.ascontiguousarray(plane[first:last, begin:end], np.float32), there
+    shape = max(1, round(bottom - top)), max(1, round(right - left))
+    return on_grid(np.asarray(plane, np.float32), region, there, shape), there
+
+
+_ON_EDGE = 1e-6
+"""Part of a cell within which an edge of the film lies on an edge of the grid."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Between:
     """Of every pixel of an axis the cells on both sides, and the part that each has in it."""

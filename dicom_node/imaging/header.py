@@ -324,16 +324,19 @@ def spacing_in_patient(dataset: Dataset) -> tuple[float, float] | None:
     10.7.1.3, C.8.11.7). Without that a length at the detector is somewhat too long. None where the
     film states no spacing.
     """
-    spacing = _spacing(dataset)
+    if (spacing := _stated(dataset, "PixelSpacing")) is not None:
+        return spacing
+    spacing = _stated(dataset, "ImagerPixelSpacing")
     factor = numbers(dataset, "EstimatedRadiographicMagnificationFactor")
-    if spacing is None or numbers(dataset, "PixelSpacing") or not factor or factor[0] < 1.0:
+    if spacing is None or not factor or factor[0] < 1.0:
         return spacing
     return spacing[0] / factor[0], spacing[1] / factor[0]
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        spacing = numbers(dataset, keyword)
-        if len(spacing) == 2 and min(spacing) > 0:
-            return spacing[0], spacing[1]
-    return None
+    return _stated(dataset, "PixelSpacing") or _stated(dataset, "ImagerPixelSpacing")
+
+
+def _stated(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
+    spacing = numbers(dataset, keyword)
+    return (spacing[0], spacing[1]) if len(spacing) == 2 and min(spacing) > 0 else None

@@ -26,6 +26,21 @@ def triangles(film: Float, shape: tuple[int, int]) -> Float:
     return _resampled(film, shape, _triangle, 1.0)
 
 
+def triangles_on_black(
+    film: Float, shape: tuple[int, int], black: tuple[int, int], corner: tuple[int, int]
+) -> Float:
+    """Return what `triangles` makes of a black picture with the film in it, without making that.
+
+    ``black``: the picture's rows and columns; ``corner``: row and column of the film's first pixel
+    in it. Of a film of one row the picture may be many thousand times as large.
+    """
+    down, across = (
+        _weights(pixels, cells, _triangle, 1.0)[:, first : first + length]
+        for pixels, cells, first, length in zip(black, shape, corner, film.shape, strict=True)
+    )
+    return _weighted(film, down, across)
+
+
 def boxes(film: Float, shape: tuple[int, int]) -> Float:
     """Return a film, (rows, columns), on a coarser grid of ``shape``: means of its cells."""
     return _resampled(film, shape, _box, 0.5)
@@ -34,6 +49,10 @@ def boxes(film: Float, shape: tuple[int, int]) -> Float:
 def _resampled(film: Float, shape: tuple[int, int], filtering: _Filter, reach: float) -> Float:
     down = _weights(film.shape[0], shape[0], filtering, reach)
     across = _weights(film.shape[1], shape[1], filtering, reach)
+    return _weighted(film, down, across)
+
+
+def _weighted(film: Float, down: Any, across: Any) -> Float:
     tall = down @ np.ascontiguousarray(film, np.float32)
     return np.ascontiguousarray((across @ np.ascontiguousarray(tall.T)).T, np.float32)
 

@@ -14,7 +14,7 @@ import numpy as np
 from dicom_node.findings import Region
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float, equalised
-from dicom_node.imaging.resample import triangles
+from dicom_node.imaging.resample import triangles, triangles_on_black
 
 
 class PixelContract(Protocol):
@@ -123,9 +123,10 @@ def _on_grid(film: Float, region: Region, inner: Region, shape: tuple[int, int])
     """Return a rectangle that may reach beyond ``inner`` on a grid of ``shape``; black there."""
     top, left, bottom, right = map(round, (inner.top, inner.left, inner.bottom, inner.right))
     part = np.ascontiguousarray(film[top:bottom, left:right], np.float32)
-    if inner != region:
-        above, before = round(inner.top - region.top), round(inner.left - region.left)
-        below, behind = round(region.bottom - inner.bottom), round(region.right - inner.right)
-        part = np.pad(part, ((above, below), (before, behind)))
-    grid = triangles(part, shape)
+    if inner == region:
+        grid = triangles(part, shape)
+    else:
+        black = round(region.bottom - region.top), round(region.right - region.left)
+        corner = round(inner.top - region.top), round(inner.left - region.left)
+        grid = triangles_on_black(part, shape, black, corner)
     return np.clip(grid, 0.0, 1.0, out=grid)

@@ -251,9 +251,10 @@ def _says(found: FoundNetwork, wishes: Wishes) -> Iterator[DraftSays]:
     outputs = list(found.shapes.outputs)
     wanted = wishes.kind is Kind.REGION
     boxes = next((one for one in outputs if _is_boxes(one, wanted=wanted)), None)
-    if wishes.kind is Kind.REGION and boxes is None:
+    if wanted and (boxes is None or len(outputs) < 2):
         raise BundleContractBroken(
-            "No output is a tensor of boxes, (places, 4).", remedy="Choose another --kind."
+            "No output is a tensor of boxes, (places, 4), beside one of their probabilities.",
+            remedy="Choose another --kind.",
         )
     if boxes is not None and wishes.kind in (None, Kind.REGION) and len(outputs) > 1:
         others = [one for one in outputs if one is not boxes]

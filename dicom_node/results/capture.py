@@ -27,6 +27,7 @@ from dicom_node.results.modules import (
     orientation_of,
     reference_to,
     set_equipment,
+    set_part_examined,
     set_times,
 )
 from dicom_node.results.observed_picture import colours_of
@@ -149,8 +150,7 @@ def _film_attributes(film: AnalysedFilm, document: Dataset) -> None:
     pixels lie otherwise than the header says, the orientation is stated as unknown.
     """
     source = film.dataset
-    if part := part_examined([film]):
-        document.BodyPartExamined = part
+    set_part_examined(source, document, part_examined([film]))
     turned = hanging(patient_orientation_of(source)).is_turned
     document.PatientOrientation = ["L", "F"] if turned else orientation_of(source)
     if film.findings.turned != TURNS[0]:

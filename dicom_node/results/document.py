@@ -46,6 +46,7 @@ from dicom_node.results.wording import (
     course,
     every_appearance,
     interval,
+    knows,
     opacity_sentence,
     ordered,
     probability,
@@ -63,6 +64,9 @@ _JPEG_QUALITY = 85
 _GREY, _AMBER = colors.HexColor("#555555"), colors.HexColor("#a05a00")
 _JAPANESE, _CHINESE, _KOREAN = "HeiseiMin-W3", "STSong-Light", "HYSMyeongJo-Medium"
 """Not embedded: every PDF viewer has, or fetches, a font for these names (PDF 32000-1, 9.7.5.2)."""
+
+_SHORT_HEADLINE = 80
+"""Characters of a headline that is written in the largest type."""
 
 _KANA = re.compile("[\u3040-\u30ff]")
 _HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
@@ -155,10 +159,11 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     wording = wording_of(film, context, has_contour=bool(places.salient))
     yield _text(panel.heading, 10, colour=_GREY)
     yield _table(list(_who(film, template)))
-    # What contradicts what takes several lines.
-    size = 12 if film.findings.contradictions else 15
+    # What contradicts what takes several lines, and so does all that networks observed.
+    is_long = film.findings.finding is None and len(wording.headline) > _SHORT_HEADLINE
+    size = 12 if film.findings.contradictions or is_long else 15
     yield _text(wording.headline, size, bold=True, colour=_colour(film))
-    yield _text(f"{_known(film, context)} {view(film, template)}", 9)
+    yield _text(f"{knows(film, context)} {view(film, template)}", 9)
     yield from _probabilities(film, context)
     yield from _severity(film, context)
     yield from _observed(film, context)
@@ -176,19 +181,12 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
         yield _two_pictures(film, context, places, wording)
     yield Spacer(1, 3 * mm)
     networks = "; ".join(_cards(film, context))
+    # What only networks observed is based on all of them.
+    basis = [wording.basis] if film.findings.finding is not None else []
     calibration = [wording.calibration] if wording.calibration else []
     limits = _limits(film, context)
-    for said in (panel.unverified, wording.basis, *calibration, *limits, networks):
+    for said in (panel.unverified, *basis, *calibration, *limits, networks):
         yield _text(said, 8, colour=_GREY)
-
-
-def _known(film: AnalysedFilm, context: Context) -> str:
-    """Return what was looked for at all."""
-    if film.findings.finding is not None:
-        return context.template.impression.knows
-    networks = dict.fromkeys(one.network for one in film.findings.observed)
-    titles = "; ".join(context.card(film, name).title for name in networks)
-    return context.template.observed.knows.format(networks=titles)
 
 
 def _limits(film: AnalysedFilm, context: Context) -> tuple[str, ...]:
@@ -272,6 +270,7 @@ def _observed(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     colours, observed = colours_of(film), film.findings.observed
     for network in dict.fromkeys(one.network for one in observed):
         card = context.card(film, network)
+        yield Spacer(1, 1.5 * mm)
         yield _text(f"{card.title} {card.version}", 9, colour=_GREY)
         said = [one for one in observed if one.network == network]
         cells = [

@@ -229,6 +229,27 @@ def code_item(value: str, scheme: str, meaning: str) -> Dataset:
     return code
 
 
+def set_part_examined(source: Dataset, target: Dataset, part: str) -> None:
+    """State a part of the body, if it is known, and on which side, unless there is one alone.
+
+    A side that the film does not state is stated as unknown (PS3.3 C.7.3.1, type 2C).
+    """
+    if part:
+        target.BodyPartExamined = part
+    if part not in _UNPAIRED:
+        stated = (text(source, keyword) for keyword in ("Laterality", "ImageLaterality"))
+        target.Laterality = next((each for each in stated if each in ("R", "L")), "")
+
+
+_UNPAIRED = frozenset(
+    {
+        "ABDOMEN", "CHEST", "COCCYX", "CSPINE", "HEAD", "LSPINE", "NECK", "PELVIS", "SKULL",
+        "SPINE", "SSPINE", "TSPINE",
+    }
+)  # fmt: skip
+"""Parts of the body without a side (PS3.16 Annex L)."""
+
+
 def coding_scheme(designator: str) -> Dataset:
     """Return the item that identifies the scheme of our own codes (PS3.3 C.12.1)."""
     item = Dataset()

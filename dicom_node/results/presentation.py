@@ -20,7 +20,13 @@ from dicom_node.imaging.values import items, numbers, text, unreadable
 from dicom_node.observations import Observation, ObservationKind
 from dicom_node.results.films import AnalysedFilm, Context, part_examined
 from dicom_node.results.mapped import map_sentences
-from dicom_node.results.modules import copy_identity, reference_to, set_equipment, set_times
+from dicom_node.results.modules import (
+    copy_identity,
+    reference_to,
+    set_equipment,
+    set_part_examined,
+    set_times,
+)
 from dicom_node.results.observed_picture import colours_of, words_at
 from dicom_node.results.observed_words import conclusion_of, names, number_of
 from dicom_node.results.regions import Places, Polygon, area_contours, places_of, simplified
@@ -57,8 +63,7 @@ def presentation(film: AnalysedFilm, context: Context, uid: str, number: int) ->
     document.SeriesInstanceUID = context.series_uid(source, "presentation")
     document.SeriesNumber = context.series_number_base + SERIES_OFFSET
     document.SeriesDescription = _DESCRIPTION
-    if part := part_examined([film]):
-        document.BodyPartExamined = part
+    set_part_examined(source, document, part_examined([film]))
     document.InstanceNumber = number
     _named(document, context)
     _film(film, document)

@@ -275,6 +275,7 @@ def _document(
     set_times(source, document)
     set_equipment(source, document, context.cards([film]), context.node_ae_title)
     document.SeriesDescription = content.description
+    # Its side is told by the segments.
     if part := part_examined([film]):
         document.BodyPartExamined = part
     document.ImageComments = f"{context.template.research_sentence} {view(film, context.template)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import subprocess
 import sys
@@ -13,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from PIL import Image
 
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.wrap import Identity
@@ -23,11 +20,14 @@ from dicom_node.line.health import port_of
 from dicom_node.results.preview import preview_film_with_map
 from tests.conftest import debian
 from tests.node.peers import RunningNode, Storescp, free_port, make_node, storescu, wait_for
+from tests.web.browser_kit import SCREENSHOTS, SECONDS, accessible, browser, coloured, shot
 from tests.web.conftest import PASSWORD as SITE_PASSWORD
 from tests.web.conftest import Site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
+
+__all__ = ["browser"]
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,10 +35,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "reading-room"
 NAME, PASSWORD = "ada", "a long enough one"
-SERIOUS = ("serious", "critical")
-SECONDS = 60.0
 
 
 @dataclass
@@ -81,19 +78,6 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=debian("chromium"), args=["--no-sandbox"], timeout=SECONDS * 1000
-        )
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def page(room: Room, browser: Browser) -> Iterator[Page]:
     """A page of somebody who has signed in; what goes wrong in it fails the test."""
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -133,17 +117,6 @@ def film(folder: Path, number: int = 1, name: str = "DOE^JANE", date: str = "") 
 
 def send(room: Room, path: Path, sender: str = "PACS") -> int:
     return storescu(debian("storescu"), room.node, sender, path).returncode
-
-
-def shot(page: Page, name: str) -> np.ndarray:
-    data = page.screenshot(path=SCREENSHOTS / f"{name}.png")
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
-
-
-def accessible(page: Page) -> None:
-    found = Axe().run(page)
-    wrong = [each for each in found.response["violations"] if each["impact"] in SERIOUS]
-    assert wrong == [], [(each["id"], [n["html"] for n in each["nodes"]][:3]) for each in wrong]
 
 
 def test_a_case_appears_in_the_open_list(room: Room, page: Page, tmp_path: Path) -> None:
@@ -208,16 +181,6 @@ def test_the_opacity_map_lies_over_the_film_at_first_and_what_weighed_when_it_is
     weighed.fill("100")
     wait_for(lambda: coloured(page, "case-weighed") > 0.02, 30, "what weighed is drawn")
     page.close()
-
-
-def coloured(page: Page, name: str) -> float:
-    """Return how much of the film is not grey, 0 to 1."""
-    box = page.locator(".viewer").first.bounding_box()
-    assert box is not None
-    rows = slice(int(box["y"]), int(box["y"] + box["height"]))
-    columns = slice(int(box["x"]), int(box["x"] + box["width"]))
-    part = shot(page, name)[rows, columns]
-    return float((part.max(axis=2) - part.min(axis=2) > 40).mean())
 
 
 def test_the_keys_are_told_on_a_question_mark(page: Page) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from dicom_node.bundles.declared import Declaration
 from tests.node.peers import wait_for
+from tests.web.browser_kit import accessible, browser, coloured, shot
 from tests.web.conftest import PASSWORD, Site
-from tests.web.test_in_the_browser import accessible, browser, coloured, shot
-from tests.web.test_observed import manifests, observing
+from tests.web.observed_kit import manifests, observing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

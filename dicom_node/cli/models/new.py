@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -101,10 +102,13 @@ class _Question:
     default: Callable[[Draft], str]
     mark: str = ""
     is_list: bool = False
+    form: str = ""
+    """What an answer must look like; "": anything."""
 
 
 _QUESTIONS = (
-    _Question("id", "Name of the bundle (a-z, 0-9, hyphens)", lambda draft: draft.id),
+    _Question("id", "Name of the bundle (a-z, 0-9, hyphens)", lambda draft: draft.id,
+              form=r"[a-z0-9-]{1,40}"),
     _Question("title", "Title, as people read it", lambda draft: draft.title),
     _Question(
         "modalities", "Modalities of its films, with commas",
@@ -119,7 +123,7 @@ _QUESTIONS = (
         lambda draft: ",".join(draft.views), "eats.views", is_list=True,
     ),
     _Question("region", "Sees the whole film, or the lungs (film, lungs)",
-              lambda draft: draft.pixels.region),
+              lambda draft: draft.pixels.region, form="film|lungs"),
     _Question("licence", "Licence of the weights", lambda draft: draft.licence or "unknown",
               "licence"),
     _Question(
@@ -137,8 +141,8 @@ def ask(found: FoundNetwork, wishes: Wishes) -> Wishes:
     first, asked = draft.says[0], set(wishes.asked)
     if wishes.kind is None:
         kinds = ", ".join(ObservationKind)
-        told = typer.prompt(f"What it says ({kinds})", default=first.kind.value)
-        wishes = replace(wishes, kind=_kind(told))
+        told = _prompt(f"What it says ({kinds})", first.kind.value, "|".join(ObservationKind))
+        wishes = replace(wishes, kind=ObservationKind(told))
         asked.add(f"says.{draft_of(found, wishes).says[0].key}.kind")
         first = draft_of(found, wishes).says[0]
     if wishes.classes is None and first.kind in CLASSED:
@@ -151,19 +155,23 @@ def ask(found: FoundNetwork, wishes: Wishes) -> Wishes:
         if getattr(wishes, question.wish) is not None:
             continue
         default = question.default(draft)
-        told = typer.prompt(question.words, default=default, show_default=bool(default))
+        told = _prompt(question.words, default, question.form)
         answer: Any = _list(told) if question.is_list else told
         wishes = replace(wishes, **{question.wish: answer})
         asked.add(question.mark)
     return replace(wishes, asked=frozenset(asked))
 
 
-def _kind(told: str) -> ObservationKind:
-    try:
-        return ObservationKind(told.strip())
-    except ValueError:
-        known = ", ".join(ObservationKind)
-        raise typer.BadParameter(f"{told!r} is none of {known}", param_hint="--kind") from None
+def _prompt(words: str, default: str, form: str) -> str:
+    """Return what a person types; asked again where it is not of the form."""
+
+    def checked(told: str) -> str:
+        if form and not re.fullmatch(form, told.strip()):
+            raise typer.BadParameter(f"{told!r} is not of that form")
+        return told.strip()
+
+    told: str = typer.prompt(words, default=default, show_default=bool(default), value_proc=checked)
+    return told
 
 
 def _list(told: str | None) -> tuple[str, ...] | None:
