@@ -105,8 +105,6 @@ def test_a_process_that_was_killed_is_started_again_for_the_next_film(tmp_path: 
     assert apart._child is not None
     os.kill(apart._child.process.pid, signal.SIGKILL)
     apart._child.process.wait()
-    with pytest.raises(NoAnswer, match="signal 9"):
-        apart.answer(grid)
     assert np.array_equal(apart.answer(grid)["logits"], first["logits"])
     apart.close()
 
