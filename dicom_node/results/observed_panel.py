@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dicom_node.bundles.found import is_label_finding
 from dicom_node.observations import Candidate, Observation, ObservationKind
 from dicom_node.results import panel
 from dicom_node.results.films import AnalysedFilm, Context
@@ -37,16 +38,17 @@ _BARS = 4
 def explain_observed(column: Panel, film: AnalysedFilm, context: Context, lines: int) -> None:
     """Write a section a network: what it is called, and what it observed, at most ``lines`` each.
 
-    What is found stands first; how much is left out is said.
+    What is found stands first, and `_FEW` of it however few lines there are; how much is left out
+    is said.
     """
     observed = film.findings.observed
     if observed and not lines:
-        _in_short(column, observed, context)
-        return
-    for network in dict.fromkeys(one.network for one in observed):
-        card = context.card(film, network)
-        column.heading(f"{card.title} {card.version}")
-        explain_network(column, film, network, context, lines)
+        _in_short(column, film, context)
+    else:
+        for network in dict.fromkeys(one.network for one in observed):
+            card = context.card(film, network)
+            column.heading(f"{card.title} {card.version}")
+            explain_network(column, film, network, context, lines)
     for said in unanswered(film.findings, context):
         column.gap(6)
         column.text(said, 14, panel.BAR_FOUND)
@@ -61,14 +63,16 @@ def explain_network(
         _explain(column, one, (context, colours), lines)
 
 
-def _in_short(column: Panel, observed: Sequence[Observation], context: Context) -> None:
+def _in_short(column: Panel, film: AnalysedFilm, context: Context) -> None:
+    observed, colours = film.findings.observed, colours_of(film)
     found = [one for one in observed if is_found(one, context)]
     column.heading(context.template.observed.tracking_many)
     for one in found[:_FEW]:
         if one.kind in (ObservationKind.LABELS, ObservationKind.REGION):
             column.text(short(one, context), 15, panel.BAR_FOUND)
         else:
-            column.pair(names(one, context), value(one, context), panel.BAR_FOUND)
+            mark = colours.get((one.network, one.key))
+            column.pair(names(one, context), value(one, context), panel.BAR_FOUND, mark)
     if left := len(observed) - len(found[:_FEW]):
         column.text(context.template.observed.more.format(count=left), 13, panel.QUIET)
 
@@ -88,10 +92,10 @@ def _explain(
             _bar(column, one, candidate, context)
     else:
         known, mark = rows(one, context), colours.get((one.network, one.key))
-        for name, shown, found in _chosen(known, one)[:lines]:
+        most = max(lines, min(sum(found for _, _, found in known), _FEW))
+        for name, shown, found in _chosen(known, one)[:most]:
             column.pair(name, shown, _ink(found), mark)
-        if len(known) > lines:
-            left = len(known) - lines
+        if (left := len(known) - most) > 0:
             column.text(context.template.observed.more.format(count=left), 13, panel.QUIET)
     comment = context.words(one).comment
     if comment and lines == LINES[0]:
@@ -99,15 +103,18 @@ def _explain(
 
 
 def _bar(column: Panel, one: Observation, candidate: Candidate, context: Context) -> None:
-    found = candidate in one.believed
+    found = candidate in one.believed and is_found(one, context)
+    if one.kind is ObservationKind.LABELS:
+        found = found and is_label_finding(candidate, one, context.says(one))
     words = context.template.observed
     form = words.percent if one.calibrated else words.percent_uncalibrated
     shown = context.template.percent(candidate.probability, candidate.threshold)
     column.bar(
         (called(one, candidate.key, context), form.format(probability=shown)),
         candidate.probability,
-        candidate.threshold,
-        panel.BAR_FOUND if found and is_found(one, context) else panel.BAR,
+        # The most probable class is named, however probable it is.
+        candidate.threshold or None,
+        panel.BAR_FOUND if found else panel.BAR,
     )
 
 

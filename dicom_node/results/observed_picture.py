@@ -147,12 +147,17 @@ def _corners(place: FoundPlace, scale: FilmScale) -> _Box:
 def words_at(place: FoundPlace, one: Observation, context: Context) -> str:
     """Return what stands at a place: what was measured, or what it is and how probable."""
     if one.kind is not ObservationKind.REGION:
-        return number_of(one, context)[:_LONGEST]
+        return _cut(number_of(one, context), _LONGEST)
     name = called(one, place.label, context) if place.label else names(one, context)
     if place.probability is None:
-        return name[:_LONGEST]
+        return _cut(name, _LONGEST)
     said = context.template.percent(place.probability, one.threshold or 0.0)
-    return f"{name[: _LONGEST - 6]} {said} %"
+    return f"{_cut(name, _LONGEST - 6)} {said} %"
+
+
+def _cut(words: str, most: int) -> str:
+    """Return words of at most so many characters, with a sign where they are cut."""
+    return words if len(words) <= most else f"{words[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _room_for(

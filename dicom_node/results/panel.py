@@ -92,9 +92,9 @@ class Panel:
         self.y += round(face.size * 1.4)
 
     def bar(
-        self, label_and_value: tuple[str, str], fraction: float, mark: float, colour: Colour
+        self, label_and_value: tuple[str, str], fraction: float, mark: float | None, colour: Colour
     ) -> None:
-        """Draw a labelled bar of ``fraction`` (0 to 1) with a tick at ``mark``."""
+        """Draw a labelled bar of ``fraction`` (0 to 1) with a tick at ``mark``, if there is one."""
         label, value = label_and_value
         face, thick = Face(self.sized(17)), self.sized(10)
         self._write((self.left, self.y), label, face, (PLAIN, "la"))
@@ -103,8 +103,9 @@ class Panel:
         self._box((self.left, top, self.right, top + thick), GROOVE)
         if (end := self.left + round(width * fraction)) > self.left:
             self._box((self.left, top, end, top + thick), colour)
-        tick, beyond = self.left + round(width * mark), self.sized(3)
-        self._line((tick, top - beyond, tick, top + thick + beyond), BRIGHT, 2)
+        if mark is not None:
+            tick, beyond = self.left + round(width * mark), self.sized(3)
+            self._line((tick, top - beyond, tick, top + thick + beyond), BRIGHT, 2)
         self.y = top + thick + self.sized(11)
 
     def cells(self, values: Sequence[tuple[str, float]]) -> None:

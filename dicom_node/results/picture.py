@@ -52,6 +52,7 @@ from dicom_node.results.regions import (
     opaque_part,
     places_of,
 )
+from dicom_node.results.template_parts import PanelText
 from dicom_node.results.wording import (
     Wording,
     answer_of,
@@ -61,6 +62,7 @@ from dicom_node.results.wording import (
     evidence_of_network,
     explanation_of_network,
     interval,
+    knows,
     opacity_sentence,
     ordered,
     probability,
@@ -374,8 +376,10 @@ def _explain(
     column.gap(4)
     if film.findings.finding is not None:
         _explain_classes(column, film, film.findings.finding, (wording, context))
-    elif film.view != "PA":
-        column.text(view(film, template), 14, panel.BAR_FOUND)
+    else:
+        column.text(knows(film, context), 14, panel.QUIET)
+        if film.view != "PA":
+            column.text(view(film, template), 14, panel.BAR_FOUND)
     explain_observed(column, film, context, lines)
     _course(column, context)
     for said in remarks(film.findings, template):
@@ -383,12 +387,15 @@ def _explain(
         column.text(said, 15, panel.BAR_FOUND)
     if film.explanation.opacity is not None:
         _mapped(column, film, places, context)
-    elif film.saliency:
+    elif wording.explanation:
         column.heading(words.explanation)
-        if is_drawn(film, film.saliency[0]):
+        if film.saliency and is_drawn(film, film.saliency[0]):
             _legend(column, context)
         column.text(wording.explanation, 15)
-    _provenance(column, film, context, context.detector(film))
+    first = context.detector(film)
+    observed = dict.fromkeys(one.network for one in film.findings.observed)
+    others = [context.card(film, name) for name in observed if name != first.id]
+    _provenance(column, film, context, first, others)
 
 
 def _cut(headline: str) -> str:
@@ -546,14 +553,26 @@ def _opaque_legend(width: int, height: int) -> Image.Image:
     return bar
 
 
-def _provenance(column: Panel, film: AnalysedFilm, context: Context, card: NetworkCard) -> None:
+def _named(words: PanelText, card: NetworkCard) -> str:
+    return words.network.format(network=card.title, version=card.version, digest=short_digest(card))
+
+
+def _provenance(
+    column: Panel,
+    film: AnalysedFilm,
+    context: Context,
+    card: NetworkCard,
+    others: Sequence[NetworkCard] = (),
+) -> None:
+    """Write when the film was taken, and which network said what stands first, then ``others``."""
     words = context.template.panel
     column.heading(words.provenance)
     taken = taken_at(film.dataset)
     said = {"when": taken, "view": context.template.view.names[film.view]}
     column.text((words.taken if taken else words.undated).format(**said), 15)
-    digest = short_digest(card)
-    column.text(words.network.format(network=card.title, version=card.version, digest=digest), 15)
+    column.text(_named(words, card), 15)
+    if others:
+        column.text("; ".join(map(partial(_named, words), others)), 13)
     column.heading(words.limits)
     if card.intended_use:
         column.text(card.intended_use, 14, panel.QUIET)

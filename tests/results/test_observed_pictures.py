@@ -209,6 +209,9 @@ def test_beside_all_of_ours_and_all_kinds_nothing_is_left_out_unsaid(
     words = Written(monkeypatch)
     draw(film, spoken)
     words.check()
+    first = film.findings.observed[0]
+    for number in found:
+        assert called(first, f"sign_{number}", spoken) in words.text
     for sentence in unanswered(film.findings, spoken):
         assert sentence in words.text
 
