@@ -41,6 +41,8 @@ def pytest_configure() -> None:
     On a disk each of some ten thousand commits and syncs takes milliseconds. That they are made,
     and in which order, is shown by their system calls.
     """
+    # ONNX Runtime would tell its maker that tests use it.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 

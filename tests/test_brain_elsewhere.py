@@ -319,7 +319,7 @@ def test_the_role_waits_for_a_brain_that_is_not_there_yet(
 ) -> None:
     said, stop = io.StringIO(), threading.Event()
     networks = Waited(stop)
-    monkeypatch.setattr(analyse, "engine_of", lambda settings: networks)
+    monkeypatch.setattr(analyse, "engine_of", lambda settings, shadow: networks)
     logs.configure(stream=said, strict=True)
     configuration = load_configuration(data_dir=tmp_path, thorough=False)
     analyse.run(configuration, stop, new_worker("analyse"))

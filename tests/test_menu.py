@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from dicom_node.line.admit import admit_received
 from dicom_node.line.analyse import Analyst, eaters
 from dicom_node.line.bundles import bundle_faults, check_bundles, declared_bundles, own_bundles
 from dicom_node.line.by_hand import ByHand
+from dicom_node.line.networks import engine_of
 from dicom_node.line.wiring import menu_of, network_cards
 from dicom_node.logs import Log
 from dicom_node.records import InstanceState, Origin
@@ -605,3 +607,32 @@ def test_the_doors_take_what_is_eaten(tmp_path: Path) -> None:
             door.take(sent.data, sent.transfer_syntax, origin)
         eating = replace(door, sop_classes=door.sop_classes | {FILMS["MG"]})
         eating.take(sent.data, sent.transfer_syntax, origin)
+
+
+@pytest.mark.parametrize("damage", ['kind = "lables"', "this is no TOML = = ="])
+def test_a_manifest_that_breaks_while_the_node_runs_stops_none_of_the_others(
+    tmp_path: Path, damage: str
+) -> None:
+    models = tmp_path / "var" / "models"
+    for name, films in (("hands", HANDS), ("sides", SIDES)):
+        kit.declared_bundle(models, name, kit.LABELS, kit.LABELS_OUTPUTS, eats=films)
+    shutil.copytree(default_configuration(), tmp_path / "config")
+    configuration = configured(
+        tmp_path / "config",
+        f'[node]\ndata_dir = "{tmp_path / "var"}"\n[analysis]\nsuite = ["hands", "sides"]\n',
+    )
+    manifest = models / "hands" / "model.toml"
+    text = manifest.read_text("utf-8")
+    manifest.write_text(text.replace('kind = "labels"', damage), "utf-8")
+    settings = configuration.settings
+    assert [bundle.id for bundle in declared_bundles(settings)] == ["sides"]
+    engine = engine_of(settings)
+    assert set(engine.declared.silent) == {"hands"}
+    engine.declared.close()
+    menu = menu_of(configuration)
+    assert menu.choose(LATERAL).networks == {"sides"}
+    decision = menu.choose(HAND).decision
+    assert isinstance(decision, Declined)
+    assert "hands: its manifest has faults" in decision.reason
+    assert set(network_cards(settings)) >= {"sides"}
+    assert any("hands/model.toml" in fault for fault in bundle_faults(settings))

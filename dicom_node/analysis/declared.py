@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -84,19 +85,20 @@ class SaidOfFilm:
 class DeclaredNetworks:
     """The declared bundles of a suite in its order, and who computes them.
 
-    ``apart``: what makes who computes one; nothing is started before it is asked. ``clock``:
-    seconds that only grow.
+    ``apart``: what makes who computes one; nothing is started before it is asked. ``broken``: those
+    that cannot be opened, and why: nobody asks them. ``clock``: seconds that only grow.
     """
 
     def __init__(
         self,
         bundles: Sequence[Declared],
         apart: Callable[[Declared], Answering],
+        broken: Mapping[str, NodeError] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bundles, self._clock = tuple(bundles), clock
+        self._bundles, self._clock, self._broken = tuple(bundles), clock, broken
         self._who = {bundle.id: apart(bundle) for bundle in bundles}
-        self.silent: Mapping[str, NodeError] = {}
+        self.silent: Mapping[str, NodeError] = broken
         """Who could not answer the self-test film when they were last warmed, and why."""
 
     def in_order(self, said: Sequence[_Named]) -> tuple[_Named, ...]:
@@ -133,7 +135,7 @@ class DeclaredNetworks:
     def warm(self) -> None:
         """Ask each once, so that the first film does not wait; who cannot answer is `silent`."""
         film = self_test_film()
-        silent: dict[str, NodeError] = {}
+        silent = dict(self._broken)
         for bundle in self._bundles:
             try:
                 self._one(bundle, film, self_test_lungs(), None, self._explaining_ends())

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -125,7 +126,8 @@ class Engine:
     once is no faster. ``engine``: which brain answers, see `brain_for`; ``shelf``: the folder where
     it keeps what it makes of the networks; ``elsewhere``: where a brain is asked that computes on
     other machines, one film a call as on the CPU. ``declared``: the bundles of the suite that say
-    themselves what they eat and say, each computed by what ``apart`` makes of it. Raises
+    themselves what they eat and say, each computed by what ``apart`` makes of it; ``broken``: those
+    that cannot be opened, and why. Raises
     `BundleMissing` or `BundleContractBroken`.
     """
 
@@ -144,9 +146,10 @@ class Engine:
         wait_seconds: float = 0.0,
         elsewhere: Elsewhere = Elsewhere(),  # noqa: B008 - a frozen value
         declared: Sequence[Declared] = (),
+        broken: Mapping[str, NodeError] = MappingProxyType({}),
         apart: Callable[[Declared], Answering] = Apart,
     ) -> None:
-        self.declared = DeclaredNetworks(declared, apart)
+        self.declared = DeclaredNetworks(declared, apart, broken)
         """The bundles of the suite that declare what they say."""
         self._bundles = tuple(_answering(bundles_folder, bundle_id) for bundle_id in suite)
         self._families = tuple(

@@ -1,14 +1,18 @@
 """The network of a declared bundle, computed in a process of its own.
 
 Nobody vouches for it: it may crash, hang, or want more memory than there is. Then it gives no
-answer to this film, is started again for the next one, and nothing else notices.
+answer to this film, is started again for the next one, and nothing else notices. What comes from
+the process is believed no more than a file that somebody sent: see `_Reply`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -18,13 +22,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dicom_node.brains.confined import bare_environment
 from dicom_node.brains.devices import Device
 from dicom_node.bundles.declared import Declared, check_declared_weights
-from dicom_node.errors import NoAnswer
+from dicom_node.errors import BrainUnavailable, BundleDamaged, NoAnswer
 from dicom_node.imaging.prepare import Float
 
 START_SECONDS = 90.0
@@ -35,8 +41,28 @@ _LONGEST_SECONDS = 90.0
 """Several films at once take no longer, unless one may: who analyses must not seem lost."""
 _LENGTH = struct.Struct(">I")
 _MOST_HEADER, _MOST_BYTES = 1 << 20, 1 << 30
-_SAID = 400
-"""Characters of what a process said before its end."""
+_SAID, _NAMED = 400, 64
+"""Characters of what a process said of a failure, or before its end; and of its engine's name."""
+_MOST_ERRORS = 1 << 16
+_GARBLED = "what it answers cannot be understood"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Array(_Table):
+    name: str = Field(max_length=256)
+    shape: tuple[Annotated[int, Field(ge=0, lt=1 << 31)], ...] = Field(max_length=8)
+
+
+class _Reply(_Table):
+    """What is before the values of an answer: to which question it is, or why there is none."""
+
+    number: int
+    name: str = ""
+    error: str = ""
+    arrays: tuple[_Array, ...] = Field(default=(), max_length=256)
 
 
 @dataclass(slots=True)
@@ -45,16 +71,29 @@ class _Child:
 
     process: subprocess.Popen[bytes]
     errors: IO[bytes]
-    name: str = ""
+
+    def forget(self) -> None:
+        """Keep the file of what it says small."""
+        handle = self.errors.fileno()
+        if os.fstat(handle).st_size > _MOST_ERRORS:
+            os.ftruncate(handle, 0)
 
     def last_words(self) -> str:
-        """Return the last line it wrote to stderr, cut; "" if none."""
+        """Return the last line it wrote to stderr; "" if none."""
         with suppress(OSError, ValueError):
-            self.errors.seek(0)
-            lines = self.errors.read()[-4000:].decode("utf-8", "replace").split("\n")
-            said = next((line for line in reversed(lines) if line.strip()), "")
-            return "".join(each if each.isprintable() else " " for each in said)[:_SAID]
+            handle = self.errors.fileno()
+            begin = max(0, os.fstat(handle).st_size - 4000)
+            lines = os.pread(handle, 4000, begin).decode("utf-8", "replace").split("\n")
+            return next((line for line in reversed(lines) if line.strip()), "")
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Deadline:
+    """Until when something is waited for, and how long that is."""
+
+    at: float
+    seconds: float
 
 
 class _Failed(Exception):
@@ -79,6 +118,7 @@ class Apart:
     _failures: int = field(default=0, init=False)
     _again_at: float = field(default=0.0, init=False)
     _why: str = field(default="", init=False)
+    _number: int = field(default=0, init=False)
 
     @property
     def name(self) -> str:
@@ -91,7 +131,7 @@ class Apart:
         ``films``: float32, (films, rows, columns, channels), with the values that the manifest
         wants; the layout is changed here. Raises `NoAnswer` where it crashed, was too slow or
         wanted too much memory, or does not take such films; `BundleDamaged` for weights that are
-        not those of the manifest.
+        not those of the manifest; `BrainUnavailable` where no process can be started here.
         """
         with self._lock:
             if self._failures >= _FAILURES and self.clock() < self._again_at:
@@ -106,6 +146,10 @@ class Apart:
                 self._end()
                 self._suffer(str(failure))
                 raise self._no_answer(str(failure)) from None
+            except BaseException:
+                # What it still says would be taken for an answer to the next film.
+                self._end()
+                raise
             self._failures = 0
             return answers
 
@@ -115,24 +159,28 @@ class Apart:
             self._end()
 
     def _asked(self, films: Float) -> Mapping[str, Float]:
+        if self._child is not None and self._child.process.poll() is not None:
+            self._end()  # between two films: not this film's fault
         child = self._child or self._started()
+        child.forget()
         if self.bundle.manifest.eats.pixels.layout == "channels-first":
             films = np.moveaxis(films, -1, 1)
         data = np.ascontiguousarray(films, np.float32)
-        head = json.dumps({"shape": data.shape}).encode()
-        deadline = self.clock() + self._allowed(len(films))
-        self._send(child, _LENGTH.pack(len(head)) + head + data.tobytes(), deadline)
-        header = self._header(child, deadline)
-        if "error" in header:
-            raise _Failed(str(header["error"]))
+        self._number += 1
+        deadline = self._in(self._allowed(len(data)))
+        asked = {"number": self._number, "shape": data.shape, "seconds": deadline.seconds}
+        self._send(child, framed(asked), deadline)
+        self._send(child, data.tobytes(), deadline)
+        reply = self._reply(child, deadline)
+        sizes = [4 * math.prod(each.shape) for each in reply.arrays]
+        if sum(sizes) > min(_MOST_BYTES, self.bundle.manifest.memory_mb * 1_000_000):
+            raise _Failed(f"its answer has {sum(sizes)} bytes")
         found: dict[str, Float] = {}
-        for one in header["arrays"]:
-            shape = tuple(map(int, one["shape"]))
-            size = 4 * int(np.prod(shape, dtype=np.int64))
-            if size > _MOST_BYTES:
-                raise _Failed(f"output {one['name']!r} has {size} bytes")
+        for each, size in zip(reply.arrays, sizes, strict=True):
+            if each.shape[:1] != data.shape[:1]:
+                raise _Failed(_GARBLED)
             raw = self._read(child, size, deadline)
-            found[str(one["name"])] = np.frombuffer(raw, "<f4").reshape(shape)
+            found[each.name] = np.frombuffer(raw, "<f4").reshape(each.shape)
         return found
 
     def _allowed(self, films: int) -> float:
@@ -141,32 +189,50 @@ class Apart:
         return max(seconds, min(seconds * films, _LONGEST_SECONDS))
 
     def _started(self) -> _Child:
-        check_declared_weights(self.bundle)
-        errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        cores = self.cores or max(1, len(os.sched_getaffinity(0)) // 2)
-        command = [sys.executable, "-m", "dicom_node.brains.apart_process"]
-        command += [str(self.bundle.folder), self.device, str(cores)]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
-        )
-        child = self._child = _Child(process, errors)
-        for stream in (process.stdin, process.stdout):
-            assert stream is not None
-            os.set_blocking(stream.fileno(), False)
-        header = self._header(child, self.clock() + START_SECONDS)
-        if "error" in header:
-            raise _Failed(str(header["error"]))
-        self._name = str(header["name"])
+        try:
+            check_declared_weights(self.bundle)
+        except OSError as error:
+            raise BundleDamaged(
+                f"Bundle {self.bundle.id}: its weights cannot be read ({error.strerror})."
+            ) from None
+        try:
+            child = self._child = _begun(self.device, self.cores)
+        except OSError as error:
+            raise BrainUnavailable(
+                f"No process can be started for bundle {self.bundle.id} ({error.strerror})."
+            ) from None
+        deadline = self._in(START_SECONDS)
+        # The manifest that was checked, whatever is in the folder by now.
+        manifest = self.bundle.manifest.model_dump_json()
+        given = {"folder": str(self.bundle.folder.absolute()), "manifest": manifest}
+        self._number += 1
+        self._send(child, framed({"number": self._number, **given}), deadline)
+        self._name = self._legible(self._reply(child, deadline).name)[:_NAMED]
         return child
 
-    def _header(self, child: _Child, deadline: float) -> dict[str, Any]:
+    def _reply(self, child: _Child, deadline: _Deadline) -> _Reply:
         (length,) = _LENGTH.unpack(self._read(child, _LENGTH.size, deadline))
         if length > _MOST_HEADER:
-            raise _Failed("what it answers cannot be understood")
-        found: dict[str, Any] = json.loads(self._read(child, length, deadline))
-        return found
+            raise _Failed(_GARBLED)
+        try:
+            reply = _Reply.model_validate_json(self._read(child, length, deadline))
+        except ValidationError:
+            raise _Failed(_GARBLED) from None
+        if reply.number != self._number:
+            raise _Failed(_GARBLED)
+        if reply.error:
+            raise _Failed(self._legible(reply.error))
+        return reply
 
-    def _send(self, child: _Child, data: bytes, deadline: float) -> None:
+    def _legible(self, said: str) -> str:
+        """Return words of the process as they may stand in a log or a report."""
+        text = said.replace(str(self.bundle.folder.absolute()), self.bundle.id)
+        return "".join(each if each.isprintable() else " " for each in text)[:_SAID]
+
+    def _in(self, seconds: float) -> _Deadline:
+        return _Deadline(self.clock() + seconds, seconds)
+
+    def _send(self, child: _Child, data: bytes, deadline: _Deadline) -> None:
         assert child.process.stdin is not None
         handle, rest = child.process.stdin.fileno(), memoryview(data)
         while rest:
@@ -178,7 +244,7 @@ class Apart:
             except OSError:
                 raise self._ended(child) from None
 
-    def _read(self, child: _Child, size: int, deadline: float) -> bytes:
+    def _read(self, child: _Child, size: int, deadline: _Deadline) -> bytes:
         assert child.process.stdout is not None
         handle, parts, missing = child.process.stdout.fileno(), list[bytes](), size
         while missing:
@@ -193,12 +259,12 @@ class Apart:
             missing -= len(part)
         return b"".join(parts)
 
-    def _wait(self, child: _Child, deadline: float, *, reading: bool) -> None:
+    def _wait(self, child: _Child, deadline: _Deadline, *, reading: bool) -> None:
         stream = child.process.stdout if reading else child.process.stdin
         assert stream is not None
-        left = deadline - self.clock()
+        left = deadline.at - self.clock()
         if left <= 0:
-            raise _Failed(f"it was stopped after {self.bundle.manifest.seconds:g} s")
+            raise _Failed(f"it was stopped after {deadline.seconds:g} s")
         watched = select.poll()
         watched.register(stream, select.POLLIN if reading else select.POLLOUT)
         watched.poll(min(left, 1.0) * 1000)
@@ -209,14 +275,16 @@ class Apart:
             child.process.wait(5)
         code = child.process.returncode
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-        said = child.last_words()
+        said = self._legible(child.last_words())
         return _Failed(f"its process ended {how}" + (f" ({said})" if said else ""))
 
     def _end(self) -> None:
         child, self._child = self._child, None
         if child is None:
             return
-        child.process.kill()
+        if child.process.poll() is None:
+            with suppress(OSError):
+                os.killpg(child.process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             child.process.wait(5)
         for stream in (child.process.stdin, child.process.stdout, child.errors):
@@ -227,22 +295,57 @@ class Apart:
     def _suffer(self, why: str) -> None:
         self._failures += 1
         self._why = why
-        steps = max(0, self._failures - _FAILURES)
+        steps = min(max(0, self._failures - _FAILURES), 10)
         self._again_at = self.clock() + min(_FIRST_PAUSE * 2**steps, _LONGEST_PAUSE)
 
     def _no_answer(self, why: str) -> NoAnswer:
         return NoAnswer(f"Bundle {self.bundle.id} gave no answer: {why}.")
 
 
-def packed(arrays: Mapping[str, Float]) -> Sequence[bytes]:
-    """Return outputs as a process sends them: a header, then the values of each."""
-    head = json.dumps(
-        {"arrays": [{"name": name, "shape": value.shape} for name, value in arrays.items()]}
-    ).encode()
-    return [_LENGTH.pack(len(head)), head, *(value.tobytes() for value in arrays.values())]
+def _begun(device: Device, cores: int) -> _Child:
+    """Start a process. Raises `OSError`.
+
+    It is in a session of its own, and SIGTERM and SIGINT are blocked there: whoever ends the node
+    by them, a terminal or systemd, tells all of its processes, and films are still answered then.
+    """
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+    # Else what was cut off would be there again as a hole.
+    fcntl.fcntl(errors, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
+    cores = cores or max(1, len(os.sched_getaffinity(0)) // 2)
+    command = [sys.executable, "-P", "-m", "dicom_node.brains.apart_process"]
+    command += [device, str(cores), str(os.getpid())]
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=bare_environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+    except BaseException:
+        errors.close()
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    for stream in (process.stdin, process.stdout):
+        assert stream is not None
+        os.set_blocking(stream.fileno(), False)
+    return _Child(process, errors)
 
 
-def packed_note(note: Mapping[str, str]) -> bytes:
-    """Return a header without values: the engine's name, or an error."""
+def framed(note: Mapping[str, object]) -> bytes:
+    """Return a header as the two processes send it: its length, then JSON."""
     head = json.dumps(note).encode()
     return _LENGTH.pack(len(head)) + head
+
+
+def packed(number: int, arrays: Mapping[str, Float]) -> Sequence[bytes]:
+    """Return outputs as a process sends them: a header, then the values of each."""
+    told = [{"name": name, "shape": value.shape} for name, value in arrays.items()]
+    return [
+        framed({"number": number, "arrays": told}),
+        *(value.tobytes() for value in arrays.values()),
+    ]

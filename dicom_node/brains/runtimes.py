@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dicom_node.brains.not_computable import NotComputable
+from dicom_node.brains.onnx_files import wanted_files
 from dicom_node.bundles.declared import Declaration, Declared
 from dicom_node.imaging.prepare import Float
 
@@ -36,6 +40,20 @@ def load(bundle: Declared, device: str, cores: int) -> Runtime:
     return load_by(bundle.folder / bundle.manifest.weights.file, bundle.manifest, device, cores)
 
 
+def load_engine(engine: str) -> None:
+    """Load what computes for an engine, if it is installed: trusted code, before any limit."""
+    # Since 1.29 ONNX Runtime reports to its makers unless it is told not to; both names are read.
+    os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
+    with suppress(ImportError):
+        importlib.import_module(_MODULES[engine])
+
+
+_MODULES = {
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "saved-model": "tensorflow",
+    "keras": "keras",
+}
 _KINDS = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -53,12 +71,16 @@ def _onnx(path: Path, manifest: Declaration, device: str, cores: int) -> Runtime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = cores, 1
     options.log_severity_level = 3
+    # ONNX Runtime takes a form of its own as well, and reads that without checking it.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     known = onnxruntime.get_available_providers()
     wanted = ["CPUExecutionProvider"]
     if device != "cpu" and "CUDAExecutionProvider" in known:
         wanted.insert(0, "CUDAExecutionProvider")
-    # From bytes no file beside it is found: weights outside of it must be named in weights.also.
-    given: Any = str(path) if manifest.weights.also else path.read_bytes()
+    data = path.read_bytes()
+    for name in sorted(wanted_files(data) - set(manifest.weights.also)):
+        raise NotComputable(f"it wants weights from {name[:100]!r}: name that in weights.also")
+    given: Any = str(path) if manifest.weights.also else data
     session = onnxruntime.InferenceSession(given, options, providers=wanted)
     inputs = {each.name: each for each in session.get_inputs()}
     chosen = inputs[_chosen(manifest.eats.pixels.input, inputs)]
@@ -88,8 +110,14 @@ def _openvino(path: Path, manifest: Declaration, _device: str, cores: int) -> Ru
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "f32",
     }
+    data, beside = path.read_bytes(), path.with_suffix(".bin")
+    # OpenVINO takes many forms, whatever a file is called; some of them reach further files.
+    if not data.lstrip().startswith(b"<"):
+        raise NotComputable("it is no file of OpenVINO's (.xml)")
+    named = beside.name in manifest.weights.also
+    weights = beside.read_bytes() if named else b""
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(path), "CPU", options)
+    compiled = core.compile_model(core.read_model(data, weights), "CPU", options)
     inputs = {each.get_any_name(): each for each in compiled.inputs}
     chosen = _chosen(manifest.eats.pixels.input, inputs)
     names = [each.get_any_name() for each in compiled.outputs]
@@ -105,7 +133,7 @@ def _openvino(path: Path, manifest: Declaration, _device: str, cores: int) -> Ru
 
 
 def _saved_model(path: Path, manifest: Declaration, device: str, cores: int) -> Runtime:
-    from dicom_node.brains.saved_models import check_operations, check_signature
+    from dicom_node.brains.saved_models import check_operations
 
     tensorflow = _tensorflow(device, cores)
     check_operations(path)
@@ -113,7 +141,6 @@ def _saved_model(path: Path, manifest: Declaration, device: str, cores: int) -> 
     signature = loaded.signatures.get("serving_default")
     if signature is None:
         raise NotComputable("the SavedModel has no signature serving_default")
-    check_signature(signature)
     chosen = _chosen(manifest.eats.pixels.input, signature.structured_input_signature[1])
     names = sorted(signature.structured_outputs)
 

@@ -6,7 +6,8 @@ loading runs what it brings to initialise itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,79 +16,57 @@ from dicom_node.brains.not_computable import NotComputable
 _FILE = "saved_model.pb"
 _MOST_BYTES = 512 << 20
 
-REACHES_OUTSIDE = frozenset(
+HARMLESS = frozenset(
     {
-        "CSVDataset",
-        "CSVDatasetV2",
-        "CacheDataset",
-        "CacheDatasetV2",
-        "CreateSummaryDbWriter",
-        "CreateSummaryFileWriter",
-        "DebugIdentity",
-        "DebugIdentityV2",
-        "DebugIdentityV3",
-        "EagerPyFunc",
-        "FileSystemSetConfiguration",
-        "FixedLengthRecordDataset",
-        "FixedLengthRecordDatasetV2",
-        "FixedLengthRecordReader",
-        "FixedLengthRecordReaderV2",
-        "GeneratorDataset",
-        "ImmutableConst",
-        "ImportEvent",
-        "InitializeTableFromTextFile",
-        "InitializeTableFromTextFileV2",
-        "LMDBDataset",
-        "LMDBReader",
-        "LoadDataset",
-        "MatchingFiles",
-        "Print",
-        "PrintV2",
-        "PyFunc",
-        "PyFuncStateless",
-        "ReadFile",
-        "Recv",
-        "RemoteCall",
-        "RemoteFusedGraphExecute",
-        "RpcCall",
-        "RpcClient",
-        "RpcServer",
-        "SaveDataset",
-        "SaveDatasetV2",
-        "Send",
-        "SnapshotDataset",
-        "SnapshotDatasetV2",
-        "SqlDataset",
-        "SummaryWriter",
-        "TFRecordDataset",
-        "TFRecordDatasetV2",
-        "TFRecordReader",
-        "TFRecordReaderV2",
-        "TextLineDataset",
-        "TextLineReader",
-        "TextLineReaderV2",
-        "WholeFileReader",
-        "WholeFileReaderV2",
-        "WriteFile",
-        "_HostRecv",
-        "_HostSend",
-        "_Recv",
-        "_Send",
-    }
-)
-"""Operations that reach a file, a socket, Python, or memory that is not the model's."""
-
-OF_WEIGHTS = frozenset(
-    {
-        "SaveV2", "RestoreV2", "Save", "Restore", "SaveSlices", "RestoreSlice",
-        "MergeV2Checkpoints", "ShardedFilename",
+        "Assert", "AssignVariableOp", "Case", "CheckNumerics", "CheckNumericsV2",
+        "DataFormatDimMap", "DataFormatVecPermute", "DisableCopyOnRead", "Einsum", "Empty",
+        "EmptyTensorList", "Enter", "If", "ImageProjectiveTransformV2",
+        "ImageProjectiveTransformV3", "PartitionedCall", "PreventGradient", "RandomStandardNormal",
+        "RandomUniform", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "ScatterNd",
+        "StatefulPartitionedCall", "StatelessCase", "StatelessIf", "StatelessWhile",
+        "TensorArrayCloseV3", "TensorArrayConcatV3", "TensorArrayGatherV3", "TensorArrayReadV3",
+        "TensorArrayScatterV3", "TensorArraySizeV3", "TensorArraySplitV3", "TensorArrayV3",
+        "TensorArrayWriteV3", "TensorListConcatV2", "TensorListElementShape",
+        "TensorListFromTensor", "TensorListGather", "TensorListGetItem", "TensorListLength",
+        "TensorListPopBack", "TensorListPushBack", "TensorListReserve", "TensorListScatterV2",
+        "TensorListSetItem", "TensorListSplit", "TensorListStack", "TensorScatterAdd",
+        "TensorScatterMax", "TensorScatterMin", "TensorScatterSub", "TensorScatterUpdate",
+        "VarHandleOp", "VarIsInitializedOp", "While",
     }
 )  # fmt: skip
-"""Operations by which every SavedModel reads and writes its weights; no answer may use them."""
+"""Operations that reach nothing outside, although they hold state, words or functions."""
 
 
 def check_operations(folder: Path) -> None:
-    """Raise `NotComputable` where anything in the SavedModel reaches outside of it."""
+    """Raise `NotComputable` where anything in the SavedModel might reach outside of it.
+
+    How it saves and restores itself is in it too, and not looked at: nobody runs that, if no other
+    function calls it (weights are restored by TensorFlow's own code).
+    """
+    (graph,) = _document(folder).meta_graphs
+    functions = list(graph.graph_def.library.function)
+    names = Counter(str(function.signature.name) for function in functions)
+    if any(number > 1 for number in names.values()):
+        raise NotComputable("two functions of the SavedModel have the same name")
+    calls = {
+        str(function.signature.name): _called(function.node_def, names) for function in functions
+    }
+    told = graph.saver_def
+    saver = {_node(told.save_tensor_name), _node(told.restore_op_name)} - {""}
+    nodes = list(graph.graph_def.node)
+    saving = _reached(_called((each for each in nodes if each.name in saver), names), calls)
+    others = [each for each in nodes if each.name not in saver]
+    begins = (set(names) - saving) | _called(others, names) | _of_objects(graph, names)
+    checked = _reached(begins, calls)
+    for function in functions:
+        if function.signature.name in checked:
+            _check(function.node_def, names)
+        elif "api_implements" in function.attr:
+            raise NotComputable("the SavedModel has another function for how it is saved")
+    _check(others, names)
+
+
+def _document(folder: Path) -> Any:
     from tensorflow.core.protobuf import saved_model_pb2
 
     path = folder / _FILE
@@ -98,35 +77,76 @@ def check_operations(folder: Path) -> None:
         document.ParseFromString(path.read_bytes())
     except Exception:  # noqa: BLE001 - protobuf's error; TensorFlow has no name for it
         raise NotComputable(f"{_FILE} is no SavedModel") from None
-    for graph in document.meta_graphs:
-        _check(_operations(graph.graph_def), REACHES_OUTSIDE)
-        started = _run_at_start(graph)
-        _check((node.op for node in graph.graph_def.node if node.name in started), OF_WEIGHTS)
+    graphs = document.meta_graphs
+    # The older form is restored and begun by operations that it names itself.
+    if len(graphs) != 1 or not graphs[0].HasField("object_graph_def"):
+        raise NotComputable("the SavedModel is of TensorFlow 1: save it anew by TensorFlow 2")
+    if any(each.registered_saver for each in graphs[0].object_graph_def.nodes):
+        raise NotComputable("the SavedModel restores itself by code of its own")
+    return document
 
 
-def check_signature(signature: Any) -> None:
-    """Raise `NotComputable` where the function that answers reads or writes weights."""
-    _check(_operations(signature.graph.as_graph_def()), REACHES_OUTSIDE | OF_WEIGHTS)
+def _node(name: str) -> str:
+    return name.lstrip("^").partition(":")[0]
 
 
-def _operations(graph: Any) -> Iterator[str]:
-    for node in graph.node:
-        yield str(node.op)
-    for function in graph.library.function:
-        for node in function.node_def:
-            yield str(node.op)
+def _of_objects(graph: Any, names: Iterable[str]) -> set[str]:
+    """Return the functions that objects of the model have; some of them run when it is loaded."""
+    objects = graph.object_graph_def
+    found = set(map(str, objects.concrete_functions))
+    for each in objects.nodes:
+        found |= set(map(str, each.function.concrete_functions))
+        found.add(str(each.bare_concrete_function.concrete_function_name))
+    return found & set(names)
 
 
-def _run_at_start(graph: Any) -> frozenset[str]:
-    return frozenset(
-        str(name).partition(":")[0]
-        for key in ("legacy_init_op", "saved_model_main_op")
-        if key in graph.collection_def
-        for name in graph.collection_def[key].node_list.value
-    )
+def _called(nodes: Iterable[Any], names: Iterable[str]) -> set[str]:
+    """Return the functions that nodes call: by their attributes, or as if they were operations."""
+    found = set[str]()
+    for node in nodes:
+        found.add(str(node.op))
+        for value in node.attr.values():
+            found.add(str(value.func.name))
+            found |= {str(each.name) for each in value.list.func}
+    return found & set(names)
 
 
-def _check(operations: Iterable[str], forbidden: frozenset[str]) -> None:
-    for operation in operations:
-        if operation in forbidden:
-            raise NotComputable(f"the SavedModel holds the operation {operation}, which is not run")
+def _reached(begins: Iterable[str], calls: dict[str, set[str]]) -> set[str]:
+    found, waiting = set[str](), list(begins)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += calls[name]
+    return found
+
+
+def _check(nodes: Iterable[Any], names: Iterable[str]) -> None:
+    for node in nodes:
+        if node.op not in HARMLESS and node.op not in names and not _computes(str(node.op)):
+            raise NotComputable(
+                f"the SavedModel holds the operation {node.op}, which is not run here"
+            )
+
+
+def _computes(operation: str) -> bool:
+    """Whether an operation makes numbers of numbers: without state, handles, words, functions.
+
+    What reaches a file, a socket or Python is told so by one of them, in TensorFlow's own
+    description: no list of such operations would ever be whole.
+    """
+    from tensorflow.core.framework import types_pb2
+    from tensorflow.python.framework import op_def_registry
+
+    told = op_def_registry.get(operation)
+    if told is None or told.is_stateful or operation.startswith("_"):
+        return False
+    closed = {types_pb2.DT_STRING, types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT}
+    if any(each.type in closed for each in (*told.input_arg, *told.output_arg)):
+        return False
+    return not any(_open(each) for each in told.attr)
+
+
+def _open(attribute: Any) -> bool:
+    words = attribute.type in ("string", "list(string)")
+    return (words and not attribute.allowed_values.list.s) or "func" in attribute.type

@@ -10,16 +10,24 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from dicom_node.brains.confined import bare_environment, confine, give_up_sockets
 from dicom_node.brains.not_computable import NotComputable
+from dicom_node.brains.onnx_files import wanted_files
+from dicom_node.brains.runtimes import load_engine
 from dicom_node.errors import NoAnswer
 
 START_SECONDS = 90.0
 """How long it may take: TensorFlow alone needs many to start."""
+
+_MOST_SAID = 1 << 20
 
 _EXTRA = {"onnx": ("onnxruntime", "onnx"), "openvino": ("openvino", "cpu")}
 
@@ -45,28 +53,45 @@ def shapes_of(path: Path, engine: str, memory_mb: int = 4096) -> NetworkShapes:
 
     Raises `NoAnswer` for what the engine cannot read, or not in so much memory.
     """
-    command = [sys.executable, "-m", "dicom_node.brains.shapes", engine, str(path), str(memory_mb)]
+    command = [sys.executable, "-P", "-m", "dicom_node.brains.shapes"]
+    command += [engine, str(path.absolute()), str(memory_mb)]
+    with tempfile.TemporaryFile() as said:
+        try:
+            subprocess.run(
+                command,
+                stdout=said,
+                stderr=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
+                env=bare_environment(),
+                cwd="/",
+                timeout=START_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise NoAnswer(f"{path.name} could not be read in {START_SECONDS:g} s.") from None
+        said.seek(max(0, said.seek(0, os.SEEK_END) - _MOST_SAID))
+        lines = said.read().splitlines()
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=START_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise NoAnswer(f"{path.name} could not be read in {START_SECONDS:g} s.") from None
-    try:
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        told = _Reply.model_validate_json(lines[-1])
     except (IndexError, ValueError):
         raise NoAnswer(f"{path.name} could not be read: its process ended by itself.") from None
-    if "error" in told:
-        raise NoAnswer(f"{path.name} cannot be read as {engine}: {told['error']}.")
-    return shapes_told(told["inputs"], told["outputs"])
+    if told.error:
+        raise NoAnswer(f"{path.name} cannot be read as {engine}: {told.error}.")
+    return shapes_told(told.inputs, told.outputs)
 
 
 Told = tuple[str, list[int | None]]
 """Name and shape of a tensor, as one process tells another."""
+
+
+class _Reply(BaseModel):
+    """What that process says, believed no more than a file that somebody sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    error: str = Field(default="", max_length=400)
+    inputs: list[Told] = []
+    outputs: list[Told] = []
 
 
 def shapes_told(inputs: Iterable[Told], outputs: Iterable[Told]) -> NetworkShapes:
@@ -93,9 +118,9 @@ def _onnx(path: Path) -> tuple[list[Told], list[Told]]:
     options.intra_op_num_threads = 1
     # ONNX Runtime takes a form of its own as well, and reads that without checking it.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # From bytes it finds no other file; one that keeps its weights beside it is named so.
-    beside = path.with_name(f"{path.name}.data").is_file()
-    given: Any = str(path) if beside else path.read_bytes()
+    # From bytes it finds no other file.
+    data = path.read_bytes()
+    given: Any = str(path) if wanted_files(data) else data
     session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     return (
         _told((each.name, each.shape) for each in session.get_inputs()),
@@ -138,6 +163,18 @@ def _saved_model(path: Path) -> tuple[list[Told], list[Told]]:
     )
 
 
+def _beside(path: Path, engine: str) -> list[Path]:
+    """Return the files in its folder that a file has weights in; a manifest will name them."""
+    if engine == "openvino":
+        return [path.with_suffix(".bin")]
+    if engine != "onnx":
+        return []
+    names = wanted_files(path.read_bytes())
+    if outside := [name for name in names if Path(name).name != name]:
+        raise NotComputable(f"it wants weights from another folder: {outside[0][:100]}")
+    return [path.with_name(name) for name in names]
+
+
 def read_shapes(path: Path, engine: str) -> tuple[list[Told], list[Told]]:
     """Return inputs and outputs, read in this process. Raises what the engine raises."""
     return {"onnx": _onnx, "openvino": _openvino, "saved-model": _saved_model}[engine](path)
@@ -145,16 +182,20 @@ def read_shapes(path: Path, engine: str) -> tuple[list[Told], list[Told]]:
 
 def _main() -> int:
     engine, path, memory_mb = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    # ONNX Runtime reports to its makers unless it is told not to.
-    os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MOST_SAID, _MOST_SAID))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 1_000_000,) * 2)
+    give_up_sockets()
+    load_engine(engine)
     try:
+        confine([path, *_beside(path, engine)])
         inputs, outputs = read_shapes(path, engine)
         told: dict[str, object] = {"inputs": inputs, "outputs": outputs}
     except ImportError:
         package, extra = _EXTRA.get(engine, (engine, engine))
         told = {"error": f"{package} is not installed here: install dicom-node[{extra}]"}
+    except OSError as error:
+        told = {"error": error.strerror or "it cannot be read"}
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is its refusal
         told = {"error": " ".join(str(error).split())[:200] or type(error).__name__}
     sys.stdout.write(f"\n{json.dumps(told)}\n")

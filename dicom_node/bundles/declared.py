@@ -338,6 +338,10 @@ class ObservationWords(_Table):
     comment: Annotated[str, Field(max_length=400), AfterValidator(_legible)] = ""
 
 
+_FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+_Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
 class NetworkFile(_Table):
     """The file, or the folder of a SavedModel, beside the manifest, and its SHA-256.
 
@@ -345,8 +349,8 @@ class NetworkFile(_Table):
     """
 
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
-    also: dict[str, str] = {}
+    digest: _Digest
+    also: dict[_FileName, _Digest] = {}
 
 
 class Declaration(_Table):
@@ -502,9 +506,9 @@ def check_declared_weights(bundle: Declared) -> Path:
     wanted = {weights.file: weights.digest, **weights.also}
     for name, digest in wanted.items():
         path = bundle.folder / name
-        if path.is_symlink() or not path.exists():
+        if not path.exists() or any(each.is_symlink() for each in (path, *path.rglob("*"))):
             raise BundleDamaged(
-                f"Bundle {bundle.id}: {name} is missing.",
+                f"Bundle {bundle.id}: {name} is missing, or holds a link.",
                 remedy="Put it beside the manifest; links are not followed.",
             )
         if (found := digest_of_weights(path)) != digest:

@@ -5,8 +5,10 @@ Cheap: of each bundle that is named the manifest is read, nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from dicom_node.bundles import MANIFEST
 from dicom_node.bundles.declared import Declared, is_declared, open_declared
 from dicom_node.errors import BundleError
 from dicom_node.settings import Settings
@@ -14,17 +16,43 @@ from dicom_node.settings.suites import model_folders
 
 
 def declaring_folder(settings: Settings, name: str) -> Path | None:
-    """Return the folder that holds a bundle that declares what it says; None: it is our own."""
-    return next((each for each in model_folders(settings) if is_declared(each, name)), None)
+    """Return the folder that holds a bundle that declares what it says; None: it is our own.
+
+    What was added here is none of our own, also where its manifest cannot be read.
+    """
+    added, others = model_folders(settings)
+    if (added / name / MANIFEST).is_file():
+        return added
+    return others if is_declared(others, name) else None
 
 
 def declared_bundles(settings: Settings) -> tuple[Declared, ...]:
     """Return the bundles of all suites that declare what they say, in the order of the settings.
 
-    Raises `BundleContractBroken` for a manifest with faults.
+    Without `broken_bundles`: what is wrong with one of them stops none of the others.
     """
-    found = ((name, declaring_folder(settings, name)) for name in settings.networks)
-    return tuple(open_declared(folder, name) for name, folder in found if folder is not None)
+    opened, _ = _opened(settings)
+    return tuple(opened.values())
+
+
+def broken_bundles(settings: Settings) -> Mapping[str, BundleError]:
+    """Return the bundles of all suites that cannot be used, by id, and what is wrong with each."""
+    _, broken = _opened(settings)
+    return broken
+
+
+def _opened(settings: Settings) -> tuple[dict[str, Declared], dict[str, BundleError]]:
+    opened: dict[str, Declared] = {}
+    broken: dict[str, BundleError] = {}
+    for name in settings.networks:
+        folder = declaring_folder(settings, name)
+        if folder is None:
+            continue
+        try:
+            opened[name] = open_declared(folder, name)
+        except BundleError as error:
+            broken[name] = error
+    return opened, broken
 
 
 def eaten_sop_classes(settings: Settings) -> frozenset[str]:
@@ -32,12 +60,5 @@ def eaten_sop_classes(settings: Settings) -> frozenset[str]:
 
     A manifest with faults eats nothing: the doors open all the same.
     """
-    found: set[str] = set()
-    for name in settings.networks:
-        folder = declaring_folder(settings, name)
-        try:
-            bundle = open_declared(folder, name) if folder is not None else None
-        except BundleError:
-            continue
-        found |= bundle.manifest.eats.sop_class_uids if bundle else set()
-    return frozenset(found)
+    found = (bundle.manifest.eats.sop_class_uids for bundle in declared_bundles(settings))
+    return frozenset[str]().union(*found)

@@ -72,16 +72,22 @@ def pass_down(context: typer.Context) -> str | None:
 
 
 def configuration(
-    config: Path | None, data_dir: Path | None, *, thorough: bool = False, pages: bool = True
+    config: Path | None,
+    data_dir: Path | None,
+    *,
+    thorough: bool = False,
+    pages: bool = True,
+    bundles: bool = True,
 ) -> Configuration:
     """Return the checked configuration. Raises `SettingsError`.
 
     ``thorough``: bundles and template must be there too. ``pages``: what only the pages need, too.
+    ``bundles``: bundles that declare what they say must be whole, too.
     """
     from dicom_node.settings import load_configuration
 
     found = load_configuration(config, data_dir=data_dir, thorough=thorough, pages=pages)
-    if thorough:
+    if thorough and bundles:
         from dicom_node.line.bundles import check_bundles
 
         check_bundles(found.settings)

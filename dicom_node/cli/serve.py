@@ -45,6 +45,7 @@ def serve(
     """
     from dicom_node import logs
     from dicom_node.cli.options import configuration
+    from dicom_node.line.bundles import bundle_faults
     from dicom_node.records import ROLES
     from dicom_node.roles.supervisor import Supervisor
 
@@ -53,7 +54,11 @@ def serve(
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(ROLES)}.")
     # The role web says itself what is wrong with the pages' own files: the node receives meanwhile.
-    settings = configuration(config, data_dir, thorough=True, pages=set(roles) == {"web"})
+    settings = configuration(
+        config, data_dir, thorough=True, pages=set(roles) == {"web"}, bundles=False
+    )
+    for fault in bundle_faults(settings.settings):
+        typer.echo(f"Left out: {fault}", err=True)
     logs.configure(settings.settings.node.log_level)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

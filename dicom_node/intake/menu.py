@@ -41,6 +41,7 @@ class Choice:
 class Menu:
     """What is served here. ``eats``: of bundles that declare it; all others are our own networks.
 
+    ``broken``: bundles of whom nobody knows what they eat, since their manifests have faults.
     ``suite`` is for films that none of ``suites`` fits.
     """
 
@@ -48,12 +49,19 @@ class Menu:
     suite: tuple[str, ...] = AnalysisSection().suite
     suites: tuple[SuiteSection, ...] = ()
     eats: Mapping[str, Eats] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, settings: Settings, rules: AdmissionRules, declared: Iterable[Declared]) -> Menu:
+    def of(
+        cls,
+        settings: Settings,
+        rules: AdmissionRules,
+        declared: Iterable[Declared],
+        broken: Iterable[str] = (),
+    ) -> Menu:
         """Return the menu of a configuration; ``declared``: those of its bundles that declare."""
         eats = {bundle.id: bundle.manifest.eats for bundle in declared}
-        return cls(rules, settings.analysis.suite, settings.suites, eats)
+        return cls(rules, settings.analysis.suite, settings.suites, eats, frozenset(broken))
 
     @property
     def networks(self) -> frozenset[str]:
@@ -92,7 +100,7 @@ class Menu:
         against = {name: self._against(name, header, by_rules) for name in offered}
         networks = frozenset(name for name, reason in against.items() if reason is None)
         reasons = {
-            name if name in self.eats else CHEST_SUITE: reason
+            name if name in self.eats or name in self.broken else CHEST_SUITE: reason
             for name, reason in against.items()
             if reason is not None
         }
@@ -102,6 +110,8 @@ class Menu:
         return Choice(networks, stated or Admitted(view_said(header, self.rules)), reasons)
 
     def _against(self, name: str, header: FilmHeader, by_rules: Admitted | Declined) -> str | None:
+        if name in self.broken:
+            return "its manifest has faults (`dicom-node config check`)"
         if name in self.eats:
             return not_eaten(header, self.eats[name], self.rules)
         return by_rules.reason if isinstance(by_rules, Declined) else None

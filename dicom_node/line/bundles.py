@@ -9,13 +9,14 @@ from pathlib import Path
 
 from dicom_node.bundles import MANIFEST, declares
 from dicom_node.bundles.declared import Declared, faults_of, open_declared
-from dicom_node.bundles.installed import declared_bundles, declaring_folder
+from dicom_node.bundles.installed import broken_bundles, declared_bundles, declaring_folder
 from dicom_node.errors import SettingsError
 from dicom_node.settings import Settings
 from dicom_node.settings.suites import model_folders
 
 __all__ = [
     "ENGINE_PACKAGES",
+    "broken_bundles",
     "bundle_faults",
     "check_bundles",
     "declared_bundles",
@@ -34,10 +35,11 @@ ENGINE_PACKAGES = {
 def shadow_bundles(settings: Settings) -> tuple[Declared, ...]:
     """Return the bundles that run in shadow; nothing shows where they looked.
 
-    Raises `BundleContractBroken` for a manifest with faults.
+    Without those whose manifest has faults, see `bundle_faults`.
     """
     found = ((name, declaring_folder(settings, name)) for name in settings.analysis.shadow)
-    opened = (open_declared(folder, name) for name, folder in found if folder is not None)
+    whole = [each for each in found if each[1] is not None and not faults_of(each[1], each[0])]
+    opened = [open_declared(folder, name) for name, folder in whole if folder is not None]
     plain = {"explain": "none"}
     return tuple(replace(one, manifest=one.manifest.model_copy(update=plain)) for one in opened)
 

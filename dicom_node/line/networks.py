@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from dicom_node.analysis.engine import Engine
 from dicom_node.brains.choice import Elsewhere
 from dicom_node.bundles.declared import Declared
-from dicom_node.errors import DeviceUnavailable
-from dicom_node.line.bundles import declared_bundles, shadow_bundles
+from dicom_node.errors import DeviceUnavailable, NodeError
+from dicom_node.line.bundles import broken_bundles, declared_bundles, shadow_bundles
 from dicom_node.line.heart import Heart
 from dicom_node.patience import Patience
 from dicom_node.resources import model_bundles
@@ -23,8 +24,11 @@ def engine_of(settings: Settings, *, shadow: bool = False) -> Engine:
     """
     declared = declared_bundles(settings)
     elsewhere = {bundle.id for bundle in declared}
-    own = [name for name in settings.networks if name not in elsewhere]
-    return _engine(settings, own, (*declared, *(shadow_bundles(settings) if shadow else ())))
+    broken = broken_bundles(settings)
+    own = [name for name in settings.networks if name not in elsewhere and name not in broken]
+    return _engine(
+        settings, own, (*declared, *(shadow_bundles(settings) if shadow else ())), broken
+    )
 
 
 def engine_alone(settings: Settings, bundle: Declared) -> Engine:
@@ -32,7 +36,12 @@ def engine_alone(settings: Settings, bundle: Declared) -> Engine:
     return _engine(settings, (), (bundle,))
 
 
-def _engine(settings: Settings, own: Sequence[str], declared: Sequence[Declared]) -> Engine:
+def _engine(
+    settings: Settings,
+    own: Sequence[str],
+    declared: Sequence[Declared],
+    broken: Mapping[str, NodeError] = MappingProxyType({}),
+) -> Engine:
     analysis = settings.analysis
     return Engine(
         analysis.models_dir or model_bundles(),
@@ -47,6 +56,7 @@ def _engine(settings: Settings, own: Sequence[str], declared: Sequence[Declared]
         shelf=settings.node.data_dir / "engines",
         elsewhere=Elsewhere(analysis.brain_address, analysis.brain_timeout_seconds),
         declared=declared,
+        broken=broken,
     )
 
 

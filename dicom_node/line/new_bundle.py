@@ -10,12 +10,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from dicom_node.brains.apart import Apart
+from dicom_node.brains.not_computable import NotComputable
+from dicom_node.brains.onnx_files import wanted_files
 from dicom_node.brains.shapes import NamedShape, NetworkShapes, shapes_of
 from dicom_node.bundles import CARD, MANIFEST, SELF_TEST
 from dicom_node.bundles.declared import (
@@ -134,12 +137,15 @@ def _engine_of(source: Path) -> str:
 
 def _beside(source: Path, engine: str) -> Iterator[Path]:
     """Yield further files of a network: OpenVINO's weights, ONNX's external data."""
-    names = {"openvino": [f"{source.stem}.bin"], "onnx": [f"{source.name}.data"]}.get(engine, [])
+    names = [f"{source.stem}.bin"] if engine == "openvino" else []
+    if engine == "onnx":
+        with suppress(NotComputable):
+            names = sorted(wanted_files(source.read_bytes()))
     for name in names:
-        if (path := source.with_name(name)).is_file():
+        if Path(name).name == name and (path := source.with_name(name)).is_file():
             yield path
-        elif engine == "openvino":
-            raise BundleContractBroken(f"{name} is missing beside {source.name}.")
+        else:
+            raise BundleContractBroken(f"{name[:100]} is missing beside {source.name}.")
 
 
 def draft_of(found: FoundNetwork, wishes: Wishes) -> Draft:

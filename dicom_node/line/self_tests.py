@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from dicom_node import __version__
 from dicom_node.analysis.declared import Answering
@@ -68,6 +69,14 @@ def self_test_fault(folder: Path, outputs: Mapping[str, Float]) -> str | None:
     return None
 
 
+class _Stored(BaseModel):
+    """What is read of ``self_test.json``: film digest, each output's numbers, and how far off."""
+
+    film: str
+    answers: dict[str, list[float]]
+    tolerance: float
+
+
 def _stored(path: Path) -> dict[str, Any] | str:
     """Return the document, or what is wrong with it."""
     if path.is_symlink() or not path.is_file():
@@ -75,13 +84,11 @@ def _stored(path: Path) -> dict[str, Any] | str:
     try:
         if path.stat().st_size > _MOST_BYTES:
             return "is too large"
-        told = json.loads(path.read_text("utf-8"))
-        answers = {name: np.array(value, np.float64) for name, value in told["answers"].items()}
-        if any(value.ndim != 1 for value in answers.values()):
-            return "has no lists of numbers"
-        return {"film": told["film"], "answers": answers, "tolerance": float(told["tolerance"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        told = _Stored.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
         return "cannot be read"
+    answers = {name: np.array(value, np.float64) for name, value in told.answers.items()}
+    return {"film": told.film, "answers": answers, "tolerance": told.tolerance}
 
 
 def _summary(values: Float) -> list[float]:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 
 from dicom_node.bundles import open_bundle, with_neighbours
 from dicom_node.bundles.declared import Declaration, Declared
+from dicom_node.bundles.installed import declaring_folder
 from dicom_node.intake.menu import Menu
 from dicom_node.intake.rules import load_rules
-from dicom_node.line.bundles import declared_bundles
+from dicom_node.line.bundles import broken_bundles, declared_bundles
 from dicom_node.resources import model_bundles, report_templates
 from dicom_node.results.templates import Template, load_template
 from dicom_node.results.write import NetworkCard
@@ -19,10 +20,10 @@ from dicom_node.settings import Configuration, Settings
 
 
 def menu_of(configuration: Configuration) -> Menu:
-    """Return which networks a film gets. Raises `SettingsError` or `BundleContractBroken`."""
+    """Return which networks a film gets. Raises `SettingsError`."""
     settings = configuration.settings
     rules = load_rules(configuration.admission_path, settings.admission)
-    return Menu.of(settings, rules, declared_bundles(settings))
+    return Menu.of(settings, rules, declared_bundles(settings), broken_bundles(settings))
 
 
 def menu_alone(configuration: Configuration, bundle: Declared) -> Menu:
@@ -35,7 +36,7 @@ def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
     """Return what a report says about each network that answers, trunks and lungs too."""
     folder = settings.analysis.models_dir or model_bundles()
     declared = declared_cards(settings)
-    own = [name for name in settings.bundles if name not in declared]
+    own = [name for name in settings.bundles if declaring_folder(settings, name) is None]
     cards = {}
     for name in sorted(with_neighbours(folder, own)):
         manifest = open_bundle(folder, name).manifest
@@ -50,18 +51,12 @@ def network_cards(settings: Settings) -> Mapping[str, NetworkCard]:
 
 
 def manifests_of(settings: Settings) -> dict[str, Declaration]:
-    """Return the manifests of the bundles that declare what they say, by id.
-
-    Raises `BundleContractBroken` for a manifest with faults.
-    """
+    """Return the manifests of the bundles that declare what they say, by id."""
     return {bundle.id: bundle.manifest for bundle in declared_bundles(settings)}
 
 
 def declared_cards(settings: Settings) -> dict[str, NetworkCard]:
-    """Return what a report says about each bundle of the suite that declares what it says.
-
-    Raises `BundleContractBroken` for a manifest with faults.
-    """
+    """Return what a report says about each bundle of the suite that declares what it says."""
     return cards_of(declared_bundles(settings))
 
 

@@ -20,7 +20,7 @@ class Engine:
         print("loading", flush=True)
         time.sleep(300)
 
-analyse.engine_of = lambda settings: Engine()
+analyse.engine_of = lambda settings, shadow: Engine()
 configuration = load_configuration(Path(sys.argv[1]), data_dir=Path(sys.argv[2]))
 sys.exit(process.run_role(process.new_worker("analyse"), configuration))
 """
