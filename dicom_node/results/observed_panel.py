@@ -38,8 +38,8 @@ _BARS = 4
 def explain_observed(column: Panel, film: AnalysedFilm, context: Context, lines: int) -> None:
     """Write a section a network: what it is called, and what it observed, at most ``lines`` each.
 
-    What is found stands first, and `_FEW` of it however few lines there are; how much is left out
-    is said.
+    What is found stands first, and `_FEW` of what is reached however few lines there are; how much
+    is left out is said.
     """
     observed = film.findings.observed
     if observed and not lines:
@@ -92,7 +92,8 @@ def _explain(
             _bar(column, one, candidate, context)
     else:
         known, mark = rows(one, context), colours.get((one.network, one.key))
-        most = max(lines, min(sum(found for _, _, found in known), _FEW))
+        reached = len(one.believed) if one.labels else sum(found for _, _, found in known)
+        most = max(lines, min(reached, _FEW))
         for name, shown, found in _chosen(known, one)[:most]:
             column.pair(name, shown, _ink(found), mark)
         if (left := len(known) - most) > 0:
@@ -119,11 +120,13 @@ def _bar(column: Panel, one: Observation, candidate: Candidate, context: Context
 
 
 def _chosen(known: Sequence[Row], one: Observation) -> Sequence[Row]:
-    """Return the lines of an observation: what is found first, then the most probable."""
-    strength = [each.probability for each in one.labels]
+    """Return the lines of an observation: what is found first, then what is reached, then the most
+    probable.
+    """
+    strength = [(not each.reached, -each.probability) for each in one.labels]
     if len(strength) != len(known):
-        strength = [0.0] * len(known)
-    order = sorted(range(len(known)), key=lambda place: (not known[place][2], -strength[place]))
+        return sorted(known, key=lambda row: not row[2])
+    order = sorted(range(len(known)), key=lambda place: (not known[place][2], *strength[place]))
     return [known[place] for place in order]
 
 
