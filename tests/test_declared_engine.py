@@ -22,6 +22,7 @@ from dicom_node.bundles.declared import Declared, open_declared
 from dicom_node.bundles.network import self_test_film
 from dicom_node.errors import NoAnswer
 from dicom_node.findings import Outcome, pack_explanation, unpack_explanation
+from dicom_node.imaging.header import IMPORTED
 from dicom_node.imaging.lungs import Lungs, lungs_from
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.prepare import Float
@@ -164,6 +165,7 @@ def test_what_the_gate_declines_is_still_looked_at_by_those_that_do_not_ask_it(
         ({"PixelSpacing": [0, 0], "ImagerPixelSpacing": [0.2, 0.1],
           "EstimatedRadiographicMagnificationFactor": "2.0"}, (0.1, 0.05)),
         ({}, None),
+        ({"ImagerPixelSpacing": [0.2, 0.1], "Manufacturer": IMPORTED}, None),
     ],
 )  # fmt: skip
 def test_lengths_are_in_the_patient_and_of_the_film_as_it_is_hung(

@@ -324,6 +324,8 @@ def spacing_in_patient(dataset: Dataset) -> tuple[float, float] | None:
     10.7.1.3, C.8.11.7). Without that a length at the detector is somewhat too long. None where the
     film states no spacing.
     """
+    if text(dataset, "Manufacturer") == IMPORTED:
+        return None
     if (spacing := _stated(dataset, "PixelSpacing")) is not None:
         return spacing
     spacing = _stated(dataset, "ImagerPixelSpacing")
@@ -333,7 +335,14 @@ def spacing_in_patient(dataset: Dataset) -> tuple[float, float] | None:
     return spacing[0] / factor[0], spacing[1] / factor[0]
 
 
+IMPORTED = "IMAGE IMPORT"
+"""Manufacturer of pictures that were wrapped as films: their spacing is nominal, a DX image must
+have one, and nothing may be measured by it."""
+
+
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
+    if text(dataset, "Manufacturer") == IMPORTED:
+        return None
     return _stated(dataset, "PixelSpacing") or _stated(dataset, "ImagerPixelSpacing")
 
 

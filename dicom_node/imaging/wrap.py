@@ -18,6 +18,7 @@ from pydicom.uid import UID
 
 from dicom_node.errors import HeaderUnreadable, PixelDataTooLarge
 from dicom_node.imaging.decode import DEFAULT_MAX_MEGAPIXELS, Pixels
+from dicom_node.imaging.header import IMPORTED
 from dicom_node.imaging.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN
 from dicom_node.uids import derived_uid
 
@@ -148,7 +149,7 @@ def wrap_picture(
         pixels,
         encoding,
         shown,
-        manufacturer="IMAGE IMPORT",
+        manufacturer=IMPORTED,
         description="Imported picture",
         lossy_ratio=round(pixels.nbytes / len(content), 2) if is_jpeg else None,
     )
