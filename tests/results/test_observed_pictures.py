@@ -367,6 +367,25 @@ def test_a_presentation_state_says_the_conclusion_of_both_and_keeps_its_warning(
     assert len(text) <= 1024
 
 
+def test_a_mask_without_an_outline_has_no_layer(make_film: MakeFilm, english: Context) -> None:
+    film = observed_film(make_film, kit.mask(0.12))
+    areas = (replace(kit.area_map(), probability=np.zeros((9, 7), np.float32)),)
+    film = replace(film, explanation=replace(film.explanation, areas=areas))
+    (state,) = written(film, english, ObjectKind.PRESENTATION)
+    assert len(state.GraphicLayerSequence) == len(state.GraphicAnnotationSequence) == 1
+
+
+@pytest.mark.pacs("dciodvfy")
+@pytest.mark.parametrize("far", [-500.0, 90.0, 500.0])
+def test_places_that_reach_beyond_the_film_are_written(
+    make_film: MakeFilm, english: Context, tmp_path: Path, far: float
+) -> None:
+    place = FoundPlace(tuple((column + far, row + far) for column, row in BOX), "", 0.9)
+    film = observed_film(make_film, replace(kit.boxes(0.9), places=(place,)))
+    for item in write_results([film], english, (ObjectKind.CAPTURE, ObjectKind.PRESENTATION)):
+        assert errors_of(item.data, tmp_path) == [], item.kind
+
+
 def test_a_line_without_a_value_has_its_name(make_film: MakeFilm, english: Context) -> None:
     measured = replace(kit.every_kind()[2], value=None, low=None, high=None, absent="no spacing")
     (state,) = written(observed_film(make_film, measured), english, ObjectKind.PRESENTATION)
