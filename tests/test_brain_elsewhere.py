@@ -18,7 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dicom_node import logs
+from dicom_node.analysis.declared import DeclaredNetworks
 from dicom_node.brains import Answers
+from dicom_node.brains.apart import Apart
 from dicom_node.brains.deploying import Cluster, deploy
 from dicom_node.brains.exported import Contents
 from dicom_node.brains.models import Model
@@ -306,6 +308,7 @@ class Waited:
 
     def __init__(self, stop: threading.Event) -> None:
         self.stop, self.asked = stop, 0
+        self.declared = DeclaredNetworks((), Apart)
 
     def warm(self) -> None:
         self.asked += 1

@@ -313,7 +313,8 @@ class _Reader:
         if values is None:
             raise self._unusable(f"there is no output {name!r}; there are: {known}")
         if not np.isfinite(values).all():
-            raise self._unusable(f"output {name!r} holds values that are no numbers")
+            called = f"output {name!r}" if name else "its output"
+            raise self._unusable(f"{called} holds values that are no numbers")
         return values
 
     def _observation(
