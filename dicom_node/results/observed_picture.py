@@ -87,19 +87,24 @@ def letter_observed(
 ) -> None:
     """Write beside each place what it is, on a dark plate, away from words that stand already.
 
-    ``network``: as of `draw_observed`; ``size``: of the letters.
+    Where there is room also away from every place. ``network``: as of `draw_observed`; ``size``: of
+    the letters.
     """
     face, taken = Face(size), list[_Box]()
-    colours = colours_of(film)
-    for one in film.findings.observed:
-        colour = colours.get((one.network, one.key)) if network in ("", one.network) else None
-        for place in one.places if colour else ():
+    colours = {
+        name: colour for name, colour in colours_of(film).items() if network in ("", name[0])
+    }
+    drawn = [one for one in film.findings.observed if (one.network, one.key) in colours]
+    places = [_corners(place, scale) for one in drawn for place in one.places]
+    for one in drawn:
+        colour = colours[one.network, one.key]
+        for place in one.places:
             said = words_at(place, one, context)
-            at = _room_for((said, face), _corners(place, scale), picture.size, taken)
+            at = _room_for((said, face), _corners(place, scale), picture.size, (taken, places))
             taken.append(at)
             ImageDraw.Draw(picture).rectangle(at, fill=_PLATE)
             corner = (round(at[0]) + _PADDING, round(at[1]) + _PADDING // 2)
-            write(picture, corner, said, face, (colour or _PLATE, "la"))
+            write(picture, corner, said, face, (colour, "la"))
 
 
 def _is_drawn(one: Observation, film: AnalysedFilm) -> bool:
@@ -168,9 +173,16 @@ def _cut(words: str, most: int) -> str:
 
 
 def _room_for(
-    words: tuple[str, Face], around: _Box, size: tuple[int, int], taken: Sequence[_Box]
+    words: tuple[str, Face],
+    around: _Box,
+    size: tuple[int, int],
+    avoided: tuple[Sequence[_Box], Sequence[_Box]],
 ) -> _Box:
-    """Return where words stand: above a place, else below, else beside it; on the picture."""
+    """Return where words stand: above a place, else below, else beside it; on the picture.
+
+    ``avoided``: other words, and places; the first before the second.
+    """
+    taken, places = avoided
     wide = width_of(*words) + 2 * _PADDING
     high = round(words[1].size * 1.34) + _PADDING
     left, top, right, bottom = around
@@ -180,8 +192,9 @@ def _room_for(
         *((left, bottom + 3 + high * step) for step in range(1, 6)),
     ]  # fmt: skip
     boxes = [_inside((x, y, x + wide, y + high), size) for x, y in wanted]
-    free = (box for box in boxes if not any(_overlap(box, other) for other in taken))
-    return next(free, boxes[0])
+    free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+    clear = (box for box in free if not any(_overlap(box, other) for other in places))
+    return next(clear, next(iter(free), boxes[0]))
 
 
 def _inside(box: _Box, size: tuple[int, int]) -> _Box:

@@ -146,13 +146,15 @@ def _observed(film: AnalysedFilm, context: Context) -> Iterator[tuple[Dataset, D
     """
     for number, (name, colour) in enumerate(colours_of(film).items(), 2):
         one = next(each for each in film.findings.observed if (each.network, each.key) == name)
+        placed = list(_placed(one, film, context))
+        if not placed:
+            continue
         layer, annotation = Dataset(), Dataset()
         layer.GraphicLayer, layer.GraphicLayerOrder = f"{OBSERVED_LAYER}_{number - 1}", number
         layer.GraphicLayerDescription = names(one, context)[:LONG_STRING]
         layer.GraphicLayerRecommendedDisplayCIELabValue = list(CIELabColor.from_rgb(*colour).value)
         annotation.ReferencedImageSequence = [_reference(film.dataset)]
         annotation.GraphicLayer = layer.GraphicLayer
-        placed = list(_placed(one, film, context))
         annotation.TextObjectSequence = [
             _text_at(line, said, film.dataset) for line, said in placed if said
         ]

@@ -18,7 +18,7 @@ from dicom_node.findings import Evidence, OpacityMap
 from dicom_node.imaging.orientation import hanging
 from dicom_node.observations import FoundPlace, Observation, ObservationKind
 from dicom_node.records import ObjectKind
-from dicom_node.results import panel
+from dicom_node.results import observed_picture, panel
 from dicom_node.results.capture import overlays_of
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.lettering import Colour, Face, width_of
@@ -125,6 +125,41 @@ def test_nothing_observed_changes_no_pixel_of_a_film(make_film: MakeFilm, contex
     assert np.array_equal(draw_film(film), draw_film(replace(film, findings=findings)))
 
 
+@pytest.mark.parametrize(
+    "corner", [(0.0, 0.0), (90.0, 0.0), (0.0, 140.0), (90.0, 140.0), (45.0, 60.0)], ids=str
+)
+def test_words_lie_on_the_film_beside_their_place_and_beside_one_another(
+    make_film: MakeFilm,
+    english: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    corner: tuple[float, float],
+) -> None:
+    found: list[tuple[float, float, float, float]] = []
+
+    def write(_: Image.Image, at: tuple[int, int], text: str, face: Face, __: object) -> None:
+        found.append((at[0], at[1], at[0] + width_of(text, face), at[1] + face.size))
+
+    monkeypatch.setattr(observed_picture, "write", write)
+    left, top = corner
+    boxes = [(left, top, left + 50, top + 40), (left, top + 40, left + 50, top + 40)]
+    places = tuple(FoundPlace(((a, b), (c, b), (c, d), (a, d)), "", 0.9) for a, b, c, d in boxes)
+    draw(observed_film(make_film, replace(kit.boxes(0.9), places=places)), english)
+    layout = Layout(ROWS, COLUMNS)
+    one, other = found
+    for word in found:
+        assert min(word) >= 0
+        assert word[2] <= layout.film_size[0]
+        assert word[3] <= layout.film_size[1]
+        assert apart(word, tuple(each * layout.across for each in boxes[0]))
+    assert apart(one, other)
+
+
+def apart(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two rectangles (left, top, right, bottom) have nothing in common."""
+    beside = one[2] <= other[0] or other[2] <= one[0]
+    return beside or one[3] <= other[1] or other[3] <= one[1]
+
+
 def test_each_observation_that_is_drawn_has_its_colour(make_film: MakeFilm) -> None:
     film = observed_film(make_film, *kit.every_kind())
     assert list(colours_of(film)) == [
@@ -186,8 +221,7 @@ class Written:
             assert bottom <= 1000, text
         for place, one in enumerate(self.words):
             for other in self.words[place + 1 :]:
-                apart = one[2] <= other[0] or other[2] <= one[0]
-                assert apart or one[3] <= other[1] or other[3] <= one[1], (one, other)
+                assert apart(one[:4], other[:4]), (one, other)
 
 
 @pytest.mark.parametrize("found", [(), (3,), (0, 5, 9, 17), tuple(range(18))], ids=len)
@@ -365,6 +399,25 @@ def test_a_presentation_state_says_the_conclusion_of_both_and_keeps_its_warning(
     assert "Pleural effusion (81 %)" in text
     assert text.endswith(english.template.research_sentence)
     assert len(text) <= 1024
+
+
+def test_a_mask_without_an_outline_has_no_layer(make_film: MakeFilm, english: Context) -> None:
+    film = observed_film(make_film, kit.mask(0.12))
+    areas = (replace(kit.area_map(), probability=np.zeros((9, 7), np.float32)),)
+    film = replace(film, explanation=replace(film.explanation, areas=areas))
+    (state,) = written(film, english, ObjectKind.PRESENTATION)
+    assert len(state.GraphicLayerSequence) == len(state.GraphicAnnotationSequence) == 1
+
+
+@pytest.mark.pacs("dciodvfy")
+@pytest.mark.parametrize("far", [-500.0, 90.0, 500.0])
+def test_places_that_reach_beyond_the_film_are_written(
+    make_film: MakeFilm, english: Context, tmp_path: Path, far: float
+) -> None:
+    place = FoundPlace(tuple((column + far, row + far) for column, row in BOX), "", 0.9)
+    film = observed_film(make_film, replace(kit.boxes(0.9), places=(place,)))
+    for item in write_results([film], english, (ObjectKind.CAPTURE, ObjectKind.PRESENTATION)):
+        assert errors_of(item.data, tmp_path) == [], item.kind
 
 
 def test_a_line_without_a_value_has_its_name(make_film: MakeFilm, english: Context) -> None:
