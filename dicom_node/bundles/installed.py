@@ -6,6 +6,7 @@ Cheap: of each bundle that is named the manifest is read, nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from dicom_node.bundles import MANIFEST
@@ -39,6 +40,20 @@ def broken_bundles(settings: Settings) -> Mapping[str, BundleError]:
     """Return the bundles of all suites that cannot be used, by id, and what is wrong with each."""
     _, broken = _opened(settings)
     return broken
+
+
+def installed_bundles(settings: Settings) -> tuple[Declared, ...]:
+    """Return every bundle that is installed and declares what it says, in use or not, by id.
+
+    Without those that cannot be opened.
+    """
+    found: dict[str, Declared] = {}
+    for folder in model_folders(settings):
+        for name in (path.parent.name for path in folder.glob(f"*/{MANIFEST}")):
+            if name not in found and declaring_folder(settings, name) == folder:
+                with suppress(BundleError):
+                    found[name] = open_declared(folder, name)
+    return tuple(found[name] for name in sorted(found))
 
 
 def _opened(settings: Settings) -> tuple[dict[str, Declared], dict[str, BundleError]]:

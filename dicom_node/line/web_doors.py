@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from dicom_node.bundles.installed import declaring_folder
 from dicom_node.delivery.association import peer_of
 from dicom_node.delivery.files import echo as c_echo
+from dicom_node.line.check_bundle import check_bundle
 from dicom_node.line.health import NodeState, health_of
 from dicom_node.line.retract import RetractionLedger, Retractor
 from dicom_node.line.trial import TrialLedger, try_whole_way
@@ -61,5 +63,8 @@ class NodeDoors:
 
     def verify(self, bundle_id: str) -> str | None:
         """Let a bundle prove itself in a process of its own: this one loads no network."""
+        folder = declaring_folder(self.configuration.settings, bundle_id)
+        if folder is not None:
+            return "; ".join(check_bundle(folder / bundle_id).faults) or None
         (answer,) = verified(self.configuration, [bundle_id])
         return None if answer["well"] else str(answer["fault"])

@@ -29,7 +29,11 @@ from dicom_node.web.album import Album
 
 @dataclass(frozen=True, slots=True)
 class ModelOnShelf:
-    """A bundle: ``folder`` holds its card, figures and evaluation; ``macs`` of one film."""
+    """A bundle: ``folder`` holds its card, figures and evaluation; ``macs`` of one film.
+
+    ``parameters`` and ``macs`` are 0 where the manifest does not say. ``is_broken``: it is named in
+    a suite and left out, and ``intended_use`` says why.
+    """
 
     id: str
     title: str
@@ -41,6 +45,7 @@ class ModelOnShelf:
     intended_use: str
     folder: Path
     in_use: bool
+    is_broken: bool = False
 
 
 class Doors(Protocol):

@@ -8,10 +8,14 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dicom_node.settings import Settings
+from dicom_node.web.wiring import shelf_of
+from tests import declared_kit as kit
 from tests.web.conftest import Site, post
 from tests.web.observed_kit import manifests, observed_film, observing
 
@@ -290,3 +294,26 @@ def test_each_headline_has_its_weeks_as_a_chart_and_a_table(observing: Site) -> 
     assert "<svg" in client.get("/dashboard/observations/heart/heart_width.svg").text
     for empty in ("observations/none/none", "findings"):
         assert "nothing in these days" in client.get(f"/dashboard/{empty}.svg").text
+
+
+def test_the_networks_page_lists_bundles_of_others_and_says_which_is_left_out(
+    site: Site, tmp_path: Path
+) -> None:
+    models = tmp_path / "node" / "models"
+    for name in ("labels", "broken", "idle"):
+        kit.declared_bundle(models, name, kit.LABELS, kit.LABELS_OUTPUTS)
+    manifest = models / "broken" / "model.toml"
+    manifest.write_text(manifest.read_text("utf-8").replace('kind = "labels"', 'kind = "x"'))
+    (models / "idle" / "CARD.md").unlink()
+    analysis = {"suite": ["covidnet-lite", "labels", "broken"]}
+    settings = Settings.model_validate(
+        {"analysis": analysis, "node": {"data_dir": tmp_path / "node"}}
+    )
+    configuration = replace(site.house.configuration, settings=settings)
+    site.house = replace(site.house, shelf=shelf_of(configuration))
+    page = site.client("reader").get("/models").text
+    assert re.search(r'href="/models/labels">Labels</a>.*?>labels<.*?<td>yes</td>', page)
+    assert re.search(r">\s*broken<br><span class=\"fault\">left out: .*says\[0\]\.kind", page)
+    assert site.client("reader").get("/models/labels").status_code == 200
+    assert "has no card" in site.client("reader").get("/models/idle").text
+    assert site.client("reader").get("/models/broken").status_code == 404

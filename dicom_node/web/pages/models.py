@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from markdown_it import MarkdownIt
 
+from dicom_node.bundles import CARD
 from dicom_node.web import charts
 from dicom_node.web.house import ModelOnShelf
 from dicom_node.web.rendering import page
@@ -18,6 +19,7 @@ from dicom_node.web.security import Person, house_of, operator, reader
 router = APIRouter(prefix="/models")
 
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_NO_CARD = "This bundle has no card: `CARD.md` says what a network is for and how well it does."
 _WEEK, _REFERENCE = timedelta(days=7), timedelta(days=90)
 
 
@@ -41,8 +43,9 @@ def drift(request: Request, _: Annotated[Person, Depends(reader)]) -> Response:
 def card(request: Request, bundle_id: str, _: Annotated[Person, Depends(reader)]) -> Response:
     """Show a bundle's card and figures."""
     model = _model(request, bundle_id)
-    written = _COMMENT.sub("", (model.folder / "CARD.md").read_text("utf-8"))
-    # The card is ours; raw HTML in it would be shown as text all the same.
+    path = model.folder / CARD
+    written = _COMMENT.sub("", path.read_text("utf-8", "replace")) if path.is_file() else _NO_CARD
+    # Raw HTML in a card is shown as text, whoever wrote it.
     text = MarkdownIt("commonmark", {"html": False}).enable("table").render(written)
     figures = sorted(path.name for path in (model.folder / "figures").glob("*.png"))
     return page(request, "model.html", model=model, card=text, figures=figures)
@@ -74,6 +77,6 @@ def verify(
 
 def _model(request: Request, bundle_id: str) -> ModelOnShelf:
     for model in house_of(request).shelf:
-        if model.id == bundle_id:
+        if model.id == bundle_id and not model.is_broken:
             return model
     raise HTTPException(404, "There is no such bundle.")
