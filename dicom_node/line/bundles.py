@@ -8,9 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dicom_node.bundles import MANIFEST, declares
-from dicom_node.bundles.declared import Declared, faults_of, open_declared
+from dicom_node.bundles.declared import (
+    Declared,
+    check_declared_weights,
+    faults_of,
+    open_declared,
+)
 from dicom_node.bundles.installed import broken_bundles, declared_bundles, declaring_folder
-from dicom_node.errors import SettingsError
+from dicom_node.errors import BundleDamaged, SettingsError
 from dicom_node.settings import Settings
 from dicom_node.settings.suites import model_folders
 
@@ -52,8 +57,8 @@ def own_bundles(settings: Settings) -> tuple[str, ...]:
 def bundle_faults(settings: Settings) -> tuple[str, ...]:
     """Return what keeps bundles in use that declare what they say from answering, in sentences.
 
-    Faults of a manifest by file, line and key; weights that are not there; an engine that is not
-    installed. What is in the weights is not looked at (`dicom-node models check`).
+    Faults of a manifest by file, line and key; weights that are not there, or not those of the
+    manifest; an engine that is not installed. No network is loaded (`dicom-node models check`).
     """
     named = (*settings.networks, *settings.analysis.shadow)
     return tuple(fault for name in named for fault in _faults(settings, name))
@@ -81,6 +86,11 @@ def _faults(settings: Settings, name: str) -> Iterator[str]:
     file = bundle.manifest.weights.file
     if not bundle.has_weights:
         yield f"{name}/{MANIFEST}: weights.file: there is no {file!r} — put it beside the manifest"
+    else:
+        try:
+            check_declared_weights(bundle)
+        except BundleDamaged as error:
+            yield f"{name}/{MANIFEST}: weights.digest: {error} — {error.remedy}"
     package, extra = ENGINE_PACKAGES.get(bundle.manifest.engine, ("", ""))
     if package and find_spec(package) is None:
         yield f"{name}/{MANIFEST}: engine: {package} is not installed — install {extra}"

@@ -53,6 +53,7 @@ from dicom_node.results.wording import (
     appearance_sentence,
     course,
     every_appearance,
+    heading_of,
     interval,
     knows,
     opacity_sentence,
@@ -165,7 +166,7 @@ def _film(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
     template, panel = context.template, context.template.panel
     places = places_of(film)
     wording = wording_of(film, context, has_contour=bool(places.salient))
-    yield _text(panel.heading, 10, colour=_GREY)
+    yield _text(heading_of([film], template), 10, colour=_GREY)
     yield _table(list(_who(film, template)))
     # What contradicts what takes several lines, and so does all that networks observed.
     is_long = film.findings.finding is None and len(wording.headline) > _SHORT_HEADLINE

@@ -61,6 +61,7 @@ from dicom_node.results.wording import (
     every_appearance,
     evidence_of_network,
     explanation_of_network,
+    heading_of,
     interval,
     knows,
     opacity_sentence,
@@ -254,7 +255,7 @@ def _explain_observing(
     """Write what a network observed, at most ``lines`` of each, and where it looked (``of``)."""
     words, (network, heat) = context.template.panel, of
     card = context.card(film, network)
-    column.text(words.heading, 17, panel.QUIET)
+    column.text(heading_of([film], context.template), 17, panel.QUIET)
     column.gap(6)
     column.text(card.title, 24, panel.BRIGHT, bold=True)
     if film.view != "PA":
@@ -275,7 +276,7 @@ def _explain_looking(
 ) -> None:
     column = Panel(image, FILM_WIDTH + _MARGIN, image.width - _MARGIN, _PANEL_TOP, 1.0)
     words, card = context.template.panel, context.card(film, heat.network)
-    column.text(words.heading, 17, panel.QUIET)
+    column.text(heading_of([film], context.template), 17, panel.QUIET)
     column.gap(6)
     column.text(card.title, 24, panel.BRIGHT, bold=True)
     column.gap(4)
@@ -366,7 +367,7 @@ def _explain(
 ) -> None:
     """Write the whole panel. ``lines``: at most so many of an observation, see `LINES`."""
     template, words, (places, wording) = context.template, context.template.panel, said_of
-    column.text(words.heading, 17, panel.QUIET)
+    column.text(heading_of([film], context.template), 17, panel.QUIET)
     column.gap(6)
     if film.findings.contradictions:
         column.text(wording.headline, 21, panel.BAR_FOUND, bold=True)

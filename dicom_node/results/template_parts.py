@@ -601,9 +601,13 @@ class NotAnalysed(TemplatePart):
 
 
 class PanelText(TemplatePart):
-    """What stands beside the film on the overlay."""
+    """What stands beside the film on the overlay.
+
+    ``heading_any``: of films that networks of others alone looked at, which need not be chests.
+    """
 
     heading: Plain
+    heading_any: Plain
     patient: Plain
     accession: Plain
     study: Plain

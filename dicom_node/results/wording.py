@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dicom_node.findings import (
@@ -94,6 +94,13 @@ def knows(film: AnalysedFilm, context: Context) -> str:
     networks = dict.fromkeys(one.network for one in film.findings.observed)
     titles = "; ".join(context.card(film, name).title for name in networks)
     return context.template.observed.knows.format(networks=titles)
+
+
+def heading_of(films: Sequence[AnalysedFilm], template: Template) -> str:
+    """Return what results of these films are headed: others than our own eat more than chests."""
+    answered = [film for film in films if film.has_answers]
+    of_chest = not answered or any(film.findings.finding is not None for film in answered)
+    return template.panel.heading if of_chest else template.panel.heading_any
 
 
 def conclusion_on(findings: FilmFindings, context: Context) -> str:

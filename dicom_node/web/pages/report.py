@@ -21,6 +21,7 @@ from dicom_node.results.regions import places_of
 from dicom_node.results.report import groups_of_study
 from dicom_node.results.stored import newest
 from dicom_node.results.values import Group
+from dicom_node.results.wording import heading_of
 from dicom_node.web import charts
 from dicom_node.web.addresses import RowId
 from dicom_node.web.house import House
@@ -80,6 +81,7 @@ def _shown(
     return page(
         request,
         "report.html",
+        heading=heading_of(films, context.template),
         status=422 if faults else 200,
         case=case,
         films=[
