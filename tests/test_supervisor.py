@@ -173,6 +173,8 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from dicom_node import logs
+from dicom_node.analysis.declared import DeclaredNetworks
+from dicom_node.brains.apart import Apart
 from dicom_node.results.preview import preview_film
 from dicom_node.records import Worker
 from dicom_node.roles import analyse, process
@@ -182,6 +184,7 @@ answered = preview_film()
 
 class Engine:
     device, at_once, computed_by, passed_over = "cpu", 1, "keras", None
+    declared = DeclaredNetworks((), Apart)
 
     def warm(self):
         pass
@@ -192,7 +195,7 @@ class Engine:
         return replace(answered.findings, sop_instance_uid=uid), answered.explanation
 
 logs.configure()
-analyse.engine_of = lambda settings: Engine()
+analyse.engine_of = lambda settings, shadow: Engine()
 node = load_configuration(Path(sys.argv[1]), data_dir=Path(sys.argv[2]), thorough=False)
 sys.exit(process.run_role(Worker("analyse", sys.argv[3]), node))
 """
