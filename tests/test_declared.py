@@ -122,6 +122,7 @@ def test_observations_survive_the_ledger_and_stand_among_all_in_the_json_form() 
     [
         (kit.SCORE, "threshold = 5.0", "threshold = nan", "threshold"),
         (kit.SCORE, "range = [0.0, 10.0]", "range = [0.0, inf]", "range"),
+        (kit.SCORE, "threshold = 5.0", "threshold = 20.0", "threshold lies outside range"),
         (kit.SCORE, "half_width = 1.5", 'activation = "softmax"', "softmax is of several classes"),
         (kit.LENGTH, "threshold = 150.0", 'activation = "sigmoid"', "have no activation"),
         (kit.MASK, "threshold = 0.5", "index = [0, 1]", "the one plane of a mask"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from contextlib import closing
 from dataclasses import replace
@@ -358,6 +359,25 @@ def configured(folder: Path, node: str) -> Configuration:
                         eats=SIDES)  # fmt: skip
     (folder / "node.toml").write_text(node, "utf-8")
     return load_configuration(folder, thorough=True)
+
+
+def test_what_cannot_be_read_of_a_bundle_that_nobody_names_stops_nothing(tmp_path: Path) -> None:
+    for name in ("deep", "pipe", "folder"):
+        (tmp_path / "var" / "models" / name).mkdir(parents=True)
+    (tmp_path / "var/models/deep/model.toml").write_text(f"x = {'[' * 5000}", "utf-8")
+    os.mkfifo(tmp_path / "var/models/pipe/model.toml")
+    (tmp_path / "var/models/folder/model.toml").mkdir()
+    assert configured(tmp_path, "").settings.analysis.suite
+    (fault,) = faults(tmp_path, '[analysis]\nsuite = ["covidnet-pyramid", "folder"]')
+    assert "there is no bundle 'folder'" in fault
+
+
+@pytest.mark.parametrize("name", ["covidnet-pyramid", "opacity-zones", "lung-unet"])
+def test_no_bundle_takes_the_place_of_one_of_ours(tmp_path: Path, name: str) -> None:
+    models = tmp_path / "var" / "models"
+    kit.declared_bundle(models, name, kit.LABELS, kit.LABELS_OUTPUTS)
+    (fault,) = faults(tmp_path, "")
+    assert f"{name!r} in {models} has the id of one of our own networks" in fault
 
 
 def faults(folder: Path, node: str) -> tuple[str, ...]:

@@ -127,6 +127,19 @@ def test_boxes_have_the_class_that_is_most_probable_or_that_the_network_numbers(
         one(numbered, {"scores": [0.9], "labels": [7], **box})
 
 
+def test_a_place_is_kept_from_the_threshold_of_its_class_on() -> None:
+    classes = (
+        '[[says.classes]]\nkey = "nodule"\nthreshold = 0.8\n[[says.classes]]\nkey = "mass"\n'
+        '[[says.classes]]\nkey = "tube"\nthreshold = 0.2\n'
+    )
+    says = kit.BOXES.split("[template")[0].replace("\nfinding =", "\n#") + classes
+    numbered = says.replace('boxes = "boxes"', 'boxes = "boxes"\nlabels_output = "labels"')
+    boxes = [[0, 0, 5, 5], [6, 6, 9, 9], [10, 10, 15, 15], [16, 16, 20, 20], [21, 21, 25, 25]]
+    said = {"scores": [0.8, 0.7, 0.5, 0.3, 0.1], "labels": [0, 0, 1, 2, 9], "boxes": boxes}
+    found = one(numbered, said)
+    assert [place.label for place in found.places] == ["nodule", "mass", "tube"]
+
+
 def test_no_boxes_are_no_finding() -> None:
     found = one(kit.BOXES, {"scores": np.zeros((0,)), "boxes": np.zeros((0, 4))})
     assert (found.places, found.reached) == ((), False)

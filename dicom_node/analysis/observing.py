@@ -214,8 +214,11 @@ class _Reader:
         said = self.said
         found = self._boxes()
         threshold = 0.5 if said.threshold is None else said.threshold
+        least = np.full(len(found.labels), threshold, np.float32)
+        for number, each in enumerate(said.classes):
+            least[found.labels == number] = said.threshold_of(each.key)
         wide = (found.corners[:, 2:] - found.corners[:, :2]).min(axis=1) >= _LEAST_PIXELS
-        kept = found.taken(np.flatnonzero((found.scores >= threshold) & wide))
+        kept = found.taken(np.flatnonzero((found.scores >= least) & wide))
         kept = kept.without_doubles(said.overlap, said.most)
         places = tuple(
             FoundPlace(_outline(corners), self._label(label), float(score))

@@ -251,6 +251,8 @@ def list_bundles(folder: Path) -> tuple[Bundle, ...]:
 
 def declares(path: Path) -> bool | None:
     """Whether a manifest says what its network eats or says; None where it cannot be read."""
+    if not path.is_file():
+        return None  # a pipe would be waited for
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):

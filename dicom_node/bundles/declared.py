@@ -203,8 +203,8 @@ class Says(_Table):
     of places or masks is over all values, before ``index``. ``temperature`` divides logits before,
     ``fitted_on`` names the split it was fitted on: without it numbers are scores, and called so.
 
-    ``classes``: of a class, level or labels. ``threshold``: of each class that states none; of a
-    score or measurement, the value from which it is a finding (``finding``); of a region, from
+    ``classes``: of a class, level, labels or region. ``threshold``: of each class that states none;
+    of a score or measurement, the value from which it is a finding (``finding``); of a region, from
     which a place is kept; of a mask, from which a place belongs to it.
 
     Scores and measurements: the number times ``scale`` plus ``offset``, held in ``range``; in
@@ -320,6 +320,8 @@ def _faults(said: Says) -> Iterable[str]:
         yield "only a region has boxes"
     if said.range and not said.range[0] < said.range[1]:
         yield "range goes from the lowest to the highest"
+    elif said.range and not said.range[0] <= (said.threshold or said.range[0]) <= said.range[1]:
+        yield "threshold lies outside range: values are held in it, so it would never be reached"
     if said.index and said.classes and len(said.index) != named:
         yield f"index has one place for each of {named} classes"
     if said.kind in (Kind.REGION, Kind.MASK) and not 0 <= (said.threshold or 0) <= 1:

@@ -36,7 +36,7 @@ OrderOption = Annotated[
     str,
     typer.Option(
         metavar="ORDER",
-        help="received, severity, study_date, or NETWORK:KEY: found and high first.",
+        help="received, severity, study_date, or NETWORK:KEY, found and high first.",
     ),
 ]
 

@@ -61,6 +61,7 @@ from dicom_node.results.wording import (
     probability,
     remarks,
     view,
+    view_name,
     wording_of,
 )
 
@@ -224,7 +225,7 @@ def _who(film: AnalysedFilm, template: Template) -> Iterator[tuple[str, str]]:
     yield words.patient, f"{_named(film)}{born}"
     yield words.accession, who.accession_number or "-"
     yield words.study, f"{taken_at(film.dataset) or '-'}  {who.study_description}".strip()
-    yield words.view, template.view.names[film.view]
+    yield words.view, view_name(film, template)
 
 
 def _day(value: str) -> str:

@@ -31,6 +31,9 @@ With 0 all networks share one section, of what is found alone.
 _FEW = 8
 """So many of what is found are told where there is hardly room."""
 
+_FEW_REASONS = 2
+"""So many networks that gave no answer are named with the reason where there is hardly room."""
+
 _BARS = 4
 """Up to so many labels are drawn as bars; more of them are lines of a table."""
 
@@ -39,7 +42,7 @@ def explain_observed(column: Panel, film: AnalysedFilm, context: Context, lines:
     """Write a section a network: what it is called, and what it observed, at most ``lines`` each.
 
     What is found stands first, and `_FEW` of what is reached however few lines there are; how much
-    is left out is said.
+    is left out is said. Of networks that gave no answer the first are named, and how many others.
     """
     observed = film.findings.observed
     if observed and not lines:
@@ -49,9 +52,13 @@ def explain_observed(column: Panel, film: AnalysedFilm, context: Context, lines:
             card = context.card(film, network)
             column.heading(f"{card.title} {card.version}")
             explain_network(column, film, network, context, lines)
-    for said in unanswered(film.findings, context):
+    silent = list(unanswered(film.findings, context))
+    most = max(lines, _FEW_REASONS)
+    for said in silent[:most]:
         column.gap(6)
         column.text(said, 14, panel.BAR_FOUND)
+    if (left := len(silent) - most) > 0:
+        column.text(context.template.observed.more.format(count=left), 13, panel.QUIET)
 
 
 def explain_network(

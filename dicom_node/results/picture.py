@@ -70,6 +70,7 @@ from dicom_node.results.wording import (
     remarks,
     short_digest,
     view,
+    view_name,
     wording_of,
 )
 
@@ -338,7 +339,7 @@ def _fading(region: Region, layout: Layout) -> npt.NDArray[np.float32]:
 def _panel(film: AnalysedFilm, said: tuple[Places, Wording], context: Context) -> Image.Image:
     """Return the text beside the film, in the largest type that fits."""
     # Fewer lines of a network before letters that nobody reads.
-    fewest = LINES if film.findings.observed else LINES[:1]
+    fewest = LINES if film.findings.observed or film.findings.unanswered else LINES[:1]
     return _fitted(partial(_explain, film, said, context), fewest)
 
 
@@ -569,7 +570,7 @@ def _provenance(
     words = context.template.panel
     column.heading(words.provenance)
     taken = taken_at(film.dataset)
-    said = {"when": taken, "view": context.template.view.names[film.view]}
+    said = {"when": taken, "view": view_name(film, context.template)}
     column.text((words.taken if taken else words.undated).format(**said), 15)
     column.text(_named(words, card), 15)
     if others:

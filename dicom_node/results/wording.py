@@ -384,13 +384,20 @@ def view(film: AnalysedFilm, template: Template) -> str:
     words = template.view
     caveats = {"AP": words.caveat_ap, "PA": ""}
     caveat = caveats.get(film.view, words.caveat_unknown)
-    named = words.names[film.view]
     if film.findings.finding is None:
-        # What is known of AP films is known of our own networks; others eat other views, too.
-        caveat, stated = "", view_of(film.dataset)[0]
-        named = template.spoken(stated) if film.view == "unknown" and stated else named
+        # What is known of AP films is known of our own networks.
+        caveat = ""
+    said = words.sentence.format(view=view_name(film, template), caveat=caveat)
     # A name may end in a full stop of its own ("p.a.").
-    return words.sentence.format(view=named, caveat=caveat).strip().replace("..", ".")
+    return said.strip().replace("..", ".")
+
+
+def view_name(film: AnalysedFilm, template: Template) -> str:
+    """Return how the film was taken; as its header has it where others than ours eat the film."""
+    stated = view_of(film.dataset)[0]
+    if film.findings.finding is None and film.view == "unknown" and stated:
+        return template.spoken(stated)
+    return template.view.names[film.view]
 
 
 def answer_of(film: AnalysedFilm, network: str, context: Context) -> tuple[str, ...]:

@@ -26,10 +26,10 @@ def suite_faults(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
     """Find bundles that are not there, suites of one name, and what no report could tell of."""
     manifests = _manifests(settings)
     named = _named(settings)
-    folder = model_folders(settings)[-1]
+    folders = " or ".join(map(str, model_folders(settings)))
     for place, name in named:
         if name not in manifests:
-            what = f"there is no bundle {name!r} in {folder}"
+            what = f"there is no bundle {name!r} in {folders}"
             yield places.fault(place, what, suggestion(name, manifests))
     for position, name in enumerate(settings.analysis.shadow):
         told = manifests.get(name)
@@ -47,6 +47,7 @@ def suite_faults(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
             what = f"{name!r} says what it eats and says: it is no network of ours"
             remedy = "name it in analysis.suite or in a suite's networks"
             yield places.fault(("analysis", key), what, remedy)
+    yield from _in_our_place(settings, named, places)
     yield from _of_names(settings, places)
     yield from _without_finding(settings, manifests, places)
 
@@ -74,17 +75,39 @@ def _manifests(settings: Settings) -> dict[str, Mapping[str, Any]]:
 
     In the folder of those added here are only bundles that declare what they eat and say.
     """
+    added, others = map(_all_of, model_folders(settings))
+    mine = {name: told for name, told in added.items() if _declares(told)}
+    # What has the id of one of our own is a fault of its own: see `_in_our_place`.
+    return others | {name: told for name, told in mine.items() if name not in _ours(others)}
+
+
+def _all_of(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the bundles of a folder; a pipe or a folder in place of a manifest makes none."""
+    paths = (path for path in folder.glob("*/model.toml") if path.is_file())
+    return {path.parent.name: _read(path) for path in paths}
+
+
+def _ours(manifests: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    return {name for name, told in manifests.items() if not _declares(told)}
+
+
+def _in_our_place(
+    settings: Settings, named: list[tuple[Location, str]], places: KeyPlaces
+) -> Iterator[Fault]:
+    """Find bundles that were added here with the id of one of our own: they would replace it."""
     added, others = model_folders(settings)
-    found = {path.parent.name: _read(path) for path in others.glob("*/model.toml")}
-    mine = {path.parent.name: _read(path) for path in added.glob("*/model.toml")}
-    return found | {name: told for name, told in mine.items() if _declares(told)}
+    taken = _ours(_all_of(others))
+    for place, name in named:
+        if name in taken and (added / name / "model.toml").is_file():
+            what = f"{name!r} in {added} has the id of one of our own networks"
+            yield places.fault(place, what, "give it an id of its own, or take it away there")
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     """Return a manifest; one that cannot be read is empty: that fault is named elsewhere."""
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

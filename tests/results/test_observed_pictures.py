@@ -251,6 +251,36 @@ def test_beside_all_of_ours_and_all_kinds_nothing_is_left_out_unsaid(
         assert sentence in words.text
 
 
+@pytest.mark.parametrize("observed", [kit.every_kind(), ()], ids=["observed", "silent"])
+def test_networks_that_gave_no_answer_push_nothing_off_the_panel(
+    make_film: MakeFilm,
+    spoken: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    observed: tuple[Observation, ...],
+) -> None:
+    film = observed_film(make_film, *observed, beside=True)
+    silent = {f"slow-{number}": "it took too long, and was stopped " * 6 for number in range(40)}
+    film = replace(film, findings=replace(film.findings, unanswered=silent))
+    words = Written(monkeypatch)
+    draw(film, spoken)
+    words.check()
+    said = unanswered(film.findings, spoken)
+    assert said[0] in words.text
+    assert said[-1] not in words.text
+    assert spoken.template.panel.unverified in words.text
+
+
+def test_the_picture_names_the_view_that_the_header_names(
+    make_film: MakeFilm, english: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = observed_film(make_film, *kit.every_kind()[:1])
+    film.dataset.ViewPosition = "LL"
+    words = Written(monkeypatch)
+    draw(film, english)
+    assert "LL" in words.text
+    assert english.template.view.names["unknown"] not in words.text
+
+
 def test_a_name_that_needs_a_line_of_its_own_does_not_lie_on_its_number(
     make_film: MakeFilm, english: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
