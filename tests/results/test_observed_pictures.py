@@ -273,8 +273,9 @@ def test_networks_that_gave_no_answer_push_nothing_off_the_panel(
 def test_the_picture_names_the_view_that_the_header_names(
     make_film: MakeFilm, english: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    film = observed_film(make_film, *kit.every_kind()[:1])
+    film = replace(observed_film(make_film, *kit.every_kind()[:1]), admitted_view="")
     film.dataset.ViewPosition = "LL"
+    film.dataset.pop("ViewCodeSequence", None)
     words = Written(monkeypatch)
     draw(film, english)
     assert "LL" in words.text
