@@ -102,7 +102,7 @@ def _is_fault(said: ConsoleMessage) -> bool:
 
 
 def film(folder: Path, number: int = 1, name: str = "DOE^JANE", date: str = "") -> Path:
-    identity = Identity(patient_name=name, patient_id="4711", study_instance_uid=f"2.25.{number}")
+    identity = Identity(patient_name=name, patient_id="PAT-4711", study_instance_uid=f"2.25.{number}")
     dataset = phantom_dataset(
         number, rows=512, columns=448, opacities={"right_lower": 0.8}, identity=identity
     )
@@ -323,5 +323,5 @@ def test_a_telephone_needs_no_scrolling_sideways(room: Room, page: Page, name: s
 
 def test_no_patient_is_in_the_log(room: Room) -> None:
     log = (room.node.folder / "node.log").read_text("utf-8", "replace")
-    for name in ("DOE", "ROE", "STRANGER", "4711"):
+    for name in ("DOE", "ROE", "STRANGER", "PAT-4711"):
         assert name not in log
