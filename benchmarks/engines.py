@@ -32,7 +32,7 @@ from dicom_node.brains.models import family, single
 from dicom_node.brains.openvino import OpenVinoBrain, computes
 from dicom_node.brains.proof import answers, deviations, questions
 from dicom_node.bundles import open_bundle, with_neighbours
-from dicom_node.findings import ZONES
+from dicom_node.chest import ZONES
 from dicom_node.imaging.phantom import phantom
 from dicom_node.imaging.prepare import Float
 from dicom_node.settings.model import AnalysisSection

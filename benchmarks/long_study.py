@@ -22,7 +22,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from dicom_node.findings import Explanation, LungMask, Region, pack_explanation
+from dicom_node.findings import (
+    Explanation,
+    LungMask,
+    Region,
+    pack_explanation,
+)
 from dicom_node.imaging.decode import little_endian
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import open_ledger

@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dicom_node.observations import Candidate, Observation, ObservationKind
-
-FINDING_CLASSES = ("normal", "pneumonia", "covid19")
-"""The classes of the detection networks, in the order of their outputs."""
-
-APPEARANCES = ("typical", "indeterminate", "atypical", "negative")
-"""How a film looks to a reader who asks for COVID-19 pneumonia, in the order of reports.
-
-The words of the RSNA expert consensus (Simpson et al., Radiology: Cardiothoracic Imaging 2020), for
-films as Litmanovich et al. (Journal of Thoracic Imaging 2020) use them. Typical: multifocal
-bilateral, peripheral opacities, rounded or in the lower lungs. Indeterminate: opacities that are
-one-sided, central or in the upper lungs. Atypical: what speaks for something else, e.g. lobar
-consolidation, effusion, pneumothorax, oedema, a nodule. Negative: no opacities.
-"""
-
-SCORES = ("geographic_extent", "opacity_extent")
-"""The severity scores of 0-8."""
-
-ZONES = ("right_upper", "right_middle", "right_lower", "left_upper", "left_middle", "left_lower")
-"""The six lung zones, thirds of each lung as the patient has it, in the order of reports."""
+from dicom_node.chest import (
+    NAMED_KEYS,
+    Airspace,
+    Appearance,
+    ChestAnswers,
+    Detection,
+    MappedOpacity,
+    OpacityPresence,
+    Score,
+)
+from dicom_node.observations import Observation, ObservationKind
 
 VIEWS = ("PA", "AP", "FRONTAL", "unknown")
 """How a film was taken: FRONTAL is PA or AP, unknown may be too."""
@@ -98,175 +89,6 @@ class Region:
     left: float
     bottom: float
     right: float
-
-
-@dataclass(frozen=True, slots=True)
-class ClassAnswer:
-    """Probabilities of classes that exclude each other.
-
-    ``probabilities`` has one value in [0, 1] a class and sums to 1. ``calibrated`` is true only
-    if the bundle holds a temperature fitted on validation data. ``abstained`` is true when the
-    highest probability is below ``threshold``: then no class is named.
-    """
-
-    probabilities: Mapping[str, float]
-    threshold: float
-    calibrated: bool
-
-    @property
-    def named(self) -> str:
-        """The class with the highest probability; the first of them on a tie."""
-        return max(self.probabilities, key=lambda name: self.probabilities[name])
-
-    @property
-    def probability(self) -> float:
-        """The probability of `named`, in [0, 1]."""
-        return self.probabilities[self.named]
-
-    @property
-    def abstained(self) -> bool:
-        """Whether the network is too unsure to name a class."""
-        return self.probability < self.threshold
-
-
-_Classes = TypeVar("_Classes", bound=ClassAnswer)
-
-
-@dataclass(frozen=True, slots=True)
-class Detection(ClassAnswer):
-    """Class probabilities of a detection network, of `FINDING_CLASSES`."""
-
-    @property
-    def finding_class(self) -> str:
-        """The class with the highest probability; the first of them on a tie."""
-        return self.named
-
-
-@dataclass(frozen=True, slots=True)
-class Appearance(ClassAnswer):
-    """How a film looks with respect to COVID-19 pneumonia, of `APPEARANCES`; no diagnosis.
-
-    Other disease may look typical, and COVID-19 atypical or negative.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class OpacityPresence:
-    """Whether there is any opacity of the lungs, whatever its cause.
-
-    ``probability`` in [0, 1]; ``calibrated`` as of `ClassAnswer`.
-    """
-
-    probability: float
-    threshold: float
-    calibrated: bool
-
-    @property
-    def present(self) -> bool:
-        """Whether the probability reaches the threshold."""
-        return self.probability >= self.threshold
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A regression score with its interval (0-8), and what each lung adds to it (0-4)."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    right: float | None = None
-    left: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Airspace:
-    """Airspace severity: ``level`` 0-2, its probability, and the six zones' scores (0-3)."""
-
-    level: int
-    probability: float
-    zones: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class MappedOpacity:
-    """How much of the lungs is mapped opaque: of both, of the right, of the left, in [0, 1].
-
-    ``threshold``: the probability from which a place of the map counts as opaque. What is left out
-    of the picture, specks and what lies outside the lungs, does not count. A part is absent where
-    no such lung was found.
-    """
-
-    threshold: float
-    lungs: float | None = None
-    right: float | None = None
-    left: float | None = None
-
-
-OPAQUE_ZONE = 0.5
-"""A zone's score (0-3) from which it counts as one with opacities; see `is_opaque`."""
-
-_CLEAR_HIGH, _CLEAR_VALUE, _CLEAR_WIDE = 1.0, 0.5, 3.0
-_OPAQUE_LOW, _OPAQUE_VALUE, _OPAQUE_ALONE = 0.5, 3.0, 2.0
-CLEAR_PART, OPAQUE_PART = 0.01, 0.05
-"""The mapped part of the lungs below which a map says that there are no opacities, and from which
-on it says that there are. A hundredth is what is drawn at all; between them it says neither."""
-
-_OF_OPACITIES = {"normal": False, "pneumonia": True, "covid19": True}
-_OF_APPEARANCES = {"typical": True, "indeterminate": True, "negative": False}
-
-
-def is_opaque(score: float) -> bool:
-    """Whether a zone has opacities: by its score with one decimal, which is what people read."""
-    return round(score, 1) >= OPAQUE_ZONE
-
-
-def opaque_zones(airspace: Airspace) -> int | None:
-    """Return how many zones have opacities; None where a zone is missing."""
-    if len(airspace.zones) < len(ZONES):
-        return None
-    return sum(map(is_opaque, airspace.zones.values()))
-
-
-def level_of_zones(opaque: int) -> int:
-    """Return the airspace level (0-2) of a film with that many zones with opacities (CXR-S)."""
-    return 0 if opaque == 0 else 1 if opaque < 3 else 2
-
-
-def opacities_by_class(found: Detection) -> bool | None:
-    """Whether the class that a network names has opacities; None where it names none."""
-    return None if found.abstained else _OF_OPACITIES.get(found.finding_class)
-
-
-def opacities_by_appearance(found: Appearance) -> bool | None:
-    """Whether an appearance has opacities; None where none is named, and of an atypical one.
-
-    An effusion or a pneumothorax alone is atypical, and neither is an opacity of the lungs.
-    """
-    return None if found.abstained else _OF_APPEARANCES.get(found.named)
-
-
-def opacities_by_score(score: Score) -> bool | None:
-    """Whether an extent (0-8) says that there are opacities; None where it may be either.
-
-    None at all: the interval ends below 1, or a value that is read as none (below 0.5) has one
-    that ends below 3. Opacities: the interval begins at 0.5 or above, or the value is 3 or more.
-    """
-    low, high = score.low, score.high
-    if low is None or high is None:
-        low, high = (_OPAQUE_LOW if score.value >= _OPAQUE_ALONE else 0.0), score.value
-    if high < _CLEAR_HIGH or (score.value < _CLEAR_VALUE and high < _CLEAR_WIDE):
-        return False
-    return True if low >= _OPAQUE_LOW or score.value >= _OPAQUE_VALUE else None
-
-
-def opacities_by_map(mapped: MappedOpacity) -> bool | None:
-    """Whether a map says that there are opacities; None where it may be either.
-
-    See `CLEAR_PART` and `OPAQUE_PART`. A map without lungs says nothing.
-    """
-    if mapped.lungs is None or CLEAR_PART <= mapped.lungs < OPAQUE_PART:
-        return None
-    return mapped.lungs >= OPAQUE_PART
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,46 +223,77 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class FilmFindings:
-    """Everything found on one film; parts are absent where a network did not run.
+    """Everything found on one film.
 
-    ``finding`` and ``evidence`` are those of the first detection network of the suite (without
-    one, the evidence is the first network's). ``checks``: every network's evidence, by bundle;
-    of a score, ``change_when_hidden`` is its fall in points. ``detections``: every detection
-    network's answer, by bundle, where there is more than one. ``opacity`` and ``appearance``: what
-    the network of the finding says beside it, where it has such outputs. ``quality``: which of
-    `QUALITY` may be wrong with the film. ``notes``: how it was read, see `NOTES`. ``opacity_map``:
-    how much of the lungs is mapped opaque, where a network maps it. ``observed``: what bundles say
-    that declare it themselves. ``unanswered``: why a network of the suite said nothing of this
-    film, in plain words; others are not touched by it.
+    ``observations``: all that networks observed, each one's in its order; what our own say first.
+    ``evidence``: of the first detection network of the suite (without one, of the first network).
+    ``checks``: every network's evidence, by bundle; of a score, ``change_when_hidden`` is its fall
+    in points. ``quality``: which of `QUALITY` may be wrong with the film. ``notes``: how it was
+    read, see `NOTES`. ``unanswered``: why a network of the suite said nothing of this film, in
+    plain words; others are not touched by it.
     """
 
     sop_instance_uid: str
     outcome: Outcome
     reason: str | None = None
-    finding: Detection | None = None
-    scores: Mapping[str, Score] = field(default_factory=dict)
-    airspace: Airspace | None = None
+    observations: tuple[Observation, ...] = ()
     evidence: Evidence | None = None
     checks: Mapping[str, Evidence] = field(default_factory=dict)
-    detections: Mapping[str, Detection] = field(default_factory=dict)
     suite: Mapping[str, NetworkVersion] = field(default_factory=dict)
     quality: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    opacity: OpacityPresence | None = None
-    appearance: Appearance | None = None
-    opacity_map: MappedOpacity | None = None
-    observed: tuple[Observation, ...] = ()
     unanswered: Mapping[str, str] = field(default_factory=dict)
+    chest: ChestAnswers = field(init=False, repr=False, compare=False)
+    """What our own networks said, under the names of the JSON contract: a view."""
+
+    def __post_init__(self) -> None:
+        """Read the view once: results ask for it all the time."""
+        object.__setattr__(self, "chest", ChestAnswers.of(self.observations))
 
     @property
-    def observations(self) -> tuple[Observation, ...]:
-        """All that was observed: what stands under names of its own, then `observed`."""
-        return (*_named_observations(self), *self.observed)
+    def observed(self) -> tuple[Observation, ...]:
+        """What bundles said that declare it themselves: all without a name of its own."""
+        return tuple(one for one in self.observations if one.key not in NAMED_KEYS)
+
+    @property
+    def finding(self) -> Detection | None:
+        """See `ChestAnswers`, as of all names that follow."""
+        return self.chest.finding
+
+    @property
+    def opacity(self) -> OpacityPresence | None:
+        """Whether there is any opacity."""
+        return self.chest.opacity
+
+    @property
+    def appearance(self) -> Appearance | None:
+        """How the film looks."""
+        return self.chest.appearance
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
+        """The severity scores by name."""
+        return self.chest.scores
+
+    @property
+    def airspace(self) -> Airspace | None:
+        """The airspace severity."""
+        return self.chest.airspace
+
+    @property
+    def opacity_map(self) -> MappedOpacity | None:
+        """How much of the lungs is mapped opaque."""
+        return self.chest.opacity_map
+
+    @property
+    def detections(self) -> Mapping[str, Detection]:
+        """Every detection network's answer, by bundle, where there is more than one."""
+        return self.chest.detections
 
     @property
     def contradictions(self) -> tuple[tuple[str, str], ...]:
-        """See `contradictions`."""
-        return contradictions(self)
+        """Which two answers on the film cannot both be true."""
+        return self.chest.contradictions
 
     @property
     def turned(self) -> str:
@@ -450,11 +303,20 @@ class FilmFindings:
         """
         return next((turn for turn in TURNS if note_of(turn) in self.notes), TURNS[0])
 
+    def with_chest(self, chest: ChestAnswers) -> FilmFindings:
+        """Return the same, with these answers of our own networks."""
+        return replace(self, observations=(*chest.observations(), *self.observed))
+
+    def with_observed(self, observed: Iterable[Observation]) -> FilmFindings:
+        """Return the same, with these observations of bundles that declare what they say."""
+        named = (one for one in self.observations if one.key in NAMED_KEYS)
+        return replace(self, observations=(*named, *observed))
+
     def to_json(self) -> dict[str, Any]:
         """Return the contract's JSON object, without ``file`` (the caller knows that)."""
         result = self.to_stored_json()
-        if observations := self.observations:
-            result["observations"] = [one.to_json() for one in observations]
+        if self.observations:
+            result["observations"] = [one.to_json() for one in self.observations]
         return result
 
     def to_stored_json(self) -> dict[str, Any]:
@@ -463,31 +325,14 @@ class FilmFindings:
             "sop_instance_uid": self.sop_instance_uid,
             "outcome": str(self.outcome),
             "reason": self.reason,
+            **self.chest.to_json(),
         }
-        if self.finding is not None:
-            result["finding"] = _classes_to_json(self.finding)
-        if self.opacity is not None:
-            result["opacity"] = asdict(self.opacity) | {"present": self.opacity.present}
-        if self.appearance is not None:
-            result["appearance"] = _classes_to_json(self.appearance)
-        if self.scores:
-            result["scores"] = {name: _score_to_json(score) for name, score in self.scores.items()}
-        if self.airspace is not None:
-            result["airspace"] = {
-                "level": self.airspace.level,
-                "probability": self.airspace.probability,
-                "zones": dict(self.airspace.zones),
-            }
-        if self.opacity_map is not None:
-            result["opacity_map"] = asdict(self.opacity_map)
         if self.evidence is not None:
             result["evidence"] = asdict(self.evidence)
         if self.checks:
             result["checks"] = {name: asdict(found) for name, found in self.checks.items()}
         if self.detections:
-            result["detections"] = {
-                name: _classes_to_json(found) for name, found in self.detections.items()
-            }
+            result["detections"] = self.chest.detections_to_json()
         if self.contradictions:
             result["contradictions"] = [list(pair) for pair in self.contradictions]
         if self.quality:
@@ -509,131 +354,35 @@ class FilmFindings:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FilmFindings:
         """Return what `to_json` or `to_stored_json` wrote. Raises KeyError on another document."""
-        finding, airspace = document.get("finding"), document.get("airspace")
-        evidence, appearance = document.get("evidence"), document.get("appearance")
-        opacity = document.get("opacity")
-        mapped = document.get("opacity_map")
-        said = map(Observation.from_json, document.get("observations", ()))
+        evidence, checks = document.get("evidence"), document.get("checks", {})
+        said = tuple(map(Observation.from_json, document.get("observations", ())))
+        suite = document.get("suite", {})
+        network = ChestAnswers.of(said).network or _who_found(document)
+        chest = ChestAnswers.from_json(document, network)
         return cls(
             sop_instance_uid=document["sop_instance_uid"],
             outcome=Outcome(document["outcome"]),
             reason=document.get("reason"),
-            finding=finding and _from_json(Detection, finding),
-            opacity=opacity and _opacity_from_json(opacity),
-            appearance=appearance and _from_json(Appearance, appearance),
-            scores={name: Score(**score) for name, score in document.get("scores", {}).items()},
-            airspace=airspace and Airspace(**airspace),
-            opacity_map=mapped and MappedOpacity(**mapped),
+            observations=(
+                *chest.observations(), *(one for one in said if one.key not in NAMED_KEYS)
+            ),
             evidence=evidence and Evidence(**evidence),
-            checks={name: Evidence(**found) for name, found in document.get("checks", {}).items()},
-            detections={
-                name: _from_json(Detection, found)
-                for name, found in document.get("detections", {}).items()
-            },
-            suite={
-                name: NetworkVersion(**network)
-                for name, network in document.get("suite", {}).items()
-            },
+            checks={name: Evidence(**found) for name, found in checks.items()},
+            suite={name: NetworkVersion(**network) for name, network in suite.items()},
             quality=tuple(document.get("quality", ())),
             notes=tuple(document.get("notes", ())),
-            observed=tuple(one for one in said if one.key not in NAMED_KEYS),
             unanswered=dict(document.get("unanswered", {})),
-        )
-
-
-NAMED_KEYS = frozenset(
-    {"finding", "opacity", "appearance", *SCORES, "airspace", "zones", "opacity_map"}
-)
-"""Keys of observations that findings tell under names of their own; no bundle declares them."""
-
-
-def _named_observations(findings: FilmFindings) -> Iterator[Observation]:
-    """Yield what findings tell under names of their own as observations.
-
-    The network is the first of the suite for what no other is known to have said.
-    """
-    first = next(iter(findings.checks), next(iter(findings.suite), ""))
-    detections = findings.detections or ({first: findings.finding} if findings.finding else {})
-    for network, found in sorted(detections.items(), key=lambda each: each[0] != first):
-        yield _of_classes("finding", network, found, FINDING_CLASSES)
-    if findings.opacity is not None:
-        opacity = findings.opacity
-        label = Candidate("opacity", opacity.probability, opacity.threshold)
-        yield Observation(
-            "opacity", ObservationKind.LABELS, first, labels=(label,), calibrated=opacity.calibrated
-        )
-    if findings.appearance is not None:
-        yield _of_classes("appearance", first, findings.appearance, APPEARANCES)
-    for name, score in findings.scores.items():
-        parts = {"right": score.right, "left": score.left}
-        yield Observation(
-            name, ObservationKind.SCORE, "", score.value, "{0:8}", score.low, score.high,
-            parts={side: value for side, value in parts.items() if value is not None},
-        )  # fmt: skip
-    if findings.airspace is not None:
-        yield from _of_airspace(findings.airspace)
-    if findings.opacity_map is not None:
-        parts = {"right": findings.opacity_map.right, "left": findings.opacity_map.left}
-        yield Observation(
-            "opacity_map", ObservationKind.MASK, "", findings.opacity_map.lungs,
-            threshold=findings.opacity_map.threshold,
-            parts={side: value for side, value in parts.items() if value is not None},
         )  # fmt: skip
 
 
-def _of_classes(key: str, network: str, found: ClassAnswer, order: tuple[str, ...]) -> Observation:
-    labels = tuple(
-        Candidate(name, found.probabilities[name], found.threshold)
-        for name in order
-        if name in found.probabilities
-    )
-    return Observation(
-        key, ObservationKind.CLASS, network, labels=labels, calibrated=found.calibrated
-    )
+def _who_found(document: Mapping[str, Any]) -> str:
+    """Return which network gave the finding; "" where that cannot be told.
 
-
-def _of_airspace(found: Airspace) -> Iterator[Observation]:
-    level = Candidate(f"level_{found.level}", found.probability, 0.0)
-    yield Observation(
-        "airspace", ObservationKind.LEVEL, "", float(found.level), labels=(level,), calibrated=True
-    )
-    if found.zones:
-        total = sum(found.zones.values())
-        yield Observation("zones", ObservationKind.SCORE, "", total, parts=dict(found.zones))
-
-
-def contradictions(findings: FilmFindings) -> tuple[tuple[str, str], ...]:
-    """Return which two answers on a film cannot both be true; none for most films.
-
-    Answers are named as in the JSON form: ``opacity``, ``finding``, ``appearance``,
-    ``detections.<network>``, ``airspace.level``, ``airspace.zones``, ``scores.<name>``,
-    ``opacity_map``. Two contradict each other where one says that there are opacities and the other
-    that there are none; level and zones also where the number of zones with opacities gives another
-    level; a normal film and an atypical appearance also, since that one has something, though it
-    may be no opacity. A class and an appearance of opacities never do: other pneumonia may look
-    typical, and COVID-19 atypical.
+    What is stored does not say it: it is the one whose evidence is that of the film.
     """
-    said = opacities_by_answer(findings)
-    names = [name for name, opaque in said.items() if opaque is not None]
-    pairs = [
-        (one, other)
-        for place, one in enumerate(names)
-        for other in names[place + 1 :]
-        if said[one] != said[other]
-    ]
-    if said.get("finding") is False and _is_atypical(findings):
-        pairs.append(("finding", "appearance"))
-    airspace, both = findings.airspace, ("airspace.level", "airspace.zones")
-    if airspace is not None and both not in pairs:
-        opaque = opaque_zones(airspace)
-        if opaque is not None and level_of_zones(opaque) != airspace.level:
-            pairs.append(both)
-    return tuple(pairs)
-
-
-def _is_atypical(findings: FilmFindings) -> bool:
-    found = findings.appearance
-    return found is not None and not found.abstained and found.named == "atypical"
+    evidence = document.get("evidence")
+    names = [name for name, found in document.get("checks", {}).items() if found == evidence]
+    return names[0] if evidence and len(names) == 1 else ""
 
 
 def is_in_doubt(document: Mapping[str, Any]) -> bool:
@@ -642,48 +391,6 @@ def is_in_doubt(document: Mapping[str, Any]) -> bool:
     Also of a form that an older release wrote, which does not name them.
     """
     return "outcome" in document and bool(FilmFindings.from_json(document).contradictions)
-
-
-def opacities_by_answer(findings: FilmFindings) -> dict[str, bool | None]:
-    """Return of every answer on a film whether it says that there are opacities."""
-    said: dict[str, bool | None] = {}
-    if findings.opacity is not None:
-        said["opacity"] = findings.opacity.present
-    if findings.finding is not None:
-        said["finding"] = opacities_by_class(findings.finding)
-    if findings.appearance is not None:
-        said["appearance"] = opacities_by_appearance(findings.appearance)
-    for name, found in findings.detections.items():
-        if found != findings.finding:
-            said[f"detections.{name}"] = opacities_by_class(found)
-    if findings.airspace is not None:
-        opaque = opaque_zones(findings.airspace)
-        said["airspace.level"] = findings.airspace.level > 0
-        said["airspace.zones"] = None if opaque is None else opaque > 0
-    for name, score in findings.scores.items():
-        said[f"scores.{name}"] = opacities_by_score(score)
-    if findings.opacity_map is not None:
-        said["opacity_map"] = opacities_by_map(findings.opacity_map)
-    return said
-
-
-def graded(findings: FilmFindings, target: str) -> bool:
-    """Whether a severity network graded above zero: a level, or an extent as it is read.
-
-    ``target``: ``airspace`` or the name of a score, as in `SaliencyMap`.
-    """
-    if target == "airspace":
-        return findings.airspace is not None and findings.airspace.level > 0
-    score = findings.scores.get(target)
-    return score is not None and score.value >= _CLEAR_VALUE
-
-
-def found_by_grade(findings: FilmFindings, target: str) -> bool:
-    """Whether a severity network says that there are opacities; ``target`` as of `graded`."""
-    if target == "airspace":
-        return graded(findings, target)
-    score = findings.scores.get(target)
-    return score is not None and bool(opacities_by_score(score))
 
 
 _ONE_OF = (ObservationKind.CLASS, ObservationKind.LEVEL)
@@ -697,34 +404,7 @@ def has_findings(findings: FilmFindings) -> bool:
     """
     if any(one.reached for one in findings.observed if one.kind not in _ONE_OF):
         return True
-    airspace = findings.airspace
-    zones = airspace is not None and any(map(is_opaque, airspace.zones.values()))
-    answered = any(opacities_by_answer(findings).values())
-    return zones or answered or _is_atypical(findings)
-
-
-def _score_to_json(score: Score) -> dict[str, Any]:
-    document = {"value": score.value, "low": score.low, "high": score.high}
-    lungs = {"right": score.right, "left": score.left}
-    return document | {name: value for name, value in lungs.items() if value is not None}
-
-
-def _classes_to_json(found: ClassAnswer) -> dict[str, Any]:
-    return {
-        "class": found.named,
-        "probabilities": dict(found.probabilities),
-        "abstained": found.abstained,
-        "threshold": found.threshold,
-        "calibrated": found.calibrated,
-    }
-
-
-def _from_json(kind: type[_Classes], document: Mapping[str, Any]) -> _Classes:
-    return kind(document["probabilities"], document["threshold"], document["calibrated"])
-
-
-def _opacity_from_json(document: Mapping[str, Any]) -> OpacityPresence:
-    return OpacityPresence(document["probability"], document["threshold"], document["calibrated"])
+    return findings.chest.found_anything
 
 
 def pack_explanation(explanation: Explanation) -> bytes:

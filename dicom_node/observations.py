@@ -78,6 +78,7 @@ class Observation:
     labels with their probabilities, in the manifest's order; ``calibrated``: whether these are
     probabilities. ``places``: of a region what was found, the most probable first; of a measurement
     the line or points that were measured. ``parts``: further values by name, e.g. of each lung.
+    ``place_threshold``: of a mask, the probability from which a place belongs to it.
     """
 
     key: str
@@ -93,6 +94,7 @@ class Observation:
     places: tuple[FoundPlace, ...] = ()
     parts: Mapping[str, float] = field(default_factory=dict)
     absent: str = ""
+    place_threshold: float | None = None
 
     @property
     def named(self) -> Candidate | None:
@@ -147,7 +149,7 @@ class Observation:
             found["calibrated"] = self.calibrated
         if self.value is not None or (not self.labels and self.kind is not ObservationKind.REGION):
             found["value"] = self.value
-        for name in ("unit", "low", "high", "threshold", "absent"):
+        for name in ("unit", "low", "high", "threshold", "place_threshold", "absent"):
             if (said := getattr(self, name)) not in (None, ""):
                 found[name] = said
         if self.kind is not ObservationKind.REGION and self.threshold is not None:
@@ -178,6 +180,7 @@ class Observation:
             places=tuple(_place_from_json(place) for place in document.get("places", ())),
             parts=dict(document.get("parts", {})),
             absent=document.get("absent", ""),
+            place_threshold=document.get("place_threshold"),
         )
 
 

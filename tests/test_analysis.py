@@ -21,6 +21,7 @@ from dicom_node.brains.devices import use_device
 from dicom_node.brains.keras import KerasBrain
 from dicom_node.brains.models import HEAT, family, key
 from dicom_node.bundles import open_bundle
+from dicom_node.chest import FINDING_CLASSES
 from dicom_node.errors import (
     BundleContractBroken,
     BundleMissing,
@@ -28,7 +29,6 @@ from dicom_node.errors import (
     OutputNotFinite,
 )
 from dicom_node.findings import (
-    FINDING_CLASSES,
     Evidence,
     FilmFindings,
     Outcome,
@@ -259,7 +259,7 @@ def test_a_suite_gives_every_kind_of_finding_with_its_evidence(suite: Engine, fi
         assert score.right is not None
         assert score.left is not None
         assert score.right + score.left == pytest.approx(score.value, abs=1e-4)
-    assert all(0.0 <= zone <= 3.0 for zone in findings.airspace.zones.values())
+    assert all(0.0 <= zone <= 3.0 for zone in findings.airspace.parts.values())
     assert FilmFindings.from_json(findings.to_json()) == findings
 
 

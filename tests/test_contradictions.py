@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
 
-from dicom_node.findings import (
+from dicom_node.chest import (
     APPEARANCES,
     ZONES,
     Airspace,
     Appearance,
     Detection,
-    Evidence,
-    FilmFindings,
     OpacityPresence,
-    Outcome,
     Score,
-    contradictions,
-    has_findings,
-    is_in_doubt,
     opacities_by_score,
 )
+from dicom_node.findings import (
+    Evidence,
+    FilmFindings,
+    Outcome,
+    has_findings,
+    is_in_doubt,
+)
+from tests.chest_kit import answering, with_answers
 
 CLASSES = {
     "covid19": {"normal": 0.1, "pneumonia": 0.1, "covid19": 0.8},
@@ -52,8 +53,8 @@ def opacity(probability: float) -> OpacityPresence:
 
 
 def film(name: str = "covid19", **parts: object) -> FilmFindings:
-    found = FilmFindings("2.25.1", Outcome.ANALYSED, finding=detection(name))
-    return replace(found, **parts)  # type: ignore[arg-type]
+    found = with_answers("2.25.1", finding=detection(name))
+    return answering(found, **parts)
 
 
 @pytest.mark.parametrize("name", ["covid19", "pneumonia"])
@@ -71,7 +72,7 @@ def film(name: str = "covid19", **parts: object) -> FilmFindings:
 def test_a_pneumonia_that_nothing_else_sees_is_contradicted(
     name: str, parts: dict[str, object], other: set[str]
 ) -> None:
-    pairs = contradictions(film(name, **parts))
+    pairs = film(name, **parts).contradictions
     assert {b for a, b in pairs if a == "finding"} == other
 
 
@@ -90,7 +91,7 @@ def test_a_pneumonia_that_nothing_else_sees_is_contradicted(
 def test_a_normal_film_with_opacities_is_contradicted(
     parts: dict[str, object], other: set[str]
 ) -> None:
-    pairs = contradictions(film("normal", **parts))
+    pairs = film("normal", **parts).contradictions
     assert {b for a, b in pairs if a == "finding"} == other
 
 
@@ -110,13 +111,13 @@ def test_a_normal_film_with_opacities_is_contradicted(
     ],
 )
 def test_answers_that_can_all_be_true_do_not_contradict(found: FilmFindings) -> None:
-    assert contradictions(found) == ()
+    assert found.contradictions == ()
     assert "contradictions" not in found.to_json()
 
 
 def test_grades_contradict_each_other_also_where_no_class_is_named() -> None:
     found = film("undetermined", airspace=airspace(0, 0), scores={"opacity_extent": OPAQUE})
-    assert set(contradictions(found)) == {
+    assert set(found.contradictions) == {
         ("airspace.level", "scores.opacity_extent"),
         ("airspace.zones", "scores.opacity_extent"),
     }
@@ -124,7 +125,7 @@ def test_grades_contradict_each_other_also_where_no_class_is_named() -> None:
 
 @pytest.mark.parametrize(("level", "opaque"), list(product(range(3), range(7))))
 def test_a_level_stands_only_beside_as_many_zones(level: int, opaque: int) -> None:
-    pairs = contradictions(film("undetermined", airspace=airspace(level, opaque)))
+    pairs = film("undetermined", airspace=airspace(level, opaque)).contradictions
     fits = level == (0 if opaque == 0 else 1 if opaque < 3 else 2)
     assert pairs == (() if fits else (("airspace.level", "airspace.zones"),))
 
@@ -185,7 +186,7 @@ def test_opacity_and_appearance_are_held_against_the_other_answers(
     name: str, parts: dict[str, object], pairs: set[tuple[str, str]]
 ) -> None:
     found = film(name, **parts)
-    assert set(contradictions(found)) == pairs
+    assert set(found.contradictions) == pairs
     assert is_in_doubt(found.to_json())
 
 
@@ -208,7 +209,7 @@ def test_opacity_and_appearance_that_can_be_true_contradict_nothing(
     name: str, parts: dict[str, object]
 ) -> None:
     found = film(name, **parts)
-    assert contradictions(found) == ()
+    assert found.contradictions == ()
     assert not is_in_doubt(found.to_json())
 
 

@@ -107,7 +107,7 @@ def test_observations_survive_the_ledger_and_stand_among_all_in_the_json_form() 
         Observation("width", ObservationKind.MEASUREMENT, "net", unit="mm", absent="no spacing"),
     )  # fmt: skip
     findings = FilmFindings(
-        "1.2.3", Outcome.ANALYSED, observed=observed, unanswered={"other": "It stopped."}
+        "1.2.3", Outcome.ANALYSED, observations=observed, unanswered={"other": "It stopped."}
     )
     for document in (findings.to_json(), findings.to_stored_json()):
         assert FilmFindings.from_json(document) == findings

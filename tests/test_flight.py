@@ -400,7 +400,7 @@ def test_what_a_film_s_headlines_are_is_told_with_its_findings(
         def analyse(
             self, film: Any, uid: str, _asked: object = None
         ) -> tuple[FilmFindings, Explanation]:
-            return FilmFindings(uid, Outcome.ANALYSED, observed=(seen,)), Explanation()
+            return FilmFindings(uid, Outcome.ANALYSED, observations=(seen,)), Explanation()
 
     desk.admit(1)
     analyst = desk.analyst(engine=Observer(), manifests={manifest.id: manifest})

@@ -22,7 +22,12 @@ from dicom_node.brains.keras import KerasBrain
 from dicom_node.bundles import Bundle, open_bundle, with_neighbours
 from dicom_node.bundles.network import verify
 from dicom_node.errors import BundleContractBroken
-from dicom_node.findings import TURNS, FilmFindings, Outcome, Region
+from dicom_node.findings import (
+    TURNS,
+    FilmFindings,
+    Outcome,
+    Region,
+)
 from dicom_node.imaging.geometry import heat_on_film
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.lungs import Lungs, lungs_from

@@ -45,7 +45,7 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Declarat
 
 
 def findings(*observed: Observation) -> FilmFindings:
-    return FilmFindings("1.2.3", Outcome.ANALYSED, observed=observed)
+    return FilmFindings("1.2.3", Outcome.ANALYSED, observations=observed)
 
 
 def labels(*probabilities: float) -> Observation:

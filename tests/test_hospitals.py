@@ -10,24 +10,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dicom_node.findings import (
+from dicom_node.chest import (
     FINDING_CLASSES,
     ZONES,
     Airspace,
     Detection,
-    Explanation,
-    FilmFindings,
     MappedOpacity,
     OpacityPresence,
-    Outcome,
     Score,
 )
+from dicom_node.findings import Explanation, FilmFindings, Outcome
 from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Case
 from dicom_node.training.evaluation import hospitals, suite_classes, suite_severity
 from dicom_node.training.evaluation.answers import AnsweredFilm, answered_films, answers_file
 from dicom_node.training.evaluation.card import tables
 from dicom_node.training.evaluation.plots import draw_figures
+from tests.chest_kit import with_answers
 
 SOURCE = {"siim": "SIIM-FISABIO-RSNA COVID-19", "other": "Pakistan TB set"}
 
@@ -40,8 +39,8 @@ def _case(number: int, finding: str, source: str = "siim", **more: Any) -> Case:
 
 def _named(finding: str, **more: Any) -> FilmFindings:
     rest = {name: 0.1 for name in FINDING_CLASSES if name != finding}
-    return FilmFindings(
-        "1.2", Outcome.ANALYSED, suite={},
+    return with_answers(
+        "1.2", suite={},
         finding=Detection({finding: 0.8, **rest}, 0.5, calibrated=True), **more,
     )  # fmt: skip
 
@@ -126,12 +125,12 @@ def test_a_map_is_held_against_boxes_and_against_films_without_opacities() -> No
 
 
 def test_the_surest_mistakes_come_first_and_undetermined_films_are_none() -> None:
-    unsure = FilmFindings(
-        "1.2", Outcome.ANALYSED, suite={},
+    unsure = with_answers(
+        "1.2", suite={},
         finding=Detection({"normal": 0.4, "pneumonia": 0.3, "covid19": 0.3}, 0.5, calibrated=True),
     )  # fmt: skip
-    surer = FilmFindings(
-        "1.2", Outcome.ANALYSED, suite={},
+    surer = with_answers(
+        "1.2", suite={},
         finding=Detection({"normal": 0.9, "pneumonia": 0.1, "covid19": 0.0}, 0.5, calibrated=True),
     )  # fmt: skip
     answered = [

@@ -17,7 +17,12 @@ from dicom_node.bundles.declared import FILMS, Eats, list_declared, open_declare
 from dicom_node.conformance.statement import statement
 from dicom_node.dimse.contexts import accepted_contexts
 from dicom_node.errors import SettingsError, SopClassNotAccepted
-from dicom_node.findings import Explanation, FilmFindings, NetworkVersion, Outcome
+from dicom_node.findings import (
+    Explanation,
+    FilmFindings,
+    NetworkVersion,
+    Outcome,
+)
 from dicom_node.imaging.header import CodedEntry, FilmHeader
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.imaging.sop_classes import ACCEPTED_SOP_CLASSES

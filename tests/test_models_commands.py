@@ -247,7 +247,7 @@ def test_two_networks_are_compared_on_the_ledger_s_films(
     def said(network: str, value: float) -> Observation:
         return Observation("score", ObservationKind.SCORE, network, value, threshold=1.0)
 
-    findings = FilmFindings(film.sop_instance_uid, Outcome.ANALYSED, observed=(said("a", 1.0),))
+    findings = FilmFindings(film.sop_instance_uid, Outcome.ANALYSED, observations=(said("a", 1.0),))
     beside = {"a@2.0.0": json.dumps([said("a@2.0.0", 3.0).to_json()])}
     text = findings.to_json_text()
     ledger.concluded(

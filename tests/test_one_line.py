@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from dicom_node.cli.one_line import cell, sentence
-from dicom_node.findings import (
+from dicom_node.chest import (
     Appearance,
     Detection,
-    FilmFindings,
     MappedOpacity,
     OpacityPresence,
-    Outcome,
 )
+from dicom_node.cli.one_line import cell, sentence
+from dicom_node.findings import FilmFindings, Outcome
 from dicom_node.observations import Candidate, Observation, ObservationKind
+from tests.chest_kit import answering, with_answers
 
-FOUND = FilmFindings(
+FOUND = with_answers(
     "2.25.1",
-    Outcome.ANALYSED,
     finding=Detection({"normal": 0.1, "pneumonia": 0.7, "covid19": 0.2}, 0.43, calibrated=True),
     opacity=OpacityPresence(0.88, 0.5, calibrated=True),
     appearance=Appearance(
@@ -38,25 +35,25 @@ def test_every_answer_of_a_suite_with_a_map_is_told() -> None:
 
 
 def test_a_suite_of_one_class_tells_that_class() -> None:
-    alone = replace(FOUND, opacity=None, appearance=None, opacity_map=None)
+    alone = answering(FOUND, opacity=None, appearance=None, opacity_map=None)
     assert (sentence(alone), cell(alone)) == ("pneumonia (70%)", "pneumonia 70%")
 
 
 def test_answers_that_contradict_each_other_are_in_doubt() -> None:
-    torn = replace(FOUND, opacity=OpacityPresence(0.2, 0.5, calibrated=True))
+    torn = answering(FOUND, opacity=OpacityPresence(0.2, 0.5, calibrated=True))
     assert torn.contradictions
     assert sentence(torn).endswith(", in doubt: answers contradict each other")
     assert cell(torn) == "opacity 20% (no), pneumonia 70%, looks typical, mapped 26%, in doubt"
 
 
 def test_where_nothing_is_mapped_no_lung_is_named() -> None:
-    clear = replace(FOUND, opacity_map=MappedOpacity(0.5, 0.0, 0.0, 0.0))
+    clear = answering(FOUND, opacity_map=MappedOpacity(0.5, 0.0, 0.0, 0.0))
     assert "mapped opaque: 0% of the lungs" in sentence(clear)
     assert "right" not in sentence(clear)
 
 
 def test_a_map_without_lungs_has_no_part_to_tell() -> None:
-    anywhere = replace(FOUND, opacity_map=MappedOpacity(0.5))
+    anywhere = answering(FOUND, opacity_map=MappedOpacity(0.5))
     assert "mapped" not in sentence(anywhere) + cell(anywhere)
 
 
@@ -70,7 +67,7 @@ def test_what_declared_networks_observed_is_told_by_its_keys() -> None:
     findings = FilmFindings(
         "1.2.3",
         Outcome.ANALYSED,
-        observed=(
+        observations=(
             Observation("findings", ObservationKind.LABELS, "a", labels=labels),
             Observation("nodules", ObservationKind.REGION, "b"),
             Observation("heart_width", ObservationKind.MEASUREMENT, "c", 152.3, "mm"),

@@ -12,22 +12,21 @@ from scipy.ndimage import binary_dilation
 
 from dicom_node.analysis.engine import Engine
 from dicom_node.brains.keras import KerasBrain
+from dicom_node.chest import MappedOpacity
 from dicom_node.findings import (
     Explanation,
     FilmFindings,
     LungMask,
-    MappedOpacity,
     OpacityMap,
-    Outcome,
     Region,
     SaliencyMap,
-    contradictions,
     pack_explanation,
     unpack_explanation,
 )
 from dicom_node.imaging.opaque import LEVEL, drawn, inside_lungs, mapped
 from dicom_node.imaging.orientation import Hanging, as_hung, as_stored
 from tests import mapping
+from tests.chest_kit import answering, with_answers
 
 SIDE = 640
 FILM = Region(0.0, 0.0, SIDE, SIDE)
@@ -111,7 +110,7 @@ def test_hiding_what_is_mapped_takes_the_severity_away_and_what_weighed_the_clas
     score = findings.scores["opacity_extent"].value
     assert changes[mapping.TRUNK] == pytest.approx(findings.finding.probability, abs=0.2)
     assert changes[mapping.EXTENT] == pytest.approx(score, abs=0.1)
-    assert changes[mapping.ZONES] == pytest.approx(sum(findings.airspace.zones.values()), abs=0.2)
+    assert changes[mapping.ZONES] == pytest.approx(sum(findings.airspace.parts.values()), abs=0.2)
 
 
 def test_where_nothing_is_mapped_nothing_is_hidden_from_the_severity_networks(
@@ -279,12 +278,10 @@ def test_a_map_is_turned_with_its_film_and_back(hung: Hanging) -> None:
 def test_a_map_is_held_against_a_level_by_the_part_of_the_lungs(
     part: float | None, opaque: bool | None
 ) -> None:
-    from dicom_node.findings import Airspace
+    from dicom_node.chest import Airspace
 
-    clear = FilmFindings(
-        "2.25.1", Outcome.ANALYSED, airspace=Airspace(0, 0.9), opacity_map=MappedOpacity(0.5, part)
-    )
-    grave = replace(clear, airspace=Airspace(2, 0.9))
+    clear = with_answers("2.25.1", airspace=Airspace(0, 0.9), opacity_map=MappedOpacity(0.5, part))
+    grave = answering(clear, airspace=Airspace(2, 0.9))
     pair = (("airspace.level", "opacity_map"),)
-    assert contradictions(clear) == (pair if opaque is True else ())
-    assert contradictions(grave) == (pair if opaque is False else ())
+    assert clear.contradictions == (pair if opaque is True else ())
+    assert grave.contradictions == (pair if opaque is False else ())

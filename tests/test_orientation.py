@@ -7,7 +7,14 @@ import itertools
 import numpy as np
 import pytest
 
-from dicom_node.findings import TURNS, AreaMap, Explanation, LungMask, Region, SaliencyMap
+from dicom_node.findings import (
+    TURNS,
+    AreaMap,
+    Explanation,
+    LungMask,
+    Region,
+    SaliencyMap,
+)
 from dicom_node.imaging.geometry import heat_on_film
 from dicom_node.imaging.orientation import (
     Hanging,

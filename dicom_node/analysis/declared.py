@@ -20,7 +20,12 @@ from dicom_node.analysis.saliency import evidence_in_lungs
 from dicom_node.bundles.declared import Declared
 from dicom_node.bundles.network import self_test_film, self_test_lungs
 from dicom_node.errors import BundleError, NoAnswer, NodeError, OutputUnusable
-from dicom_node.findings import AreaMap, Evidence, NetworkVersion, SaliencyMap
+from dicom_node.findings import (
+    AreaMap,
+    Evidence,
+    NetworkVersion,
+    SaliencyMap,
+)
 from dicom_node.imaging.geometry import cut_to_film
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.prepare import Float

@@ -42,6 +42,7 @@ from dicom_node.brains.models import HEAT, MAP, Model, family, key, single
 from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.bundles.declared import Declared
 from dicom_node.bundles.network import self_test_film
+from dicom_node.chest import NAMED_KEYS, ChestAnswers
 from dicom_node.errors import BundleContractBroken, NoAnswer, NodeError, OutputNotFinite
 from dicom_node.findings import (
     Evidence,
@@ -58,6 +59,7 @@ from dicom_node.imaging.lungs import Lungs
 from dicom_node.imaging.opaque import GRID, drawn, mapped
 from dicom_node.imaging.orientation import turned_back
 from dicom_node.imaging.prepare import Float, prepare
+from dicom_node.observations import ObservationKind
 
 Answer = tuple[FilmFindings, Explanation]
 _Looked = tuple[NetworkFindings, Evidence, SaliencyMap]
@@ -272,7 +274,7 @@ class Engine:
         """Return an answer with what declared networks said in the order of the suite."""
         (findings, shown), order = answer, self.declared.in_order
         return (
-            replace(findings, observed=order(findings.observed)),
+            findings.with_observed(order(findings.observed)),
             replace(shown, maps=order(shown.maps), areas=order(shown.areas)),
         )
 
@@ -340,25 +342,25 @@ class Engine:
         by_map = next((seen for seen in told_by if seen.opacity is not None), None)
         opacity, area = (by_map.opacity, by_map.area) if by_map else (None, None)
         found = self._lung_mask(film.lungs)
-        detections = {
-            name: seen.detection for name, (seen, _, _) in ordered.items() if seen.detection
-        }
-        first = next(iter(detections), next(iter(ordered), ""))
-        airspace = [seen.airspace for seen, _, _ in ordered.values() if seen.airspace]
+        # The network of the finding comes first, of whatever else it says too.
+        names = [name for name, (seen, _, _) in ordered.items() if _names_a_class(seen)]
+        first = next(iter(names), next(iter(ordered), ""))
+        order = [first, *(name for name in ordered if name != first)] if first else []
+        said = [one for name in order for one in ordered[name][0].observations]
+        chest = ChestAnswers.of(said)
+        if opacity:
+            chest = replace(chest, opacity_map=mapped(opacity, found, film.whole, area))
         findings = FilmFindings(
             film.uid,
             Outcome.ANALYSED,
-            finding=detections.get(first),
-            opacity=ordered[first][0].opacity if first else None,
-            appearance=ordered[first][0].appearance if first else None,
-            scores={name: s for seen, _, _ in ordered.values() for name, s in seen.scores.items()},
-            airspace=airspace[0] if airspace else None,
+            observations=(
+                *chest.observations(),
+                *(one for one in said if one.key not in NAMED_KEYS),
+            ),
             evidence=ordered[first][1] if first else None,
             checks={name: evidence for name, (_, evidence, _) in ordered.items()},
-            detections=detections if len(detections) > 1 else {},
             suite=self._versions(families),
             quality=quality(film.grey, film.lungs) if film.lungs else (),
-            opacity_map=mapped(opacity, found, film.whole, area) if opacity else None,
         )
         maps = {name: heat for name, (_, _, heat) in ordered.items()}
         return findings, Explanation(
@@ -410,6 +412,10 @@ class Engine:
         return found
 
 
+def _names_a_class(seen: NetworkFindings) -> bool:
+    return seen.observations[0].kind is ObservationKind.CLASS
+
+
 def _is_wanted(model: Model, asked: Asked) -> bool:
     return asked.networks is None or not asked.networks.isdisjoint(model.asked)
 
@@ -432,7 +438,7 @@ def _joined(answer: Answer | None, said: SaidOfFilm, uid: str) -> Answer:
     return (
         replace(
             findings,
-            observed=findings.observed + said.observed,
+            observations=findings.observations + said.observed,
             unanswered={**findings.unanswered, **said.unanswered},
             checks={**findings.checks, **said.checks},
             suite={**findings.suite, **said.suite},

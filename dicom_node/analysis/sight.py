@@ -44,9 +44,8 @@ class SetRight:
         stored = (int(shape[0]), int(shape[1]))
         return (
             replace(
-                findings,
+                findings.with_observed(observed_as_stored(findings.observed, back, stored)),
                 notes=(*findings.notes, *self.lie.notes, *missing),
-                observed=observed_as_stored(findings.observed, back, stored),
             ),
             as_stored(explanation, back, stored),
         )

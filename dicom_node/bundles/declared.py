@@ -25,8 +25,9 @@ from pydantic import (
 )
 
 from dicom_node.bundles import MANIFEST, declares, digest_of
+from dicom_node.chest import NAMED_KEYS
 from dicom_node.errors import BundleContractBroken, BundleDamaged, BundleMissing, SettingsError
-from dicom_node.findings import NAMED_KEYS, NetworkVersion
+from dicom_node.findings import NetworkVersion
 from dicom_node.observations import ObservationKind as Kind
 from dicom_node.settings.faults import Fault, explain, refusal
 from dicom_node.settings.source import parse, read_text

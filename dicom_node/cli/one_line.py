@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dicom_node.findings import FilmFindings, MappedOpacity
+from dicom_node.chest import MappedOpacity
+from dicom_node.findings import FilmFindings
 from dicom_node.observations import Observation, ObservationKind
 
 _DOUBT = ", in doubt"

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import label, maximum_filter
 
-from dicom_node.findings import LungMask, MappedOpacity, OpacityMap, Region
+from dicom_node.chest import MappedOpacity
+from dicom_node.findings import LungMask, OpacityMap, Region
 from dicom_node.imaging.geometry import around, on_grid
 from dicom_node.imaging.prepare import Float
 

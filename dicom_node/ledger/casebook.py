@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from dicom_node.findings import APPEARANCES
+from dicom_node.chest import APPEARANCES
 from dicom_node.ledger.cases import (
     IN_DOUBT,
     MATCHES,

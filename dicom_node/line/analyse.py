@@ -70,7 +70,7 @@ class HungFilm:
         findings, explanation = found
         observed = observed_as_stored(findings.observed, self.hanging, self.stored)
         return (
-            replace(findings, notes=(*self.notes, *findings.notes), observed=observed),
+            replace(findings.with_observed(observed), notes=(*self.notes, *findings.notes)),
             as_stored(explanation, self.hanging, self.stored),
         )
 

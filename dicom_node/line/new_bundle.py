@@ -36,8 +36,8 @@ from dicom_node.bundles.drafts import (
     manifest_of,
 )
 from dicom_node.bundles.monai import MonaiBundle, metadata_of, read_monai
+from dicom_node.chest import NAMED_KEYS
 from dicom_node.errors import BundleContractBroken
-from dicom_node.findings import NAMED_KEYS
 from dicom_node.imaging.prepare import Float
 from dicom_node.line.self_tests import outputs_of, self_test_text
 from dicom_node.observations import ObservationKind as Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dicom_node.findings import Appearance, OpacityPresence
+from dicom_node.chest import Appearance, OpacityPresence
 from dicom_node.results.severity import BOTH_LUNGS
 from dicom_node.results.subject import Subject
 from dicom_node.results.template_parts import Code

@@ -37,7 +37,7 @@ from reportlab.platypus import (
 )
 from reportlab.platypus import Image as Picture
 
-from dicom_node.findings import ZONES
+from dicom_node.chest import ZONES
 from dicom_node.imaging.identity import identity_of
 from dicom_node.results.films import AnalysedFilm, Context, once_a_study, part_examined, taken_at
 from dicom_node.results.lettering import Colour
@@ -264,7 +264,7 @@ def _severity(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
         )
         # As one looks at a film: the patient's right at the left.
         for right, left in zip(ZONES[:3], ZONES[3:], strict=True):
-            pair = ((z, airspace.zones[z]) for z in (right, left) if z in airspace.zones)
+            pair = ((z, airspace.parts[z]) for z in (right, left) if z in airspace.parts)
             said = (f"{words.zone.named(z)} {template.score(v)}" for z, v in pair)
             rows.append((template.panel.zones if right == ZONES[0] else "", ",  ".join(said)))
     if rows:

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from pydicom import Dataset
 
 from dicom_node.bundles.declared import ObservationWords, Says, plain, words_of
+from dicom_node.chest import opacities_by_class
 from dicom_node.errors import ResultError
 from dicom_node.findings import (
     VIEWS,
@@ -18,7 +19,6 @@ from dicom_node.findings import (
     LungMask,
     Outcome,
     SaliencyMap,
-    opacities_by_class,
 )
 from dicom_node.imaging.grayscale import Film, Shown, is_inverted
 from dicom_node.imaging.header import CodedEntry, patient_orientation_of, view_of

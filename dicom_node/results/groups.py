@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dicom_node.findings import Detection, Evidence
+from dicom_node.chest import Detection
+from dicom_node.findings import Evidence
 from dicom_node.results.beside import groups_beside
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.mapped import map_groups

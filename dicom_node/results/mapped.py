@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dicom_node.findings import MappedOpacity, OpacityMap
+from dicom_node.chest import MappedOpacity
+from dicom_node.findings import OpacityMap
 from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.regions import Places
 from dicom_node.results.severity import BOTH_LUNGS, side_of

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from dicom_node.findings import FilmFindings, has_findings
+from dicom_node.findings import FilmFindings
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.observed_words import has_observed_findings
 from dicom_node.results.template_parts import Code
@@ -14,8 +13,7 @@ from dicom_node.results.template_parts import Code
 def evaluations_of_film(film: AnalysedFilm, context: Context) -> Iterator[tuple[Code, Code]]:
     """Yield concept and answer of all networks' status, doubts about the film, and its view."""
     findings, template, status = film.findings, context.template, context.template.status
-    ours = replace(findings, observed=())
-    found = has_findings(ours) or has_observed_findings(findings, context)
+    found = findings.chest.found_anything or has_observed_findings(findings, context)
     if findings.unanswered:
         said = status.some_with_findings if found else status.some_without_findings
     else:

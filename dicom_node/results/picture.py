@@ -15,14 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dicom_node.findings import (
-    ZONES,
-    Airspace,
-    Detection,
-    Explanation,
-    Region,
-    SaliencyMap,
-)
+from dicom_node.chest import ZONES, Airspace, Detection
+from dicom_node.findings import Explanation, Region, SaliencyMap
 from dicom_node.imaging.header import patient_orientation_of
 from dicom_node.imaging.opaque import LEVEL
 from dicom_node.imaging.orientation import (
@@ -206,7 +200,7 @@ def _upright(film: AnalysedFilm) -> AnalysedFilm:
     rows, columns = film.shape
     explanation = as_hung(film.explanation, hung, (rows, columns))
     observed = observed_as_hung(film.findings.observed, hung, (rows, columns))
-    findings = replace(film.findings, observed=observed) if observed else film.findings
+    findings = film.findings.with_observed(observed)
     return replace(film, pixels=hung.hang(film.film), explanation=explanation, findings=findings)
 
 
@@ -499,7 +493,7 @@ def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Conte
     if not shown.transposed:
         sides = sides[::-1] if shown.mirrored else sides
         heights = heights[::-1] if shown.upside_down else heights
-    if set(airspace.zones) != set(ZONES):
+    if set(airspace.parts) != set(ZONES):
         return
     column.gap(6)
     column.row((sides[0][1], words.zones, sides[1][1]), 13)
@@ -508,7 +502,7 @@ def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Conte
             [
                 (context.template.score(value), value / ZONE_MAX)
                 for side, _ in sides
-                for value in (airspace.zones[f"{side}_{height}"],)
+                for value in (airspace.parts[f"{side}_{height}"],)
             ]
         )
 

@@ -14,7 +14,7 @@ from highdicom.color import CIELabColor
 from pydicom import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
-from dicom_node.findings import is_opaque
+from dicom_node.chest import is_opaque
 from dicom_node.imaging.lut import lookup
 from dicom_node.imaging.values import items, numbers, text, unreadable
 from dicom_node.observations import Observation, ObservationKind
@@ -201,7 +201,7 @@ def _lines(film: AnalysedFilm, places: Places) -> Iterator[Polygon]:
     yield from (simplified(line) for line in first)
     yield from places.lungs.values()
     if airspace is not None:
-        yield from (line for name, line in places.zones.items() if is_opaque(airspace.zones[name]))
+        yield from (line for name, line in places.zones.items() if is_opaque(airspace.parts[name]))
 
 
 def _line(line: Polygon, source: Dataset) -> Dataset:

@@ -8,22 +8,25 @@ from dataclasses import replace
 import numpy as np
 import pydicom
 
-from dicom_node.findings import (
+from dicom_node.chest import (
     ZONES,
     Airspace,
     Appearance,
+    ChestAnswers,
     Detection,
+    OpacityPresence,
+    Score,
+)
+from dicom_node.findings import (
     Evidence,
     Explanation,
     FilmFindings,
     LungMask,
     NetworkVersion,
     OpacityMap,
-    OpacityPresence,
     Outcome,
     Region,
     SaliencyMap,
-    Score,
 )
 from dicom_node.imaging.opaque import mapped
 from dicom_node.imaging.phantom import phantom_dataset
@@ -85,9 +88,13 @@ def preview_film_with_map() -> AnalysedFilm:
     looked, *graded = film.saliency
     explained = (replace(heat, heat=probability, mapped_by=_MAP) for heat in graded)
     checks = {heat.network: Evidence(change_when_hidden=2.6) for heat in graded}
-    findings = replace(
-        film.findings,
+    chest = replace(
+        film.findings.chest,
         opacity_map=mapped(opacity, film.lungs, _WHOLE),
+        network=looked.network,
+    )
+    findings = replace(
+        film.findings.with_chest(chest),
         checks={**film.findings.checks, **checks},
         suite={**film.findings.suite, _MAP: NetworkVersion("0.0.0", _WEIGHTS)},
     )
@@ -98,9 +105,7 @@ def preview_film_with_map() -> AnalysedFilm:
 def _findings(sop_instance_uid: str) -> FilmFindings:
     evidence = Evidence(0.86, 0.41, chance=0.45, peak_in_lungs=True)
     networks = (*_TARGETS, "lung-unet")
-    return FilmFindings(
-        sop_instance_uid,
-        Outcome.ANALYSED,
+    chest = ChestAnswers(
         finding=Detection(
             {"normal": 0.04, "pneumonia": 0.13, "covid19": 0.83}, 0.5, calibrated=True
         ),
@@ -115,6 +120,11 @@ def _findings(sop_instance_uid: str) -> FilmFindings:
             "opacity_extent": Score(3.0, 2.1, 3.9, 1.6, 1.4),
         },
         airspace=Airspace(2, 0.91, dict(zip(ZONES, _ZONES, strict=True))),
+    )
+    return FilmFindings(
+        sop_instance_uid,
+        Outcome.ANALYSED,
+        observations=tuple(chest.observations()),
         evidence=evidence,
         checks=dict.fromkeys(_TARGETS, evidence),
         suite=dict.fromkeys(networks, NetworkVersion("0.0.0", _WEIGHTS)),

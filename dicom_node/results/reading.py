@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from pydicom import Dataset
 from pydicom.uid import BasicTextSRStorage
 
-from dicom_node.errors import ResultError
-from dicom_node.findings import (
+from dicom_node.chest import (
     FINDING_CLASSES,
     Airspace,
+    ChestAnswers,
     Detection,
+    Score,
+)
+from dicom_node.errors import ResultError
+from dicom_node.findings import (
     Evidence,
     FilmFindings,
     NetworkVersion,
     Outcome,
-    Score,
 )
 from dicom_node.imaging.values import CAN_RAISE
 from dicom_node.results.modules import MANUFACTURER
@@ -92,15 +95,19 @@ def _analysed(source: str, groups: Sequence[ReadGroup]) -> FilmFindings:
     impression, parameters = groups[0], groups[0].parameters
     named = dict(zip(parameters["numbers"].split(), impression.numbers, strict=True))
     evidence = _evidence({key: fraction_of(value.exact) for key, value in named.items()})
+    chest = ChestAnswers(
+        finding=_first_detection(groups),
+        scores=dict(_scores(groups)),
+        airspace=_airspace(groups),
+        detections=_detections(groups),
+        network=parameters.get("network", ""),
+    )
     return FilmFindings(
         sop_instance_uid=source,
         outcome=Outcome.ANALYSED,
-        finding=_first_detection(groups),
+        observations=tuple(chest.observations()),
         evidence=None if evidence == Evidence() else evidence,
-        scores=dict(_scores(groups)),
-        airspace=_airspace(groups),
         checks=dict(_checks(groups)),
-        detections=_detections(groups),
         suite=_suite(groups),
         quality=tuple(parameters.get("quality", "").split()),
         notes=tuple(parameters.get("notes", "").split()),

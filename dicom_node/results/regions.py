@@ -15,13 +15,11 @@ import numpy.typing as npt
 import shapely
 from scipy.ndimage import label
 
+from dicom_node.chest import FINDING_CLASSES, opacities_by_class
 from dicom_node.findings import (
-    FINDING_CLASSES,
     Evidence,
     Region,
     SaliencyMap,
-    found_by_grade,
-    opacities_by_class,
 )
 from dicom_node.imaging.geometry import contours, on_grid
 from dicom_node.imaging.geometry import heat_on_film as heat_of
@@ -263,7 +261,7 @@ def is_drawn(film: AnalysedFilm, saliency: SaliencyMap) -> bool:
     evidence = (findings.evidence if first else None) or findings.checks.get(network, Evidence())
     change = evidence.change_when_hidden
     if saliency.target not in FINDING_CLASSES:
-        return found_by_grade(findings, saliency.target) and (change is None or change > 0)
+        return findings.chest.found_by_grade(saliency.target) and (change is None or change > 0)
     found = findings.detections.get(network, findings.finding)
     if found is None or not opacities_by_class(found):
         return False
@@ -336,7 +334,7 @@ def zones_of(film: AnalysedFilm) -> Mapping[str, Polygon]:
     graded = [heat.region for heat in film.saliency if heat.target == "airspace"]
     if airspace is None or not graded:
         return {}
-    return {name: _part_of(film, _cell(graded[0], name, film)) for name in airspace.zones}
+    return {name: _part_of(film, _cell(graded[0], name, film)) for name in airspace.parts}
 
 
 def _cell(seen: Region, zone: str, film: AnalysedFilm) -> Region:

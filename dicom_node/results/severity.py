@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dicom_node.findings import ZONES, Airspace, Score, is_opaque, opacities_by_score
+from dicom_node.chest import (
+    ZONES,
+    Airspace,
+    Score,
+    is_opaque,
+    opacities_by_score,
+)
 from dicom_node.results.subject import Subject
 from dicom_node.results.template_parts import Code
 from dicom_node.results.values import EIGHT, FOUR, THREE, Group, Number, Site, percentage
@@ -137,9 +143,9 @@ def _zones(subject: Subject, airspace: Airspace) -> Iterator[Group]:
     numbers = {
         zone: Number(zone, words.concepts[zone], value, template.score(value), THREE)
         for zone in ZONES
-        if (value := airspace.zones.get(zone)) is not None
+        if (value := airspace.parts.get(zone)) is not None
     }
-    found = [zone for zone in numbers if is_opaque(airspace.zones[zone])]
+    found = [zone for zone in numbers if is_opaque(airspace.parts[zone])]
     for zone in found:
         yield Group(
             key=f"zone {zone}",

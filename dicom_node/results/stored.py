@@ -12,7 +12,12 @@ import numpy as np
 from pydicom import Dataset
 
 from dicom_node.errors import ImageError, SpoolError
-from dicom_node.findings import Explanation, FilmFindings, Outcome, unpack_explanation
+from dicom_node.findings import (
+    Explanation,
+    FilmFindings,
+    Outcome,
+    unpack_explanation,
+)
 from dicom_node.imaging.grayscale import Shown, shown
 from dicom_node.imaging.header import read_attributes, read_dataset
 from dicom_node.imaging.patient import (

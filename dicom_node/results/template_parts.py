@@ -19,7 +19,8 @@ from pydantic import (
 )
 from pydicom.sr.codedict import codes
 
-from dicom_node.findings import APPEARANCES, QUALITY, SCORES, VIEWS, ZONES
+from dicom_node.chest import APPEARANCES, SCORES, ZONES
+from dicom_node.findings import QUALITY, VIEWS
 
 LONG_STRING = 64
 """Characters in a Long String (PS3.5 section 6.2): code meanings and Series Descriptions."""

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from dicom_node.bundles.declared import ObservationWords
+from dicom_node.chest import FINDING_CLASSES
 from dicom_node.errors import TemplateInvalid
-from dicom_node.findings import FINDING_CLASSES
 from dicom_node.resources import report_templates
 from dicom_node.results.template_parts import (
     LONG_STRING,

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dicom_node.findings import (
+from dicom_node.chest import (
     APPEARANCES,
     OPAQUE_ZONE,
     SCORES,
     Appearance,
     Detection,
+    OpacityPresence,
+    Score,
+    opaque_parts,
+)
+from dicom_node.findings import (
     Evidence,
     FilmFindings,
-    OpacityPresence,
     Outcome,
-    Score,
-    graded,
-    opacities_by_answer,
-    opaque_zones,
 )
 from dicom_node.imaging.header import view_of
 from dicom_node.observations import Observation, ObservationKind
@@ -199,7 +199,7 @@ def contradiction(findings: FilmFindings, template: Template) -> str:
     if not pairs:
         return ""
     # An appearance that may or may not have opacities is contradicted only by a normal film.
-    said = {name: opaque is not False for name, opaque in opacities_by_answer(findings).items()}
+    said = {name: opaque is not False for name, opaque in findings.chest.opacities.items()}
     first = pairs[0][0]
     named = dict.fromkeys(name for pair in pairs for name in pair)
     other = [name for name in named if said[name] != said[first]] or [pairs[0][1]]
@@ -227,7 +227,7 @@ def _answer(name: str, findings: FilmFindings, template: Template) -> str:
         return template.severity.levels[airspace.level].meaning
     if airspace is not None and which == "zones":
         opaque_from = template.score(OPAQUE_ZONE)
-        return words.zones.format(zones=opaque_zones(airspace), opaque_from=opaque_from)
+        return words.zones.format(zones=opaque_parts(airspace), opaque_from=opaque_from)
     if name == "opacity_map" and findings.opacity_map is not None:
         return words.map.format(part=template.percent(findings.opacity_map.lungs or 0.0))
     found = findings.detections[which] if which else findings.finding
@@ -291,7 +291,7 @@ def explanation_of_grade(film: AnalysedFilm, network: str, target: str, template
     "" where it was not checked, and where the network found nothing that it could explain.
     """
     findings, evidence = film.findings, film.findings.checks.get(network)
-    if evidence is None or evidence.change_when_hidden is None or not graded(findings, target):
+    if evidence is None or evidence.change_when_hidden is None or not findings.chest.graded(target):
         return ""
     words = template.severity
     checked = (words.airspace if target == "airspace" else words.scores[target]).checked

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node import resources
-from dicom_node.findings import FINDING_CLASSES
+from dicom_node.chest import FINDING_CLASSES
 from dicom_node.settings.faults import Fault, KeyPlaces, Location, suggestion
 from dicom_node.settings.model import Settings
 

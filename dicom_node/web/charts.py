@@ -14,7 +14,8 @@ import numpy as np
 from matplotlib import rc_context, rcsetup
 from matplotlib.figure import Figure
 
-from dicom_node.findings import FINDING_CLASSES, FilmFindings
+from dicom_node.chest import FINDING_CLASSES
+from dicom_node.findings import FilmFindings
 from dicom_node.ledger.cases import MEASURED
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
 

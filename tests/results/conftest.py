@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from dicom_node.chest import Detection
 from dicom_node.findings import (
-    Detection,
     Evidence,
     Explanation,
-    FilmFindings,
     NetworkVersion,
-    Outcome,
     Region,
     SaliencyMap,
 )
@@ -26,6 +24,7 @@ from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.resources import report_templates
 from dicom_node.results.templates import load_template
 from dicom_node.results.write import AnalysedFilm, Context, NetworkCard
+from tests.chest_kit import with_answers
 
 WEIGHTS = "sha256:" + "ab" * 32
 PROBABILITIES = {"normal": 0.1, "pneumonia": 0.25, "covid19": 0.65}
@@ -52,9 +51,8 @@ def analysed(
     if heat is None:
         heat = np.zeros((15, 15), np.float32)
         heat[8:12, 3:6] = 1
-    findings = FilmFindings(
+    findings = with_answers(
         str(dataset.SOPInstanceUID),
-        Outcome.ANALYSED,
         finding=detection or Detection(PROBABILITIES, 0.5, calibrated=True),
         evidence=Evidence(change_when_hidden=change),
         suite={"covidnet": NetworkVersion("1.0.0", WEIGHTS)},

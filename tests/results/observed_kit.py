@@ -22,6 +22,7 @@ from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.preview import preview_context
 from dicom_node.results.templates import Template
+from tests.chest_kit import answering
 from tests.declared_kit import OUTPUTS, declaration
 from tests.results.conftest import MakeFilm
 
@@ -121,10 +122,10 @@ def observed_film(
     }
     if beside:
         suite = {**film.findings.suite, **suite}
-        findings = replace(film.findings, observed=observations, suite=suite)
+        findings = answering(film.findings, observed=observations, suite=suite)
     else:
         uid = film.findings.sop_instance_uid
-        findings = FilmFindings(uid, Outcome.ANALYSED, observed=observations, suite=suite)
+        findings = FilmFindings(uid, Outcome.ANALYSED, observations=observations, suite=suite)
     lungs = np.zeros((18, 14), bool)
     lungs[3:15, 2:6] = lungs[3:12, 8:12] = True
     areas = tuple(area_map() for one in observations if one.kind is K.MASK and one.value)
@@ -144,7 +145,7 @@ def stored(film: AnalysedFilm, way: str) -> AnalysedFilm:
     return replace(
         film,
         pixels=grey,
-        findings=replace(film.findings, observed=observed),
+        findings=answering(film.findings, observed=observed),
         explanation=as_stored(film.explanation, hung, shape),
     )
 

@@ -11,7 +11,8 @@ import pypdf
 import pytest
 from pydicom import Dataset
 
-from dicom_node.findings import Appearance, Detection, FilmFindings, OpacityPresence
+from dicom_node.chest import Appearance, Detection, OpacityPresence
+from dicom_node.findings import FilmFindings
 from dicom_node.records import ObjectKind
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.narrative import report_text
@@ -20,6 +21,7 @@ from dicom_node.results.reading import findings_from_report
 from dicom_node.results.templates import Template
 from dicom_node.results.wording import conclusion
 from dicom_node.results.write import write_results
+from tests.chest_kit import answering
 from tests.conftest import debian
 from tests.results.report_kit import errors_of, groups, items, name_of, parsed
 from tests.results.told_kit import ENGLISH, GERMAN, covid, findings_of, normal, undetermined
@@ -38,7 +40,7 @@ def beside(
 ) -> AnalysedFilm:
     """Return a film with what the second edition's network says beside its class."""
     opacity = OpacityPresence(probability, 0.5, calibrated)
-    return replace(film, findings=replace(film.findings, opacity=opacity, appearance=named))
+    return replace(film, findings=answering(film.findings, opacity=opacity, appearance=named))
 
 
 def ill() -> AnalysedFilm:
@@ -235,6 +237,6 @@ def test_a_normal_class_that_is_not_calibrated_is_not_read_as_normal() -> None:
     finding = film.findings.finding
     assert finding is not None
     bare = Detection(finding.probabilities, finding.threshold, calibrated=False)
-    said = conclusion(replace(film.findings, finding=bare), ENGLISH)
+    said = conclusion(answering(film.findings, finding=bare), ENGLISH)
     assert "read as normal" not in said
     assert "class score 98 %, not a probability" in said

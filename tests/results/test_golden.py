@@ -23,6 +23,7 @@ from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.preview import preview_context, preview_film_with_map
 from dicom_node.results.templates import load_template
 from dicom_node.results.write import write_results
+from tests.chest_kit import answering
 
 GOLDEN = Path(__file__).parent / "golden"
 BUILD = Path(__file__).parents[2] / "build" / "golden"
@@ -86,7 +87,7 @@ def test_the_comparison_sees_a_number_that_changed() -> None:
     scores = {
         name: replace(score, value=score.value / 2) for name, score in film.findings.scores.items()
     }
-    other = replace(film, findings=replace(film.findings, scores=scores))
+    other = replace(film, findings=answering(film.findings, scores=scores))
     golden = Image.open(GOLDEN / f"{ObjectKind.CAPTURE.value}-en.jpg")
     _, local = difference(small(picture(other, "en", ObjectKind.CAPTURE)), golden)
     assert local > LOCAL_TOLERANCE

@@ -13,7 +13,14 @@ import pypdf
 import pytest
 from pydicom import Dataset
 
-from dicom_node.findings import Explanation, LungMask, OpacityMap, Outcome, Region, SaliencyMap
+from dicom_node.findings import (
+    Explanation,
+    LungMask,
+    OpacityMap,
+    Outcome,
+    Region,
+    SaliencyMap,
+)
 from dicom_node.imaging.opaque import mapped
 from dicom_node.imaging.orientation import as_stored, hanging
 from dicom_node.records import ObjectKind
@@ -27,6 +34,7 @@ from dicom_node.results.regions import places_of
 from dicom_node.results.templates import load_template
 from dicom_node.results.wording import conclusion
 from dicom_node.results.write import write_results
+from tests.chest_kit import answering
 from tests.results.conftest import MakeFilm
 from tests.results.report_kit import errors_of
 
@@ -64,7 +72,7 @@ def with_map(
     heat = replace(film.saliency[0], region=whole)
     graded = SaliencyMap("zones", "airspace", opacity.probability, whole, "opacity-map")
     explanation = as_stored(Explanation((heat, graded), found, opacity), hung, (rows, columns))
-    findings = replace(film.findings, opacity_map=mapped(opacity, found, whole))
+    findings = answering(film.findings, opacity_map=mapped(opacity, found, whole))
     return replace(film, findings=findings, explanation=explanation)
 
 

@@ -14,7 +14,13 @@ import pypdf
 import pytest
 from pydicom import Dataset
 
-from dicom_node.findings import Detection, Explanation, LungMask, Region, SaliencyMap
+from dicom_node.chest import Detection
+from dicom_node.findings import (
+    Explanation,
+    LungMask,
+    Region,
+    SaliencyMap,
+)
 from dicom_node.imaging.phantom import Encoding, Identity
 from dicom_node.records import ObjectKind
 from dicom_node.results.films import AnalysedFilm, Context

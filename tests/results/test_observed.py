@@ -44,6 +44,7 @@ from dicom_node.results.report import groups_of_study
 from dicom_node.results.templates import Template, load_template
 from dicom_node.results.values import Group, unit_of
 from dicom_node.results.write import write_results
+from tests.chest_kit import answering
 from tests.conftest import debian
 from tests.declared_kit import OUTPUTS, declaration
 from tests.results.report_kit import errors_of, groups, items, parsed
@@ -151,13 +152,13 @@ def observed(*observations: Observation, film: AnalysedFilm | None = None) -> An
         for one in observations
     }
     if film is not None:
-        findings = replace(
+        findings = answering(
             film.findings, observed=observations, suite={**film.findings.suite, **suite}
         )
         return replace(film, findings=findings)
     film = preview_film()
     uid = film.findings.sop_instance_uid
-    findings = FilmFindings(uid, Outcome.ANALYSED, observed=observations, suite=suite)
+    findings = FilmFindings(uid, Outcome.ANALYSED, observations=observations, suite=suite)
     areas = tuple(area() for one in observations if one.kind is K.MASK and one.value)
     return replace(film, findings=findings, explanation=Explanation(areas=areas))
 

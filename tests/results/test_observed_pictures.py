@@ -26,6 +26,7 @@ from dicom_node.results.observed_picture import COLOURS, colours_of
 from dicom_node.results.observed_words import called, unanswered
 from dicom_node.results.picture import Layout, draw, draw_film, draw_overlay
 from dicom_node.results.write import write_results
+from tests.chest_kit import answering
 from tests.results import observed_kit as kit
 from tests.results.conftest import MakeFilm
 from tests.results.observed_kit import AREA, BOX, COLUMNS, LINE, ROWS, WAYS, observed_film
@@ -121,7 +122,7 @@ def test_what_was_observed_lies_above_the_map_of_opacity(make_film: MakeFilm) ->
 def test_nothing_observed_changes_no_pixel_of_a_film(make_film: MakeFilm, context: Context) -> None:
     film = make_film()
     said = kit.boxes()
-    findings = replace(film.findings, observed=(said,))
+    findings = answering(film.findings, observed=(said,))
     assert np.array_equal(draw_film(film), draw_film(replace(film, findings=findings)))
 
 

@@ -11,8 +11,9 @@ import pytest
 from pydicom import Dataset
 from pydicom.sr._concepts_dict import concepts
 
+from dicom_node.chest import Detection
 from dicom_node.errors import IdentityNotPreserved, ResultError
-from dicom_node.findings import Detection, NetworkVersion, Region
+from dicom_node.findings import NetworkVersion, Region
 from dicom_node.imaging.header import read_dataset
 from dicom_node.imaging.phantom import Encoding, Identity
 from dicom_node.records import ObjectKind

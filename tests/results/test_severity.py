@@ -11,19 +11,15 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from dicom_node.chest import Airspace, Detection, Score
 from dicom_node.errors import ResultError
 from dicom_node.findings import (
-    Airspace,
-    Detection,
     Evidence,
     Explanation,
-    FilmFindings,
     LungMask,
     NetworkVersion,
-    Outcome,
     Region,
     SaliencyMap,
-    Score,
 )
 from dicom_node.records import ObjectKind
 from dicom_node.results.films import EarlierFilm
@@ -31,6 +27,7 @@ from dicom_node.results.narrative import report_text
 from dicom_node.results.reading import findings_from_report
 from dicom_node.results.wording import answer_of, conclusion, course
 from dicom_node.results.write import AnalysedFilm, Context, NetworkCard, write_results
+from tests.chest_kit import answering, with_answers
 from tests.conftest import debian
 from tests.results.conftest import WEIGHTS, MakeFilm, second
 from tests.results.report_kit import errors_of, groups, items, name_of, parsed
@@ -53,7 +50,7 @@ def film(make_film: MakeFilm) -> AnalysedFilm:
     heat = np.ones((14, 14), np.float32)
     rows, columns = film.film.shape
     maps = [SaliencyMap(i, t, heat, Region(0, 0, rows, columns)) for i, t in GRADERS.items()]
-    findings = replace(
+    findings = answering(
         film.findings,
         scores={
             "geographic_extent": Score(4.2345678, 3.1, 5.4, 3.1345678, 1.1),
@@ -228,7 +225,9 @@ def test_a_normal_film_is_coded_as_without_findings(film: AnalysedFilm, known: C
     normal = Detection({"normal": 0.9, "pneumonia": 0.06, "covid19": 0.04}, 0.5, calibrated=True)
     nothing = {name: Score(0.0, 0.0, 2.5) for name in film.findings.scores}
     clear = Airspace(0, 0.9, dict.fromkeys(ZONES, 0.0))
-    findings = replace(film.findings, finding=normal, detections={}, scores=nothing, airspace=clear)
+    findings = answering(
+        film.findings, finding=normal, detections={}, scores=nothing, airspace=clear
+    )
     first = groups(parsed(write_results([replace(film, findings=findings)], known)[0]))[0]
     status = next(item for item in items(first) if name_of(item) == "111017")
     assert status.ConceptCodeSequence[0].CodeValue == "111241"
@@ -237,7 +236,7 @@ def test_a_normal_film_is_coded_as_without_findings(film: AnalysedFilm, known: C
 def test_earlier_films_are_told_as_the_course(film: AnalysedFilm, known: Context) -> None:
     before = [
         EarlierFilm("2026-01-03 10:12", replace(film.findings, sop_instance_uid="2.25.1")),
-        EarlierFilm("2026-02-05", FilmFindings("2.25.2", Outcome.ANALYSED,
+        EarlierFilm("2026-02-05", with_answers("2.25.2",
                                                finding=film.findings.finding)),
     ]  # fmt: skip
     told = replace(known, earlier=tuple(before))
@@ -310,7 +309,7 @@ def test_each_grade_says_how_far_its_explanation_can_be_trusted(
     film: AnalysedFilm, known: Context, checked: Evidence, said: str
 ) -> None:
     network = next(iter(GRADERS))
-    findings = replace(film.findings, checks={**film.findings.checks, network: checked})
+    findings = answering(film.findings, checks={**film.findings.checks, network: checked})
     written = write_results([replace(film, findings=findings)], known)[0]
     assert f"Hiding what weighed most {said}" in " ".join(report_text(parsed(written)).split())
 
@@ -372,7 +371,7 @@ def test_a_level_that_its_zones_contradict_is_called_in_doubt(
 ) -> None:
     # What counts is what the reader sees: 0.46 is shown as 0.5.
     zones = {zone: 0.46 if place < opaque else 0.44 for place, zone in enumerate(ZONES)}
-    findings = replace(
+    findings = answering(
         film.findings, airspace=Airspace(level, 0.6, zones), detections={}, scores={}
     )
     told = conclusion(findings, known.template)
@@ -385,7 +384,7 @@ def test_an_earlier_film_of_which_no_class_was_named_is_told_so(
     film: AnalysedFilm, known: Context
 ) -> None:
     unsure = Detection({"normal": 0.3, "pneumonia": 0.4, "covid19": 0.3}, 0.5, calibrated=True)
-    before = EarlierFilm("2019-12-20", FilmFindings("2.25.1", Outcome.ANALYSED, finding=unsure))
+    before = EarlierFilm("2019-12-20", with_answers("2.25.1", finding=unsure))
     report = write_results([film], replace(known, earlier=(before,)))[0]
     words = " ".join(report_text(parsed(report)).split())
     assert "2019-12-20: Undetermined: no class reaches the threshold of 50 %." in words
@@ -395,7 +394,7 @@ def test_a_finding_that_is_undetermined_has_no_certainty(
     film: AnalysedFilm, known: Context
 ) -> None:
     unsure = Detection({"normal": 0.3, "pneumonia": 0.4, "covid19": 0.3}, 0.5, calibrated=True)
-    findings = replace(film.findings, finding=unsure, detections={})
+    findings = answering(film.findings, finding=unsure, detections={})
     document = parsed(write_results([replace(film, findings=findings)], known)[0])
     first = groups(document)[0]
     assert "111012" not in {name_of(item) for item in items(first) if item.ValueType == "NUM"}

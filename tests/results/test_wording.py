@@ -15,8 +15,14 @@ import pytest
 from pydicom import Dataset
 from pydicom.sr._concepts_dict import concepts
 
+from dicom_node.chest import Detection
 from dicom_node.errors import ResultError, TemplateInvalid
-from dicom_node.findings import Detection, Evidence, Explanation, FilmFindings, Outcome
+from dicom_node.findings import (
+    Evidence,
+    Explanation,
+    FilmFindings,
+    Outcome,
+)
 from dicom_node.resources import report_templates
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.library import image_library

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pydicom import Dataset
 
-from dicom_node.findings import (
+from dicom_node.chest import (
     ZONES,
     Airspace,
     Detection,
@@ -17,6 +17,7 @@ from dicom_node.resources import report_templates
 from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.preview import preview_film
 from dicom_node.results.templates import load_template
+from tests.chest_kit import answering
 from tests.results.report_kit import groups, items, name_of
 
 ENGLISH, GERMAN = (
@@ -31,7 +32,7 @@ def film_with(
     **changes: object,
 ) -> AnalysedFilm:  # fmt: skip
     film = preview_film()
-    findings = replace(
+    findings = answering(
         film.findings,
         finding=Detection(
             dict(zip(("normal", "pneumonia", "covid19"), probabilities, strict=True)),
@@ -41,7 +42,7 @@ def film_with(
                 for name in ("geographic_extent", "opacity_extent")},
         airspace=Airspace(level, 0.8, zones), quality=(), opacity=None, appearance=None,
     )  # fmt: skip
-    return replace(film, findings=replace(findings, **changes))  # type: ignore[arg-type]
+    return replace(film, findings=answering(findings, **changes))  # type: ignore[arg-type]
 
 
 def normal() -> AnalysedFilm:

@@ -22,6 +22,7 @@ from dicom_node.results.cards import NetworkCard
 from dicom_node.results.films import AnalysedFilm
 from dicom_node.results.preview import preview_film
 from tests import declared_kit as kit
+from tests.chest_kit import answering
 from tests.web.conftest import Site
 
 BUNDLES = {
@@ -74,13 +75,17 @@ def observed_film(*, alone: bool = True, **said: float | None) -> AnalysedFilm:
     """Return a film on which declared bundles answered; ``alone``: and no other network."""
     film, told = preview_film(), observed(**said)  # type: ignore[arg-type]
     if not alone:
-        return replace(film, findings=replace(film.findings, observed=told))
+        return replace(film, findings=answering(film.findings, observed=told))
     grid = np.zeros((16, 16), np.float32)
     grid[4:8, 4:8] = 0.9
     area = AreaMap("patches", "consolidation", grid, Region(0, 0, 256, 256), 0.5)
     uid = film.findings.sop_instance_uid
     suite = dict.fromkeys(BUNDLES, NetworkVersion("1.0.0", "sha256:" + "0" * 64))
     findings = FilmFindings(
-        uid, Outcome.ANALYSED, observed=told, suite=suite, unanswered={"gone": "it took too long"}
+        uid,
+        Outcome.ANALYSED,
+        observations=told,
+        suite=suite,
+        unanswered={"gone": "it took too long"},
     )
     return replace(film, findings=findings, explanation=Explanation(areas=(area,)))

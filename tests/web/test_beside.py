@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from dicom_node.findings import Appearance, FilmFindings, OpacityPresence
+from dicom_node.chest import Appearance, OpacityPresence
+from dicom_node.findings import FilmFindings
+from tests.chest_kit import answering
 from tests.web.conftest import Site
 
 
 def receive(site: Site, number: int, opacity: float | None, named: str = "typical") -> int:
     """Bring a film into the list; ``opacity`` None: of a network of the first edition."""
-    from dataclasses import replace
 
     from dicom_node.imaging.header import read_dataset
 
@@ -21,7 +22,7 @@ def receive(site: Site, number: int, opacity: float | None, named: str = "typica
     (instance,) = ledger.instances(ledger.case(case).study_id)  # type: ignore[arg-type]
     found = FilmFindings.from_json(json.loads(str(instance.findings_json)))
     rest = dict.fromkeys(("typical", "indeterminate", "atypical", "negative"), 0.04)
-    found = replace(
+    found = answering(
         found,
         sop_instance_uid=instance.sop_instance_uid,
         opacity=None if opacity is None else OpacityPresence(opacity, 0.5, calibrated=True),

@@ -102,7 +102,9 @@ def _is_fault(said: ConsoleMessage) -> bool:
 
 
 def film(folder: Path, number: int = 1, name: str = "DOE^JANE", date: str = "") -> Path:
-    identity = Identity(patient_name=name, patient_id="PAT-4711", study_instance_uid=f"2.25.{number}")
+    identity = Identity(
+        patient_name=name, patient_id="PAT-4711", study_instance_uid=f"2.25.{number}"
+    )
     dataset = phantom_dataset(
         number, rows=512, columns=448, opacities={"right_lower": 0.8}, identity=identity
     )

@@ -11,7 +11,7 @@ from dicom_node.analysis.alone import lung_finder
 from dicom_node.analysis.calibration import flags, probabilities
 from dicom_node.bundles import Bundle, open_bundle
 from dicom_node.bundles.network import load_network
-from dicom_node.findings import FINDING_CLASSES
+from dicom_node.chest import FINDING_CLASSES
 from dicom_node.imaging.prepare import prepare
 from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Case, read_film

@@ -17,7 +17,8 @@ import numpy as np
 
 from dicom_node.analysis.engine import Engine
 from dicom_node.bundles import Bundle, open_bundle
-from dicom_node.findings import FINDING_CLASSES, FilmFindings, Outcome
+from dicom_node.chest import FINDING_CLASSES
+from dicom_node.findings import FilmFindings, Outcome
 from dicom_node.training.datasets.cases import Case, Data, of_split, read_cases
 from dicom_node.training.evaluation import suite_classes, suite_severity
 from dicom_node.training.evaluation.answers import AnsweredFilm, answered_films, answers_file

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dicom_node.findings import FINDING_CLASSES, FilmFindings
+from dicom_node.chest import FINDING_CLASSES
+from dicom_node.findings import FilmFindings
 from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Case
 from dicom_node.training.evaluation.bootstrap import Bootstrap

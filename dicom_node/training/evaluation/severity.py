@@ -20,7 +20,7 @@ from dicom_node.analysis.calibration import probabilities
 from dicom_node.brains.keras import KerasBrain
 from dicom_node.brains.models import family, key
 from dicom_node.bundles import Bundle, open_bundle
-from dicom_node.findings import level_of_zones
+from dicom_node.chest import ChestAnswers, level_of_parts
 from dicom_node.imaging.prepare import Float, prepare
 from dicom_node.networks.covidnet_s import ZONES
 from dicom_node.training import metrics
@@ -99,7 +99,10 @@ def evaluate_score(bundle: Bundle, data: Data, split: str) -> ScoreEvaluation:
     name = bundle.manifest.outputs[0].reported_as
     everyone = [case for case in read_cases(data) if getattr(case, name) is not None]
     cases = of_split(everyone, split)
-    scores = [told(bundle, values).scores[name] for values in _values(bundle, cases)]
+    scores = [
+        ChestAnswers.of(told(bundle, values).observations).scores[name]
+        for values in _values(bundle, cases)
+    ]
     truth = np.array([float(getattr(case, name)) for case in cases])
     found = np.array([score.value for score in scores])
     low, high = (
@@ -192,7 +195,7 @@ def _levels(
     two = levels[chosen][:, 1:]
     two = two / two.sum(axis=1, keepdims=True)
     truth = np.array([int(cases[i].airspace_level == 2) for i in chosen], dtype=np.int64)
-    counted = [level_of_zones(int(np.sum(zones[i] >= OPAQUE_FROM))) for i in chosen]
+    counted = [level_of_parts(int(np.sum(zones[i] >= OPAQUE_FROM))) for i in chosen]
     agrees = np.array(counted) == levels[chosen].argmax(axis=1)
     draw = Bootstrap([cases[i].patient for i in chosen])
     sensitivity, ppv = metrics.sensitivities, metrics.positive_predictive_values

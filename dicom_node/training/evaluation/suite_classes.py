@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dicom_node.findings import FINDING_CLASSES, FilmFindings, Outcome
+from dicom_node.chest import FINDING_CLASSES
+from dicom_node.findings import FilmFindings, Outcome
 from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Case
 from dicom_node.training.evaluation.classes import MISTAKES

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from dicom_node.findings import ZONES, FilmFindings
+from dicom_node.chest import ZONES
+from dicom_node.findings import FilmFindings
 from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Case
 from dicom_node.training.evaluation.answers import AnsweredFilm
@@ -82,7 +83,7 @@ def of_zones(answered: Answered) -> list[Row]:
         ]  # fmt: skip
         if zoned:
             opaque = np.array([_opaque_of(each.case) for each in zoned])
-            score = np.array([[each.said.zones[name] for name in ZONES] for each in zoned])
+            score = np.array([[each.said.parts[name] for name in ZONES] for each in zoned])
             where = [each.film for each in zoned]
             rows.append(
                 row(f"{says}, zones with opacity, AUC", where, metrics.area_over_all, opaque, score)
@@ -120,7 +121,7 @@ def _of_levels(says: str, levelled: Sequence[_Graded]) -> list[Row]:
                 ))  # fmt: skip
     some = truth > 0
     if len(set(truth[some].tolist())) == 2:
-        sums = np.array([sum(each.said.zones.values()) for each in levelled])
+        sums = np.array([sum(each.said.parts.values()) for each in levelled])
         rows.append(area(
             f"{says}, level 2 against 1, AUC of the zones' sum",
             [film for film, counted in zip(films, some, strict=True) if counted],

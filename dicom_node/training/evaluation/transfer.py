@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.analysis.calibration import flags, probabilities
-from dicom_node.findings import FINDING_CLASSES
+from dicom_node.chest import FINDING_CLASSES
 from dicom_node.training import metrics
 from dicom_node.training.datasets.cases import Data
 from dicom_node.training.evaluation.bootstrap import Bootstrap

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from dicom_node.analysis.calibration import probabilities
-from dicom_node.findings import FINDING_CLASSES
+from dicom_node.chest import FINDING_CLASSES
 from dicom_node.training.datasets.words import APPEARANCES
 
 Logits = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dicom_node.analysis.calibration import flags, probabilities
 from dicom_node.bundles import MANIFEST, Bundle
-from dicom_node.findings import FINDING_CLASSES, OPAQUE_PART
+from dicom_node.chest import FINDING_CLASSES, OPAQUE_PART
 from dicom_node.networks.chest_gate import FLAGS, KINDS
 from dicom_node.training.teaching.bundle_files import store_weights, write_bundle
 from dicom_node.training.teaching.calibrate import (

@@ -191,7 +191,7 @@ def _packed(
         name: np.asarray(getattr(labels, name), dtype=np.float32) for name in FilmLabels.__slots__
     }
     if drawn is not None and case.zones is None and not case.appearance_class and whole.any():
-        values["zones"] = _opaque_zones(drawn, whole, lungs)
+        values["zones"] = _opaque_parts(drawn, whole, lungs)
     extra = {"drawn": np.float32(kind), "fraction": np.float32(fraction)}
     return _bytes(resized(film, region, (SIZE, SIZE)), 255), {
         "lungs": _bytes(np.asarray(inside), 255), "opacity_map": opaque,
@@ -199,7 +199,7 @@ def _packed(
     }  # fmt: skip
 
 
-def _opaque_zones(drawn: Float, inside: npt.NDArray[np.bool_], lungs: Lungs) -> Float:
+def _opaque_parts(drawn: Float, inside: npt.NDArray[np.bool_], lungs: Lungs) -> Float:
     """Return which zones hold opacities as drawn, (6,) of 0 and 1, in the order of `ZONES`.
 
     Thirds of the height and halves of the width of what the lungs fill.

@@ -13,8 +13,9 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from dicom_node.chest import APPEARANCES
 from dicom_node.errors import ImageError, SpoolError
-from dicom_node.findings import APPEARANCES, Evidence, FilmFindings
+from dicom_node.findings import Evidence, FilmFindings
 from dicom_node.ledger.again import FINISHED, ask_again
 from dicom_node.ledger.cases import MATCHES, CaseQuery, CaseRow, ObservationFilter, Order
 from dicom_node.ledger.headlines import HeadlineKey, WhetherFound, headlines_from

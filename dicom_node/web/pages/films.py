@@ -154,7 +154,7 @@ def _padding(dataset: Dataset, lowest: int, size: int) -> list[int] | None:
 def _drawn(film: AnalysedFilm) -> dict[str, Any]:
     """Return the maps, outlines and zones in pixels of the stored matrix."""
     places, findings = places_of(film), film.findings
-    zones = findings.airspace.zones if findings.airspace else {}
+    zones = findings.airspace.parts if findings.airspace else {}
     return {
         "maps": [
             *_opacity(film, places),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
-from dicom_node.findings import FINDING_CLASSES
+from dicom_node.chest import FINDING_CLASSES
 from dicom_node.ledger.cases import Feedback, ReaderReport
 from dicom_node.ledger.told import figures_of
 from dicom_node.observations import Observation

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_node.analysis.calibration import probabilities
-from dicom_node.findings import FINDING_CLASSES
+from dicom_node.chest import FINDING_CLASSES
 from dicom_node.imaging.lungs import Lungs
 from dicom_node.networks.registry import build
 from dicom_node.training.datasets.cases import (
