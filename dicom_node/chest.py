@@ -207,9 +207,10 @@ FINDING = "finding"
 """The key of what the first detection network names."""
 
 _OPACITY, _APPEARANCE, _AIRSPACE, _MAP = "opacity", "appearance", "airspace", "opacity_map"
-_PARTS = "zones"
+PARTS = "zones"
+"""The key of the scores of the lungs' parts, and their name in the contract and in templates."""
 
-NAMED_KEYS = frozenset({FINDING, _OPACITY, _APPEARANCE, *SCORES, _AIRSPACE, _PARTS, _MAP})
+NAMED_KEYS = frozenset({FINDING, _OPACITY, _APPEARANCE, *SCORES, _AIRSPACE, PARTS, _MAP})
 """Keys of observations that findings tell under names of their own; no bundle declares them."""
 
 _UNIT_OF_SCORES = "{0:8}"
@@ -252,7 +253,7 @@ class ChestAnswers:
             if _APPEARANCE in named
             else None,
             scores={key: _score_of(one) for key, one in named.items() if key in SCORES},
-            airspace=_airspace_of(named.get(_AIRSPACE), named.get(_PARTS)),
+            airspace=_airspace_of(named.get(_AIRSPACE), named.get(PARTS)),
             opacity_map=_mapped_of(named[_MAP]) if _MAP in named else None,
             detections=by_network if len(detections) > 1 else {},
             network=next((named[key].network for key in _BY_ONE_NETWORK if key in named), ""),
@@ -390,7 +391,7 @@ class ChestAnswers:
             result["airspace"] = {
                 "level": self.airspace.level,
                 "probability": self.airspace.probability,
-                _PARTS: dict(self.airspace.parts),
+                PARTS: dict(self.airspace.parts),
             }
         if self.opacity_map is not None:
             result["opacity_map"] = asdict(self.opacity_map)
@@ -424,7 +425,7 @@ class ChestAnswers:
             appearance=appearance and _from_json(Appearance, appearance),
             scores={name: Score(**score) for name, score in document.get("scores", {}).items()},
             airspace=airspace and Airspace(
-                airspace["level"], airspace["probability"], airspace.get(_PARTS, {})
+                airspace["level"], airspace["probability"], airspace.get(PARTS, {})
             ),
             opacity_map=mapped and MappedOpacity(**mapped),
             detections=detections,
@@ -476,7 +477,7 @@ def _of_airspace(found: Airspace) -> Iterator[Observation]:
         # In one order, so that the sum is the same number however they were read.
         names = [*ZONES, *(name for name in found.parts if name not in ZONES)]
         parts = {name: found.parts[name] for name in names if name in found.parts}
-        yield Observation(_PARTS, ObservationKind.SCORE, "", sum(parts.values()), parts=parts)
+        yield Observation(PARTS, ObservationKind.SCORE, "", sum(parts.values()), parts=parts)
 
 
 def _airspace_of(level: Observation | None, parts: Observation | None) -> Airspace | None:

@@ -60,12 +60,12 @@ def test_lungs_are_dark_the_mediastinum_is_bright_and_the_border_is_black() -> N
 
 def test_the_zones_cover_the_lungs_without_overlap_each_on_its_side() -> None:
     made = phantom(rows=400, columns=400)
-    assert tuple(made.zones) == ZONES
-    np.testing.assert_array_equal(sum(mask.astype(int) for mask in made.zones.values()), made.lungs)
-    for name, mask in made.zones.items():
+    assert tuple(made.parts) == ZONES
+    np.testing.assert_array_equal(sum(mask.astype(int) for mask in made.parts.values()), made.lungs)
+    for name, mask in made.parts.items():
         column = np.nonzero(mask)[1].mean()
         assert (column < 200) == name.startswith("right"), name
-    rows = [np.nonzero(made.zones[f"left_{h}"])[0].mean() for h in ("upper", "middle", "lower")]
+    rows = [np.nonzero(made.parts[f"left_{h}"])[0].mean() for h in ("upper", "middle", "lower")]
     assert rows == sorted(rows)
 
 
@@ -74,17 +74,17 @@ def test_an_opacity_brightens_its_zone_and_hardly_any_other(zone: str) -> None:
     clear = phantom(5, rows=400, columns=400)
     ill = phantom(5, rows=400, columns=400, opacities={zone: 0.9})
     change = ill.film - clear.film
-    assert change[clear.zones[zone]].mean() > 0.12
+    assert change[clear.parts[zone]].mean() > 0.12
     for other in ZONES:
         if other != zone:
-            assert change[clear.zones[other]].mean() < 0.05, other
+            assert change[clear.parts[other]].mean() < 0.05, other
 
 
 def test_a_higher_degree_is_a_denser_opacity() -> None:
     means = []
     for degree in (0.0, 0.3, 0.6, 1.0):
         made = phantom(rows=256, columns=256, opacities={"left_lower": degree})
-        means.append(made.film[made.zones["left_lower"]].mean())
+        means.append(made.film[made.parts["left_lower"]].mean())
     assert means == sorted(means)
     assert means[-1] - means[0] > 0.15
 

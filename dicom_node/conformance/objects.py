@@ -56,7 +56,7 @@ _SEQUENCES = {
     "SourceImageSequence": "the film, purpose (121322, DCM)",
     "ReferencedSeriesSequence": "the film's series and the film",
     "GraphicAnnotationSequence": "polylines in PIXEL units: what is mapped opaque (without a map:"
-    " what stood out), lungs, zones; a text",
+    " what stood out), lungs and their parts; a text",
     "SegmentSequence": "a segment a lung and one for mapped opacity, or one for the heat;"
     " algorithm, tracking UID",
     "DisplayedAreaSelectionSequence": "the whole film, SCALE TO FIT",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydicom.dataset import FileDataset
 
+from dicom_node.chest import ZONES
 from dicom_node.imaging import anatomy
 from dicom_node.imaging.anatomy import Canvas, Map, Mask
 from dicom_node.imaging.wrap import (
@@ -34,16 +35,6 @@ __all__ = [
     "wrap_picture",
 ]
 
-ZONES = (
-    "right_upper",
-    "right_middle",
-    "right_lower",
-    "left_upper",
-    "left_middle",
-    "left_lower",
-)
-"""The six lung zones, thirds of each lung's height; the patient's right is the image's left."""
-
 _DRAWN_AT_MOST = 800
 _COLLIMATED = 0.965
 
@@ -52,13 +43,14 @@ _COLLIMATED = 0.965
 class Phantom:
     """A synthetic film with its truth; every array has the shape (rows, columns).
 
-    ``film``: float32 in [0, 1], bright = dense. ``lungs`` and each of ``zones`` (by the names of
-    `ZONES`): bool, where the lung is seen without the heart's shadow.
+    ``film``: float32 in [0, 1], bright = dense. ``lungs`` and each of ``parts`` (by the names of
+    `ZONES`, thirds of each lung's height; the patient's right is the image's left): bool, where the
+    lung is seen without the heart's shadow.
     """
 
     film: npt.NDArray[np.float32]
     lungs: Mask
-    zones: Mapping[str, Mask]
+    parts: Mapping[str, Mask]
 
 
 def phantom(
@@ -68,7 +60,7 @@ def phantom(
     columns: int = 1024,
     opacities: Mapping[str, float] | None = None,
 ) -> Phantom:
-    """Return a synthetic chest film with opacities of a degree from 0 to 1 in the named zones.
+    """Return a synthetic chest film with opacities of a degree from 0 to 1 in the named parts.
 
     The same arguments give the same film. "L" and "PHANTOM" are part of the picture. Raises
     ValueError for an unknown zone, a degree outside [0, 1] or a film below 64 pixels.
@@ -79,10 +71,10 @@ def phantom(
     rng = np.random.default_rng([seed, 0xC7])
     canvas = Canvas.of(min(_DRAWN_AT_MOST, max(rows, columns, 256)))
     right, left, air = anatomy.lungs(canvas)
-    zones = _zones(right, left)
-    weakened = _attenuation(canvas, air, _opacity(canvas, zones, degrees, rng), rng)
+    parts = _parts(right, left)
+    weakened = _attenuation(canvas, air, _opacity(canvas, parts, degrees, rng), rng)
     film = _exposed(_resized(weakened, rows, columns), rng)
-    grown = {name: _resized_mask(mask, rows, columns) for name, mask in zones.items()}
+    grown = {name: _resized_mask(mask, rows, columns) for name, mask in parts.items()}
     return Phantom(_labelled(film, canvas), _resized_mask(right | left, rows, columns), grown)
 
 
@@ -124,8 +116,8 @@ def _checked(opacities: Mapping[str, float]) -> Mapping[str, float]:
     return opacities
 
 
-def _zones(right: Mask, left: Mask) -> dict[str, Mask]:
-    zones = {}
+def _parts(right: Mask, left: Mask) -> dict[str, Mask]:
+    parts = {}
     for side, mask in (("right", right), ("left", left)):
         occupied = np.flatnonzero(mask.any(axis=1))
         cuts = np.linspace(occupied[0], occupied[-1] + 1, 4).round().astype(int)
@@ -134,13 +126,13 @@ def _zones(right: Mask, left: Mask) -> dict[str, Mask]:
         ):
             zone = np.zeros_like(mask)
             zone[top:bottom] = mask[top:bottom]
-            zones[f"{side}_{height}"] = zone
-    return zones
+            parts[f"{side}_{height}"] = zone
+    return parts
 
 
 def _opacity(
     canvas: Canvas,
-    zones: Mapping[str, Mask],
+    parts: Mapping[str, Mask],
     degrees: Mapping[str, float],
     rng: np.random.Generator,
 ) -> Map:
@@ -149,7 +141,7 @@ def _opacity(
     patchy = 0.30 + 0.70 / (1 + np.exp(-(clouds + 0.9) * 1.8))
     total = np.zeros((canvas.size, canvas.size), np.float32)
     for zone, degree in degrees.items():
-        soft = canvas.blurred(zones[zone].astype(np.float32), 0.05)
+        soft = canvas.blurred(parts[zone].astype(np.float32), 0.05)
         total = np.maximum(total, (degree * soft * patchy).astype(np.float32))
     return total
 

@@ -266,7 +266,7 @@ def _severity(film: AnalysedFilm, context: Context) -> Iterator[Flowable]:
         for right, left in zip(ZONES[:3], ZONES[3:], strict=True):
             pair = ((z, airspace.parts[z]) for z in (right, left) if z in airspace.parts)
             said = (f"{words.zone.named(z)} {template.score(v)}" for z, v in pair)
-            rows.append((template.panel.zones if right == ZONES[0] else "", ",  ".join(said)))
+            rows.append((template.panel.parts if right == ZONES[0] else "", ",  ".join(said)))
     if rows:
         yield _text(context.template.panel.severity, 9, colour=_GREY)
         yield _table(rows)

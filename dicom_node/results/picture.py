@@ -481,11 +481,11 @@ def _severity(column: Panel, film: AnalysedFilm, context: Context) -> None:
         column.pair(words.scores[name].wording, interval(score, template))
     if findings.airspace is not None:
         column.text(words.levels[findings.airspace.level].meaning, 15)
-        _zones(column, film, findings.airspace, context)
+        _graded_parts(column, film, findings.airspace, context)
 
 
-def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Context) -> None:
-    """Draw the six zones with their scores, each side where it is on the film beside."""
+def _graded_parts(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Context) -> None:
+    """Draw the parts of the lungs with their scores, each side where it is on the film beside."""
     words = context.template.panel
     sides = [("right", words.right), ("left", words.left)]
     heights = ["upper", "middle", "lower"]
@@ -496,7 +496,7 @@ def _zones(column: Panel, film: AnalysedFilm, airspace: Airspace, context: Conte
     if set(airspace.parts) != set(ZONES):
         return
     column.gap(6)
-    column.row((sides[0][1], words.zones, sides[1][1]), 13)
+    column.row((sides[0][1], words.parts, sides[1][1]), 13)
     for height in heights:
         column.cells(
             [

@@ -49,7 +49,7 @@ _RESCALE = {"RescaleIntercept": 0, "RescaleSlope": 1, "RescaleType": "US"}
 def presentation(film: AnalysedFilm, context: Context, uid: str, number: int) -> Dataset:
     """Return the presentation state of one analysed film.
 
-    What is mapped opaque (without a map: what stood out for the finding), both lungs and the zones
+    What is mapped opaque (without a map: what stood out for the finding), both lungs and the parts
     as polylines in pixels of the stored matrix; the headline and the scores as text. What networks
     observed that declare themselves what they say, in a layer each.
     """
@@ -189,7 +189,7 @@ def _text_at(line: Polygon, said: str, source: Dataset) -> Dataset:
 
 
 def _lines(film: AnalysedFilm, places: Places) -> Iterator[Polygon]:
-    """Yield what is mapped opaque, the lungs, and the zones that have opacities.
+    """Yield what is mapped opaque, the lungs, and their parts that have opacities.
 
     Without a map what weighed for the class: the lines of both would look alike. None of it where
     networks alone spoke that declare themselves what they say: nothing of theirs is about it.
@@ -201,7 +201,7 @@ def _lines(film: AnalysedFilm, places: Places) -> Iterator[Polygon]:
     yield from (simplified(line) for line in first)
     yield from places.lungs.values()
     if airspace is not None:
-        yield from (line for name, line in places.zones.items() if is_opaque(airspace.parts[name]))
+        yield from (line for name, line in places.parts.items() if is_opaque(airspace.parts[name]))
 
 
 def _line(line: Polygon, source: Dataset) -> Dataset:

@@ -9,6 +9,8 @@ import numpy as np
 import pydicom
 
 from dicom_node.chest import (
+    FINDING_CLASSES,
+    SCORES,
     ZONES,
     Airspace,
     Appearance,
@@ -40,9 +42,9 @@ from dicom_node.results.write import write_each, write_results
 _SIZE = 256
 _WEIGHTS = "sha256:" + "0" * 64
 _TARGETS = {
-    "covidnet-lite": "covid19",
-    "covidnet-s-geographic": "geographic_extent",
-    "covidnet-s-opacity": "opacity_extent",
+    "covidnet-lite": FINDING_CLASSES[-1],
+    "covidnet-s-geographic": SCORES[0],
+    "covidnet-s-opacity": SCORES[1],
     "covidnet-cxr-s": "airspace",
 }
 _MAP = "opacity-map"
@@ -107,7 +109,7 @@ def _findings(sop_instance_uid: str) -> FilmFindings:
     networks = (*_TARGETS, "lung-unet")
     chest = ChestAnswers(
         finding=Detection(
-            {"normal": 0.04, "pneumonia": 0.13, "covid19": 0.83}, 0.5, calibrated=True
+            dict(zip(FINDING_CLASSES, (0.04, 0.13, 0.83), strict=True)), 0.5, calibrated=True
         ),
         opacity=OpacityPresence(0.93, 0.5, calibrated=True),
         appearance=Appearance(
@@ -116,8 +118,8 @@ def _findings(sop_instance_uid: str) -> FilmFindings:
             calibrated=True,
         ),
         scores={
-            "geographic_extent": Score(4.2, 3.1, 5.4, 2.3, 1.9),
-            "opacity_extent": Score(3.0, 2.1, 3.9, 1.6, 1.4),
+            SCORES[0]: Score(4.2, 3.1, 5.4, 2.3, 1.9),
+            SCORES[1]: Score(3.0, 2.1, 3.9, 1.6, 1.4),
         },
         airspace=Airspace(2, 0.91, dict(zip(ZONES, _ZONES, strict=True))),
     )

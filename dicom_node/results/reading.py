@@ -192,13 +192,13 @@ def _airspace(groups: Sequence[ReadGroup]) -> Airspace | None:
     level = [group for group in groups if group.output == AIRSPACE]
     if not level:
         return None
-    zones = {
+    parts = {
         group.output.partition(":")[2]: group.numbers[0].exact
         for group in groups
         if group.output.startswith(f"{ZONE}:")
     }
     found = level[0]
-    return Airspace(int(found.parameters["level"]), fraction_of(found.numbers[0].exact), zones)
+    return Airspace(int(found.parameters["level"]), fraction_of(found.numbers[0].exact), parts)
 
 
 def _without(source: str, group: ReadGroup) -> FilmFindings:

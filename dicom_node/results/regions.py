@@ -50,16 +50,16 @@ class Places:
     """Places on one film.
 
     ``seen``: the rectangle that the network saw. ``salient``: contours of what weighed for the
-    class, largest area first. ``lungs``: the outline of each lung found, by side. ``zones``: of
-    each zone, by its name in the findings, the lung in it; where no lungs were found, the part of
-    the rectangle. ``opaque``: contours of what is mapped opaque, largest area first;
+    class, largest area first. ``lungs``: the outline of each lung found, by side. ``parts``: of
+    each graded part of the lungs, by its name in the findings, the lung in it; where no lungs were
+    found, the part of the rectangle. ``opaque``: contours of what is mapped opaque, largest first;
     ``opaque_in``: the same of each lung, by side, as one line; only of lungs where anything is.
     """
 
     seen: Polygon
     salient: tuple[Polygon, ...]
     lungs: Mapping[str, Polygon] = field(default_factory=dict)
-    zones: Mapping[str, Polygon] = field(default_factory=dict)
+    parts: Mapping[str, Polygon] = field(default_factory=dict)
     opaque: tuple[Polygon, ...] = ()
     opaque_in: Mapping[str, Polygon] = field(default_factory=dict)
 
@@ -87,9 +87,9 @@ def places_of(film: AnalysedFilm) -> Places:
     first = film.saliency[0]
     # What was observed has places of its own.
     salient = () if is_observed(film, first) else contours_of(film, first)
-    lungs, zones = _lungs(film, region), zones_of(film)
+    lungs, parts = _lungs(film, region), parts_of(film)
     opaque, by_side = opaque_contours(film), _opaque_in(film)
-    return Places(_rectangle(region), salient, lungs, zones, opaque, by_side)
+    return Places(_rectangle(region), salient, lungs, parts, opaque, by_side)
 
 
 def whole_film(film: AnalysedFilm) -> Polygon | None:
@@ -325,10 +325,10 @@ def _within(heat: Heat) -> Heat:
     return np.where(np.isin(areas, edge[edge > 0]), np.float32(0), heat)
 
 
-def zones_of(film: AnalysedFilm) -> Mapping[str, Polygon]:
-    """Return the six zones: the lungs in each third of what the severity network saw, a side.
+def parts_of(film: AnalysedFilm) -> Mapping[str, Polygon]:
+    """Return the graded parts: the lungs in each third of what the network saw, a side.
 
-    Empty where no zones were graded.
+    Empty where none were graded.
     """
     airspace = film.findings.airspace
     graded = [heat.region for heat in film.saliency if heat.target == "airspace"]

@@ -1,10 +1,11 @@
-"""The measurement groups of severity: both extents, the airspace level, the six zones."""
+"""The measurement groups of severity: both extents, the airspace level, the parts of the lungs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from dicom_node.chest import (
+    PARTS,
     ZONES,
     Airspace,
     Score,
@@ -52,7 +53,7 @@ def severity_groups(subject: Subject) -> Iterator[Group]:
         yield from _lungs(subject, name, score)
     if findings.airspace is not None:
         yield _airspace(subject, findings.airspace)
-        yield from _zones(subject, findings.airspace)
+        yield from _parts(subject, findings.airspace)
 
 
 def _score(subject: Subject, name: str, score: Score) -> Group:
@@ -136,7 +137,7 @@ def _airspace(subject: Subject, airspace: Airspace) -> Group:
     )
 
 
-def _zones(subject: Subject, airspace: Airspace) -> Iterator[Group]:
+def _parts(subject: Subject, airspace: Airspace) -> Iterator[Group]:
     """Yield a group at each zone that has opacities, then those of each lung that have none."""
     template, words, places = subject.template, subject.template.severity.zone, subject.places
     network = _network(subject, "airspace")
@@ -151,7 +152,7 @@ def _zones(subject: Subject, airspace: Airspace) -> Iterator[Group]:
             key=f"zone {zone}",
             tracking=f"{words.named(zone)}{subject.where}",
             finding=template.severity.finding,
-            place=places.zones.get(zone, places.seen),
+            place=places.parts.get(zone, places.seen),
             numbers=(numbers[zone],),
             site=site_of(zone),
             network=network,
@@ -160,7 +161,7 @@ def _zones(subject: Subject, airspace: Airspace) -> Iterator[Group]:
         rest = [z for z in numbers if z not in found and z.startswith(side)]
         if rest:
             yield Group(
-                key=f"zones {side}",
+                key=f"{PARTS} {side}",
                 tracking=f"{words.rest.format(side=getattr(words, side))[:_SHORT]}{subject.where}",
                 finding=None,
                 place=places.lungs.get(side, places.seen),

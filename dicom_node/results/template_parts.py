@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydicom.sr.codedict import codes
 
-from dicom_node.chest import APPEARANCES, SCORES, ZONES
+from dicom_node.chest import APPEARANCES, PARTS, SCORES, ZONES
 from dicom_node.findings import QUALITY, VIEWS
 
 LONG_STRING = 64
@@ -171,7 +171,7 @@ class ContradictionText(TemplatePart):
     """How answers that cannot both be true are said and coded."""
 
     headline: Annotated[Words, words("one", "other")]
-    zones: Annotated[Words, words("zones", "opaque_from")]
+    parts: Annotated[Words, words(PARTS, "opaque_from"), Field(alias=PARTS)]
     score: Annotated[Words, words("score", "value")]
     interval: Annotated[Words, words("value", "low", "high")]
     map: Annotated[Words, words("part")]
@@ -378,12 +378,12 @@ class LungText(TemplatePart):
 
 
 class ZoneText(TemplatePart):
-    """How the six zones are named and their scores coded.
+    """How the graded parts of the lungs are named and their scores coded.
 
-    ``rest``: the group of a lung's zones that have no opacities.
+    ``rest``: the group of a lung's parts that have no opacities.
     """
 
-    concepts: Annotated[dict[str, Code], exactly("zones", ZONES)]
+    concepts: Annotated[dict[str, Code], exactly(PARTS, ZONES)]
     rest: Annotated[str, Field(max_length=LONG_STRING - 12), words("side")]
     right: Label
     left: Label
@@ -584,7 +584,7 @@ class CourseTemplate(TemplatePart):
     concept: Code
     sentence: Annotated[Words, words("films")]
     film: Annotated[Words, words("when", "headline")]
-    scores: Annotated[Words, words("geographic_extent", "opacity_extent")]
+    scores: Annotated[Words, words(*SCORES)]
 
 
 class NotAnalysed(TemplatePart):
@@ -626,7 +626,7 @@ class PanelText(TemplatePart):
     legend_unsure: Plain
     legend_sure: Plain
     course: Plain
-    zones: Plain
+    parts: Annotated[Plain, Field(alias=PARTS)]
     right: Plain
     left: Plain
     provenance: Plain

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dicom_node.chest import (
     APPEARANCES,
     OPAQUE_ZONE,
+    PARTS,
     SCORES,
     Appearance,
     Detection,
@@ -225,9 +226,9 @@ def _answer(name: str, findings: FilmFindings, template: Template) -> str:
         return words.score.format(score=template.severity.scores[which].wording, value=score)
     if airspace is not None and which == "level":
         return template.severity.levels[airspace.level].meaning
-    if airspace is not None and which == "zones":
+    if airspace is not None and which == PARTS:
         opaque_from = template.score(OPAQUE_ZONE)
-        return words.zones.format(zones=opaque_parts(airspace), opaque_from=opaque_from)
+        return words.parts.format(**{PARTS: opaque_parts(airspace)}, opaque_from=opaque_from)
     if name == "opacity_map" and findings.opacity_map is not None:
         return words.map.format(part=template.percent(findings.opacity_map.lungs or 0.0))
     found = findings.detections[which] if which else findings.finding

@@ -141,9 +141,8 @@ def _without_finding(
         # They answer in the order in which the settings name them first.
         ordered = [name for name in settings.networks if name in names]
         if not _names_a_finding([manifests.get(name, {}) for name in ordered]):
-            what = (
-                "reports need a detection network of normal, pneumonia and covid19 before any other"
-            )
+            classes = f"{', '.join(FINDING_CLASSES[:-1])} and {FINDING_CLASSES[-1]}"
+            what = f"reports need a detection network of {classes} before any other"
             yield places.fault(place, what, "put covidnet-pyramid first")
 
 

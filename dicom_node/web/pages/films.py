@@ -174,7 +174,7 @@ def _drawn(film: AnalysedFilm) -> dict[str, Any]:
         "zones": [
             {"name": name.replace("_", " "), "score": round(zones.get(name, 0.0), 1),
              "line": _line(line)}
-            for name, line in places.zones.items()
+            for name, line in places.parts.items()
         ],
     }  # fmt: skip
 
