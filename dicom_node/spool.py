@@ -1,7 +1,9 @@
 """Durable bytes, named by their SHA-256: temporary file, fsync, rename, fsync of the folder.
 
 What `Spool.write` has returned survives a kill and a power loss. Names come from digests alone,
-never from anything that was received.
+never from anything that was received. Beside a file that came from outside lies where it came from
+(`sidecar`): synced and named before the bytes are, in the same folder, whose sync makes both names
+durable.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from dicom_node.errors import (
     Unavailable,
 )
 from dicom_node.records import Digest
+from dicom_node.sidecar import MOST_BYTES, SUFFIX, Coming, decoded, encoded, joined
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _OF_THE_FILE = frozenset({errno.EIO, errno.ELOOP, errno.EISDIR, None})
@@ -93,10 +96,11 @@ class Spool:
         """Return where the file of this digest is (or would be). Nothing is checked."""
         return self._folder / digest[:2] / digest
 
-    def write(self, parts: bytes | Iterable[bytes]) -> Stored:
+    def write(self, parts: bytes | Iterable[bytes], coming: Coming | None = None) -> Stored:
         """Store ``parts`` one after the other and return once they are durable.
 
-        Raises `DiskFull` and `SpoolUnwritable`; no half-written file is left behind.
+        ``coming``: where they came from, durable with them. Raises `DiskFull` and
+        `SpoolUnwritable`; no half-written file is left behind.
         """
         chunks = (parts,) if isinstance(parts, bytes) else tuple(parts)
         digest = hashlib.sha256()
@@ -105,7 +109,22 @@ class Spool:
         with self.begin(sum(map(len, chunks)), Digest(digest.hexdigest())) as writing:
             for chunk in chunks:
                 writing.write(chunk)
-            return writing.finish()
+            return writing.finish(coming)
+
+    def comings(self, digest: Digest) -> tuple[Coming, ...]:
+        """Return where the bytes of ``digest`` came from, earliest first, as far as is known."""
+        try:
+            with _opened_folder(self.path(digest).parent) as descriptor:
+                return _comings(descriptor, digest)
+        except OSError:
+            return ()
+
+    def came_since(self, moment: float) -> Iterator[Digest]:
+        """Name the files whose sidecar was written since then, in seconds of the epoch."""
+        for shard in _SHARDS:
+            for path, status in _listed(self._folder / shard):
+                if path.suffix == SUFFIX and status.st_mtime >= moment:
+                    yield Digest(path.stem)
 
     def begin(self, expected_bytes: int = 0, digest: Digest | None = None) -> Writing:
         """Begin a file whose bytes come piece by piece, hashed as they come unless that is done.
@@ -168,6 +187,8 @@ class Spool:
                 if status.st_mtime > time.time() - min_age_seconds:
                     return 0
                 path.unlink()
+                with suppress(FileNotFoundError):
+                    os.unlink(digest + SUFFIX, dir_fd=descriptor)
         except FileNotFoundError:
             return 0
         except OSError as error:
@@ -202,6 +223,7 @@ class Spool:
         named_bytes = 0
         for shard in _SHARDS:
             named = known(shard)
+            self._remove_lonely(shard, oldest)
             for path, status in self._files(shard):
                 if path.name not in named and status.st_mtime <= oldest:
                     unknown.append(Stored(Digest(path.name), status.st_size))
@@ -215,6 +237,14 @@ class Spool:
             for path, status in _listed(self._folder / name):
                 if _DIGEST.fullmatch(path.name) and stat.S_ISREG(status.st_mode):
                     yield path, status
+
+    def _remove_lonely(self, shard: str, oldest: float) -> None:
+        """Remove sidecars whose bytes never came, or are gone."""
+        for path, status in _listed(self._folder / shard):
+            lonely = path.suffix == SUFFIX and not path.with_suffix("").exists()
+            if lonely and status.st_mtime <= oldest:
+                with suppress(OSError):
+                    path.unlink()
 
     def scratch(self) -> BinaryIO:
         """Return a file without a name where the spool is: gone once it is closed.
@@ -268,8 +298,11 @@ class Writing(AbstractContextManager["Writing"]):
         with self._giving_up():
             return self._temporary.open("rb")
 
-    def finish(self) -> Stored:
-        """Make the file durable under its name. Raises `DiskFull` and `SpoolUnwritable`."""
+    def finish(self, coming: Coming | None = None) -> Stored:
+        """Make the file durable under its name, and with it where it came from.
+
+        Raises `DiskFull` and `SpoolUnwritable`.
+        """
         assert self._descriptor is not None
         digest = self._digest or Digest(self._hash.hexdigest())
         stored = Stored(digest, self.size_bytes)
@@ -278,12 +311,38 @@ class Writing(AbstractContextManager["Writing"]):
             os.fsync(self._descriptor)
             self._close()
             with _opened_folder(final.parent) as descriptor:
-                # Shared with other writers, against `remove`: see there.
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                # Shared with other writers, against `remove`: see there. Who notes where bytes came
+                # from may have to add to what another has noted.
+                fcntl.flock(descriptor, fcntl.LOCK_SH if coming is None else fcntl.LOCK_EX)
+                if coming is not None:
+                    self._note(descriptor, final, coming)
                 self._temporary.rename(final)
                 os.fsync(descriptor)
         self._finished = True
         return stored
+
+    def _note(self, folder: int, final: Path, coming: Coming) -> None:
+        """Write beside the file that is to come where it came from, unless that is known."""
+        known = _comings(folder, final.name)
+        every = joined(known, (coming,))
+        if every == known:
+            return
+        beside = self._temporary.with_suffix(SUFFIX)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(beside, flags, 0o600)
+            try:
+                view = memoryview(encoded(every))
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            beside.rename(final.with_suffix(SUFFIX))
+        except OSError:
+            with suppress(OSError):
+                beside.unlink()
+            raise
 
     def discard(self) -> None:
         """Remove what was written, unless it is finished."""
@@ -310,6 +369,17 @@ class Writing(AbstractContextManager["Writing"]):
         except Unavailable:
             self.discard()
             raise
+
+
+def _comings(folder: int, name: str) -> tuple[Coming, ...]:
+    """Read the sidecar of a file in an opened folder; what is none of ours tells nothing."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name + SUFFIX, flags, dir_fd=folder)
+        with os.fdopen(descriptor, "rb") as file:
+            return decoded(file.read(MOST_BYTES))
+    except OSError:
+        return ()
 
 
 def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

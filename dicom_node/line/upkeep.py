@@ -28,7 +28,7 @@ from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED, Arrivals, Forgetting, Upk
 from dicom_node.line.bundles import declared_bundles, own_bundles
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
-from dicom_node.records import Digest, Origin, Study
+from dicom_node.records import Arrival, Digest, Origin, Study
 from dicom_node.results.modules import MANUFACTURER
 from dicom_node.settings import Configuration, Settings
 from dicom_node.settings.certificates import REMEDY, certificates
@@ -37,6 +37,8 @@ from dicom_node.spool import Spool, Stored
 _SELF_TEST_SECONDS = 900
 _OF_ONE_FILE = (SpoolError, SpoolUnreadable, SpoolUnwritable)
 """A file that cannot be read or removed keeps none behind it from being taken in."""
+
+_UNKNOWN = Origin("", "", "", door="sweep")
 
 _SETTLED_SECONDS = 60.0
 """Younger bytes may just have come again, their row about to follow."""
@@ -225,12 +227,29 @@ def _adopt(door: FrontDoor, digest: Digest) -> None:
     """
     data = _received(door.spool, digest)
     if data is not None:
-        taken = door.take_file(data, Origin("", "", ""))
-        uid, adopted = taken.arrival.sop_instance_uid, taken.arrival.digest
-        door.log.event("spool.adopted", sop_instance_uid=uid, digest=adopted)
+        arrival = _taken_in(door, digest, data)
+        adopted = arrival.digest
+        door.log.event(
+            "spool.adopted",
+            sop_instance_uid=arrival.sop_instance_uid,
+            digest=adopted,
+            calling_ae_title=arrival.origin.calling_ae_title,
+        )
         if adopted == digest:
             return
     door.spool.remove(digest, min_age_seconds=_SETTLED_SECONDS)
+
+
+def _taken_in(door: FrontDoor, digest: Digest, data: bytes) -> Arrival:
+    """Take a file in as from everybody who had sent it; of files of an earlier release nobody is
+    known.
+    """
+    first, *others = door.spool.comings(digest) or (None,)
+    origin = _UNKNOWN if first is None else first.origin
+    arrival = door.take_file(data, origin, came=first).arrival
+    for each in others:
+        door.take_file(data, each.origin, came=each)
+    return arrival
 
 
 def _received(spool: Spool, digest: Digest) -> bytes | None:
