@@ -16,7 +16,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,9 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _OF_THE_FILE = frozenset({errno.EIO, errno.ELOOP, errno.EISDIR, None})
 _MISREADINGS = 6
 """So often in a row an input/output error may be the disk's: half a minute, by a role's pauses."""
+
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
+"""Another file system, or one that gives a file no second name."""
 
 _TEMPORARY = "incoming"
 _ROOM_STEP = 1 << 23
@@ -119,6 +122,31 @@ class Spool:
         except OSError:
             return ()
 
+    def note(self, digest: Digest, comings: Iterable[Coming]) -> None:
+        """Note beside a stored file where it came from too. Raises `DiskFull`, `SpoolUnwritable`.
+
+        The note is durable once the folder of the file is synced.
+        """
+        temporary = self._temporary / f"{digest}.{os.getpid()}.{os.urandom(8).hex()}"
+        with _translated(), _opened_folder(self.path(digest).parent) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _note(descriptor, self.path(digest), tuple(comings), temporary)
+
+    def adopt(self, digest: Digest, file: Path) -> bool:
+        """Give a file of the same file system, that holds the bytes of ``digest``, its name here.
+
+        Returns False where it lies on another. Raises `SpoolUnwritable`.
+        """
+        try:
+            with _translated(), _opened_folder(self.path(digest).parent) as descriptor:
+                os.link(file, digest, dst_dir_fd=descriptor, follow_symlinks=False)
+                os.fsync(descriptor)
+        except SpoolUnwritable as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_LINK:
+                return False
+            raise
+        return True
+
     def came_since(self, moment: float) -> Iterator[Digest]:
         """Name the files whose sidecar was written since then, in seconds of the epoch."""
         for shard in _SHARDS:
@@ -196,6 +224,10 @@ class Spool:
                 f"The stored file {digest} cannot be removed: {error.strerror}."
             ) from error
         return status.st_size
+
+    def holds_files(self) -> bool:
+        """Whether anything is stored."""
+        return any(True for _ in self._files())
 
     def free_bytes(self) -> int:
         """Return the free space of the file system that an unprivileged user may fill."""
@@ -293,6 +325,10 @@ class Writing(AbstractContextManager["Writing"]):
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
+    def digest(self) -> Digest:
+        """Return the digest of what was written so far."""
+        return self._digest or Digest(self._hash.hexdigest())
+
     def opened(self) -> BinaryIO:
         """Open for reading what was written so far. Raises `SpoolUnwritable`."""
         with self._giving_up():
@@ -304,8 +340,7 @@ class Writing(AbstractContextManager["Writing"]):
         Raises `DiskFull` and `SpoolUnwritable`.
         """
         assert self._descriptor is not None
-        digest = self._digest or Digest(self._hash.hexdigest())
-        stored = Stored(digest, self.size_bytes)
+        stored = Stored(self.digest(), self.size_bytes)
         final = self._spool.path(stored.digest)
         with self._giving_up():
             os.fsync(self._descriptor)
@@ -315,34 +350,11 @@ class Writing(AbstractContextManager["Writing"]):
                 # from may have to add to what another has noted.
                 fcntl.flock(descriptor, fcntl.LOCK_SH if coming is None else fcntl.LOCK_EX)
                 if coming is not None:
-                    self._note(descriptor, final, coming)
+                    _note(descriptor, final, (coming,), self._temporary)
                 self._temporary.rename(final)
                 os.fsync(descriptor)
         self._finished = True
         return stored
-
-    def _note(self, folder: int, final: Path, coming: Coming) -> None:
-        """Write beside the file that is to come where it came from, unless that is known."""
-        known = _comings(folder, final.name)
-        every = joined(known, (coming,))
-        if every == known:
-            return
-        beside = self._temporary.with_suffix(SUFFIX)
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(beside, flags, 0o600)
-            try:
-                view = memoryview(encoded(every))
-                while view:
-                    view = view[os.write(descriptor, view) :]
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            beside.rename(final.with_suffix(SUFFIX))
-        except OSError:
-            with suppress(OSError):
-                beside.unlink()
-            raise
 
     def discard(self) -> None:
         """Remove what was written, unless it is finished."""
@@ -380,6 +392,30 @@ def _comings(folder: int, name: str) -> tuple[Coming, ...]:
             return decoded(file.read(MOST_BYTES))
     except OSError:
         return ()
+
+
+def _note(folder: int, final: Path, comings: Sequence[Coming], temporary: Path) -> None:
+    """Write beside a file of an opened folder where it came from, unless that is known."""
+    known = _comings(folder, final.name)
+    every = joined(known, comings)
+    if every == known:
+        return
+    beside = temporary.with_suffix(SUFFIX)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(beside, flags, 0o600)
+        try:
+            view = memoryview(encoded(every))
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        beside.rename(final.with_suffix(SUFFIX))
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
+        raise
 
 
 def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

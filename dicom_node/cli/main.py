@@ -15,6 +15,7 @@ from dicom_node import __version__
 from dicom_node.cli import (
     ae,
     analyse,
+    backup,
     brain,
     cases,
     config,
@@ -26,6 +27,7 @@ from dicom_node.cli import (
     models,
     outbox,
     report,
+    restore,
     send,
     serve,
     templates,
@@ -49,7 +51,7 @@ app = typer.Typer(
 
 for group in (
     demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, brain,
-    dataset, train, evaluate, conformance, health, user,
+    dataset, train, evaluate, conformance, health, user, backup, restore,
 ):  # fmt: skip
     group.register(app)
 

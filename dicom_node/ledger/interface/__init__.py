@@ -3,7 +3,7 @@
 The line: `Arrivals`, `Work`, `Headers`, `Studies`, `Courses`, `Outbox`, `Workers`, `Upkeep`,
 `Forgetting`. The reading room, pages and commands: `Cases`, `ReadersWords`, `Figures`,
 `Deliveries`, `Neighbours`, `Accounts`, `AuditTrail`, all of them together `ReadingRoom`. Who
-compares networks: `Comparison`.
+compares networks: `Comparison`. Who puts it back to an earlier day: `Restored`.
 
 Each method that changes something is one transaction and writes its own event; both are committed
 with ``synchronous=FULL`` before it returns: no power cut takes them back. Claims, renewed leases,
@@ -21,6 +21,7 @@ from dicom_node.ledger.interface.deliveries import Deliveries, Neighbours
 from dicom_node.ledger.interface.films import Headers, KnownFacts, KnownFilms
 from dicom_node.ledger.interface.outbox import Outbox
 from dicom_node.ledger.interface.reading_room import ReadingRoom
+from dicom_node.ledger.interface.restored import Restored, StoredFilm
 from dicom_node.ledger.interface.shadow import ComparedFilm, Comparison
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
 from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Forgetting, Upkeep
@@ -50,6 +51,8 @@ __all__ = [
     "ReadersWords",
     "ReadingRoom",
     "Received",
+    "Restored",
+    "StoredFilm",
     "Studies",
     "Upkeep",
     "Work",
