@@ -43,15 +43,18 @@ def backup(
     """
     from dicom_node.cli.options import configuration, ledger_of, person
     from dicom_node.cli.progress import progress_bar
+    from dicom_node.ledger.copying import is_of_this_release
     from dicom_node.line.backup import make_backup
     from dicom_node.line.backup_files import backup_json
 
     settings = configuration(config, data_dir, pages=False)
     with progress_bar() as told:
         made = make_backup(settings, folder, told, spool=spool, keep=keep)
-    ledger = ledger_of(settings)
-    ledger.note(person(), "backup.made", made.folder.name)
-    ledger.close()
+    # Opening one of another release would change it, under a node that still runs with that.
+    if is_of_this_release(settings.ledger_path):
+        ledger = ledger_of(settings)
+        ledger.note(person(), "backup.made", made.folder.name)
+        ledger.close()
     if as_json:
         told_too = {
             "folder": str(made.folder),

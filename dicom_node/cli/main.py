@@ -22,6 +22,7 @@ from dicom_node.cli import (
     conformance,
     dataset,
     demo,
+    doctor,
     evaluate,
     health,
     models,
@@ -51,7 +52,7 @@ app = typer.Typer(
 
 for group in (
     demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, brain,
-    dataset, train, evaluate, conformance, health, user, backup, restore,
+    dataset, train, evaluate, conformance, health, user, backup, restore, doctor,
 ):  # fmt: skip
     group.register(app)
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]  # pysqlite3 if it is there
 
-from dicom_node.errors import LedgerUnavailable
+from dicom_node.errors import LedgerUnavailable, SchemaTooNew
+from dicom_node.ledger.migrations import is_current
 from dicom_node.ledger.opening import BUSY_SECONDS, DAMAGED_REMEDY, unavailable
 from dicom_node.ledger.statements import statements
 from dicom_node.records import Digest
@@ -74,6 +76,18 @@ def what_it_knows(path: Path) -> Copied:
         (at,) = reading.execute(_SQL["newest_change"]).fetchone()
         counts = reading.execute(_SQL["counts_to_back_up"]).fetchone()
     return Copied(str(step), str(at or ""), *map(int, counts))
+
+
+def is_of_this_release(path: Path) -> bool:
+    """Whether a ledger has the schema of this release; opening it would not change it then.
+
+    Raises `LedgerUnavailable`.
+    """
+    with unavailable(f"The ledger {path} cannot be read", path), closing(_opened(path)) as reading:
+        try:
+            return is_current(Database(reading))
+        except SchemaTooNew:
+            return False
 
 
 def named_files(path: Path) -> Iterator[Digest]:

@@ -23,6 +23,7 @@ from dicom_node.ledger.reporting import Reporting
 from dicom_node.ledger.restoring import Restoring
 from dicom_node.ledger.shadow import Shadow
 from dicom_node.ledger.sign_ins import SignIns
+from dicom_node.ledger.symptoms import Symptomatic
 from dicom_node.ledger.workers import Supervising
 from dicom_node.ledger.working import Working
 
@@ -45,6 +46,7 @@ class SqliteLedger(
     Shadow,
     Ageing,
     Restoring,
+    Symptomatic,
 ):
     """Every protocol of `interface`; one part a file."""
 

@@ -3,7 +3,8 @@
 The line: `Arrivals`, `Work`, `Headers`, `Studies`, `Courses`, `Outbox`, `Workers`, `Upkeep`,
 `Forgetting`. The reading room, pages and commands: `Cases`, `ReadersWords`, `Figures`,
 `Deliveries`, `Neighbours`, `Accounts`, `AuditTrail`, all of them together `ReadingRoom`. Who
-compares networks: `Comparison`. Who puts it back to an earlier day: `Restored`.
+compares networks: `Comparison`. Who puts it back to an earlier day: `Restored`. Who looks
+for what is wrong: `Symptoms`.
 
 Each method that changes something is one transaction and writes its own event; both are committed
 with ``synchronous=FULL`` before it returns: no power cut takes them back. Claims, renewed leases,
@@ -24,6 +25,7 @@ from dicom_node.ledger.interface.reading_room import ReadingRoom
 from dicom_node.ledger.interface.restored import Restored, StoredFilm
 from dicom_node.ledger.interface.shadow import ComparedFilm, Comparison
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
+from dicom_node.ledger.interface.symptoms import Happened, Symptoms, Waiting
 from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Forgetting, Upkeep
 from dicom_node.ledger.interface.work import Conclusion, Work
 from dicom_node.ledger.interface.workers import Workers
@@ -42,6 +44,7 @@ __all__ = [
     "Deliveries",
     "Figures",
     "Forgetting",
+    "Happened",
     "Headers",
     "KnownFacts",
     "KnownFilms",
@@ -54,7 +57,9 @@ __all__ = [
     "Restored",
     "StoredFilm",
     "Studies",
+    "Symptoms",
     "Upkeep",
+    "Waiting",
     "Work",
     "Workers",
 ]
