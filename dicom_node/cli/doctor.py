@@ -11,8 +11,7 @@ import typer
 from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
 
 if TYPE_CHECKING:
-    from dicom_node.ledger.sqlite import SqliteLedger
-    from dicom_node.line.doctor import Checked, Examined
+    from dicom_node.line.doctor import AskedLedger, Checked, Examined
     from dicom_node.settings import Configuration
 
 _COLOURS = {"well": "green", "warning": "yellow", "fault": "red"}
@@ -46,10 +45,10 @@ def doctor(
     """
     from dicom_node import logs
     from dicom_node.cli.progress import progress_bar
-    from dicom_node.line.doctor import Wanted, examine, write_bundle
+    from dicom_node.line.doctor import MoreChecks, examine, write_bundle
 
     logs.configure("error")
-    wanted = Wanted(echo=echo, self_test=self_test, log=log, backups=backups)
+    wanted = MoreChecks(echo=echo, self_test=self_test, log=log, backups=backups)
     with progress_bar() as told:
         found = examine(config, data_dir, wanted, _opened, told)
     if bundle is not None:
@@ -61,7 +60,7 @@ def doctor(
     raise typer.Exit(0 if found.well else 1)
 
 
-def _opened(site: Configuration) -> SqliteLedger | None:
+def _opened(site: Configuration) -> AskedLedger | None:
     """Open the ledger where that does not change it."""
     from dicom_node.cli.options import ledger_of
     from dicom_node.ledger.copying import is_of_this_release

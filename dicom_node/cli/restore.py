@@ -14,7 +14,7 @@ from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dicom_node.ledger import StoredFilm
+    from dicom_node.ledger import FilmOnRecord
     from dicom_node.line.backup_files import BackupManifest
     from dicom_node.settings import Configuration
 
@@ -193,7 +193,7 @@ def _ask(question: str) -> None:
         raise typer.Exit(1)
 
 
-def _missing(film: StoredFilm) -> Mapping[str, str]:
+def _missing(film: FilmOnRecord) -> Mapping[str, str]:
     return {
         "study_instance_uid": film.study_instance_uid,
         "sop_instance_uid": film.sop_instance_uid,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dicom_node.ledger.interface.restored import StoredFilm
+from dicom_node.ledger.interface.restored import FilmOnRecord
 from dicom_node.ledger.part import Part
 from dicom_node.ledger.statements import statements
 from dicom_node.records import Digest, InstanceState
@@ -21,7 +21,7 @@ class Restoring(Part):
             for name in ("end_every_session", "give_films_back", "give_studies_back"):
                 connection.run(_SQL[name])
 
-    def films_of_shard(self, prefix: str) -> Sequence[StoredFilm]:
+    def films_of_shard(self, prefix: str) -> Sequence[FilmOnRecord]:
         """Return the films whose digests begin with ``prefix``, and from whom each came."""
         rows = self._connection.all(
             _SQL["films_of_shard"],
@@ -29,7 +29,7 @@ class Restoring(Part):
             last=f"{prefix}g",  # after every hexadecimal digit
         )
         return [
-            StoredFilm(
+            FilmOnRecord(
                 Digest(row["digest"]),
                 row["sop_instance_uid"],
                 row["study_instance_uid"],

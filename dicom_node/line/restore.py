@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger import Restored, StoredFilm, open_ledger
+from dicom_node.ledger import FilmOnRecord, Restored, open_ledger
 from dicom_node.line.backup import networks_in_use
 from dicom_node.line.backup_files import (
     LEDGER_COPY,
@@ -26,7 +27,7 @@ from dicom_node.line.backup_files import (
     write_durably,
 )
 from dicom_node.line.carrying import Carried, carry_all
-from dicom_node.line.upkeep import take_left_over
+from dicom_node.line.upkeep import SweptLedger, take_left_over
 from dicom_node.logs import Log
 from dicom_node.records import Digest
 from dicom_node.settings import Configuration
@@ -37,6 +38,10 @@ _MARGIN = timedelta(hours=1)
 """So much before the copy was made notes may be newer than it: clocks, and files under way."""
 
 _TELL_EVERY = 20
+
+
+class RestoredLedger(Restored, SweptLedger, Protocol):
+    """What is compared with the spool, and told of what it does not know."""
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ class Reconciled:
     removed: int = 0
     left: int = 0
     senders: int = 0
-    missing: list[StoredFilm] = field(default_factory=list)
+    missing: list[FilmOnRecord] = field(default_factory=list)
 
 
 def aside_name(moment: datetime) -> str:
@@ -166,7 +171,11 @@ def other_networks(configuration: Configuration, manifest: BackupManifest) -> Se
 
 
 def reconcile(
-    configuration: Configuration, ledger: Restored, since: datetime | None, log: Log, told: Told
+    configuration: Configuration,
+    ledger: RestoredLedger,
+    since: datetime | None,
+    log: Log,
+    told: Told,
 ) -> Reconciled:
     """Tell a ledger what the spool holds beyond it, and find what it knows that is not stored.
 
@@ -197,7 +206,7 @@ def reconcile(
     return found
 
 
-def _owed(door: FrontDoor, film: StoredFilm) -> int:
+def _owed(door: FrontDoor, film: FilmOnRecord) -> int:
     """Let the ledger know of senders of a film that it does not have; return how many."""
     comings = door.spool.comings(film.digest)
     more = [each for each in comings if each.origin.calling_ae_title not in film.senders]

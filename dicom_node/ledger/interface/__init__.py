@@ -22,7 +22,7 @@ from dicom_node.ledger.interface.deliveries import Deliveries, Neighbours
 from dicom_node.ledger.interface.films import Headers, KnownFacts, KnownFilms
 from dicom_node.ledger.interface.outbox import Outbox
 from dicom_node.ledger.interface.reading_room import ReadingRoom
-from dicom_node.ledger.interface.restored import Restored, StoredFilm
+from dicom_node.ledger.interface.restored import FilmOnRecord, Restored
 from dicom_node.ledger.interface.shadow import ComparedFilm, Comparison
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
 from dicom_node.ledger.interface.symptoms import Happened, Symptoms, Waiting
@@ -43,6 +43,7 @@ __all__ = [
     "Courses",
     "Deliveries",
     "Figures",
+    "FilmOnRecord",
     "Forgetting",
     "Happened",
     "Headers",
@@ -55,7 +56,6 @@ __all__ = [
     "ReadingRoom",
     "Received",
     "Restored",
-    "StoredFilm",
     "Studies",
     "Symptoms",
     "Upkeep",

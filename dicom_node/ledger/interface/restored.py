@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dicom_node.ledger.interface.arrivals import Arrivals
-from dicom_node.ledger.interface.upkeep import Upkeep
 from dicom_node.records import Digest, InstanceState
 
 
 @dataclass(frozen=True, slots=True)
-class StoredFilm:
+class FilmOnRecord:
     """A received film by its file. ``senders``: the calling AE titles that it came from."""
 
     digest: Digest
@@ -22,14 +20,11 @@ class StoredFilm:
     senders: frozenset[str]
 
 
-class Restored(Upkeep, Arrivals, Protocol):
+class Restored(Protocol):
     """What is compared with the spool, and set right, before a node works with it."""
 
     def wake_up(self) -> None:
         """End what lived when it was copied: nobody is signed in, nobody has work in hand."""
 
-    def films_of_shard(self, prefix: str) -> Sequence[StoredFilm]:
+    def films_of_shard(self, prefix: str) -> Sequence[FilmOnRecord]:
         """Return the films whose digests begin with ``prefix``, and from whom each came."""
-
-    def note(self, who: str, what: str, detail: str | None = None) -> None:
-        """Write a line of the audit trail."""

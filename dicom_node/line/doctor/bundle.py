@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,12 +23,18 @@ _LEFT_OUT = (
 _TEXTS_OF_PEOPLE = ("identity",)
 """Sections whose values may quote what stands in headers."""
 
+_USERINFO = re.compile(r"://[^/@\s]*@")
+
+_OF_A_REMOTE = re.compile(r"remotes/[^:\"\\]*\.toml")
+"""How a person called the file of a remote is nobody else's concern."""
+
 _WORDS = frozenset({"words", "stations"})
 
 
 def write_bundle(path: Path, examined: Examined) -> None:
     """Write the archive (.tar.gz), readable for nobody else. Raises `OSError`, never replaces."""
-    parts: dict[str, Any] = {"doctor.json": examined.to_json()}
+    said = json.dumps(examined.to_json(), default=str)
+    parts: dict[str, Any] = {"doctor.json": json.loads(_OF_A_REMOTE.sub("remotes/(a file)", said))}
     if examined.site is not None:
         parts["settings.json"] = _settings(examined.site)
         parts["ae_table.json"] = [
@@ -53,7 +60,12 @@ def _settings(site: Configuration) -> Mapping[str, Any]:
 def _without_words(table: Any) -> Any:
     if isinstance(table, list):
         return [_without_words(each) for each in table]
-    return {key: "(left out)" if key in _WORDS else value for key, value in table.items()}
+    return {key: "(left out)" if key in _WORDS else _masked(value) for key, value in table.items()}
+
+
+def _masked(value: Any) -> Any:
+    """Return a value; an address in it without the name and password that stand before the @."""
+    return _USERINFO.sub("://(masked)@", value) if isinstance(value, str) else value
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -29,7 +29,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MoreChecks:
     """What to look at beside the usual.
 
     ``echo``: ask every peer for a C-ECHO. ``self_test``: let our own networks prove themselves,

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 from dicom_node.errors import NodeError, SettingsError
 from dicom_node.ledger import Symptoms, Workers
 from dicom_node.line.doctor import machine, storage, work
-from dicom_node.line.doctor.checked import Checked, Wanted, fault, warning, well
+from dicom_node.line.doctor.checked import Checked, MoreChecks, fault, warning, well
 from dicom_node.settings import Configuration, configuration_folder, load_configuration
 
 Check = Callable[[], Iterator[Checked]]
 Told = Callable[[str, int, int], None]
 
 
-class Asked(Symptoms, Workers, Protocol):
+class AskedLedger(Symptoms, Workers, Protocol):
     """What a ledger is asked."""
 
     def close(self) -> None:
@@ -45,8 +45,8 @@ class Examined:
 def examine(
     folder: Path | None,
     data_dir: Path | None,
-    wanted: Wanted,
-    opened: Callable[[Configuration], Asked | None],
+    wanted: MoreChecks,
+    opened: Callable[[Configuration], AskedLedger | None],
     told: Told,
 ) -> Examined:
     """Look at everything. ``opened``: opens the ledger where that changes nothing, else None."""
@@ -105,13 +105,16 @@ def _of_storage(site: Configuration) -> list[tuple[str, Check]]:
     ]
 
 
-def _of_work(site: Configuration, ledger: Asked | None, wanted: Wanted) -> list[tuple[str, Check]]:
+def _of_work(
+    site: Configuration, ledger: AskedLedger | None, wanted: MoreChecks
+) -> list[tuple[str, Check]]:
     checks: list[tuple[str, Check]] = []
     if ledger is not None:
         checks += [
             ("roles", partial(work.roles, site, ledger)),
             ("queues", partial(work.queues, ledger)),
             ("events", partial(work.events, ledger)),
+            ("pages", partial(work.pages, site, ledger)),
         ]
     elif site.ledger_path.exists():
         checks.append(("ledger", _of_another_release))

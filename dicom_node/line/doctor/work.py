@@ -98,6 +98,17 @@ def events(ledger: Symptoms) -> Iterator[Checked]:
         yield well("events", f"Nothing went wrong in {_LATELY_DAYS:.0f} days")
 
 
+def pages(site: Configuration, ledger: Symptoms) -> Iterator[Checked]:
+    """Tell how many may sign in to the pages, never who."""
+    people = ledger.people_by_role()
+    told = ", ".join(f"{number} {role}" for role, number in people.items())
+    if not people and site.settings.oidc is None:
+        remedy = "Add one: `dicom-node user add NAME --role admin`."
+        yield warning("pages", "Nobody may sign in to the pages", remedy)
+    else:
+        yield well("pages", f"Who may sign in: {told or 'the hospital says'}", people=dict(people))
+
+
 def log_lines(path: Path) -> Iterator[Checked]:
     """Tell which warnings and errors a log has, by event: how often, and when last."""
     if str(path) == "-":
