@@ -390,6 +390,14 @@ def test_no_bundle_takes_the_place_of_one_of_ours(tmp_path: Path, name: str) -> 
     assert f"{models / name} has the id of one of our own networks" in fault
 
 
+def test_no_network_may_take_longer_than_its_worker_is_waited_for(tmp_path: Path) -> None:
+    models = tmp_path / "var" / "models"
+    kit.declared_bundle(models, "slow", kit.LABELS, kit.LABELS_OUTPUTS, head="seconds = 400.0")
+    settings = configured(tmp_path, '[analysis]\nsuite = ["covidnet-pyramid", "slow"]').settings
+    (fault,) = bundle_faults(settings)
+    assert "slow/model.toml: seconds: 400 s are not below analysis.lease_seconds (300 s)" in fault
+
+
 def test_no_manifest_is_longer_than_people_write(tmp_path: Path) -> None:
     models = tmp_path / "var" / "models"
     bundle = kit.declared_bundle(models, "long", kit.LABELS, kit.LABELS_OUTPUTS)

@@ -102,6 +102,13 @@ def _faults(settings: Settings, name: str) -> Iterator[str]:
             check_declared_weights(bundle)
         except BundleDamaged as error:
             yield f"{name}/{MANIFEST}: weights.digest: {error} — {error.remedy}"
+    lease, seconds = settings.analysis.lease_seconds, bundle.manifest.seconds
+    if seconds >= lease:
+        yield (
+            f"{name}/{MANIFEST}: seconds: {seconds:g} s are not below analysis.lease_seconds"
+            f" ({lease:g} s), after which a worker that says nothing is taken for hanging — lower"
+            " the one, or raise the other"
+        )
     package, extra = ENGINE_PACKAGES.get(bundle.manifest.engine, ("", ""))
     if package and find_spec(package) is None:
         yield f"{name}/{MANIFEST}: engine: {package} is not installed — install {extra}"
