@@ -55,7 +55,8 @@ class ObservationAnswer(BaseModel):
 
     ``number``: the probability of the most probable class or label, the index of a level, a value
     in its unit, the count of places, or a part in [0, 1]. ``text``: the keys of what is named or
-    believed, joined by commas. ``found``: whether that is a finding.
+    believed, joined by commas. ``found``: whether that is a finding. ``unit``: of a value (UCUM),
+    else "".
     """
 
     network: str
@@ -63,6 +64,7 @@ class ObservationAnswer(BaseModel):
     number: float
     text: str
     found: bool
+    unit: str
 
 
 class CaseAnswer(BaseModel):
