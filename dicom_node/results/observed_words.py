@@ -187,7 +187,7 @@ def unit_code(observation: Observation, context: Context) -> str:
 def _rows(observation: Observation, context: Context) -> Iterator[Row]:
     if observation.kind is ObservationKind.LABELS:
         for one in observation.labels:
-            told = _percent(one, observation, context)
+            told = percent_of(one, observation, context)
             found = one.reached and is_label_finding(one, observation, context.says(observation))
             yield called(observation, one.key, context), told, found
         return
@@ -258,7 +258,7 @@ def _place(place: FoundPlace, observation: Observation, context: Context) -> str
     one = Candidate(place.label, place.probability, observation.threshold or 0.0)
     if place.label:
         return _label(one, observation, context)
-    return _percent(one, observation, context)
+    return percent_of(one, observation, context)
 
 
 def _label(one: Candidate, observation: Observation, context: Context) -> str:
@@ -273,7 +273,8 @@ def _found(one: Candidate, observation: Observation, context: Context) -> str:
     return _filled(form, one, observation, context)
 
 
-def _percent(one: Candidate, observation: Observation, context: Context) -> str:
+def percent_of(one: Candidate, observation: Observation, context: Context) -> str:
+    """Return how probable something is; of what is not calibrated, that it is a score."""
     words = context.template.observed
     form = words.percent if observation.calibrated else words.percent_uncalibrated
     return form.format(probability=context.template.percent(one.probability, one.threshold))

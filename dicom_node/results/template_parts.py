@@ -159,6 +159,7 @@ class Impression(TemplatePart):
     outside: Annotated[Words, words()]
     by_chance: Annotated[Words, words()]
     knows: Annotated[Words, words()]
+    knows_beside: Annotated[str, words()] = ""
     named: Code
     abstained_finding: Code
     basis: Annotated[Words, words("network", "version", "digest", "threshold")]
