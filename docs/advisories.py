@@ -35,7 +35,7 @@ def main() -> int:
         return 1
     if skipped:
         sys.stdout.write(
-            f"Of {len(skipped)} packages no advisories could be had ({skipped[0]}, …): an index that"
+            f"Of {len(skipped)} packages no advisories were had ({skipped[0]}, …): an index that"
             " is unreachable or tells none is no clean bill. Run it where pypi.org answers.\n"
         )
         return 2
