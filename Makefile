@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # What pytest gets besides its own settings: make test ARGS="-k settings".
 ARGS ?=
 # What `make bench` leaves out: a night takes hours, the others measure nothing themselves.
-NO_BENCH := $(addprefix benchmarks/,long_night.py full_ledger.py measured_node.py stub_brain.py)
+NO_BENCH := $(addprefix benchmarks/,long_night.py full_ledger.py fuzz.py measured_node.py stub_brain.py)
 # One more than two cores: tests of peers that stall wait more than they work.
 WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 3
