@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # What pytest gets besides its own settings: make test ARGS="-k settings".
 ARGS ?=
 # What `make bench` leaves out: a night takes hours, the others measure nothing themselves.
-NO_BENCH := $(addprefix benchmarks/,long_night.py full_ledger.py fuzz.py measured_node.py stub_brain.py)
+NO_BENCH := $(addprefix benchmarks/,long_night.py full_ledger.py fuzz.py kill_points.py soak.py prove.py measured_node.py stub_brain.py)
 # One more than two cores: tests of peers that stall wait more than they work.
 WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -19,7 +19,7 @@ test test-slow: export OPENBLAS_NUM_THREADS ?= 1
 # What Python compiles is kept, whatever the shell says: some hundred processes would compile it anew.
 test test-slow: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test test-slow test-all lint format serve wheel docs bench lock sbom audit clean
+.PHONY: help setup demo test test-slow test-all lint format serve wheel docs bench prove lock sbom audit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ lock: $(VENV)/.ready ## write requirements.lock anew: newest versions that pypro
 	     --annotation-style=line --output-file=- pyproject.toml build/dev.in; } > build/requirements.lock
 	@mv build/requirements.lock requirements.lock
 	@echo "Now: make setup sbom"
+
+prove: setup ## prove the promises of docs/promises.md and write their figures (ARGS="P1 --long")
+	@$(BIN)/python benchmarks/prove.py $(ARGS)
 
 sbom: setup ## write sbom.cdx.json anew: what the lock brings into a default install
 	@$(BIN)/python docs/sbom.py

@@ -120,8 +120,8 @@ def verdict(looks: dict[str, list[Look]], films: int) -> bool:
         is_flat &= not (grew or more)
         print(
             f"{role.rpartition(' ')[0]:16} {first.resident / 1e6:6.0f} ->"
-            f" {last.resident / 1e6:6.0f} MB ({slope:+.0f} bytes a film), descriptors {first.descriptors} -> "
-            f"{last.descriptors}, threads {first.threads} -> {last.threads}"
+            f" {last.resident / 1e6:6.0f} MB ({slope:+.0f} bytes a film), descriptors"
+            f" {first.descriptors} -> {last.descriptors}, threads {first.threads} -> {last.threads}"
             f"{'  GROWS' if grew or more else ''}"
         )
     return is_flat
