@@ -290,6 +290,12 @@ def m020_shadow_observations(db: Database) -> None:
     )
 
 
+@migrations()
+def m021_figures(db: Database) -> None:
+    """Keep the numbers of our own networks by name: one more is no column more."""
+    _execute_file(db, "figures.sql")
+
+
 def _execute_file(db: Database, name: str) -> None:
     # Not executescript: that would commit the transaction which makes a step all or nothing.
     text = resources.files("dicom_node.ledger").joinpath(name).read_text("utf-8")

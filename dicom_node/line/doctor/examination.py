@@ -15,6 +15,7 @@ from dicom_node.line.doctor.checked import Checked, MoreChecks, fault, warning, 
 from dicom_node.settings import Configuration, configuration_folder, load_configuration
 
 Check = Callable[[], Iterator[Checked]]
+Checks = list[tuple[str, Check]]
 Told = Callable[[str, int, int], None]
 
 
@@ -52,7 +53,7 @@ def examine(
     """Look at everything. ``opened``: opens the ledger where that changes nothing, else None."""
     site, faults = _settings(folder, data_dir)
     found = Examined(site)
-    checks: list[tuple[str, Check]] = [
+    checks: Checks = [
         ("versions", machine.versions), ("versions", machine.installation),
         ("machine", machine.machine), ("confinement", machine.confinement),
         ("clock", partial(machine.clock, site.settings if site else None)),
@@ -95,7 +96,7 @@ def _settings(
     return site, [well("settings", f"No fault in {where}")]
 
 
-def _of_storage(site: Configuration) -> list[tuple[str, Check]]:
+def _of_storage(site: Configuration) -> Checks:
     return [
         ("disk", partial(storage.disk, site)),
         ("permissions", partial(storage.permissions, site)),
@@ -108,7 +109,7 @@ def _of_storage(site: Configuration) -> list[tuple[str, Check]]:
 def _of_work(
     site: Configuration, ledger: AskedLedger | None, wanted: MoreChecks
 ) -> list[tuple[str, Check]]:
-    checks: list[tuple[str, Check]] = []
+    checks: Checks = []
     if ledger is not None:
         checks += [
             ("roles", partial(work.roles, site, ledger)),
@@ -136,7 +137,7 @@ def _of_another_release() -> Iterator[Checked]:
     )
 
 
-def _made(checks: list[tuple[str, Check]], told: Told) -> Iterator[Checked]:
+def _made(checks: Checks, told: Told) -> Iterator[Checked]:
     for number, (area, check) in enumerate(checks):
         told(area, number, len(checks))
         try:
