@@ -26,7 +26,9 @@ from dicom_node.settings import Settings
 from tests.backup_kit import House, a_house
 from tests.certificates import make_keys
 from tests.commands_kit import FINDINGS, Run, a_site, runner
+from tests.conftest import debian
 from tests.ledger_kit import Clock, arrival, fresh_ledger, parcels
+from tests.node.peers import Storescp, free_port
 
 __all__ = ["a_house", "a_site", "runner"]
 
@@ -255,6 +257,19 @@ def test_a_peer_that_does_not_answer_is_a_fault_where_it_is_asked(house: House, 
     assert conditions(told_by(run), "peers") == {"well"}
     areas = told_by(run, "--echo", status=1)
     assert "no C-ECHO" in sentences(areas, "peers")
+
+
+@pytest.mark.pacs("storescp")
+def test_a_peer_that_answers_is_well(house: House, run: Run, tmp_path: Path) -> None:
+    pacs = Storescp("PACS", free_port(), tmp_path / "pacs", debian("storescp"))
+    (house.config / "remotes" / "pacs.toml").write_text(
+        f'ae_title = "PACS"\nhost = "127.0.0.1"\nport = {pacs.port}\n'
+    )
+    pacs.start()
+    try:
+        assert "answers a C-ECHO" in sentences(told_by(run, "--echo", status=0), "peers")
+    finally:
+        pacs.stop()
 
 
 def test_a_backup_is_remembered_and_an_old_one_is_a_warning(house: House, run: Run) -> None:
