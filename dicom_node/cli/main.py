@@ -15,17 +15,20 @@ from dicom_node import __version__
 from dicom_node.cli import (
     ae,
     analyse,
+    backup,
     brain,
     cases,
     config,
     conformance,
     dataset,
     demo,
+    doctor,
     evaluate,
     health,
     models,
     outbox,
     report,
+    restore,
     send,
     serve,
     templates,
@@ -49,7 +52,7 @@ app = typer.Typer(
 
 for group in (
     demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, brain,
-    dataset, train, evaluate, conformance, health, user,
+    dataset, train, evaluate, conformance, health, user, backup, restore, doctor,
 ):  # fmt: skip
     group.register(app)
 

@@ -20,8 +20,10 @@ from dicom_node.ledger.reading import Questions
 from dicom_node.ledger.receiving import Receiving
 from dicom_node.ledger.recipes import Recipes
 from dicom_node.ledger.reporting import Reporting
+from dicom_node.ledger.restoring import Restoring
 from dicom_node.ledger.shadow import Shadow
 from dicom_node.ledger.sign_ins import SignIns
+from dicom_node.ledger.symptoms import Symptomatic
 from dicom_node.ledger.workers import Supervising
 from dicom_node.ledger.working import Working
 
@@ -43,6 +45,8 @@ class SqliteLedger(
     SignIns,
     Shadow,
     Ageing,
+    Restoring,
+    Symptomatic,
 ):
     """Every protocol of `interface`; one part a file."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sqlite3
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.ledger import open_ledger
+from dicom_node.line.upkeep import sweep
+from dicom_node.logs import Log
+from dicom_node.spool import Spool
 from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
 from tests.receiving.hostile import LATEST_SECONDS
@@ -33,8 +38,8 @@ pytestmark = pytest.mark.pacs("strace", "storescu")
 KILL_POINTS = [
     (call, when)
     for call, times in {
-        "fsync": (1, 2, 3, 4, 6),
-        "rename": (1, 2, 3),
+        "fsync": (1, 2, 3, 4, 5, 6, 8),
+        "rename": (1, 2, 3, 4),
         "pwrite64": (1, 3, 5, 8, 13),
         "fdatasync": (1, 2, 3, 5),
         "sendto": (2, 3, 4, 6),
@@ -64,18 +69,38 @@ def test_a_kill_at_any_system_call_loses_nothing_that_was_acknowledged(
     assert len(check.instances()) == len(paths)
 
 
+@pytest.mark.parametrize("when", [3, 4])
 def test_a_kill_between_rename_and_commit_loses_nothing_that_was_acknowledged(
-    own_receiver: Callable[..., Receiver], tmp_path: Path
+    own_receiver: Callable[..., Receiver], tmp_path: Path, when: int
 ) -> None:
     receiver = own_receiver(pdu_seconds=10.0)
     paths = films(tmp_path / "films", 4)
-    answered = killed_at(receiver, paths, "rename", 3)
+    answered = killed_at(receiver, paths, "rename", when)
     assert 0 < len(answered) < 4
     check_nothing_is_lost(own_receiver_again(receiver), answered)
 
 
+def test_films_of_a_lost_ledger_are_taken_in_as_from_their_sender(
+    own_receiver: Callable[..., Receiver], tmp_path: Path
+) -> None:
+    receiver = own_receiver(pdu_seconds=10.0)
+    receiver.start()
+    paths = [*films(tmp_path / "small", 2), *films(tmp_path / "large", 1, LARGE)]
+    sent = acknowledged(receiver, paths)
+    receiver.stop()
+    for path in (receiver.folder / "data").glob("ledger.sqlite*"):
+        path.unlink()
+    for path in receiver.spool.glob("??/*"):
+        os.utime(path, (0, 0))
+    ledger = open_ledger(receiver.folder / "data" / "ledger.sqlite", who="test")
+    sweep(ledger, Spool(receiver.spool), Log("housekeep"))
+    assert {each.sop_instance_uid for each in receiver.instances()} == sent
+    assert {tuple(ledger.origins(study.id)) for study in ledger.studies()} == {("MOD1",)}
+    ledger.close()
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_file_then_name_then_folder_then_ledger_are_synced_before_the_answer(
+def test_files_then_names_then_folder_then_ledger_are_synced_before_the_answer(
     own_receiver: Callable[..., Receiver], tmp_path: Path, size: int
 ) -> None:
     receiver = own_receiver(pdu_seconds=10.0)
@@ -88,10 +113,12 @@ def test_file_then_name_then_folder_then_ledger_are_synced_before_the_answer(
     assert receiver.process is not None
     receiver.process.wait(LATEST_SECONDS)
     lines = trace.read_text().splitlines()
-    renamed = next(number for number, line in enumerate(lines) if "rename(" in line)
+    beside, renamed = (number for number, line in enumerate(lines) if "rename(" in line)
+    assert re.search(r"/[0-9a-f]{64}\.origin\"", lines[beside]), "where it came from has its name"
     name = re.findall(r'"[^"]*?/([0-9a-f]{2})/[0-9a-f]{64}"', lines[renamed])[0]
-    written = [line for line in lines[:renamed] if "fsync(" in line and "incoming" in line]
-    assert written, "the file is synced before it gets its name"
+    synced = [line for line in lines[:beside] if "fsync(" in line and "incoming" in line]
+    assert any(".origin>" in line for line in synced), "where it came from is synced before"
+    assert any(".origin>" not in line for line in synced), "the file is synced before"
     after = lines[renamed + 1 :]
     folder = next(
         number for number, line in enumerate(after)
