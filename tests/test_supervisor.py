@@ -156,12 +156,12 @@ def test_leases_of_the_dead_are_ended_as_soon_as_the_ledger_can_be_written(
 ) -> None:
     orphaned, ended, refused = SqliteLedger.orphaned, [], []
 
-    def ailing(ledger: SqliteLedger, worker: str) -> int:
+    def ailing(ledger: SqliteLedger, worker: str, role: str) -> int:
         if len(refused) < 3:
             refused.append(worker)
             raise LedgerUnavailable("The ledger could not be written: database is locked.")
         ended.append(worker)
-        return orphaned(ledger, worker)
+        return orphaned(ledger, worker, role)
 
     monkeypatch.setattr(SqliteLedger, "orphaned", ailing)
     with supervising(tmp_path, "receive", "deliver", deliver=["exit", "1"]):

@@ -290,6 +290,15 @@ def m020_shadow_observations(db: Database) -> None:
     )
 
 
+@migrations()
+def m023_watching(db: Database) -> None:
+    """Count what happens, so that a monitor can tell it; keep what ails the node, and its alarms.
+
+    What happened before is counted by nobody: counts begin with this release.
+    """
+    _execute_file(db, "watching.sql")
+
+
 def _execute_file(db: Database, name: str) -> None:
     # Not executescript: that would commit the transaction which makes a step all or nothing.
     text = resources.files("dicom_node.ledger").joinpath(name).read_text("utf-8")

@@ -50,7 +50,7 @@ from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
 from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.house import House, ModelOnShelf, NodeState
-from dicom_node.web.server import Deadlines, Server
+from dicom_node.web.server import Asgi, Deadlines, Server
 from tests.ledger_kit import fresh_ledger
 from tests.node.peers import wait_for
 from tests.reporting_kit import WORKER, Node
@@ -252,7 +252,7 @@ def shelf_of(bundle_id: str) -> ModelOnShelf:
 
 
 @contextmanager
-def running(app: FastAPI, deadlines: Deadlines | None = None) -> Iterator[str]:
+def running(app: Asgi, deadlines: Deadlines | None = None) -> Iterator[str]:
     """Serve an application on a real port, as the role does; yield its address."""
     server = Server.of(app, deadlines=deadlines)
     listener = socket.socket()

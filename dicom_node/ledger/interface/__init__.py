@@ -1,9 +1,9 @@
 """What every ledger promises, in protocols by consumer: each takes the narrowest that it needs.
 
 The line: `Arrivals`, `Work`, `Headers`, `Studies`, `Courses`, `Outbox`, `Workers`, `Upkeep`,
-`Forgetting`. The reading room, pages and commands: `Cases`, `ReadersWords`, `Figures`,
-`Deliveries`, `Neighbours`, `Accounts`, `AuditTrail`, all of them together `ReadingRoom`. Who
-compares networks: `Comparison`.
+`Forgetting`. Who watches: `Counting`, `Watched`, `Troubles`, `Ailments`, `Alarms`. The reading
+room, pages and commands: `Cases`, `ReadersWords`, `Figures`, `Deliveries`, `Neighbours`,
+`Accounts`, `AuditTrail`, all of them together `ReadingRoom`. Who compares networks: `Comparison`.
 
 Each method that changes something is one transaction and writes its own event; both are committed
 with ``synchronous=FULL`` before it returns: no power cut takes them back. Claims, renewed leases,
@@ -24,6 +24,7 @@ from dicom_node.ledger.interface.reading_room import ReadingRoom
 from dicom_node.ledger.interface.shadow import ComparedFilm, Comparison
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
 from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Forgetting, Upkeep
+from dicom_node.ledger.interface.watching import Ailments, Alarms, Counting, Troubles, Watched
 from dicom_node.ledger.interface.work import Conclusion, Work
 from dicom_node.ledger.interface.workers import Workers
 
@@ -31,12 +32,15 @@ __all__ = [
     "ANNOUNCED_DAYS",
     "COUNTED",
     "Accounts",
+    "Ailments",
+    "Alarms",
     "Arrivals",
     "AuditTrail",
     "Cases",
     "ComparedFilm",
     "Comparison",
     "Conclusion",
+    "Counting",
     "Courses",
     "Deliveries",
     "Figures",
@@ -51,7 +55,9 @@ __all__ = [
     "ReadingRoom",
     "Received",
     "Studies",
+    "Troubles",
     "Upkeep",
+    "Watched",
     "Work",
     "Workers",
 ]
