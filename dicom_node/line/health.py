@@ -14,7 +14,9 @@ from dicom_node.settings import Configuration
 from dicom_node.settings.certificates import Dates, certificates
 from dicom_node.spool import Spool
 
-_SILENT_SECONDS = 10.0
+_SILENT_SECONDS, _STARTING_SECONDS = 10.0, 120.0
+"""A process that starts says nothing before its imports are done."""
+
 _LONG_WORK = ("analyse", "report")
 """Roles that may be at one film or object for long: their lease is the measure."""
 
@@ -221,8 +223,9 @@ def _role(
     """Return how a role is: as the worst of its workers."""
     if not beats:
         return RoleHealth(name, well=False, sentence="never started")
-    limit = lease_seconds if name in _LONG_WORK else _SILENT_SECONDS
-    found = [_worker(name, beat, now, limit) for beat in beats]
+    usual = lease_seconds if name in _LONG_WORK else _SILENT_SECONDS
+    limits = {"starting": max(usual, _STARTING_SECONDS)}
+    found = [_worker(name, beat, now, limits.get(beat.state, usual)) for beat in beats]
     number, worst = min(enumerate(found, 1), key=lambda item: (item[1].well, item[1].starting))
     if len(found) == 1:
         return worst
