@@ -30,6 +30,28 @@ consolidation, effusion, pneumothorax, oedema, a nodule. Negative: no opacities.
 SCORES = ("geographic_extent", "opacity_extent")
 """The severity scores of 0-8."""
 
+
+@dataclass(frozen=True, slots=True)
+class NamedFigure:
+    """A number of our own networks that lists tell and readers may correct.
+
+    ``name``: in the contract; ``wording``: in English, for the pages; from 0 to ``most``, in whole
+    steps where ``is_whole``.
+    """
+
+    name: str
+    wording: str
+    most: int
+    is_whole: bool = False
+
+
+FIGURES = (
+    NamedFigure(SCORES[0], "geographic extent", 8),
+    NamedFigure(SCORES[1], "opacity extent", 8),
+    NamedFigure("airspace_level", "airspace level", 2, is_whole=True),
+)
+"""The numbers that lists tell, in their order."""
+
 ZONES = ("right_upper", "right_middle", "right_lower", "left_upper", "left_middle", "left_lower")
 """The six lung zones, thirds of each lung as the patient has it, in the order of reports."""
 
@@ -431,6 +453,14 @@ class ChestAnswers:
             detections=detections,
             network=network,
         )  # fmt: skip
+
+
+def figures_of(document: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of `FIGURES` that findings hold, by their JSON form."""
+    scores, airspace = document.get("scores") or {}, document.get("airspace") or {}
+    told = {name: scores.get(name, {}).get("value") for name in SCORES}
+    told[FIGURES[-1].name] = airspace.get("level")
+    return {name: value for name, value in told.items() if value is not None}
 
 
 _BY_ONE_NETWORK = (FINDING, _OPACITY, _APPEARANCE)

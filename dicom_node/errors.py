@@ -329,9 +329,16 @@ class AnalysisError(NodeError):
 
 
 class NoAnswer(AnalysisError):
-    """A declared network gave no answer to a film: it crashed, took too long or too much."""
+    """A declared network gave no answer to a film: it crashed, took too long or too much.
+
+    ``why``: the reason alone, where the network is named beside it.
+    """
 
     default_remedy = "Run `dicom-node models check` on the bundle; other networks are not affected."
+
+    def __init__(self, message: str, *, why: str = "", remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.why = why or message
 
 
 class OutputUnusable(NoAnswer):

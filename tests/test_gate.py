@@ -346,9 +346,9 @@ def test_a_film_that_lies_turned_is_answered_as_upright_and_everything_lies_on_t
     assert truth.lungs is not None
     assert np.array_equal(found.lungs.mask, np.rot90(truth.lungs.mask, -TIMES[turn]))
     places, expected = places_of(found), places_of(truth)
-    assert set(places.zones) == set(expected.zones) != set()
-    for name, line in (*expected.zones.items(), *expected.lungs.items()):
-        ours = {**places.zones, **places.lungs}[name]
+    assert set(places.parts) == set(expected.parts) != set()
+    for name, line in (*expected.parts.items(), *expected.lungs.items()):
+        ours = {**places.parts, **places.lungs}[name]
         assert box(ours) == pytest.approx(box(corners_turned(line, turn, shape)), abs=2), name
 
 

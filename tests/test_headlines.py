@@ -5,22 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database, Migrations
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
 from dicom_node.bundles.declared import Declaration, open_declared
 from dicom_node.findings import FilmFindings, Outcome
 from dicom_node.ledger import casebook, open_ledger
 from dicom_node.ledger.cases import CaseQuery, ObservationFilter
 from dicom_node.ledger.headlines import HeadlineKey, ListLine, ObservationWord, foremost
+from dicom_node.ledger.migrations import migrate, migrations
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.headlines import declared_severity, headlines_of
 from dicom_node.observations import Candidate, FoundPlace, Observation, ObservationKind
-from dicom_node.records import InstanceState, StudyState
+from dicom_node.records import InstanceState, StudyId, StudyState
+from dicom_node.resources import report_templates
+from dicom_node.results.headline_words import spoken
+from dicom_node.results.templates import load_template
+from dicom_node.web.pages.cases import asked_for
 from tests import declared_kit as kit
 from tests.commands_kit import Run, a_site, runner
 from tests.ledger_kit import WORKER, admit, arrival, asked_of, claim, fresh_ledger, report, run
@@ -327,19 +333,17 @@ def test_a_chart_asks_for_one_headline_since_a_day(ledger: SqliteLedger) -> None
 
 def test_a_ledger_of_the_last_release_gets_the_table_and_keeps_its_cases(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    first = fresh_ledger(path, who="test")
-    case = film(first, 1)
-    first.close()
     old = sqlite3.connect(path, isolation_level=None)
-    for statement in (
-        "delete from _sqlite_migrations where name = 'm019_observations'",
-        "drop table observations", "drop table feedback_observations",
-        "alter table instances drop column headlines",
-    ):  # fmt: skip
-        old.execute(statement)
+    steps = Migrations("dicom_node")
+    steps._migrations.extend(each for each in migrations._migrations if each.name < "m019")
+    migrate(Database(old), steps)
+    old.execute("insert into studies (id, study_instance_uid, state, opened_at, changed_at)"
+                " values (1, '1.2', 'reported', '2026-01-01', '2026-01-01')")  # fmt: skip
+    old.execute("insert or replace into cases (study_id, received_at, state)"
+                " values (1, '2026-01-01', 'reported')")  # fmt: skip
     old.close()
     ledger = open_ledger(path, who="test")
-    assert ledger.case(case).observations == ()  # type: ignore[arg-type]
+    assert ledger.case(StudyId(1)).observations == ()
     film(ledger, 2, score(8.0))
     assert paged(ledger, CaseQuery(order=SCORE)) == [2]
     ledger.close()
@@ -354,9 +358,12 @@ def test_the_commands_tell_sort_filter_and_save_headlines(site: Path, run: Run) 
     film(ledger, 2, score(8.0), ListLine("n", "k", 0.5, "=a,b"))
     ledger.close()
     assert "Congestion: 8 (found)" in run("cases").stdout
+    # What is told in words is not told by its key beside it.
+    assert "congestion: 8" not in run("cases").stdout
     (row,) = json.loads(run("cases", "list", "--observation", str(SCORE), "--json").stdout)
     assert row["observations"][0] == {
         "network": SCORE.network, "key": SCORE.key, "number": 8.0, "text": "", "found": True,
+        "unit": "",
     }  # fmt: skip
     asked = ("--observation", str(SCORE), "--observed", "answered", "--at-least", "1")
     rows = json.loads(run("cases", "list", *asked, "--order", str(SCORE), "--json").stdout)
@@ -376,3 +383,26 @@ def test_a_command_says_what_it_does_not_understand(run: Run, asked: tuple[str, 
 
 
 __all__ = ["a_site", "runner"]
+
+
+def test_what_is_no_longer_installed_keeps_its_unit_and_its_place_in_the_filter(
+    tmp_path: Path,
+) -> None:
+    template = load_template(report_templates() / "chest-radiograph-measurement-report.toml")
+    lines = (
+        ListLine("heart", "heart_width", 151.25, found=True, unit="mm"),
+        ListLine("congestion-score", "congestion", 4.0, unit="{0:10}"),
+    )
+    told = {each.line.key: each.answer for each in spoken(lines, {}, template)}
+    assert told == {"heart_width": "151.25 mm", "congestion": "4 / 10"}
+    observation = ObservationFilter(HeadlineKey("heart", "heart_width"))
+    gone = asked_for(CaseQuery(observation=observation, order=SCORE), {str(SCORE): "Congestion"})
+    assert gone == {"heart:heart_width": "heart:heart_width"}
+
+
+def test_numbers_in_lists_have_the_digits_that_an_engine_gives(
+    manifests: Mapping[str, Declaration],
+) -> None:
+    found = findings(Observation("congestion", ObservationKind.SCORE, "score", 0.9100000262260437))
+    (told,) = headlines_of(found, manifests)
+    assert told.number == 0.91

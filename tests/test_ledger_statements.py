@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.ledger.statements import Statement, read_statements
-from dicom_node.ledger.told import figures_of
+from dicom_node.ledger.told import columns_of
 from tests.ledger_kit import fresh_ledger
 
 LEDGER = Path(__file__).parents[1] / "dicom_node" / "ledger"
@@ -92,7 +92,7 @@ def test_a_statement_is_one_that_sqlite_understands(tmp_path: Path, name: str) -
 
 def test_the_row_of_a_case_takes_every_figure_of_the_findings() -> None:
     _, statement = EVERY["list_case"]
-    assert set(figures_of({})) <= set(re.findall(r":(\w+)", statement.sql))
+    assert set(columns_of({})) <= set(re.findall(r":(\w+)", statement.sql))
 
 
 def test_only_modules_that_are_generic_put_sql_together_in_python() -> None:

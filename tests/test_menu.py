@@ -14,6 +14,7 @@ import pytest
 
 from dicom_node.bundles import list_bundles
 from dicom_node.bundles.declared import FILMS, Eats, list_declared, open_declared
+from dicom_node.bundles.installed import broken_bundles, declaring_folder
 from dicom_node.conformance.statement import statement
 from dicom_node.dimse.contexts import accepted_contexts
 from dicom_node.errors import SettingsError, SopClassNotAccepted
@@ -381,8 +382,30 @@ def test_what_cannot_be_read_of_a_bundle_that_nobody_names_stops_nothing(tmp_pat
 def test_no_bundle_takes_the_place_of_one_of_ours(tmp_path: Path, name: str) -> None:
     models = tmp_path / "var" / "models"
     kit.declared_bundle(models, name, kit.LABELS, kit.LABELS_OUTPUTS)
-    (fault,) = faults(tmp_path, "")
-    assert f"{name!r} in {models} has the id of one of our own networks" in fault
+    settings = configured(tmp_path, "").settings
+    # Ours answers, and people are told of the other.
+    assert declaring_folder(settings, name) is None
+    assert name in own_bundles(settings)
+    (fault,) = bundle_faults(settings)
+    assert f"{models / name} has the id of one of our own networks" in fault
+
+
+def test_no_network_may_take_longer_than_its_worker_is_waited_for(tmp_path: Path) -> None:
+    models = tmp_path / "var" / "models"
+    kit.declared_bundle(models, "slow", kit.LABELS, kit.LABELS_OUTPUTS, head="seconds = 400.0")
+    settings = configured(tmp_path, '[analysis]\nsuite = ["covidnet-pyramid", "slow"]').settings
+    (fault,) = bundle_faults(settings)
+    assert "slow/model.toml: seconds: 400 s are not below analysis.lease_seconds (300 s)" in fault
+
+
+def test_no_manifest_is_longer_than_people_write(tmp_path: Path) -> None:
+    models = tmp_path / "var" / "models"
+    bundle = kit.declared_bundle(models, "long", kit.LABELS, kit.LABELS_OUTPUTS)
+    with (bundle / "model.toml").open("a", encoding="utf-8") as manifest:
+        manifest.write("# and so on\n" * 900_000)
+    settings = configured(tmp_path, '[analysis]\nsuite = ["covidnet-pyramid", "long"]').settings
+    assert "long" in broken_bundles(settings)
+    assert any("is larger than 1,000,000 bytes" in fault for fault in bundle_faults(settings))
 
 
 def faults(folder: Path, node: str) -> tuple[str, ...]:

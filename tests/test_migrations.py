@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from sqlite_utils import Database, Migrations
+from sqlite_utils.utils import sqlite3 as fixed_sqlite  # type: ignore[attr-defined]
 
 from dicom_node.errors import SchemaTooNew
 from dicom_node.ledger import open_ledger
 from dicom_node.ledger.migrations import is_current, migrate, migrations
 from dicom_node.ledger.sqlite import SqliteLedger
+from dicom_node.records import StudyId
 
 SCHEMA = Path(__file__).parents[1] / "dicom_node" / "ledger" / "schema.sql"
 
@@ -85,6 +87,28 @@ def test_a_ledger_of_the_first_release_becomes_one_of_this_release(
     assert schema_of(migrated) == schema_of(fresh)
     migrated.close()
     fresh.close()
+
+
+def test_numbers_of_an_earlier_release_are_there_by_name(path: Path) -> None:
+    first_release(path).close()
+    old = fixed_sqlite.connect(path, isolation_level=None)
+    steps = Migrations("dicom_node")
+    steps._migrations.extend(each for each in migrations._migrations if each.name < "m021")
+    migrate(Database(old), steps)
+    old.execute(
+        "insert or replace into cases (study_id, received_at, state, geographic_extent,"
+        " opacity_extent, airspace_level) values (1, '2026-01-01', 'reported', 4.25, null, 2)"
+    )
+    old.execute(
+        "insert into feedback (study_id, study_instance_uid, sop_instance_uid, reader, verdict,"
+        " opacity_extent, at) values (1, '1.2', '1.2.3', 'doe', 'disagrees', 1.5, '2026-01-01')"
+    )
+    old.close()
+    ledger = opened(path)
+    case = ledger.case(StudyId(1))
+    assert dict(case.figures) == {"geographic_extent": 4.25, "airspace_level": 2}
+    assert [dict(word.numbers) for word in ledger.said(StudyId(1))] == [{"opacity_extent": 1.5}]
+    ledger.close()
 
 
 def test_opening_again_changes_nothing(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -53,3 +54,30 @@ def test_a_second_class_or_type_of_a_name_is_found() -> None:
         "c.py": "Study = tuple[int, str]",
     }
     assert homonyms(sources) == {"Film": ["a.py", "b.py"], "Study": ["b.py", "c.py"]}
+
+
+ANSWERS = re.compile(r"covid19|pneumonia|geographic_extent|\bzones\b")
+"""What our own networks answer, by the names of the JSON contract."""
+
+MAY_NAME_THEM = {
+    "chest.py": "the view of the contract",
+    "web/api.py": "the API is the contract",
+    "ledger/reading_room.sql": "the schema of an earlier release",
+    "ledger/figures.sql": "leaves the schema of an earlier release",
+    "settings/model.py": "the id of a bundle of the default suite",
+    "settings/values.py": "zones of time",
+    "moments.py": "zones of time",
+}
+
+
+def test_no_room_that_serves_names_what_our_own_networks_answer() -> None:
+    """The next network is a folder: whoever serves asks observations, templates and manifests."""
+    kinds = {".py", ".sql", ".html", ".js", ".css", ".toml"}
+    named = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*")
+        if path.suffix in kinds and ANSWERS.search(path.read_text("utf-8"))
+    }
+    # Networks of ours are built there, and taught.
+    serving = {name for name in named if not name.startswith(("training/", "networks/"))}
+    assert serving == set(MAY_NAME_THEM)

@@ -165,7 +165,8 @@ class DeclaredNetworks:
             try:
                 found = self._one(bundle, film, lungs, spacing, explaining_ends)
             except (NoAnswer, BundleError) as error:
-                found = SaidOfFilm(unanswered={bundle.id: error.message})
+                why = error.why if isinstance(error, NoAnswer) else error.message
+                found = SaidOfFilm(unanswered={bundle.id: why})
             said = said.then(found)
         return said
 

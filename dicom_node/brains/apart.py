@@ -299,7 +299,7 @@ class Apart:
         self._again_at = self.clock() + min(_FIRST_PAUSE * 2**steps, _LONGEST_PAUSE)
 
     def _no_answer(self, why: str) -> NoAnswer:
-        return NoAnswer(f"Bundle {self.bundle.id} gave no answer: {why}.")
+        return NoAnswer(f"Bundle {self.bundle.id} gave no answer: {why}.", why=f"{why}.")
 
 
 def _begun(device: Device, cores: int) -> _Child:

@@ -30,6 +30,8 @@ from dicom_node.bundles.declared import Declaration, Declared
 _FILES = 256
 _MOST_WRITTEN = 1 << 20
 _GRACE_SECONDS = 10.0
+_LONGEST = 300
+"""Characters of what an engine says that are told."""
 
 
 def main() -> int:
@@ -53,6 +55,8 @@ def main() -> int:
     except NotComputable as why:
         return _refuse(answers, number, str(why))
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is told, and ends it
+        if _is_full(error):
+            return _refuse(answers, number, _too_much(manifest.memory_mb))
         return _refuse(answers, number, f"the network cannot be loaded: {_said(error)}")
     signal.setitimer(signal.ITIMER_REAL, 0)
     _write(answers, framed({"number": number, "name": runtime.name}))
@@ -73,6 +77,8 @@ def _serve(runtime: Runtime, films: BinaryIO, answers: BinaryIO, memory_mb: int)
             parts = [framed({"number": number, "error": str(why)[:1000]})]
         except Exception as error:  # noqa: BLE001 - an engine's refusal is an answer too
             why_not = f"it does not take such films: {_said(error)}"
+            if _is_full(error):
+                why_not = _too_much(memory_mb)
             parts = [framed({"number": number, "error": why_not})]
         signal.setitimer(signal.ITIMER_REAL, 0)
         for part in parts:
@@ -147,11 +153,18 @@ def _too_much(megabytes: int) -> str:
     return f"it wants more than {megabytes} MB of memory (memory_mb)"
 
 
+_NO_ROOM = ("bad_alloc", "Failed to allocate memory", "Available memory", "std::length_error")
+"""What engines say, in C++, where memory ends."""
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(word in str(error) for word in _NO_ROOM)
+
+
 def _said(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "bad_alloc" in text or "Failed to allocate memory" in text:
-        return f"{text[:200]} (memory_mb)"
-    return text[:300] or type(error).__name__
+    """Return what an engine said in one line, cut between two words."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} …"
 
 
 if __name__ == "__main__":

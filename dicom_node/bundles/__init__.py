@@ -19,6 +19,7 @@ from dicom_node.errors import BundleContractBroken, BundleDamaged, BundleMissing
 from dicom_node.findings import NetworkVersion
 from dicom_node.imaging.contract import InputContract
 from dicom_node.networks.keys import KEYS
+from dicom_node.settings.source import is_short
 
 MANIFEST, CARD, EVALUATION, SELF_TEST = "model.toml", "CARD.md", "evaluation.json", "self_test.json"
 REQUIRED = (CARD, EVALUATION, SELF_TEST)
@@ -253,6 +254,8 @@ def declares(path: Path) -> bool | None:
     """Whether a manifest says what its network eats or says; None where it cannot be read."""
     if not path.is_file():
         return None  # a pipe would be waited for
+    if not is_short(path):
+        return None
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from dicom_node.bundles import MANIFEST
+from dicom_node.bundles import MANIFEST, declares
 from dicom_node.bundles.declared import Declared, is_declared, open_declared
 from dicom_node.errors import BundleError
 from dicom_node.settings import Settings
@@ -19,12 +19,22 @@ from dicom_node.settings.suites import model_folders
 def declaring_folder(settings: Settings, name: str) -> Path | None:
     """Return the folder that holds a bundle that declares what it says; None: it is our own.
 
-    What was added here is none of our own, also where its manifest cannot be read.
+    What was added here is none of our own, also where its manifest cannot be read. What has the id
+    of one of our own is passed over: ours answers, see `in_our_place`.
     """
     added, others = model_folders(settings)
+    if in_our_place(settings, name):
+        return None
     if (added / name / MANIFEST).is_file():
         return added
     return others if is_declared(others, name) else None
+
+
+def in_our_place(settings: Settings, name: str) -> bool:
+    """Whether a bundle was added here with the id of one of our own networks."""
+    added, others = model_folders(settings)
+    is_ours = declares(others / name / MANIFEST) is False
+    return is_ours and (added / name / MANIFEST).is_file()
 
 
 def declared_bundles(settings: Settings) -> tuple[Declared, ...]:

@@ -140,6 +140,8 @@ def _row(
     reasons = [*(item.reason for item in instances), study.reason]
     held = [f"{item.destination}: {item.told}" for item in deliveries if item.held is not None]
     result = ", ".join(filter(None, map(_finding, instances)))
+    # What the list tells in words is not told by its keys, too.
+    ours = ", ".join(filter(None, (_finding(item, ours=True) for item in instances)))
     return {
         "id": study.id,
         "study_instance_uid": study.study_instance_uid,
@@ -147,7 +149,7 @@ def _row(
         "changed_at": study.changed_at.isoformat(),
         "films": _counted(str(item.state) for item in instances),
         "result": result,
-        "told": "; ".join(filter(None, (result, *told))),
+        "told": "; ".join(filter(None, (ours, *told))) if told else result,
         "observations": [asdict(each) for each in case.observations],
         "delivery": _counted(f"{item.state} to {item.destination}" for item in deliveries),
         "accession_number": case.accession_number,
@@ -169,13 +171,14 @@ def _counted(names: Any) -> str:
     return ", ".join(f"{number} {name}" for name, number in Counter(names).items())
 
 
-def _finding(instance: Instance) -> str:
+def _finding(instance: Instance, *, ours: bool = False) -> str:
     from dicom_node.cli.one_line import cell
     from dicom_node.findings import FilmFindings
 
     if instance.findings_json is None:
         return ""
-    return cell(FilmFindings.from_json(json.loads(instance.findings_json)))
+    findings = FilmFindings.from_json(json.loads(instance.findings_json))
+    return cell(findings.with_observed(()) if ours else findings)
 
 
 def show(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dicom_node.ledger.connection import Connection, Row
 from dicom_node.ledger.observed import list_observations
 from dicom_node.ledger.statements import statements
-from dicom_node.ledger.told import figures_of
+from dicom_node.ledger.told import columns_of
 
 _SQL = statements("case_row")
 
@@ -67,7 +67,7 @@ def _worst(connection: Connection, films: Sequence[Row]) -> dict[str, object]:
     found = {} if row is None else json.loads(row["findings_json"])
     in_doubt = any(film["in_doubt"] for film in analysed)
     severity = -1.0 if worst is None else worst["severity"]
-    return {**figures_of(found), "severity": severity, "in_doubt": int(in_doubt)}
+    return {**columns_of(found), "severity": severity, "in_doubt": int(in_doubt)}
 
 
 def _sender(connection: Connection, study_id: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -214,19 +215,19 @@ class Casebook(Part):
                 answer=answer["findings_json"] if answer else None,
                 study=study_id, uid=feedback.sop_instance_uid, reader=feedback.reader,
                 verdict=feedback.verdict, finding=feedback.finding,
-                geographic=feedback.geographic_extent, opacity=feedback.opacity_extent,
-                level=feedback.airspace_level, comment=feedback.comment, now=connection.now(),
+                numbers=json.dumps(dict(feedback.numbers)), comment=feedback.comment,
+                now=connection.now(),
             )  # fmt: skip
 
     def all_feedback(self) -> Sequence[Mapping[str, Any]]:
         """Return every feedback beside what the networks had said, for export; no patient in it."""
         rows = self._connection.all(_SQL["all_feedback"])
-        return [dict(row) for row in rows]
+        return [dict(row) | json.loads(row["numbers"]) for row in rows]
 
     def scores_since(self, since: str) -> Sequence[Mapping[str, Any]]:
         """Return findings of all cases received since a time (ISO 8601), without identity."""
         rows = self._connection.all(_SQL["scores_since"], since=since, trial=TRIAL_AE)
-        return [dict(row) for row in rows]
+        return [dict(row) | json.loads(row["figures"]) for row in rows]
 
     def stages_since(self, since: str) -> Sequence[Mapping[str, Any]]:
         """Return the moments of each study received since: received, analysed, reported, sent.
@@ -389,8 +390,10 @@ def _case(row: Mapping[str, Any]) -> CaseRow:
     values = {each.name: row[each.name] for each in fields(CaseRow) if each.name in row.keys()}  # noqa: SIM118
     for name in ("abstained", "in_doubt", "peak_in_lungs", "opacity"):
         values[name] = None if values[name] is None else bool(values[name])
+    values["figures"] = json.loads(row["figures"])
     return CaseRow(**values)
 
 
 def _feedback(row: Mapping[str, Any]) -> Feedback:
-    return Feedback(**{each.name: row[each.name] for each in fields(Feedback)})
+    values = {each.name: row[each.name] for each in fields(Feedback)}
+    return Feedback(**values | {"numbers": json.loads(row["numbers"])})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dicom_node.ledger.headlines import HeadlineKey, ListLine, WhetherFound
@@ -23,7 +24,8 @@ MEASURED = 2_000
 
 @dataclass(frozen=True, slots=True)
 class CaseRow:
-    """A row of the case list. Extents are of 0-8, ``in_lungs`` and ``probability`` of 0-1.
+    """A row of the case list. ``figures``: numbers of `chest.FIGURES` by name; ``in_lungs`` and
+    ``probability``: of 0-1.
 
     ``chance``: what ``in_lungs`` would be by chance. ``in_doubt``: answers on a film contradict
     each other. ``reading``: of the present report; ``earlier_reader``: who marked only an earlier
@@ -55,9 +57,7 @@ class CaseRow:
     opacity_probability: float | None
     appearance: str | None
     appearance_probability: float | None
-    geographic_extent: float | None
-    opacity_extent: float | None
-    airspace_level: int | None
+    figures: Mapping[str, float]
     in_lungs: float | None
     chance: float | None
     peak_in_lungs: bool | None
@@ -123,15 +123,16 @@ class CasePage:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a reader says of the answer on a film. ``verdict``: agrees, disagrees or unsure."""
+    """What a reader says of the answer on a film. ``verdict``: agrees, disagrees or unsure.
+
+    ``numbers``: those of `chest.FIGURES` that he gives instead, by name.
+    """
 
     sop_instance_uid: str
     reader: str
     verdict: str
     finding: str | None = None
-    geographic_extent: float | None = None
-    opacity_extent: float | None = None
-    airspace_level: int | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
     comment: str = ""
     at: str = ""
 

@@ -22,7 +22,8 @@ class ListLine:
     ``number``: by what it is sorted: the probability of the most probable class or label, the index
     of a level, a value in its unit, the count of places, or a part in [0, 1]. ``text``: the key of
     the class or level that is named, the labels that are believed joined by commas, else "".
-    ``found``: whether that is a finding.
+    ``found``: whether that is a finding. ``unit``: of a value (UCUM), so that it can be read where
+    its network is no longer installed.
     """
 
     network: str
@@ -30,6 +31,7 @@ class ListLine:
     number: float
     text: str = ""
     found: bool = False
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

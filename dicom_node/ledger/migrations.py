@@ -291,6 +291,12 @@ def m020_shadow_observations(db: Database) -> None:
 
 
 @migrations()
+def m021_figures(db: Database) -> None:
+    """Keep the numbers of our own networks by name: one more is no column more."""
+    _execute_file(db, "figures.sql")
+
+
+@migrations()
 def m023_watching(db: Database) -> None:
     """Count what happens, so that a monitor can tell it; keep what ails the node, and its alarms.
 

@@ -40,6 +40,7 @@ def list_observations(connection: Connection, study_id: int, received_at: object
         connection.run(
             _SQL["keep_observation"], id=study_id, received_at=received_at, network=each.network,
             key=each.key, number=each.number, text=each.text, found=int(each.found),
+            unit=each.unit,
         )  # fmt: skip
 
 
@@ -96,4 +97,6 @@ def _answer(connection: Connection, study_id: int, word: ObservationWord) -> Lis
 
 
 def _headline(row: Row) -> ListLine:
-    return ListLine(row["network"], row["key"], row["number"], row["text"], bool(row["found"]))
+    return ListLine(
+        row["network"], row["key"], row["number"], row["text"], bool(row["found"]), row["unit"]
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from dicom_node.chest import SCORES, figures_of
 from dicom_node.findings import is_in_doubt
 
 
@@ -16,9 +18,9 @@ def told_by(findings: Mapping[str, Any], declared: float = 0.0) -> dict[str, flo
     return {"severity": severity_of(findings, declared), "in_doubt": int(is_in_doubt(findings))}
 
 
-def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
-    """Return the figures of one film's findings (their JSON form) side by side; None if absent."""
-    detection, scores = found.get("finding") or {}, found.get("scores") or {}
+def columns_of(found: Mapping[str, Any]) -> dict[str, object]:
+    """Return the columns of the case list that one film's findings (their JSON form) fill."""
+    detection = found.get("finding") or {}
     evidence, opacity = found.get("evidence") or {}, found.get("opacity") or {}
     appearance = found.get("appearance") or {}
     return {
@@ -29,9 +31,7 @@ def figures_of(found: Mapping[str, Any]) -> dict[str, object]:
         "opacity_probability": opacity.get("probability"),
         "appearance": "undetermined" if appearance.get("abstained") else appearance.get("class"),
         "appearance_probability": appearance.get("probabilities", {}).get(appearance.get("class")),
-        "geographic_extent": scores.get("geographic_extent", {}).get("value"),
-        "opacity_extent": scores.get("opacity_extent", {}).get("value"),
-        "airspace_level": (found.get("airspace") or {}).get("level"),
+        "figures": json.dumps(figures_of(found)),
         "in_lungs": evidence.get("saliency_in_lungs"),
         "chance": evidence.get("chance"),
         "peak_in_lungs": evidence.get("peak_in_lungs"),
@@ -50,8 +50,6 @@ def severity_of(findings: Mapping[str, Any], declared: float = 0.0) -> float:
     if not detection:
         return declared if findings.get("observations") else -1.0
     scores = findings.get("scores") or {}
-    extents = sum(
-        scores.get(name, {}).get("value") or 0.0 for name in ("geographic_extent", "opacity_extent")
-    )
+    extents = sum(scores.get(name, {}).get("value") or 0.0 for name in SCORES)
     own = float(extents + 2.0 * (1.0 - detection["probabilities"].get("normal", 0.0)))
     return max(own, declared)

@@ -14,7 +14,12 @@ from dicom_node.bundles.declared import (
     faults_of,
     open_declared,
 )
-from dicom_node.bundles.installed import broken_bundles, declared_bundles, declaring_folder
+from dicom_node.bundles.installed import (
+    broken_bundles,
+    declared_bundles,
+    declaring_folder,
+    in_our_place,
+)
 from dicom_node.errors import BundleDamaged, SettingsError
 from dicom_node.settings import Settings
 from dicom_node.settings.suites import model_folders
@@ -60,7 +65,7 @@ def bundle_faults(settings: Settings) -> tuple[str, ...]:
     Faults of a manifest by file, line and key; weights that are not there, or not those of the
     manifest; an engine that is not installed. No network is loaded (`dicom-node models check`).
     """
-    named = (*settings.networks, *settings.analysis.shadow)
+    named = dict.fromkeys((*settings.networks, *settings.bundles, *settings.analysis.shadow))
     return tuple(fault for name in named for fault in _faults(settings, name))
 
 
@@ -73,6 +78,12 @@ def check_bundles(settings: Settings) -> None:
 
 def _faults(settings: Settings, name: str) -> Iterator[str]:
     folder = declaring_folder(settings, name)
+    if in_our_place(settings, name):
+        place = model_folders(settings)[0] / name
+        yield (
+            f"{name}/{MANIFEST}: id: {place} has the id of one of our own networks, which answers"
+            " in its place — give it an id of its own, or take it away"
+        )
     if folder is None:
         # Not even whether it declares anything can be read of a file that is no TOML.
         broken = (each for each in model_folders(settings) if _is_no_toml(each / name / MANIFEST))
@@ -91,6 +102,13 @@ def _faults(settings: Settings, name: str) -> Iterator[str]:
             check_declared_weights(bundle)
         except BundleDamaged as error:
             yield f"{name}/{MANIFEST}: weights.digest: {error} — {error.remedy}"
+    lease, seconds = settings.analysis.lease_seconds, bundle.manifest.seconds
+    if seconds >= lease:
+        yield (
+            f"{name}/{MANIFEST}: seconds: {seconds:g} s are not below analysis.lease_seconds"
+            f" ({lease:g} s), after which a worker that says nothing is taken for hanging — lower"
+            " the one, or raise the other"
+        )
     package, extra = ENGINE_PACKAGES.get(bundle.manifest.engine, ("", ""))
     if package and find_spec(package) is None:
         yield f"{name}/{MANIFEST}: engine: {package} is not installed — install {extra}"

@@ -35,7 +35,6 @@ from dicom_node.patience import place_of
 from dicom_node.settings.faults import Fault, KeyPlaces, Location
 from dicom_node.settings.source import parse, read_text
 
-_MOST_BYTES = 1_000_000
 _LANGUAGES = ("en", "de")
 """Those of the report templates that are shipped."""
 
@@ -212,8 +211,6 @@ def _text_of(path: Path, name: str) -> str | Fault:
         return Fault(name, "", "is missing", "write it (`dicom-node models new` drafts one)")
     if not path.is_file():
         return Fault(name, "", "is no file", "put a text file there")
-    if path.stat().st_size > _MOST_BYTES:
-        return Fault(name, "", f"is larger than {_MOST_BYTES} bytes", "make it a short text")
     return read_text(path, name)
 
 

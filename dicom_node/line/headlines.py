@@ -40,14 +40,18 @@ def _headline(observation: Observation, said: Says) -> ListLine | None:
     return ListLine(
         observation.network,
         observation.key,
-        float(number),
+        float(f"{number:.6g}"),
         ",".join(label.key for label in observation.believed),
         is_finding(observation, said),
+        observation.unit,
     )
 
 
 def _number(observation: Observation) -> float | None:
-    """Return by what a list is sorted; see `ListLine`."""
+    """Return by what a list is sorted; see `ListLine`.
+
+    Lists keep six digits: what engines answer with float32 has no more.
+    """
     best = observation.best
     if observation.kind is ObservationKind.REGION:
         return None if observation.absent else len(observation.places)

@@ -17,9 +17,11 @@ from dicom_node.results.templates import Template
 
 COLUMNS = (
     "case", "study_instance_uid", "accession_number", "study_date", "received_at", "outcome",
-    "sender", "severity", "network", "key", "number", "classes", "found", "name", "answer",
+    "sender", "severity", "network", "key", "number", "unit", "classes", "found",
+    "name", "answer",
 )  # fmt: skip
-"""``number`` and ``classes``: see `ListLine`; ``found``: 1 or 0; ``answer``: in words."""
+"""``number``, ``unit`` (UCUM) and ``classes``: see `ListLine`; ``found``: 1 or 0; ``answer``: in
+words."""
 
 _PAGE = 500
 
@@ -54,6 +56,7 @@ def _row(case: CaseRow, told: SpokenHeadline | None) -> dict[str, Any]:
         return row
     said = told.line
     return row | {
-        "network": said.network, "key": said.key, "number": said.number, "classes": said.text,
+        "network": said.network, "key": said.key, "number": said.number, "unit": said.unit,
+        "classes": said.text,
         "found": int(said.found), "name": told.name, "answer": told.answer,
     }  # fmt: skip

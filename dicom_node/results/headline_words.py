@@ -68,9 +68,10 @@ def _spoken(line: ListLine, cards: Cards, template: Template) -> SpokenHeadline:
     declared = card.declaration if card else None
     said = _says(declared, line.key)
     if declared is None or said is None:
-        # Its network is no longer installed: nobody knows what the number is.
+        # Its network is no longer installed: of the number its unit is known alone.
         words = ObservationWords(name=plain(line.key))
-        answer = ", ".join(_classes(line, words)) or f"{line.number:g}"
+        unit = unit_of(line.unit, template.observed.units).shown if line.unit else ""
+        answer = ", ".join(_classes(line, words)) or f"{line.number:g} {unit}".strip()
     else:
         words = words_of(declared, line.key, template.language.value)
         answer = _answer(line, said, words, template)

@@ -26,8 +26,22 @@ class SettingsFile:
     places: KeyPlaces
 
 
+MOST_BYTES = 1_000_000
+"""No file that people write is longer: settings, templates, manifests."""
+
+
+def is_short(path: Path) -> bool:
+    """Whether a file is no longer than `MOST_BYTES`; also of one that cannot be looked at."""
+    try:
+        return path.stat().st_size <= MOST_BYTES
+    except OSError:
+        return True
+
+
 def read_text(path: Path, name: str) -> str | Fault:
     """Return the file's text, or why it cannot be read; ``name`` stands for it in messages."""
+    if not is_short(path):
+        return Fault(name, "", f"is larger than {MOST_BYTES:,} bytes", "make it a short text")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:

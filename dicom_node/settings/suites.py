@@ -11,6 +11,7 @@ from dicom_node import resources
 from dicom_node.chest import FINDING_CLASSES
 from dicom_node.settings.faults import Fault, KeyPlaces, Location, suggestion
 from dicom_node.settings.model import Settings
+from dicom_node.settings.source import is_short
 
 
 def model_folders(settings: Settings) -> tuple[Path, ...]:
@@ -47,7 +48,6 @@ def suite_faults(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
             what = f"{name!r} says what it eats and says: it is no network of ours"
             remedy = "name it in analysis.suite or in a suite's networks"
             yield places.fault(("analysis", key), what, remedy)
-    yield from _in_our_place(settings, named, places)
     yield from _of_names(settings, places)
     yield from _without_finding(settings, manifests, places)
 
@@ -77,7 +77,7 @@ def _manifests(settings: Settings) -> dict[str, Mapping[str, Any]]:
     """
     added, others = map(_all_of, model_folders(settings))
     mine = {name: told for name, told in added.items() if _declares(told)}
-    # What has the id of one of our own is a fault of its own: see `_in_our_place`.
+    # What has the id of one of our own is passed over, and said: see `line.bundles`.
     return others | {name: told for name, told in mine.items() if name not in _ours(others)}
 
 
@@ -91,20 +91,10 @@ def _ours(manifests: Mapping[str, Mapping[str, Any]]) -> set[str]:
     return {name for name, told in manifests.items() if not _declares(told)}
 
 
-def _in_our_place(
-    settings: Settings, named: list[tuple[Location, str]], places: KeyPlaces
-) -> Iterator[Fault]:
-    """Find bundles that were added here with the id of one of our own: they would replace it."""
-    added, others = model_folders(settings)
-    taken = _ours(_all_of(others))
-    for place, name in named:
-        if name in taken and (added / name / "model.toml").is_file():
-            what = f"{name!r} in {added} has the id of one of our own networks"
-            yield places.fault(place, what, "give it an id of its own, or take it away there")
-
-
 def _read(path: Path) -> Mapping[str, Any]:
     """Return a manifest; one that cannot be read is empty: that fault is named elsewhere."""
+    if not is_short(path):
+        return {}
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError):

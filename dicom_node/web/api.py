@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.requests import Request
 from pydantic import AwareDatetime, BaseModel, Field
 
-from dicom_node.ledger.cases import CaseQuery
+from dicom_node.chest import FIGURES
+from dicom_node.ledger.cases import CaseQuery, CaseRow
 from dicom_node.ledger.outbox import OutboxQuery
 from dicom_node.records import Delivery, DeliveryId, DeliveryState, StudyId
 from dicom_node.results.stored import findings_document
@@ -54,7 +55,8 @@ class ObservationAnswer(BaseModel):
 
     ``number``: the probability of the most probable class or label, the index of a level, a value
     in its unit, the count of places, or a part in [0, 1]. ``text``: the keys of what is named or
-    believed, joined by commas. ``found``: whether that is a finding.
+    believed, joined by commas. ``found``: whether that is a finding. ``unit``: of a value (UCUM),
+    else "".
     """
 
     network: str
@@ -62,6 +64,7 @@ class ObservationAnswer(BaseModel):
     number: float
     text: str
     found: bool
+    unit: str
 
 
 class CaseAnswer(BaseModel):
@@ -167,7 +170,7 @@ def cases(
     found = house_of(request).ledger.cases(query)
     listed(request, person.name)
     return CasesAnswer(
-        cases=[CaseAnswer(**_known(asdict(case))) for case in found.cases],
+        cases=[_case_answer(case) for case in found.cases],
         after=found.after[0] if found.after else None,
         after_id=found.after[1] if found.after else None,
     )
@@ -181,7 +184,7 @@ def case(
     ledger = house_of(request).ledger
     found = ledger.case(StudyId(study_id))
     ledger.note(person.name, "case.viewed", study_id=found.study_id)
-    return CaseAnswer(**_known(asdict(found)))
+    return _case_answer(found)
 
 
 @router.get("/cases/{study_id}/findings")
@@ -226,8 +229,12 @@ def send(
     return _delivery(house.ledger.delivery(DeliveryId(delivery_id)))
 
 
-def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in CaseAnswer.model_fields}
+def _case_answer(case: CaseRow) -> CaseAnswer:
+    figures = {figure.name: case.figures.get(figure.name) for figure in FIGURES}
+    values = asdict(case) | figures
+    return CaseAnswer(
+        **{name: value for name, value in values.items() if name in CaseAnswer.model_fields}
+    )
 
 
 def _delivery(item: Delivery) -> DeliveryAnswer:

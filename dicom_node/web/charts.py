@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import rc_context, rcsetup
 from matplotlib.figure import Figure
 
-from dicom_node.chest import FINDING_CLASSES
+from dicom_node.chest import FIGURES, FINDING_CLASSES
 from dicom_node.findings import FilmFindings
 from dicom_node.ledger.cases import MEASURED
 from dicom_node.results.films import AnalysedFilm, Context, taken_at
@@ -181,13 +181,14 @@ def _course(
 
 
 def _drift(figure: Figure, rows: Rows, since: str) -> None:
-    names = {"probability": (0.0, 1.0), "geographic_extent": (0.0, 8.0), "in_lungs": (0.0, 1.0)}
+    first = FIGURES[0]
+    names = {"probability": (0.0, 1.0), first.name: (0.0, first.most), "in_lungs": (0.0, 1.0)}
     for axes, (name, limits) in zip(figure.subplots(1, 3), names.items(), strict=True):
         for label, chosen in (("before", False), ("this week", True)):
             values = [
                 row[name]
                 for row in rows
-                if row[name] is not None and (row["received_at"] >= since) == chosen
+                if row.get(name) is not None and (row["received_at"] >= since) == chosen
             ]
             if values:
                 axes.hist(values, bins=np.linspace(*limits, 11), density=True, alpha=0.6,

@@ -14,6 +14,7 @@ from jinja2.runtime import Context as RenderContext
 from markupsafe import Markup
 
 from dicom_node import __version__
+from dicom_node.chest import FIGURES, FINDING_CLASSES, PARTS
 from dicom_node.moments import machine_readable, shown
 from dicom_node.results.spreadsheet import csv_parts
 from dicom_node.settings import host_and_port
@@ -93,6 +94,8 @@ def _environment() -> Environment:
         "score": _score,
     }
     environment.globals |= {"version": __version__, "host_and_port": host_and_port}
+    # What our own networks say: their numbers, the parts of a lung, the class of nothing found.
+    environment.globals |= {"figures": FIGURES, "parts": PARTS, "none_found": FINDING_CLASSES[0]}
     return environment
 
 

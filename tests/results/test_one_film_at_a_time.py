@@ -60,13 +60,13 @@ def test_a_report_alone_decodes_no_film() -> None:
 
 def test_where_something_lies_on_a_film_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    lungs = regions.zones_of
+    lungs = regions.parts_of
 
     def counted(film: AnalysedFilm) -> object:
         asked.append(film.findings.sop_instance_uid)
         return lungs(film)
 
-    monkeypatch.setattr(regions, "zones_of", counted)
+    monkeypatch.setattr(regions, "parts_of", counted)
     write_results(Stored().films, CONTEXT, [ObjectKind.REPORT, ObjectKind.PRESENTATION])
     assert len(asked) == 3
 

@@ -17,9 +17,14 @@ import pytest
 from PIL import Image
 
 from dicom_node.imaging.phantom import phantom_dataset
+from dicom_node.records import ObjectKind
+from dicom_node.results.write import write_results
 from tests.conftest import debian, missing, orthanc_plugin
 from tests.node.peers import Orthanc, free_port, wait_for
+from tests.results.observed_kit import context_in, every_kind, observed_film
+from tests.results.told_kit import ENGLISH
 from tests.viewers import ohif
+from tests.viewers.film_kit import phantom_film
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -61,8 +66,27 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture(scope="session")
-def pacs(tmp_path_factory: pytest.TempPathFactory, study: Study) -> Iterator[Orthanc]:
-    """Orthanc with its plugins, to which the film and its results were sent by C-STORE."""
+def observed_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Write what networks of others said of a phantom: labels, boxes, a length, and the rest."""
+    folder = tmp_path_factory.mktemp("observed")
+    film = observed_film(phantom_film, *every_kind())
+    film.dataset.save_as(folder / "film.dcm", enforce_file_format=True)
+    kinds = {ObjectKind.REPORT, ObjectKind.CAPTURE}
+    results = []
+    for item in write_results([film], context_in(ENGLISH), kinds):
+        # Of a report in several classes the first is sent.
+        if item.kind not in {kind for kind, _ in results}:
+            path = folder / f"film-{item.kind.value}.dcm"
+            path.write_bytes(item.data)
+            results.append((item.kind, path))
+    return Study(folder / "film.dcm", tuple(path for _, path in results))
+
+
+@pytest.fixture(scope="session")
+def pacs(
+    tmp_path_factory: pytest.TempPathFactory, study: Study, observed_study: Study
+) -> Iterator[Orthanc]:
+    """Orthanc with its plugins, to which films and their results were sent by C-STORE."""
     folder = tmp_path_factory.mktemp("pacs")
     orthanc = Orthanc("PACS", free_port(), free_port(), folder, debian("Orthanc"))
     orthanc.start(
@@ -70,7 +94,7 @@ def pacs(tmp_path_factory: pytest.TempPathFactory, study: Study) -> Iterator[Ort
         DicomWeb={"Enable": True, "Root": "/dicom-web/"},
         WebViewer={"CachePath": str(folder / "cache")}, DicomAlwaysAllowStore=True,
     )  # fmt: skip
-    for file in (study.film, *study.results):
+    for file in (study.film, *study.results, observed_study.film, *observed_study.results):
         subprocess.run(
             [str(debian("storescu")), "-R", "-aec", "PACS", "127.0.0.1", str(orthanc.dicom_port),
              str(file)], check=True, capture_output=True,
@@ -119,6 +143,18 @@ def _shows_film(page: Page) -> bool:
 @pytest.fixture
 def page(browser: Browser, pacs: Orthanc, viewer: Path, study: Study) -> Iterator[Page]:
     """The study opened in OHIF, its welcome dismissed."""
+    yield from _opened(browser, pacs, viewer, study)
+
+
+@pytest.fixture
+def observed_page(
+    browser: Browser, pacs: Orthanc, viewer: Path, observed_study: Study
+) -> Iterator[Page]:
+    """The study of which networks of others spoke, opened in OHIF."""
+    yield from _opened(browser, pacs, viewer, observed_study)
+
+
+def _opened(browser: Browser, pacs: Orthanc, viewer: Path, study: Study) -> Iterator[Page]:
     site = ohif.Site(viewer, pacs.http_port)
     opened = _tab(browser)
     opened.goto(f"{site.url}/viewer?StudyInstanceUIDs={study.uid}")
@@ -131,14 +167,21 @@ def page(browser: Browser, pacs: Orthanc, viewer: Path, study: Study) -> Iterato
 
 
 @pytest.fixture
-def web_viewer(browser: Browser, pacs: Orthanc) -> Callable[[str], Page]:
+def web_viewer(browser: Browser, pacs: Orthanc, study: Study) -> Callable[[str], Page]:
     """Return a function: a series by its description, opened in Orthanc's own web viewer."""
+
+    (held,) = (
+        each["ID"]
+        for each in pacs.call("/studies?expand")
+        if each["MainDicomTags"]["StudyInstanceUID"] == study.uid
+    )
 
     def show(description: str) -> Page:
         (series,) = (
             each["ID"]
             for each in pacs.call("/series?expand")
-            if each["MainDicomTags"].get("SeriesDescription", "").startswith(description)
+            if each["ParentStudy"] == held
+            and each["MainDicomTags"].get("SeriesDescription", "").startswith(description)
         )
         opened = _tab(browser)
         address = f"http://127.0.0.1:{pacs.http_port}/web-viewer/app/viewer.html?series={series}"

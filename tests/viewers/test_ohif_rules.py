@@ -18,10 +18,14 @@ from pydicom import Dataset
 from dicom_node.resources import report_templates
 from dicom_node.results.preview import preview_context, preview_film, preview_film_with_map
 from dicom_node.results.report import SOP_CLASSES
-from dicom_node.results.templates import load_template
+from dicom_node.results.templates import Template, load_template
 from dicom_node.results.write import write_results
+from tests.results.observed_kit import context_in, eighteen, every_kind, observed_film
+from tests.results.told_kit import ENGLISH, GERMAN
+from tests.viewers.film_kit import phantom_film
 
 MOST_NUMBERS = 5
+"""So many numbers of a group are written beside its line."""
 
 
 KINDS_OF_FILM = ("with heat and lungs", "without lungs", "with a map")
@@ -53,10 +57,25 @@ def children(item: Dataset, code: str = "") -> list[Dataset]:
 @pytest.mark.parametrize("kind_of_film", KINDS_OF_FILM)
 def test_every_group_of_a_report_is_drawn(kind_of_film: str, sop_class: str) -> None:
     (report,) = [one for one in reports(kind_of_film) if one.SOPClassUID == sop_class]
+    assert groups_that_are_drawn(report) > 10
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside ours", "alone"])
+@pytest.mark.parametrize("template", [ENGLISH, GERMAN], ids=["en", "de"])
+def test_every_observation_of_networks_of_others_is_drawn(template: Template, beside: bool) -> None:
+    film = observed_film(phantom_film, *every_kind(), eighteen(3, 7), beside=beside)
+    written = write_results([film], context_in(template))[: len(SOP_CLASSES)]
+    assert written
+    for item in written:
+        report = pydicom.dcmread(io.BytesIO(item.data))
+        assert groups_that_are_drawn(report) > len(every_kind())
+
+
+def groups_that_are_drawn(report: Dataset) -> int:
+    """Return how many groups a report has; each must be one that OHIF draws."""
     assert report.ConceptNameCodeSequence[0].CodeValue == "126000"
     (measurements,) = children(report, "126010")
     groups = children(measurements, "125007")
-    assert len(groups) > 10
     library = {
         item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
         for each in children(report, "111028")
@@ -70,4 +89,7 @@ def test_every_group_of_a_report_is_drawn(kind_of_film: str, sop_class: str) -> 
         (image,) = children(region)
         assert image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID in library
         numbers = [item for item in children(group) if item.ValueType == "NUM"]
-        assert 1 <= len(numbers) <= MOST_NUMBERS
+        assert numbers
+        # Of more the viewer writes the first ones: none of a finding is left out.
+        assert len(numbers) <= MOST_NUMBERS or not children(group, "121071")
+    return len(groups)

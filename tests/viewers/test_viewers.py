@@ -45,8 +45,8 @@ def show(page: Page, series: str) -> None:
 def test_orthanc_files_every_result_under_the_study_of_the_film(
     pacs: Orthanc, study: Study
 ) -> None:
-    (found,) = pacs.call("/studies?expand")
-    assert found["MainDicomTags"]["StudyInstanceUID"] == study.uid
+    every = {one["MainDicomTags"]["StudyInstanceUID"]: one for one in pacs.call("/studies?expand")}
+    found = every[study.uid]
     instances = pacs.call(f"/studies/{found['ID']}/instances")
     assert len(instances) == 1 + len(study.results)
     modalities = [
@@ -56,7 +56,19 @@ def test_orthanc_files_every_result_under_the_study_of_the_film(
 
 
 def test_the_viewer_draws_the_report_on_the_film_with_its_numbers(page: Page, study: Study) -> None:
-    document = pydicom.dcmread(study.result("report"))
+    is_drawn_with_its_numbers(page, study, "report")
+
+
+def test_the_viewer_draws_what_networks_of_others_observed(
+    observed_page: Page, observed_study: Study
+) -> None:
+    is_drawn_with_its_numbers(observed_page, observed_study, "sr", "observed")
+
+
+def is_drawn_with_its_numbers(
+    page: Page, study: Study, result: str, screenshot: str = "report"
+) -> None:
+    document = pydicom.dcmread(study.result(result))
     (groups,) = read_films(document).values()
 
     def drawn() -> str:
@@ -72,7 +84,7 @@ def test_the_viewer_draws_the_report_on_the_film_with_its_numbers(page: Page, st
         return ""
 
     text = wait_for(opened, 2 * SECONDS, "the report is drawn")
-    seen = picture(page, "report")
+    seen = picture(page, screenshot)
     # Contours are drawn in yellow and green: nothing else on the page is.
     assert ((seen[..., 1] > 200) & (seen[..., 2] < 60)).sum() > 1000
     for group in groups:
@@ -117,5 +129,5 @@ def test_the_viewer_opens_the_pdf(page: Page) -> None:
 
 
 def test_the_screenshots_are_kept() -> None:
-    names = {"report", "summary", "pdf", "orthanc-summary", "orthanc-lungs"}
+    names = {"report", "observed", "summary", "pdf", "orthanc-summary", "orthanc-lungs"}
     assert names <= {path.stem for path in SCREENSHOTS.iterdir()}

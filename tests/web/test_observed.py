@@ -134,6 +134,7 @@ def test_the_api_gives_the_headlines_of_a_case_and_is_asked_for_them(observing: 
     said = {each["key"]: each for each in row["observations"]}
     assert said["congestion"] == {
         "network": "congestion", "key": "congestion", "number": 4.0, "text": "", "found": False,
+        "unit": "{0:10}",
     }  # fmt: skip
     assert said["findings"]["text"] == "effusion"
     assert client.get("/api/cases?observation=nodules:nodules&at_least=2").json()["cases"] == []

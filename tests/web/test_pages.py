@@ -283,7 +283,7 @@ def test_a_film_comes_in_full_depth_with_everything_that_lies_over_it(site: Site
     shape = (about["rows"], about["columns"])
     assert np.array_equal(values.reshape(shape), source.pixel_array)
     assert {each["network"] for each in about["maps"]} > {"covidnet-lite"}
-    assert len(about["zones"]) == 6
+    assert len(about["parts"]) == 6
     assert set(about["lungs"]) == {"right", "left"}
     for line in about["lungs"].values():
         assert np.asarray(line).min() >= 0

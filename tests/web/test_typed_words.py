@@ -34,7 +34,7 @@ def test_one_save_keeps_the_lines_and_what_is_said_of_each_answer(site: Site, st
     assert "Effusion." in page
     assert "A line, not an opacity." in page
     (word,) = site.house.ledger.said(StudyId(case))
-    assert (word.verdict, word.geographic_extent) == ("disagrees", 1.5)
+    assert (word.verdict, word.numbers) == ("disagrees", {"geographic_extent": 1.5})
     assert comment(site, case) == "Effusion."
     assert page.count("<form") == 3  # signing out, the template, and one for all that is typed
 

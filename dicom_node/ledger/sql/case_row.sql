@@ -31,18 +31,17 @@ from deliveries where study_id = :id and not not_accepted;
 -- A study's row of the case list, new or in place of the one before.
 insert into cases (study_id, received_at, state, films, outcome, reason, view, finding, probability,
     abstained, opacity, opacity_probability, appearance, appearance_probability,
-    geographic_extent, opacity_extent, airspace_level, in_lungs, chance, peak_in_lungs,
+    figures, in_lungs, chance, peak_in_lungs,
     change_when_hidden, severity, in_doubt, sender, delivery, reading, earlier_reader)
 values (:study_id, :received_at, :state, :films, :outcome, :reason, :view, :finding, :probability,
     :abstained, :opacity, :opacity_probability, :appearance, :appearance_probability,
-    :geographic_extent, :opacity_extent, :airspace_level, :in_lungs, :chance, :peak_in_lungs,
+    :figures, :in_lungs, :chance, :peak_in_lungs,
     :change_when_hidden, :severity, :in_doubt, :sender, :delivery, :reading, :earlier_reader)
 on conflict do update set received_at = :received_at, state = :state, films = :films,
     outcome = :outcome, reason = :reason, view = :view, finding = :finding,
     probability = :probability, abstained = :abstained, opacity = :opacity,
     opacity_probability = :opacity_probability, appearance = :appearance,
-    appearance_probability = :appearance_probability, geographic_extent = :geographic_extent,
-    opacity_extent = :opacity_extent, airspace_level = :airspace_level, in_lungs = :in_lungs,
+    appearance_probability = :appearance_probability, figures = :figures, in_lungs = :in_lungs,
     chance = :chance, peak_in_lungs = :peak_in_lungs, change_when_hidden = :change_when_hidden,
     severity = :severity, in_doubt = :in_doubt, sender = :sender, delivery = :delivery,
     reading = :reading, earlier_reader = :earlier_reader;

@@ -56,12 +56,11 @@ where study_id = :study and sop_instance_uid = :uid order by id desc;
 -- name: keep_feedback
 -- What a reader says of a film, in place of his earlier word.
 insert into feedback (study_id, study_instance_uid, answer_json, sop_instance_uid, reader, verdict,
-    finding, geographic_extent, opacity_extent, airspace_level, comment, at)
+    finding, numbers, comment, at)
 values (:study, :study_uid, :answer, :uid, :reader, :verdict,
-    :finding, :geographic, :opacity, :level, :comment, :now)
+    :finding, :numbers, :comment, :now)
 on conflict (sop_instance_uid, reader) do update set verdict = :verdict, answer_json = :answer,
-    finding = :finding, geographic_extent = :geographic, opacity_extent = :opacity,
-    airspace_level = :level, comment = :comment, at = :now;
+    finding = :finding, numbers = :numbers, comment = :comment, at = :now;
 
 -- name: all_feedback
 -- Every feedback beside what the networks had said, for export; no patient in it.
@@ -69,8 +68,8 @@ select * from feedback order by id;
 
 -- name: scores_since
 -- Findings of all cases received since, without identity and without the node's own trials.
-select received_at, outcome, finding, probability, abstained, geographic_extent,
-    opacity_extent, airspace_level, in_lungs, delivery
+select received_at, outcome, finding, probability, abstained, figures,
+    in_lungs, delivery
 from cases where received_at >= :since and sender <> :trial order by received_at;
 
 -- name: stages_since

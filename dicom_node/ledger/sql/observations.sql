@@ -6,7 +6,7 @@ select headlines from instances where study_id = :id and headlines is not null o
 
 -- name: observations_of_study
 -- What the list tells of a study.
-select network, key, number, text, found, received_at from observations where study_id = :id;
+select network, key, number, text, found, unit, received_at from observations where study_id = :id;
 
 -- name: forget_observations_of_study
 -- What the list told of a study until now.
@@ -14,12 +14,12 @@ delete from observations where study_id = :id;
 
 -- name: keep_observation
 -- What the list tells of a study under one key of a network.
-insert into observations (study_id, network, key, number, text, found, received_at)
-values (:id, :network, :key, :number, :text, :found, :received_at);
+insert into observations (study_id, network, key, number, text, found, unit, received_at)
+values (:id, :network, :key, :number, :text, :found, :unit, :received_at);
 
 -- name: observations_of_studies
 -- What the list tells of the studies of a page.
-select study_id, network, key, number, text, found from observations
+select study_id, network, key, number, text, found, unit from observations
 where study_id in (select value from json_each(:ids));
 
 -- name: observations_since

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import isfinite
@@ -126,7 +126,7 @@ def case_list(
         "only_latest": MATCHES if found.is_partial else 0,
         "query": query,
         "classes": classes_of(house),
-        **_headlines(house, found.cases),
+        **_headlines(house, found.cases, query),
         "elsewhere": {case.study_id for case in found.cases if is_elsewhere(case, evidence)},
         "following": urlencode(following) if found.after else "",
         "here": urlencode(_address(query)),
@@ -397,13 +397,20 @@ def _is_of_order(order: Order, after: str) -> bool:
     return order != "severity" or is_number(after)
 
 
-def _headlines(house: House, cases: Sequence[CaseRow]) -> dict[str, Any]:
+def asked_for(query: CaseQuery, names: Mapping[str, str]) -> dict[str, str]:
+    """Return what a list is filtered or sorted by that no installed bundle says any more."""
+    asked = [query.observation.headline] if query.observation else []
+    asked += [query.order] if isinstance(query.order, HeadlineKey) else []
+    return {str(each): str(each) for each in asked if str(each) not in names}
+
+
+def _headlines(house: House, cases: Sequence[CaseRow], query: CaseQuery) -> dict[str, Any]:
     """Return the headlines of a list in words, and by which it may be sorted and filtered."""
     template = house.template()
     names = headline_names(house.cards, template)
     told = {case.study_id: spoken(case.observations, house.cards, template) for case in cases}
     return {
-        "headline_names": names,
+        "headline_names": names | asked_for(query, names),
         "headlines": told,
         "has_headlines": names or any(told.values()),
         "words_language": template.language.value,

@@ -54,7 +54,7 @@ def about(
         "window": _window(dataset, pixels),
         **_greys(dataset, pixels),
         "spacing": header_of(dataset).pixel_spacing,
-        **(_drawn(film) if film is not None else {"maps": [], "lungs": {}, "zones": []}),
+        **(_drawn(film) if film is not None else {"maps": [], "lungs": {}, "parts": []}),
         "places": drawn_places(film, words_context(house)) if film is not None else [],
     }
     seen(request, person.name, "film.viewed", instance.study_id)
@@ -152,9 +152,9 @@ def _padding(dataset: Dataset, lowest: int, size: int) -> list[int] | None:
 
 
 def _drawn(film: AnalysedFilm) -> dict[str, Any]:
-    """Return the maps, outlines and zones in pixels of the stored matrix."""
+    """Return the maps, outlines and parts of the lungs in pixels of the stored matrix."""
     places, findings = places_of(film), film.findings
-    zones = findings.airspace.parts if findings.airspace else {}
+    scores = findings.airspace.parts if findings.airspace else {}
     return {
         "maps": [
             *_opacity(film, places),
@@ -171,8 +171,8 @@ def _drawn(film: AnalysedFilm) -> dict[str, Any]:
             } for item in film.explanation.looked),
         ],
         "lungs": {side: _line(line) for side, line in places.lungs.items()},
-        "zones": [
-            {"name": name.replace("_", " "), "score": round(zones.get(name, 0.0), 1),
+        "parts": [
+            {"name": name.replace("_", " "), "score": round(scores.get(name, 0.0), 1),
              "line": _line(line)}
             for name, line in places.parts.items()
         ],

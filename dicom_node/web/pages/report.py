@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
-from dicom_node.chest import FINDING_CLASSES
+from dicom_node.chest import FIGURES, FINDING_CLASSES, figures_of
 from dicom_node.ledger.cases import Feedback, ReaderReport
-from dicom_node.ledger.told import figures_of
+from dicom_node.ledger.told import columns_of
 from dicom_node.observations import Observation
 from dicom_node.records import Instance, StudyId
 from dicom_node.results.document import pdf
@@ -37,11 +37,10 @@ router = APIRouter()
 
 _COLUMNS = (
     "at", "reader", "study_instance_uid", "sop_instance_uid", "verdict", "finding",
-    "geographic_extent", "opacity_extent", "airspace_level", "comment", "network_finding",
-    "network_probability", "network_geographic_extent", "network_opacity_extent",
-    "network_airspace_level", "network_opacity", "network_appearance", "network_observations",
+    *(figure.name for figure in FIGURES), "comment", "network_finding", "network_probability",
+    *(f"network_{figure.name}" for figure in FIGURES), "network_opacity", "network_appearance",
+    "network_observations",
 )  # fmt: skip
-_SAID = ("finding", "geographic_extent", "opacity_extent", "airspace_level")
 _VERDICTS = ("agrees", "disagrees", "unsure")
 _LONGEST = {"comment": 10_000, "verdict comment": 2_000}
 """Characters that are kept of the lines under the report, and of those on one film."""
@@ -195,7 +194,8 @@ def feedback_table(request: Request, person: Annotated[Person, Depends(reader)])
 
 def _row(line: Any) -> dict[str, Any]:
     found = json.loads(line["answer_json"] or "{}")
-    told = {f"network_{name}": value for name, value in figures_of(found).items()}
+    said = columns_of(found) | figures_of(found)
+    told = {f"network_{name}": value for name, value in said.items()}
     return {**line, **told, "network_observations": " ".join(map(_in_short, _observed(found)))}
 
 
@@ -262,8 +262,9 @@ def _fields(
     fields = {"comment": reading.comment if reading else "", **_stamps(said, reading)}
     for item in films:
         word = said.get(item.sop_instance_uid)
-        for name in ("verdict", *_SAID, "comment"):
-            value = getattr(word, name, None)
+        told = asdict(word) | dict(word.numbers) if word else {}
+        for name in ("verdict", "finding", *(each.name for each in FIGURES), "comment"):
+            value = told.get(name)
             fields[f"{name}-{item.sop_instance_uid}"] = "" if value is None else f"{value}"
     return fields
 
@@ -289,7 +290,8 @@ def _verdict_of(
     typed: Mapping[str, str], suffix: str, uid: str, person: Person, faults: list[str]
 ) -> Feedback | None:
     """Return what was typed of one film, in the fields that end in ``suffix``; None if nothing."""
-    words = {name: typed.get(f"{name}{suffix}", "").strip() for name in (*_SAID, "comment")}
+    names = ("finding", *(each.name for each in FIGURES), "comment")
+    words = {name: typed.get(f"{name}{suffix}", "").strip() for name in names}
     verdict = typed.get(f"verdict{suffix}", "")
     if not verdict and not any(words.values()):
         return None
@@ -298,17 +300,22 @@ def _verdict_of(
     if len(words["comment"]) > _LONGEST["verdict comment"]:
         faults.append(_too_long("What you say of a film", words["comment"],
                                 _LONGEST["verdict comment"]))  # fmt: skip
-    level = _within(words["airspace_level"], 2, faults)
     return Feedback(
         sop_instance_uid=uid,
         reader=person.name,
         verdict=verdict,
         finding=words["finding"] if words["finding"] in FINDING_CLASSES else None,
-        geographic_extent=_within(words["geographic_extent"], 8, faults),
-        opacity_extent=_within(words["opacity_extent"], 8, faults),
-        airspace_level=None if level is None else int(level),
+        numbers=dict(_numbers(words, faults)),
         comment=typed.get(f"comment{suffix}", ""),
     )
+
+
+def _numbers(words: Mapping[str, str], faults: list[str]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers that were typed, by name."""
+    for figure in FIGURES:
+        value = _within(words[figure.name], figure.most, faults)
+        if value is not None:
+            yield figure.name, int(value) if figure.is_whole else value
 
 
 def _too_long(what: str, text: str, most: int) -> str:

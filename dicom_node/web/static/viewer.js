@@ -23,7 +23,7 @@ class Viewer {
     this.element = element;
     this.canvas = element.querySelector("canvas");
     this.text = element.querySelector(".viewer-text");
-    this.shown = { contours: true, lungs: false, zones: false, places: true };
+    this.shown = { contours: true, lungs: false, parts: false, places: true };
     this.opacity = new Map();
     this.ready = this.load().catch((error) => { this.text.textContent = `The film cannot be shown: ${error.message}`; });
   }
@@ -117,7 +117,7 @@ class Viewer {
     context.drawImage(this.picture, 0, 0);
     this.paintMaps(context);
     if (this.shown.lungs) for (const line of Object.values(this.film.lungs)) this.line(context, line, "#7fd4ff", 1.5);
-    if (this.shown.zones) this.paintZones(context);
+    if (this.shown.parts) this.paintParts(context);
     if (this.shown.places) this.paintPlaces(context);
     const w = this.window;
     this.text.textContent = `W ${Math.round(w.width)}  L ${Math.round(w.centre)}  ${Math.round(this.scale * 100)} %${this.inverted ? "  inverted" : ""}`;
@@ -141,18 +141,18 @@ class Viewer {
     });
   }
 
-  paintZones(context) {
-    for (const zone of this.film.zones) {
-      this.line(context, zone.line, "#8fd694", 1.5);
-      const xs = zone.line.map((p) => p[0]), ys = zone.line.map((p) => p[1]);
+  paintParts(context) {
+    for (const part of this.film.parts) {
+      this.line(context, part.line, "#8fd694", 1.5);
+      const xs = part.line.map((p) => p[0]), ys = part.line.map((p) => p[1]);
       const x = (Math.min(...xs) + Math.max(...xs)) / 2, y = (Math.min(...ys) + Math.max(...ys)) / 2;
       context.font = `600 ${16 / this.scale}px system-ui, sans-serif`;
       context.textAlign = "center";
       context.lineWidth = 4 / this.scale;
       context.strokeStyle = "#000";
-      context.strokeText(zone.score.toFixed(1), x, y);
+      context.strokeText(part.score.toFixed(1), x, y);
       context.fillStyle = "#fff";
-      context.fillText(zone.score.toFixed(1), x, y);
+      context.fillText(part.score.toFixed(1), x, y);
     }
   }
 
@@ -304,7 +304,7 @@ const keys = {
   "+": () => all((viewer) => viewer.zoom(1.25, ...middle(viewer))), "-": () => all((viewer) => viewer.zoom(0.8, ...middle(viewer))),
   ArrowUp: () => all((viewer) => viewer.turn(0, -10)), ArrowDown: () => all((viewer) => viewer.turn(0, 10)),
   ArrowLeft: () => all((viewer) => viewer.turn(-10, 0)), ArrowRight: () => all((viewer) => viewer.turn(10, 0)),
-  c: () => flip("contours"), l: () => flip("lungs"), z: () => flip("zones"), p: () => flip("places"),
+  c: () => flip("contours"), l: () => flip("lungs"), z: () => flip("parts"), p: () => flip("places"),
   h: () => { const range = document.querySelector("#maps input"); if (range) { range.value = range.value > 0 ? 0 : 45; range.dispatchEvent(new Event("input")); } },
   "?": () => document.getElementById("keys").showModal(),
 };
