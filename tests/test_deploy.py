@@ -1,4 +1,4 @@
-"""What lies in deploy/: rules and panels ask for what a scrape has; unit and container are tight."""
+"""What lies in deploy/: rules and panels ask for what is told; unit and container are tight."""
 
 from __future__ import annotations
 
@@ -152,8 +152,10 @@ def test_every_alert_is_named_once_and_every_metric_is_shown_or_watched() -> Non
     names = [rule["alert"] for rule in rules()]
     assert len(set(names)) == len(names)
     used = " ".join(asked for _, asked in expressions()) + json.dumps(dashboard()["templating"])
-    beside = {"dicom_node_role_workers", "dicom_node_role_beat_age_seconds", "dicom_node_deliveries",
-              "dicom_node_disk_size_bytes", "dicom_node_studies_reported"}  # fmt: skip
+    beside = {
+        "dicom_node_role_workers", "dicom_node_role_beat_age_seconds", "dicom_node_deliveries",
+        "dicom_node_disk_size_bytes", "dicom_node_studies_reported",
+    }  # fmt: skip
     unused = {each.name for each in METRICS if not re.search(rf"\b{each.name}(_\w+)?\b", used)}
     assert unused == beside
 

@@ -12,7 +12,7 @@ from dicom_node.cli.options import ConfigOption, DataDirOption, JsonOption, UtcO
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from dicom_node.line.alarm_words import Wording
+    from dicom_node.line.alarm_words import AlarmWording
     from dicom_node.records import Alarm, AlarmNotice
 
 
@@ -103,13 +103,13 @@ def _notice() -> AlarmNotice:
     return AlarmNotice(0, Alarm(0, AlarmKind.TEST, "", {}, datetime.now(UTC)), RISEN)
 
 
-def _line(alarm: Alarm, wording: Wording, zone: tzinfo | None) -> str:
+def _line(alarm: Alarm, wording: AlarmWording, zone: tzinfo | None) -> str:
     begun = f"{alarm.risen_at.astimezone(zone):%Y-%m-%d %H:%M}"
     until = f"{alarm.ended_at.astimezone(zone):%Y-%m-%d %H:%M}" if alarm.ended_at else "now"
     return f"{begun} to {until:<16}  {wording.title(alarm)}. {wording.sentence(alarm)}"
 
 
-def _json(alarm: Alarm, wording: Wording) -> dict[str, object]:
+def _json(alarm: Alarm, wording: AlarmWording) -> dict[str, object]:
     return {
         "id": alarm.id,
         "alarm": alarm.kind,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from dicom_node.line.alarm_words import Wording
+from dicom_node.line.alarm_words import AlarmWording
 from dicom_node.records import AlarmNotice
 from dicom_node.settings.model import AlarmsSection
 
@@ -34,11 +34,11 @@ class Untold:
     final: bool = False
 
 
-Channel = Callable[[AlarmsSection, AlarmNotice, Wording], Untold | None]
+Channel = Callable[[AlarmsSection, AlarmNotice, AlarmWording], Untold | None]
 """Tells one notice; None: it was taken."""
 
 
-def by_webhook(alarms: AlarmsSection, notice: AlarmNotice, wording: Wording) -> Untold | None:
+def by_webhook(alarms: AlarmsSection, notice: AlarmNotice, wording: AlarmWording) -> Untold | None:
     """POST a notice as JSON; any 2xx status takes it. Redirects are not followed."""
     try:
         headers = _authorization(alarms.webhook_token)
@@ -59,7 +59,7 @@ def by_webhook(alarms: AlarmsSection, notice: AlarmNotice, wording: Wording) -> 
     return Untold(f"HTTP status {status}", remedy, final)
 
 
-def document_of(notice: AlarmNotice, wording: Wording) -> Mapping[str, object]:
+def document_of(notice: AlarmNotice, wording: AlarmWording) -> Mapping[str, object]:
     """Return what a webhook gets; "text" alone is enough for a chat."""
     alarm, message = notice.alarm, wording.message(notice)
     return {
@@ -78,7 +78,7 @@ def document_of(notice: AlarmNotice, wording: Wording) -> Mapping[str, object]:
     }
 
 
-def by_mail(alarms: AlarmsSection, notice: AlarmNotice, wording: Wording) -> Untold | None:
+def by_mail(alarms: AlarmsSection, notice: AlarmNotice, wording: AlarmWording) -> Untold | None:
     """Send a notice to everybody in ``alarms.mail_to``. Never in the clear unless told so."""
     try:
         password = _secret(alarms.smtp_password)
@@ -95,7 +95,7 @@ def by_mail(alarms: AlarmsSection, notice: AlarmNotice, wording: Wording) -> Unt
     return None
 
 
-def mail_of(alarms: AlarmsSection, notice: AlarmNotice, wording: Wording) -> EmailMessage:
+def mail_of(alarms: AlarmsSection, notice: AlarmNotice, wording: AlarmWording) -> EmailMessage:
     """Return the e-mail of a notice; both mails of an alarm are one thread."""
     message = wording.message(notice)
     host = alarms.mail_from.rpartition("@")[2]

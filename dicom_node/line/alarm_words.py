@@ -68,7 +68,7 @@ class AlarmWords(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class AlarmMessage:
     """What a channel tells: ``subject`` is one line."""
 
     subject: str
@@ -79,7 +79,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class AlarmWording:
     """The words of a site for its alarms; ``zone``: in which its people read times."""
 
     words: AlarmWords
@@ -94,7 +94,7 @@ class Wording:
         """Return an alarm in a few words."""
         return self._filled(alarm, self.words.alarms[AlarmKind(alarm.kind)].title)
 
-    def message(self, notice: AlarmNotice) -> Message:
+    def message(self, notice: AlarmNotice) -> AlarmMessage:
         """Return what a person is told."""
         alarm, is_over = notice.alarm, notice.what == ENDED
         text = self.words.alarms[AlarmKind(alarm.kind)]
@@ -109,7 +109,7 @@ class Wording:
         }  # fmt: skip
         body = self.words.body_ended if is_over else self.words.body
         subject = Template(self.words.subject).safe_substitute(around)
-        return Message(
+        return AlarmMessage(
             subject=_one_line(subject), body=Template(body).safe_substitute(around), **parts
         )
 
@@ -127,7 +127,7 @@ class Wording:
         return f"{moment.astimezone(self.zone):%Y-%m-%d %H:%M %Z}" if moment else "-"
 
 
-def wording_of(configuration: Configuration) -> Wording:
+def wording_of(configuration: Configuration) -> AlarmWording:
     """Return the words of a site. Raises `SettingsError` with every fault of its own file."""
     shipped = resources.default_configuration() / _FILE
     words, faults = _read(shipped, {})
@@ -139,7 +139,7 @@ def wording_of(configuration: Configuration) -> Wording:
     return _wording(configuration, words)
 
 
-def shipped_or_own_wording(configuration: Configuration) -> Wording:
+def shipped_or_own_wording(configuration: Configuration) -> AlarmWording:
     """Return the words of a site, the shipped ones where its own have a fault: never none."""
     try:
         return wording_of(configuration)
@@ -149,9 +149,9 @@ def shipped_or_own_wording(configuration: Configuration) -> Wording:
         return _wording(configuration, words)
 
 
-def _wording(configuration: Configuration, words: AlarmWords) -> Wording:
+def _wording(configuration: Configuration, words: AlarmWords) -> AlarmWording:
     node = configuration.settings.node
-    return Wording(words, node.ae_title, node.zone)
+    return AlarmWording(words, node.ae_title, node.zone)
 
 
 def _read(path: Path, below: Mapping[str, object]) -> tuple[AlarmWords | None, list[Fault]]:

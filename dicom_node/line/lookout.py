@@ -25,7 +25,7 @@ _JSON = "application/json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class MonitorAnswer:
     """An answer: its HTTP status, media type and bytes."""
 
     status: int
@@ -54,7 +54,7 @@ class Lookout:
         """Answer from this ledger from now on."""
         self._ledger = ledger
 
-    def healthz(self) -> Told:
+    def healthz(self) -> MonitorAnswer:
         """Tell whether the supervisor and this process live; 503 where the first does not."""
         reasons = []
         if os.getppid() != self._parent:
@@ -64,7 +64,7 @@ class Lookout:
             reasons.append(NotWell("process", SUPERVISOR, why))
         return _told("alive", reasons)
 
-    def readyz(self) -> Told:
+    def readyz(self) -> MonitorAnswer:
         """Tell whether the node works, as `dicom-node health` does; 503 with reasons where not."""
         if self._ledger is None:
             return _told("ready", [NotWell("ledger", "ledger", "it cannot be opened yet")])
@@ -74,14 +74,14 @@ class Lookout:
             return _told("ready", [NotWell("ledger", "ledger", error.message)])
         return _told("ready", list(health.reasons), starting=health.starting)
 
-    def metrics(self, accept: str) -> Told:
+    def metrics(self, accept: str) -> MonitorAnswer:
         """Tell every metric, in the format that ``accept`` (a header) asks for."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(
             _Once(metrics_of(self._ledger, self._configuration, set(self._remotes())))
         )
         encode, media_type = choose_encoder(accept)
-        return Told(200, media_type, encode(registry))
+        return MonitorAnswer(200, media_type, encode(registry))
 
     def _behind(self) -> float:
         """Return by how many seconds the supervisor's sign of life is older than our own.
@@ -108,10 +108,10 @@ def _latest(beats: Iterable[WorkerBeat]) -> datetime | None:
     return max((beat.beat_at for beat in beats), default=None)
 
 
-def _told(what: str, reasons: list[NotWell], **more: object) -> Told:
+def _told(what: str, reasons: list[NotWell], **more: object) -> MonitorAnswer:
     document = {what: not reasons, **more, "reasons": [asdict(reason) for reason in reasons]}
     body = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    return Told(503 if reasons else 200, _JSON, body.encode())
+    return MonitorAnswer(503 if reasons else 200, _JSON, body.encode())
 
 
 class _Once(Collector):

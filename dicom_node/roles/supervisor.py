@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -102,6 +102,8 @@ class Supervisor:
         """Role of each token whose leases are to be ended."""
 
         self._looked = self._probed = 0.0
+        self._is_first_process = os.getpid() == 1
+        """As in a container: what roles leave behind when they die is ours then."""
 
     def run(self, stop: threading.Event) -> None:
         """Supervise until ``stop`` is set, then drain and return."""
@@ -117,6 +119,8 @@ class Supervisor:
                     now = time.monotonic()
                     for child in self._children:
                         self._tend(child, ledger, now)
+                    if self._is_first_process:
+                        _reap_strangers({c.process.pid for c in self._children if c.process})
                     if now - self._looked >= self._rhythm.look:
                         self._looked = now
                         self._patience.attempt(
@@ -234,6 +238,18 @@ class Supervisor:
         with contextlib.suppress(LedgerUnavailable):  # a full disk, say
             for worker in (*(child.worker for child in self._children), self._self):
                 ledger.beat(worker, "stopped")
+
+
+def _reap_strangers(own: Collection[int]) -> None:
+    """Let processes end that nobody waits for: those of a role that is dead. ``own``: not these."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid in own:
+            return
+        os.waitpid(found.si_pid, 0)
 
 
 def _workers_of(role: str, settings: Settings) -> int:

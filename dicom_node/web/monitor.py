@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from dicom_node.line.lookout import Lookout, Told
+from dicom_node.line.lookout import Lookout, MonitorAnswer
 from dicom_node.settings.model import MonitorSection
 from dicom_node.settings.values import is_loopback
 from dicom_node.web.armour import Receive, Scope, Send
@@ -48,7 +48,7 @@ class MonitorApp:
         told = self._refusal(scope, headers) or await self._answer(scope["path"], headers)
         await _send(send, told, with_body=scope["method"] != "HEAD")
 
-    def _refusal(self, scope: Scope, headers: Mapping[bytes, str]) -> Told | None:
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, str]) -> MonitorAnswer | None:
         if not self._may_ask(scope):
             return _plain(403, "This address is not in monitor.addresses of node.toml.")
         if not self._may_be_called(headers.get(b"host", "")):
@@ -77,7 +77,7 @@ class MonitorApp:
             return False
         return is_loopback(name)
 
-    async def _answer(self, path: str, headers: Mapping[bytes, str]) -> Told:
+    async def _answer(self, path: str, headers: Mapping[bytes, str]) -> MonitorAnswer:
         ask = self._question(path, headers)
         if ask is None:
             return _plain(404, "There are /healthz, /readyz and /metrics.")
@@ -89,8 +89,10 @@ class MonitorApp:
         except TimeoutError:
             return _plain(503, f"The disk or the ledger has not answered in {self._seconds:g} s.")
 
-    def _question(self, path: str, headers: Mapping[bytes, str]) -> Callable[[], Told] | None:
-        questions: Mapping[str, Callable[[], Told]] = {
+    def _question(
+        self, path: str, headers: Mapping[bytes, str]
+    ) -> Callable[[], MonitorAnswer] | None:
+        questions: Mapping[str, Callable[[], MonitorAnswer]] = {
             "/healthz": self._lookout.healthz,
             "/readyz": self._lookout.readyz,
             "/metrics": lambda: self._lookout.metrics(headers.get(b"accept", "")),
@@ -98,11 +100,11 @@ class MonitorApp:
         return questions.get(path)
 
 
-def _plain(status: int, sentence: str) -> Told:
-    return Told(status, _PLAIN, f"{sentence}\n".encode())
+def _plain(status: int, sentence: str) -> MonitorAnswer:
+    return MonitorAnswer(status, _PLAIN, f"{sentence}\n".encode())
 
 
-async def _send(send: Send, told: Told, *, with_body: bool) -> None:
+async def _send(send: Send, told: MonitorAnswer, *, with_body: bool) -> None:
     headers = [
         (b"content-type", told.media_type.encode("latin-1")),
         (b"content-length", str(len(told.body)).encode()),
