@@ -268,6 +268,15 @@ _KINDS = (
         "key days ends_at reason remedy",
         "A certificate of the node is no good, or ends within 30 days; said once a day.",
     ),
+    # alarms
+    _kind("alarm.raised", "error", "alarm subject", "Something is wrong; people are told."),
+    _kind("alarm.ended", "info", "alarm subject", "What people were told of is over."),
+    _kind(
+        "alarm.untold",
+        "warning",
+        "channel alarm attempts reason remedy",
+        "A webhook or mail server did not take an alarm; it is tried again.",
+    ),
     _kind("disk.low", "error", "free_bytes remedy", "Little disk is left; receiving is refused."),
 )
 

@@ -63,6 +63,10 @@ class Acceptor:
         """The port that is listened on."""
         return int(self._server.server_address[1])
 
+    def established(self) -> int:
+        """Return how many associations are open now."""
+        return len(self._established())
+
     def stop(self, drain_seconds: float) -> None:
         """Stop listening, let what has begun finish for so long, abort the rest.
 

@@ -10,7 +10,7 @@ from dicom_node.line.web_doors import NodeDoors
 from dicom_node.records import Worker
 from dicom_node.roles.shift import shift
 from dicom_node.settings import Configuration
-from dicom_node.settings.load import is_loopback
+from dicom_node.settings.values import is_loopback
 from dicom_node.web.app import create_app
 from dicom_node.web.server import Server, listen
 from dicom_node.web.wiring import furnished
