@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -238,7 +239,15 @@ def _requested_by(event: evt.Event) -> Requested:
         called_ae_title=str(primitive.called_ae_title).strip(" "),
         peer_address=_address_of(event.assoc),
         application_context_name=str(primitive.application_context_name),
+        certificate=_certificate_of(event.assoc),
     )
+
+
+def _certificate_of(association: Association) -> str:
+    """Return the SHA-256 of the certificate that a peer showed; "" without one."""
+    shown = getattr(getattr(association.dul.socket, "socket", None), "getpeercert", None)
+    certificate = shown(binary_form=True) if shown else None
+    return hashlib.sha256(certificate).hexdigest() if certificate else ""
 
 
 def _peer(requested: Requested) -> dict[str, str]:

@@ -153,3 +153,25 @@ def test_a_key_that_does_not_fit_is_told_once_and_the_old_pair_stays(
     assert files.context is before
     shutil.copy(keys / "node.key", own / "node.key")
     assert files.renew()
+
+
+def test_an_ae_is_heard_with_its_own_certificate_alone(tmp_path: Path, keys: Path) -> None:
+    own = Path(shutil.copytree(keys, tmp_path / "keys"))
+    sign(own, "other", "hospital")
+    tls = f'\n[tls]\ncertificate = "{own}/node.pem"\nkey = "{own}/node.key"\n'
+    receiver = make_receiver(tmp_path / "receiver", extra=tls + f'ca = "{own}/hospital.pem"\n')
+    printed = subprocess.run(
+        [str(debian("openssl")), "x509", "-noout", "-fingerprint", "-sha256", "-in",
+         str(own / "modality.pem")], check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    (remote,) = (tmp_path / "receiver" / "config" / "remotes").glob("mod1.toml")
+    with remote.open("a", encoding="utf-8") as file:
+        file.write(f'certificates = ["{printed.partition("=")[2].strip()}"]\n')
+    receiver.start()
+    try:
+        assert echo(receiver.port, own, "modality")
+        assert not echo(receiver.port, own, "other")
+        said = "may not call with this certificate"
+        wait_for(lambda: said in receiver.log, LATEST_SECONDS, "the log says why")
+    finally:
+        receiver.stop()
