@@ -19,7 +19,7 @@ from dicom_node.association.refusals import GatheredRefusals
 from dicom_node.association.store import StoreService
 from dicom_node.dimse.contexts import accepted_contexts
 from dicom_node.dimse.entity import entity
-from dicom_node.dimse.guard import GuardedServer, Limits, use_monotonic_timers
+from dicom_node.dimse.guard import GuardedServer, Limits
 from dicom_node.dimse.status import SUCCESS
 from dicom_node.dimse.tls import AcceptorFiles
 from dicom_node.errors import PortUnavailable, SettingsError, listening_remedy
@@ -95,7 +95,6 @@ class Acceptor:
 
     def _entity(self) -> AE:
         node = self._settings.node
-        use_monotonic_timers()
         made = entity(
             node.ae_title,
             max_pdu_bytes=node.max_pdu_bytes,

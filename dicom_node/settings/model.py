@@ -576,8 +576,8 @@ class Remote(Section):
     )
     certificates: tuple[Fingerprint, ...] = Field(
         default=(),
-        description="SHA-256 fingerprints of the certificates it may call with (TLS); empty: any that"
-        " tls.ca has signed",
+        description="SHA-256 fingerprints of the certificates it may call with (TLS); empty: any"
+        " that tls.ca has signed",
     )
     may_send: bool = Field(default=True, description="whether it may C-STORE to this node")
     results_to: tuple[AETitle, ...] = Field(
