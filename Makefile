@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # What pytest gets besides its own settings: make test ARGS="-k settings".
 ARGS ?=
 # What `make bench` leaves out: a night takes hours, the others measure nothing themselves.
-NO_BENCH := $(addprefix benchmarks/,long_night.py full_ledger.py measured_node.py stub_brain.py)
+NO_BENCH := $(addprefix benchmarks/,long_night.py full_ledger.py fuzz.py kill_points.py soak.py prove.py measured_node.py stub_brain.py)
 # One more than two cores: tests of peers that stall wait more than they work.
 WORKERS ?= 3
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -19,7 +19,7 @@ test test-slow: export OPENBLAS_NUM_THREADS ?= 1
 # What Python compiles is kept, whatever the shell says: some hundred processes would compile it anew.
 test test-slow: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test test-slow test-all lint format serve wheel docs bench lock clean
+.PHONY: help setup demo test test-slow test-all lint format serve wheel docs bench prove lock sbom audit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,7 @@ lint: setup ## format, style, types, floors, generated pages
 	@echo "== mypy"; $(BIN)/mypy
 	@echo "== import contracts"; $(BIN)/lint-imports
 	@echo "== generated pages"; $(BIN)/python docs/build.py --check
+	@echo "== bill of materials"; $(BIN)/python docs/sbom.py --check
 
 format: setup ## rewrite the code in its format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -73,6 +74,18 @@ lock: $(VENV)/.ready ## write requirements.lock anew: newest versions that pypro
 	     --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
 	     --annotation-style=line --output-file=- pyproject.toml build/dev.in; } > build/requirements.lock
 	@mv build/requirements.lock requirements.lock
+	@echo "Now: make setup sbom"
+
+prove: setup ## prove the promises of docs/promises.md and write their figures (ARGS="P1 --long")
+	@$(BIN)/python benchmarks/prove.py $(ARGS)
+
+sbom: setup ## write sbom.cdx.json anew: what the lock brings into a default install
+	@$(BIN)/python docs/sbom.py
+
+audit: setup ## hold the lock against known advisories (needs a network that reaches pypi.org)
+	@$(BIN)/python -m pip install --quiet "pip-audit>=2.7"
+	@$(BIN)/python -m pip_audit -r requirements.lock --disable-pip --require-hashes --format json 2>/dev/null \
+	   | $(BIN)/python docs/advisories.py
 
 clean: ## remove .venv, caches and what builds and demos leave
 	rm -rf $(VENV) build dist demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -27,6 +27,7 @@
     ├── LedgerError
     │   ├── TransitionRefused
     │   ├── RowMissing
+    │   ├── LedgerMissing
     │   ├── LeaseLost
     │   ├── SchemaTooNew
     │   └── SqliteAffected
@@ -58,6 +59,10 @@
     ├── SignInError                  somebody is not let in to the pages
     │   ├── ProviderUnreachable
     │   └── SignInRefused
+    ├── BackupError                  a backup that cannot be made or taken
+    │   ├── BackupMissing
+    │   ├── BackupDamaged
+    │   └── BackupUnderWay
     ├── TrainingError
     └── RoleError                    a process of the node that cannot start or stay
         ├── NodeAlreadyRunning
@@ -239,6 +244,16 @@ class RowMissing(LedgerError):
     default_remedy = "List what is there with `dicom-node cases` or `dicom-node outbox`."
 
 
+class LedgerMissing(LedgerError):
+    """Films are stored, and the ledger that knows them is gone: never begun anew unasked."""
+
+    default_remedy = (
+        "Mount the disk that holds it, or restore it: `dicom-node restore BACKUP`; without one,"
+        " `dicom-node restore --from-spool` takes the stored films in again, and answers their"
+        " senders."
+    )
+
+
 class LeaseLost(LedgerError):
     """The lease expired and another worker may have the row: the outcome is thrown away."""
 
@@ -405,6 +420,31 @@ class ProviderUnreachable(SignInError):
 
 class SignInRefused(SignInError):
     """The provider's word is not for this sign-in, or the person is in no group that may."""
+
+
+class BackupError(NodeError):
+    """A backup that cannot be made or taken."""
+
+
+class BackupMissing(BackupError):
+    """There is no whole backup in the folder."""
+
+    default_remedy = "Name the folder that was given to `dicom-node backup`."
+
+
+class BackupDamaged(BackupError):
+    """A file of a backup is not what was backed up, or cannot be read."""
+
+    default_remedy = (
+        "Take an earlier backup: `dicom-node restore DIR --at NAME`;"
+        " `dicom-node restore DIR --list` shows what there is."
+    )
+
+
+class BackupUnderWay(BackupError):
+    """Another backup is being made into the same folder."""
+
+    default_remedy = "Wait until it is done, or name another folder."
 
 
 class TrainingError(NodeError):

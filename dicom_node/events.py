@@ -259,8 +259,8 @@ _KINDS = (
     _kind(
         "spool.adopted",
         "warning",
-        "sop_instance_uid digest",
-        "A file that the ledger did not know was taken in.",
+        "sop_instance_uid digest calling_ae_title",
+        "A file that the ledger did not know was taken in, as from the AE that had sent it.",
     ),
     _kind(
         "certificate.expires",

@@ -97,11 +97,17 @@ DELIVERY_TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who sent an instance, and how. ``peer_address`` is an IP address, for the record only."""
+    """Who sent an instance, and how. ``peer_address`` is an IP address, for the record only.
+
+    ``door``: by what it came in. ``results_to``: the AE titles that got its results by the AE table
+    as it was; for the record, for the table as it is decides (`routing`).
+    """
 
     calling_ae_title: str
     called_ae_title: str
     peer_address: str
+    door: str = "C-STORE"
+    results_to: tuple[str, ...] = ()
 
 
 BY_HAND = "(by hand, in the browser)"
@@ -123,6 +129,8 @@ class Arrival:
     digest: Digest
     size_bytes: int
     origin: Origin
+    received_at: datetime | None = None
+    """When its bytes came, where that was before it was taken in; None: now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Durable bytes, named by their SHA-256: temporary file, fsync, rename, fsync of the folder.
 
 What `Spool.write` has returned survives a kill and a power loss. Names come from digests alone,
-never from anything that was received.
+never from anything that was received. Beside a file that came from outside lies where it came from
+(`sidecar`): synced and named before the bytes are, in the same folder, whose sync makes both names
+durable.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +32,15 @@ from dicom_node.errors import (
     Unavailable,
 )
 from dicom_node.records import Digest
+from dicom_node.sidecar import MOST_BYTES, SUFFIX, Coming, decoded, encoded, joined
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _OF_THE_FILE = frozenset({errno.EIO, errno.ELOOP, errno.EISDIR, None})
 _MISREADINGS = 6
 """So often in a row an input/output error may be the disk's: half a minute, by a role's pauses."""
+
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
+"""Another file system, or one that gives a file no second name."""
 
 _TEMPORARY = "incoming"
 _ROOM_STEP = 1 << 23
@@ -93,10 +99,11 @@ class Spool:
         """Return where the file of this digest is (or would be). Nothing is checked."""
         return self._folder / digest[:2] / digest
 
-    def write(self, parts: bytes | Iterable[bytes]) -> Stored:
+    def write(self, parts: bytes | Iterable[bytes], coming: Coming | None = None) -> Stored:
         """Store ``parts`` one after the other and return once they are durable.
 
-        Raises `DiskFull` and `SpoolUnwritable`; no half-written file is left behind.
+        ``coming``: where they came from, durable with them. Raises `DiskFull` and
+        `SpoolUnwritable`; no half-written file is left behind.
         """
         chunks = (parts,) if isinstance(parts, bytes) else tuple(parts)
         digest = hashlib.sha256()
@@ -105,7 +112,47 @@ class Spool:
         with self.begin(sum(map(len, chunks)), Digest(digest.hexdigest())) as writing:
             for chunk in chunks:
                 writing.write(chunk)
-            return writing.finish()
+            return writing.finish(coming)
+
+    def comings(self, digest: Digest) -> tuple[Coming, ...]:
+        """Return where the bytes of ``digest`` came from, earliest first, as far as is known."""
+        try:
+            with _opened_folder(self.path(digest).parent) as descriptor:
+                return _comings(descriptor, digest)
+        except OSError:
+            return ()
+
+    def note(self, digest: Digest, comings: Iterable[Coming]) -> None:
+        """Note beside a stored file where it came from too. Raises `DiskFull`, `SpoolUnwritable`.
+
+        The note is durable once the folder of the file is synced.
+        """
+        temporary = self._temporary / f"{digest}.{os.getpid()}.{os.urandom(8).hex()}"
+        with _translated(), _opened_folder(self.path(digest).parent) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _note(descriptor, self.path(digest), tuple(comings), temporary)
+
+    def adopt(self, digest: Digest, file: Path) -> bool:
+        """Give a file of the same file system, that holds the bytes of ``digest``, its name here.
+
+        Returns False where it lies on another. Raises `SpoolUnwritable`.
+        """
+        try:
+            with _translated(), _opened_folder(self.path(digest).parent) as descriptor:
+                os.link(file, digest, dst_dir_fd=descriptor, follow_symlinks=False)
+                os.fsync(descriptor)
+        except SpoolUnwritable as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_LINK:
+                return False
+            raise
+        return True
+
+    def came_since(self, moment: float) -> Iterator[Digest]:
+        """Name the files whose sidecar was written since then, in seconds of the epoch."""
+        for shard in _SHARDS:
+            for path, status in _listed(self._folder / shard):
+                if path.suffix == SUFFIX and status.st_mtime >= moment:
+                    yield Digest(path.stem)
 
     def begin(self, expected_bytes: int = 0, digest: Digest | None = None) -> Writing:
         """Begin a file whose bytes come piece by piece, hashed as they come unless that is done.
@@ -168,6 +215,8 @@ class Spool:
                 if status.st_mtime > time.time() - min_age_seconds:
                     return 0
                 path.unlink()
+                with suppress(FileNotFoundError):
+                    os.unlink(digest + SUFFIX, dir_fd=descriptor)
         except FileNotFoundError:
             return 0
         except OSError as error:
@@ -175,6 +224,10 @@ class Spool:
                 f"The stored file {digest} cannot be removed: {error.strerror}."
             ) from error
         return status.st_size
+
+    def holds_files(self) -> bool:
+        """Whether anything is stored."""
+        return any(True for _ in self._files())
 
     def free_bytes(self) -> int:
         """Return the free space of the file system that an unprivileged user may fill."""
@@ -202,6 +255,7 @@ class Spool:
         named_bytes = 0
         for shard in _SHARDS:
             named = known(shard)
+            self._remove_lonely(shard, oldest)
             for path, status in self._files(shard):
                 if path.name not in named and status.st_mtime <= oldest:
                     unknown.append(Stored(Digest(path.name), status.st_size))
@@ -215,6 +269,14 @@ class Spool:
             for path, status in _listed(self._folder / name):
                 if _DIGEST.fullmatch(path.name) and stat.S_ISREG(status.st_mode):
                     yield path, status
+
+    def _remove_lonely(self, shard: str, oldest: float) -> None:
+        """Remove sidecars whose bytes never came, or are gone."""
+        for path, status in _listed(self._folder / shard):
+            lonely = path.suffix == SUFFIX and not path.with_suffix("").exists()
+            if lonely and status.st_mtime <= oldest:
+                with suppress(OSError):
+                    path.unlink()
 
     def scratch(self) -> BinaryIO:
         """Return a file without a name where the spool is: gone once it is closed.
@@ -263,23 +325,32 @@ class Writing(AbstractContextManager["Writing"]):
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
+    def digest(self) -> Digest:
+        """Return the digest of what was written so far."""
+        return self._digest or Digest(self._hash.hexdigest())
+
     def opened(self) -> BinaryIO:
         """Open for reading what was written so far. Raises `SpoolUnwritable`."""
         with self._giving_up():
             return self._temporary.open("rb")
 
-    def finish(self) -> Stored:
-        """Make the file durable under its name. Raises `DiskFull` and `SpoolUnwritable`."""
+    def finish(self, coming: Coming | None = None) -> Stored:
+        """Make the file durable under its name, and with it where it came from.
+
+        Raises `DiskFull` and `SpoolUnwritable`.
+        """
         assert self._descriptor is not None
-        digest = self._digest or Digest(self._hash.hexdigest())
-        stored = Stored(digest, self.size_bytes)
+        stored = Stored(self.digest(), self.size_bytes)
         final = self._spool.path(stored.digest)
         with self._giving_up():
             os.fsync(self._descriptor)
             self._close()
             with _opened_folder(final.parent) as descriptor:
-                # Shared with other writers, against `remove`: see there.
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                # Shared with other writers, against `remove`: see there. Who notes where bytes came
+                # from may have to add to what another has noted.
+                fcntl.flock(descriptor, fcntl.LOCK_SH if coming is None else fcntl.LOCK_EX)
+                if coming is not None:
+                    _note(descriptor, final, (coming,), self._temporary)
                 self._temporary.rename(final)
                 os.fsync(descriptor)
         self._finished = True
@@ -310,6 +381,41 @@ class Writing(AbstractContextManager["Writing"]):
         except Unavailable:
             self.discard()
             raise
+
+
+def _comings(folder: int, name: str) -> tuple[Coming, ...]:
+    """Read the sidecar of a file in an opened folder; what is none of ours tells nothing."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name + SUFFIX, flags, dir_fd=folder)
+        with os.fdopen(descriptor, "rb") as file:
+            return decoded(file.read(MOST_BYTES))
+    except OSError:
+        return ()
+
+
+def _note(folder: int, final: Path, comings: Sequence[Coming], temporary: Path) -> None:
+    """Write beside a file of an opened folder where it came from, unless that is known."""
+    known = _comings(folder, final.name)
+    every = joined(known, comings)
+    if every == known:
+        return
+    beside = temporary.with_suffix(SUFFIX)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(beside, flags, 0o600)
+        try:
+            view = memoryview(encoded(every))
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        beside.rename(final.with_suffix(SUFFIX))
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
+        raise
 
 
 def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
+import io
+import json
 import os
 import re
 import subprocess
@@ -19,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from typer.testing import CliRunner
 
 from dicom_node import resources
@@ -168,6 +173,65 @@ def test_nothing_of_the_default_install_is_under_the_gpl() -> None:
     assert [name for name, text in licences.items() if text == "unknown"] == []
 
 
+def test_the_list_of_foreign_software_names_every_dependency_with_what_it_is_for() -> None:
+    text = (ROOT / "docs" / "soup.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([\w.-]+) \| (.+?) \| (.+?) \| (.+?) \|$", text, re.MULTILINE)[1:]
+    assert {name for name, *_ in rows} == required()
+    # Whoever knows an anomaly says what holds it.
+    assert [name for name, _, known, held in rows if known != "none known" and held == "–"] == []
+
+
+def bill_of_materials() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_sbom", ROOT / "docs" / "sbom.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_bill_of_materials_is_of_the_lock_and_as_cyclonedx_has_it() -> None:
+    text = (ROOT / "sbom.cdx.json").read_text("utf-8")
+    assert text == bill_of_materials().sbom(LOCK), "run `make sbom`"
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    listed = {part["name"]: part for part in json.loads(text)["components"]}
+    assert required() - listed.keys() == set()
+    assert [name for name, part in listed.items() if not part["hashes"]] == []
+    # What is for development alone is no part of a node.
+    assert not {"pytest", "mypy", "ruff"} & listed.keys()
+
+
+def test_another_lock_is_another_bill_of_materials() -> None:
+    bill = bill_of_materials()
+    other = re.sub(r"^(pydicom)==\S+", r"\1==9.9.9", LOCK, flags=re.MULTILINE)
+    assert "pkg:pypi/pydicom@9.9.9" in bill.sbom(other)
+
+
+def test_advisories_are_told_and_silence_is_no_clean_bill(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("advisories", ROOT / "docs" / "advisories.py")
+    assert spec is not None
+    assert spec.loader is not None
+    advisories = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(advisories)
+    clean = {"name": "a", "version": "1", "vulns": []}
+    ill = {"name": "b", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["2.1"]}]}
+    unknown = {"name": "c", "skip_reason": "not found"}
+    for packages, status in (([clean], 0), ([clean, ill], 1), ([clean, unknown], 2), (None, 2)):
+        said = "" if packages is None else json.dumps({"dependencies": packages})
+        monkeypatch.setattr("sys.stdin", io.StringIO(said))
+        assert advisories.main() == status
+    assert "b 2: CVE-1; mended in 2.1" in capsys.readouterr().out
+
+
+def test_the_servers_of_pynetdicom_are_never_imported() -> None:
+    apps = re.compile(r"pynetdicom\.apps|from pynetdicom import apps")
+    files = [*(ROOT / "dicom_node").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
+    assert len(files) > 100
+    assert [path for path in files if apps.search(path.read_text("utf-8"))] == []
+
+
 def test_the_changelog_opens_with_what_is_not_released_yet() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert re.findall(r"^## (.+)$", changelog, re.MULTILINE)[0] == "[Unreleased]"
@@ -236,6 +300,34 @@ def test_wheel_and_sdist_hold_every_file_but_weights_of_comparison_networks(whee
         inside = {name.partition("/")[2] for name in archive.getnames()}
     assert expected - inside == set()
     assert "dicom_node/ledger/schema.sql" in names
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_wheel_is_the_same_bytes_from_the_checkout_and_from_the_sdist(
+    wheel: Path, tmp_path: Path
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+    ]
+    subprocess.run([*command, str(ROOT)], check=True, capture_output=True)
+    again = next(tmp_path.glob("*.whl"))
+    digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (wheel, again)]
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_wheel_carries_its_bill_of_materials(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("sboms/sbom.cdx.json"))
+        assert archive.read(name) == (ROOT / "sbom.cdx.json").read_bytes()
 
 
 @pytest.fixture(scope="module")

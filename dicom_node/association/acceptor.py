@@ -47,7 +47,7 @@ class Acceptor:
         log: Log,
     ) -> None:
         self._settings, self._remotes, self._log = settings, remotes, log
-        self._titles: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
+        self._accepted: WeakKeyDictionary[Association, Accepted] = WeakKeyDictionary()
         self._front_door = FrontDoor.of(settings, spool, ledger, log)
         self._service = StoreService(self._front_door, self._origin_of)
         self._ae = self._entity()
@@ -139,7 +139,7 @@ class Acceptor:
             event.assoc.kill()
             self._rejected(requested, answer)
             return
-        self._titles[event.assoc] = answer.ae_title
+        self._accepted[event.assoc] = answer
         self._log.event("association.accepted", **_peer(requested))
 
     def _decide(self, requested: Requested) -> Accepted | Rejected:
@@ -192,9 +192,14 @@ class Acceptor:
             self._log.event("association.lost", **_peer(_requested_by(event)), reason=reason)
 
     def _origin_of(self, event: evt.Event) -> Origin:
-        # No title, no admission: what follows the KeyError is a refusal.
-        requested, title = _requested_by(event), self._titles[event.assoc]
-        return Origin(title, requested.called_ae_title, requested.peer_address)
+        # Not accepted, not admitted: what follows the KeyError is a refusal.
+        requested, accepted = _requested_by(event), self._accepted[event.assoc]
+        return Origin(
+            accepted.ae_title,
+            requested.called_ae_title,
+            requested.peer_address,
+            results_to=accepted.results_to,
+        )
 
 
 def _abort(associations: list[Association]) -> None:

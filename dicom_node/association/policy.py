@@ -26,9 +26,13 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The association may go on; ``ae_title`` is the remote's title as the AE table spells it."""
+    """The association may go on; ``ae_title`` is the remote's title as the AE table spells it.
+
+    ``results_to``: who gets the results of what comes by it, by the table as it is.
+    """
 
     ae_title: str
+    results_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def _calling(
     if not remote.may_send:
         remedy = f"Set may_send = true for {remote.ae_title} if it is right."
         return _unknown(f"{remote.ae_title} may not send", remedy)
-    return Accepted(remote.ae_title)
+    return Accepted(remote.ae_title, remote.destinations)
 
 
 def _not_in_table(requested: Requested, remotes: Mapping[str, Remote]) -> Rejected:

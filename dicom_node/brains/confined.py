@@ -52,6 +52,12 @@ def bare_environment() -> dict[str, str]:
     }
 
 
+def landlock_version() -> int:
+    """Return which version of Landlock this kernel has; below 1: none."""
+    library = ctypes.CDLL(None, use_errno=True)
+    return int(library.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
+
+
 def confine(files: Iterable[Path], *, device: str = "cpu") -> bool:
     """Give up everything but reading ``files`` (and what is in folders) and the libraries.
 
@@ -60,7 +66,7 @@ def confine(files: Iterable[Path], *, device: str = "cpu") -> bool:
     False: this kernel cannot do it.
     """
     library = ctypes.CDLL(None, use_errno=True)
-    version = library.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+    version = landlock_version()
     library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if version < 1:
         return False

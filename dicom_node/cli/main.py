@@ -16,17 +16,20 @@ from dicom_node.cli import (
     ae,
     alarms,
     analyse,
+    backup,
     brain,
     cases,
     config,
     conformance,
     dataset,
     demo,
+    doctor,
     evaluate,
     health,
     models,
     outbox,
     report,
+    restore,
     send,
     serve,
     templates,
@@ -50,7 +53,7 @@ app = typer.Typer(
 
 for group in (
     demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, brain,
-    dataset, train, evaluate, conformance, health, alarms, user,
+    dataset, train, evaluate, conformance, health, alarms, user, backup, restore, doctor,
 ):  # fmt: skip
     group.register(app)
 

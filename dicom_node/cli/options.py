@@ -98,6 +98,7 @@ def ledger_of(configuration: Configuration, *, new: bool = False) -> SqliteLedge
     """Return the node's ledger, a ``new`` one if so asked. Raises `RowMissing` where none is."""
     from dicom_node.errors import RowMissing
     from dicom_node.ledger import open_ledger
+    from dicom_node.line.alone import refuse_empty_start
 
     if not (new or configuration.ledger_path.exists()):
         raise RowMissing(
@@ -105,6 +106,7 @@ def ledger_of(configuration: Configuration, *, new: bool = False) -> SqliteLedge
             remedy="Start it with `dicom-node serve`, or name the folder of the node that is meant:"
             " --config DIR, the environment variable DICOM_NODE_CONFIG, or --data-dir DIR.",
         )
+    refuse_empty_start(configuration)
     return open_ledger(configuration.ledger_path, who=person())
 
 

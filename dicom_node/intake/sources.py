@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from dicom_node.errors import DataSetMismatch, StoreError, Unavailable
+from dicom_node.sidecar import Coming
 from dicom_node.spool import Spool, Stored, Writing
 
 _CHUNK = 1 << 20
@@ -24,8 +25,11 @@ class EncodedDataSet(Protocol):
     def opened(self) -> AbstractContextManager[BinaryIO]:
         """Give a file that stands where the data set begins."""
 
-    def keep(self, spool: Spool, head: bytes) -> Stored:
-        """Make ``head`` and the data set one durable file. Raises `Unavailable` and its leaves."""
+    def keep(self, spool: Spool, head: bytes, coming: Coming | None) -> Stored:
+        """Make ``head`` and the data set one durable file, and with it where it came from.
+
+        Raises `Unavailable` and its leaves.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,9 @@ class InMemory:
         """Give a file that stands where the data set begins."""
         return io.BytesIO(self.data)
 
-    def keep(self, spool: Spool, head: bytes) -> Stored:
+    def keep(self, spool: Spool, head: bytes, coming: Coming | None) -> Stored:
         """Make ``head`` and the data set one durable file."""
-        return spool.write((head, self.data))
+        return spool.write((head, self.data), coming)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,13 @@ class InFile:
         self.file.seek(self.begin)
         return nullcontext(self.file)
 
-    def keep(self, spool: Spool, head: bytes) -> Stored:
+    def keep(self, spool: Spool, head: bytes, coming: Coming | None) -> Stored:
         """Make ``head`` and the data set one durable file."""
         with spool.begin(len(head) + self.size) as writing:
             writing.write(head)
             for chunk in self._chunks():
                 writing.write(chunk)
-            return writing.finish()
+            return writing.finish(coming)
 
     def _chunks(self) -> Iterator[bytes]:
         self.file.seek(self.begin)
@@ -118,11 +122,16 @@ class Streamed:
         file.seek(len(self._head))
         return file
 
-    def keep(self, spool: Spool, head: bytes) -> Stored:  # noqa: ARG002
+    def keep(
+        self,
+        spool: Spool,  # noqa: ARG002
+        head: bytes,
+        coming: Coming | None,
+    ) -> Stored:
         """Make the file durable. Raises `DataSetMismatch` unless it begins with ``head``."""
         if head != self._head:
             raise DataSetMismatch("The data set is not the one that was announced.")
-        return self._whole().finish()
+        return self._whole().finish(coming)
 
     def discard(self) -> None:
         """Remove what has come, unless it was kept."""

@@ -10,6 +10,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import BinaryIO, cast
 
 from pydicom import filereader
@@ -40,6 +41,7 @@ from dicom_node.logs import Log
 from dicom_node.records import Arrival, Origin
 from dicom_node.settings import Settings
 from dicom_node.settings.model import UidRule
+from dicom_node.sidecar import Coming
 from dicom_node.spool import Spool, Stored
 from dicom_node.uids import IMPLEMENTATION_CLASS_UID
 
@@ -97,12 +99,14 @@ class FrontDoor:
         transfer_syntax_uid: str,
         origin: Origin,
         agrees: Callable[[StatedIdentifiers], None] = _agreed,
+        came: Coming | None = None,
     ) -> Taken:
         """Make an encoded data set durable, note its arrival, and log it.
 
         ``agrees`` may raise a `StoreError` where what it says it is, is not what the door was told;
-        its UIDs are not checked yet. Raises the leaves of `StoreError`, `DiskFull`,
-        `SpoolUnwritable` and `LedgerUnavailable`; then nothing may be answered as stored.
+        its UIDs are not checked yet. ``came``: where the spool knows that it came before. Raises
+        the leaves of `StoreError`, `DiskFull`, `SpoolUnwritable` and `LedgerUnavailable`; then
+        nothing may be answered as stored.
         """
         started = time.monotonic()
         source = InMemory(data_set) if isinstance(data_set, bytes) else data_set
@@ -116,8 +120,9 @@ class FrontDoor:
                 f"No object of SOP class {_shown(identity.sop_class_uid)} is stored here."
             )
         head = _head(identity.sop_class_uid, identity.sop_instance_uid, transfer_syntax_uid)
-        stored = source.keep(self.spool, head)
-        arrival = _arrival(identity, transfer_syntax_uid, stored, origin)
+        coming = came or _coming(origin, transfer_syntax_uid)
+        stored = source.keep(self.spool, head, coming)
+        arrival = _arrival(identity, transfer_syntax_uid, stored, origin, came)
         received = self.ledger.received(arrival)
         self._say(arrival, received, round((time.monotonic() - started) * 1000))
         return Taken(arrival, received)
@@ -127,6 +132,7 @@ class FrontDoor:
         file: bytes | BinaryIO,
         origin: Origin,
         agrees: Callable[[StatedIdentifiers], None] = _agreed,
+        came: Coming | None = None,
     ) -> Taken:
         """Take the data set of a Part 10 file; its preamble and file meta information are not kept.
 
@@ -134,7 +140,7 @@ class FrontDoor:
         """
         stream = io.BytesIO(file) if isinstance(file, bytes) else file
         transfer_syntax_uid, begin = split(stream)
-        return self.take(InFile(stream, begin), transfer_syntax_uid, origin, agrees)
+        return self.take(InFile(stream, begin), transfer_syntax_uid, origin, agrees, came)
 
     def stream(
         self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
@@ -241,7 +247,16 @@ def _head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -
     return _PREAMBLE + buffer.getvalue()
 
 
-def _arrival(identity: StatedIdentifiers, syntax: str, stored: Stored, origin: Origin) -> Arrival:
+def _coming(origin: Origin, transfer_syntax_uid: str) -> Coming | None:
+    """Return what is noted of where it comes from; None where nobody knows that."""
+    if not origin.calling_ae_title:
+        return None
+    return Coming(origin, transfer_syntax_uid, datetime.now(UTC))
+
+
+def _arrival(
+    identity: StatedIdentifiers, syntax: str, stored: Stored, origin: Origin, came: Coming | None
+) -> Arrival:
     return Arrival(
         sop_instance_uid=identity.sop_instance_uid,
         sop_class_uid=identity.sop_class_uid,
@@ -251,4 +266,5 @@ def _arrival(identity: StatedIdentifiers, syntax: str, stored: Stored, origin: O
         digest=stored.digest,
         size_bytes=stored.size_bytes,
         origin=origin,
+        received_at=None if came is None else came.at,
     )

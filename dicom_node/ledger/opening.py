@@ -23,8 +23,9 @@ _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 3))
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 0.25
 
 DAMAGED_REMEDY = (
-    "Stop the node and keep a copy of data_dir. Restore the ledger from a backup; without one, move"
-    " ledger.sqlite* aside: the stored films are then taken in again, but without their senders."
+    "Stop the node and restore the ledger from a backup: `dicom-node restore BACKUP`; without one,"
+    " `dicom-node restore --from-spool` takes the stored films in again, and answers their senders."
+    " Either keeps the damaged ledger aside."
 )
 _MISREAD_REMEDY = (
     "The ledger was misread once and is whole: the node goes on by itself. Check the disk of"

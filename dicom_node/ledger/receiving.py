@@ -209,7 +209,7 @@ def _add(connection: Connection, arrival: Arrival, study: Row, *, conflict: bool
         size_bytes=arrival.size_bytes,
         state=str(InstanceState.RECEIVED),
         conflict=int(conflict),
-        received_at=connection.now(),
+        received_at=_came_at(connection, arrival),
     )
     row = {"id": instance_id, "study_id": study["id"]}
     _note_origin(connection, row, arrival)
@@ -217,6 +217,12 @@ def _add(connection: Connection, arrival: Arrival, study: Row, *, conflict: bool
     record(connection, INSTANCES, row, "received", detail)
     connection.run(_SQL["describe_study_again"], id=study["id"])
     return InstanceId(instance_id)
+
+
+def _came_at(connection: Connection, arrival: Arrival) -> str:
+    """Return when the bytes came: for the record, so never later than now."""
+    now = connection.now()
+    return now if arrival.received_at is None else min(now, text_of(arrival.received_at))
 
 
 def _note_origin(connection: Connection, row: Row, arrival: Arrival) -> bool:

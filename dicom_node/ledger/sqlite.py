@@ -21,8 +21,10 @@ from dicom_node.ledger.reading import Questions
 from dicom_node.ledger.receiving import Receiving
 from dicom_node.ledger.recipes import Recipes
 from dicom_node.ledger.reporting import Reporting
+from dicom_node.ledger.restoring import Restoring
 from dicom_node.ledger.shadow import Shadow
 from dicom_node.ledger.sign_ins import SignIns
+from dicom_node.ledger.symptoms import Symptomatic
 from dicom_node.ledger.watching import Watching
 from dicom_node.ledger.workers import Supervising
 from dicom_node.ledger.working import Working
@@ -45,6 +47,8 @@ class SqliteLedger(
     SignIns,
     Shadow,
     Ageing,
+    Restoring,
+    Symptomatic,
     Watching,
     AlarmBook,
 ):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from dicom_node.bundles.declared import Declared, check_declared_weights
 from dicom_node.errors import (
@@ -36,7 +36,7 @@ from dicom_node.ledger import (
 from dicom_node.line.bundles import declared_bundles, own_bundles
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
-from dicom_node.records import AlarmKind, Digest, Origin, Study
+from dicom_node.records import AlarmKind, Arrival, Digest, Origin, Study
 from dicom_node.results.modules import MANUFACTURER
 from dicom_node.settings import Configuration, Settings
 from dicom_node.settings.certificates import REMEDY, certificates
@@ -45,6 +45,8 @@ from dicom_node.spool import Spool, Stored
 _SELF_TEST_SECONDS = 900
 _OF_ONE_FILE = (SpoolError, SpoolUnreadable, SpoolUnwritable)
 """A file that cannot be read or removed keeps none behind it from being taken in."""
+
+_UNKNOWN = Origin("", "", "", door="sweep")
 
 _SETTLED_SECONDS = 60.0
 """Younger bytes may just have come again, their row about to follow."""
@@ -210,15 +212,16 @@ def sweep(
     swept = spool.sweep(ledger.digests_of_shard)
     if swept.removed_files:
         log.event("spool.swept", files=swept.removed_files, bytes=swept.removed_bytes)
-    left_bytes = sum(_left(door, each) for each in swept.unknown)
+    left = (each for each in swept.unknown if take_left_over(door, each) == "left")
+    left_bytes = sum(each.size_bytes for each in left)
     if fullness is not None:
         fullness.found(swept.named_bytes + left_bytes, named_bytes)
 
 
-def _left(door: FrontDoor, unknown: Stored) -> int:
-    """Take in or remove a file without a row; return its bytes where neither could be done."""
+def take_left_over(door: FrontDoor, unknown: Stored) -> Literal["adopted", "removed", "left"]:
+    """Take in or remove a file without a row; return what was done, "left" where neither could."""
     try:
-        _adopt(door, unknown.digest)
+        return "adopted" if _adopt(door, unknown.digest) else "removed"
     except (ImageError, StoreError, *_OF_ONE_FILE, *CAN_RAISE) as error:
         known = isinstance(error, NodeError)
         door.log.event(
@@ -227,23 +230,40 @@ def _left(door: FrontDoor, unknown: Stored) -> int:
             reason=str(error) if known else place_of(error),
             remedy="Move the file out of data_dir if nothing else needs it.",
         )
-        return unknown.size_bytes
-    return 0
+        return "left"
 
 
-def _adopt(door: FrontDoor, digest: Digest) -> None:
+def _adopt(door: FrontDoor, digest: Digest) -> bool:
     """Take in a received file; remove what is a result or a map of an unfinished study.
 
-    Raises like `FrontDoor.take_file`.
+    Returns whether it was received. Raises like `FrontDoor.take_file`.
     """
     data = _received(door.spool, digest)
+    adopted = None
     if data is not None:
-        taken = door.take_file(data, Origin("", "", ""))
-        uid, adopted = taken.arrival.sop_instance_uid, taken.arrival.digest
-        door.log.event("spool.adopted", sop_instance_uid=uid, digest=adopted)
-        if adopted == digest:
-            return
-    door.spool.remove(digest, min_age_seconds=_SETTLED_SECONDS)
+        arrival = _taken_in(door, digest, data)
+        adopted = arrival.digest
+        door.log.event(
+            "spool.adopted",
+            sop_instance_uid=arrival.sop_instance_uid,
+            digest=adopted,
+            calling_ae_title=arrival.origin.calling_ae_title,
+        )
+    if adopted != digest:
+        door.spool.remove(digest, min_age_seconds=_SETTLED_SECONDS)
+    return adopted is not None
+
+
+def _taken_in(door: FrontDoor, digest: Digest, data: bytes) -> Arrival:
+    """Take a file in as from everybody who had sent it; of files of an earlier release nobody is
+    known.
+    """
+    first, *others = door.spool.comings(digest) or (None,)
+    origin = _UNKNOWN if first is None else first.origin
+    arrival = door.take_file(data, origin, came=first).arrival
+    for each in others:
+        door.take_file(data, each.origin, came=each)
+    return arrival
 
 
 def _received(spool: Spool, digest: Digest) -> bytes | None:

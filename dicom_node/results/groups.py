@@ -23,6 +23,7 @@ from dicom_node.results.values import Group, Number, percentage
 from dicom_node.results.wording import (
     course,
     headline,
+    knows,
     not_analysed,
     ordered,
     outcome_code,
@@ -147,7 +148,7 @@ def _sentences(subject: Subject, detection: Detection) -> Iterator[tuple[Code, s
     template, texts = subject.template, subject.template.texts
     wording = wording_of(film, context, has_contour=bool(places.salient))
     yield texts.headline, wording.headline
-    yield texts.comment, template.impression.knows
+    yield texts.comment, knows(film, context)
     if not detection.abstained:
         yield texts.comment, template.classes[detection.finding_class].comment
     yield template.view.concept, view(film, template)

@@ -14,17 +14,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from dicom_node.findings import AreaMap, SaliencyMap
-from dicom_node.observations import FoundPlace, Observation, ObservationKind
+from dicom_node.observations import Candidate, FoundPlace, Observation, ObservationKind
 from dicom_node.results.films import AnalysedFilm, Context
 from dicom_node.results.lettering import Colour, Face, width_of, write
-from dicom_node.results.observed_words import called, names, number_of
+from dicom_node.results.observed_words import called, names, number_of, percent_of
 from dicom_node.results.paint import draw_lines
 from dicom_node.results.regions import Polygon, area_contours, heat_on_picture
 
 COLOURS: tuple[Colour, ...] = (
     (86, 180, 233), (240, 128, 60), (214, 140, 190), (240, 228, 66), (60, 190, 130),
+    (255, 255, 255), (150, 120, 255), (190, 120, 70), (255, 170, 170), (150, 220, 60),
 )  # fmt: skip
-"""Sky blue, vermillion, reddish purple, yellow, green: one observation after the other."""
+"""Sky blue, vermillion, reddish purple, yellow, green, white, violet, brown, rose, lime: one
+observation after the other; the first five are told apart by everybody."""
 
 _PLATE: Colour = (16, 17, 20)
 _PADDING, _TICK = 4, 9.0
@@ -160,8 +162,8 @@ def words_at(place: FoundPlace, one: Observation, context: Context) -> str:
     name = called(one, place.label, context) if place.label else names(one, context)
     if place.probability is None:
         return _cut(name, _LONGEST)
-    said = context.template.percent(place.probability, one.threshold or 0.0)
-    return f"{_cut(name, _LONGEST - 6)} {said} %"
+    said = percent_of(Candidate("", place.probability, one.threshold or 0.0), one, context)
+    return f"{_cut(name, _LONGEST - max(6, len(said) + 1))} {said}"
 
 
 def _cut(words: str, most: int) -> str:

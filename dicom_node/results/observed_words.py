@@ -5,6 +5,7 @@ Names come from the template or the manifest (`Context.words`), sentences from t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from dicom_node.bundles.declared import plain
@@ -12,6 +13,7 @@ from dicom_node.bundles.found import is_finding, is_label_finding
 from dicom_node.findings import FilmFindings
 from dicom_node.observations import Candidate, FoundPlace, Observation, ObservationKind
 from dicom_node.results.films import Context
+from dicom_node.results.templates import Template
 from dicom_node.results.values import unit_of
 
 Row = tuple[str, str, bool]
@@ -63,10 +65,27 @@ def unanswered(findings: FilmFindings, context: Context) -> tuple[str, ...]:
     return tuple(
         words.unanswered.format(
             network=template.spoken(card.title if (card := context.networks.get(name)) else name),
-            why=template.spoken(why),
+            why=template.spoken(reason(why, template)),
         )
         for name, why in findings.unanswered.items()
     )
+
+
+def reason(why: str, template: Template) -> str:
+    """Return why a value is missing or a network said nothing, in the template's words.
+
+    Findings hold it in English; what no template foresees stays as it is.
+    """
+    said = why.rstrip(".")
+    for known, words in template.observed.reasons.items():
+        pattern = _PLACE.sub(r"(?P<\1>.+)", re.escape(known))
+        if (found := re.fullmatch(pattern, said)) is not None:
+            return words.format(**found.groupdict()) + why[len(said) :]
+    return why
+
+
+_PLACE = re.compile(r"\\\{(\w+)\\\}")
+"""A place in a reason that stands for anything, as `re.escape` leaves it."""
 
 
 def sentence(observation: Observation, context: Context) -> str:
@@ -115,7 +134,9 @@ def number_of(observation: Observation, context: Context) -> str:
     """Return the number of a score, measurement or mask with unit and interval; or why none."""
     words, template = context.template.observed, context.template
     if observation.value is None:
-        return words.absent.format(why=template.spoken(observation.absent or words.none))
+        return words.absent.format(
+            why=template.spoken(reason(observation.absent, template) or words.none)
+        )
     if observation.kind is ObservationKind.MASK:
         said = context.says(observation)
         covered = words.covered_lungs if said and said.inside == "lungs" else words.covered
@@ -166,7 +187,7 @@ def unit_code(observation: Observation, context: Context) -> str:
 def _rows(observation: Observation, context: Context) -> Iterator[Row]:
     if observation.kind is ObservationKind.LABELS:
         for one in observation.labels:
-            told = _percent(one, observation, context)
+            told = percent_of(one, observation, context)
             found = one.reached and is_label_finding(one, observation, context.says(observation))
             yield called(observation, one.key, context), told, found
         return
@@ -237,7 +258,7 @@ def _place(place: FoundPlace, observation: Observation, context: Context) -> str
     one = Candidate(place.label, place.probability, observation.threshold or 0.0)
     if place.label:
         return _label(one, observation, context)
-    return _percent(one, observation, context)
+    return percent_of(one, observation, context)
 
 
 def _label(one: Candidate, observation: Observation, context: Context) -> str:
@@ -252,7 +273,8 @@ def _found(one: Candidate, observation: Observation, context: Context) -> str:
     return _filled(form, one, observation, context)
 
 
-def _percent(one: Candidate, observation: Observation, context: Context) -> str:
+def percent_of(one: Candidate, observation: Observation, context: Context) -> str:
+    """Return how probable something is; of what is not calibrated, that it is a score."""
     words = context.template.observed
     form = words.percent if observation.calibrated else words.percent_uncalibrated
     return form.format(probability=context.template.percent(one.probability, one.threshold))

@@ -409,7 +409,7 @@ def _explain_classes(
     """Write what the networks say of a film that tell classes, opacity and severity."""
     wording, context = said
     template, words = context.template, context.template.panel
-    column.text(template.impression.knows, 14, panel.QUIET)
+    column.text(knows(film, context), 14, panel.QUIET)
     if film.view != "PA":
         column.text(view(film, template), 14, panel.BAR_FOUND)
     if not detection.abstained:

@@ -94,6 +94,14 @@ Label = Annotated[
 Plain = Annotated[str, Field(min_length=1), words()]
 
 
+def _said_with_what_is_there(reasons: dict[str, str]) -> dict[str, str]:
+    """Return the words by reason. Raises ValueError for a placeholder that its reason lacks."""
+    for known, said in reasons.items():
+        names = [name for _, name, _, _ in string.Formatter().parse(known) if name is not None]
+        words(*names).func(said)  # type: ignore[call-arg]
+    return reasons
+
+
 class TemplatePart(BaseModel):
     """A table of the template: nothing in it that is not known here."""
 
@@ -151,6 +159,7 @@ class Impression(TemplatePart):
     outside: Annotated[Words, words()]
     by_chance: Annotated[Words, words()]
     knows: Annotated[Words, words()]
+    knows_beside: Annotated[str, words()] = ""
     named: Code
     abstained_finding: Code
     basis: Annotated[Words, words("network", "version", "digest", "threshold")]
@@ -439,7 +448,9 @@ class ObservedText(TemplatePart):
     as of `Impression`. ``explained`` and ``explained_weak``: as of `EvidenceText`;
     ``points``: a fall of a probability; ``unexplained``:
     of a network that shows nowhere where it looked. ``units``: how units (UCUM) are read; others as
-    they are written.
+    they are written. ``reasons``: why a value is missing or a network said nothing, by the words in
+    which findings have it; ``{…}`` in these stands for anything, and may be left out. Others are
+    told as they are.
 
     ``certainty``, ``probability`` and ``score``: meanings of the codes of a label's number, as of
     `FindingClass`; ``part``: of how much a mask covers; ``count``: of how many places there are;
@@ -484,6 +495,7 @@ class ObservedText(TemplatePart):
     points: Annotated[Words, words("change")]
     unexplained: Plain
     units: dict[str, Label]
+    reasons: Annotated[dict[str, Words], AfterValidator(_said_with_what_is_there)] = {}
     certainty: Annotated[Words, words("label")]
     probability: Annotated[Words, words("label")]
     score: Annotated[Words, words("label")]

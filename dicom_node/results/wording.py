@@ -90,8 +90,10 @@ def _wording_of_observations(film: AnalysedFilm, context: Context) -> Wording:
 
 def knows(film: AnalysedFilm, context: Context) -> str:
     """Return what was looked for on a film, and nothing else was."""
+    impression = context.template.impression
     if film.findings.finding is not None:
-        return context.template.impression.knows
+        # Beside networks of others: what ours do not look for, these may.
+        return (impression.knows_beside if film.findings.observed else "") or impression.knows
     networks = dict.fromkeys(one.network for one in film.findings.observed)
     titles = "; ".join(context.card(film, name).title for name in networks)
     return context.template.observed.knows.format(networks=titles)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO
 
 from dicom_node import logs
-from dicom_node.errors import LedgerUnavailable, NodeAlreadyRunning, RoleError, SpoolUnwritable
+from dicom_node.errors import LedgerUnavailable, RoleError
 from dicom_node.ledger import Workers, open_ledger
+from dicom_node.line.alone import alone, refuse_empty_start
 from dicom_node.patience import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Patience
 from dicom_node.records import ROLES, RUNS, SUPERVISOR, Worker, WorkerBeat
 from dicom_node.roles.process import EXIT_UNUSABLE, new_worker
@@ -71,9 +69,10 @@ class _Child:
 class Supervisor:
     """Starts the roles of one node on one machine and keeps them alive.
 
-    Raises `NodeAlreadyRunning` when another node works on the same data_dir, and `RoleError` when
-    ``receive`` cannot start at all (a port that is taken, say). Another role that cannot is told,
-    and tried again with growing pauses, while the node receives.
+    Raises `NodeAlreadyRunning` when another node works on the same data_dir, `LedgerMissing` where
+    films are stored of which no ledger knows, and `RoleError` when ``receive`` cannot start at all
+    (a port that is taken, say). Another role that cannot is told, and tried again with growing
+    pauses, while the node receives.
     """
 
     def __init__(
@@ -108,7 +107,8 @@ class Supervisor:
     def run(self, stop: threading.Event) -> None:
         """Supervise until ``stop`` is set, then drain and return."""
         data_dir = self._configuration.settings.node.data_dir
-        with _alone(data_dir, {child.role: None for child in self._children}):
+        with alone(data_dir, {child.role: None for child in self._children}):
+            refuse_empty_start(self._configuration)
             ledger = open_ledger(self._configuration.ledger_path, who="supervisor", verify=True)
             # Before a role works: later, leases of the living would end with those of the dead.
             self._patience.until(
@@ -256,33 +256,3 @@ def _workers_of(role: str, settings: Settings) -> int:
     """Return how many processes work as a role."""
     many = {"analyse": settings.analysis.workers, "report": settings.report.count}
     return many.get(role, 1)
-
-
-class _alone:  # noqa: N801 - used as a context manager, reads as a word
-    """Hold the roles' locks on data_dir; the kernel frees them when the process ends, however."""
-
-    def __init__(self, data_dir: Path, roles: Iterable[str]) -> None:
-        self._data_dir, self._roles = data_dir, roles
-        self._files: list[IO[str]] = []
-
-    def __enter__(self) -> None:
-        try:
-            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for role in self._roles:
-                self._files.append((self._data_dir / f"{role}.lock").open("w"))
-                os.fchmod(self._files[-1].fileno(), 0o600)
-        except OSError as error:
-            raise SpoolUnwritable(
-                f"The folder {self._data_dir} cannot be used: {error.strerror}."
-            ) from error
-        for file in self._files:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise NodeAlreadyRunning(
-                    f"Another node already works on {self._data_dir}."
-                ) from error
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.close()

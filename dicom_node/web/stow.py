@@ -112,7 +112,14 @@ def _told_as_400() -> Iterator[None]:
 
 def _keep(house: House, file: BinaryIO, study: str, base: str) -> dict[str, Any]:
     """Store one instance; return what is told of it (PS3.18 table I.2-2)."""
-    door, origin = house.front_door, Origin(STOW, house.settings.node.ae_title, "")
+    door, remote = house.front_door, house.remotes().get(STOW)
+    origin = Origin(
+        STOW,
+        house.settings.node.ae_title,
+        "",
+        door=STOW,
+        results_to=remote.destinations if remote else (),
+    )
     meant: list[StatedIdentifiers] = []
 
     def agrees(identity: StatedIdentifiers) -> None:

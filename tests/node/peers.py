@@ -48,6 +48,9 @@ port = 0
 """
 
 
+ON_DATA = {"ae", "backup", "cases", "doctor", "health", "outbox", "restore", "user"}
+"""Commands that look at what a node has, or change it."""
+
 ENGINES = Path(__file__).parents[2] / ".pytest_cache" / "engines"
 """What OpenVINO makes of the networks is made once for all nodes, and kept from run to run."""
 
@@ -145,7 +148,16 @@ class RunningNode:
         command = [sys.executable, "-m", "dicom_node", *arguments]
         if arguments[0] not in {"send", "report", "models"}:
             command += ["--config", str(self.config)]
-        if arguments[0] in {"cases", "outbox", "health", "ae", "user"}:
+        if arguments[0] in {
+            "cases",
+            "outbox",
+            "health",
+            "ae",
+            "user",
+            "backup",
+            "restore",
+            "doctor",
+        }:
             command += ["--data-dir", str(self.data_dir)]
         return subprocess.run(
             command, input=given, capture_output=True, text=True, check=False, timeout=120

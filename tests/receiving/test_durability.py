@@ -2,106 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import re
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import pydicom
 import pytest
 
-from tests.conftest import debian
+from dicom_node.ledger import open_ledger
+from dicom_node.line.upkeep import sweep
+from dicom_node.logs import Log
+from dicom_node.spool import Spool
 from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
 from tests.receiving.hostile import LATEST_SECONDS
+from tests.receiving.kill_kit import (
+    LARGE,
+    SMALL,
+    acknowledged,
+    check_nothing_is_lost,
+    films,
+    kill_traced,
+    killed_at,
+    own_receiver_again,
+)
 from tests.receiving.store_kit import encoded, film, raw_store
 from tests.receiving.wire import c_store_rq
 
 pytestmark = pytest.mark.pacs("strace", "storescu")
 
 
-SMALL, LARGE = 256, 512
-"""Rows and columns of films that come in memory, and of those that go to disk as they come."""
-
-
-def films(folder: Path, count: int, size: int = SMALL) -> list[Path]:
-    folder.mkdir(exist_ok=True)
-    paths = [folder / f"{number}.dcm" for number in range(count)]
-    for number, path in enumerate(paths):
-        film(900 + number, size=size).save_as(path)
-    return paths
-
-
-def acknowledged(receiver: Receiver, paths: list[Path]) -> set[str]:
-    """Send the films on one association with DCMTK; return the UIDs answered 0x0000.
-
-    One association is one thread of the receiver: strace counts system calls a thread.
-    """
-    command = [str(debian("storescu")), "-v", "-nh", "-R", "-xe", "-aet", "MOD1", "-aec"]
-    done = subprocess.run(
-        [*command, "DICOMNODE", "-to", "30", "-ta", "30", "-td", "30", "127.0.0.1",
-         str(receiver.port), *map(str, paths)],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    answered, sending = set(), None
-    for line in (done.stdout + done.stderr).splitlines():
-        if "Sending file: " in line:
-            sending = Path(line.split("Sending file: ")[1].strip())
-        if "Received Store Response (Success)" in line and sending is not None:
-            answered.add(str(pydicom.dcmread(sending, stop_before_pixels=True).SOPInstanceUID))
-    return answered
-
-
-def check_nothing_is_lost(receiver: Receiver, answered: set[str]) -> None:
-    rows = {item.sop_instance_uid: item for item in receiver.instances()}
-    assert answered <= set(rows)
-    for row in rows.values():
-        data = (receiver.spool / row.digest[:2] / row.digest).read_bytes()
-        assert hashlib.sha256(data).hexdigest() == row.digest
-
-
 KILL_POINTS = [
     (call, when)
     for call, times in {
-        "fsync": (1, 2, 3, 4, 6),
-        "rename": (1, 2, 3),
+        "fsync": (1, 2, 3, 4, 5, 6, 8),
+        "rename": (1, 2, 3, 4),
         "pwrite64": (1, 3, 5, 8, 13),
         "fdatasync": (1, 2, 3, 5),
         "sendto": (2, 3, 4, 6),
     }.items()
     for when in times
 ]
-
-
-def killed_at(receiver: Receiver, paths: list[Path], call: str, when: int) -> set[str]:
-    inject = f"inject={call}:signal=SIGKILL:when={when}+"
-    trace = str(receiver.folder / "trace")
-    command = ("strace", "-f", "-qq", "-o", trace, "-e", f"trace={call}", "-e", inject)
-    try:
-        receiver.start(*command)
-    except AssertionError:
-        # Nothing was answered yet. But it must be the kill that ended it, not something else.
-        assert receiver.process is not None
-        assert receiver.process.wait(LATEST_SECONDS) != 0
-        assert "killed by SIGKILL" in Path(trace).read_text(), receiver.log
-        return set()
-    answered = acknowledged(receiver, paths)
-    assert receiver.process is not None
-    if receiver.process.poll() is None:
-        _kill_traced(receiver)
-    receiver.process.wait(LATEST_SECONDS)
-    return answered
-
-
-def _kill_traced(receiver: Receiver) -> None:
-    # Killing strace alone would leave the receiver alive.
-    children = Path(f"/proc/{receiver.pid}/task/{receiver.pid}/children").read_text().split()
-    for child in children:
-        subprocess.run(["kill", "-9", child], check=False)
 
 
 @pytest.mark.slow
@@ -125,24 +69,38 @@ def test_a_kill_at_any_system_call_loses_nothing_that_was_acknowledged(
     assert len(check.instances()) == len(paths)
 
 
-def own_receiver_again(receiver: Receiver) -> Receiver:
-    (receiver.folder / "receive.log").unlink(missing_ok=True)
-    receiver.start()
-    return receiver
-
-
+@pytest.mark.parametrize("when", [3, 4])
 def test_a_kill_between_rename_and_commit_loses_nothing_that_was_acknowledged(
-    own_receiver: Callable[..., Receiver], tmp_path: Path
+    own_receiver: Callable[..., Receiver], tmp_path: Path, when: int
 ) -> None:
     receiver = own_receiver(pdu_seconds=10.0)
     paths = films(tmp_path / "films", 4)
-    answered = killed_at(receiver, paths, "rename", 3)
+    answered = killed_at(receiver, paths, "rename", when)
     assert 0 < len(answered) < 4
     check_nothing_is_lost(own_receiver_again(receiver), answered)
 
 
+def test_films_of_a_lost_ledger_are_taken_in_as_from_their_sender(
+    own_receiver: Callable[..., Receiver], tmp_path: Path
+) -> None:
+    receiver = own_receiver(pdu_seconds=10.0)
+    receiver.start()
+    paths = [*films(tmp_path / "small", 2), *films(tmp_path / "large", 1, LARGE)]
+    sent = acknowledged(receiver, paths)
+    receiver.stop()
+    for path in (receiver.folder / "data").glob("ledger.sqlite*"):
+        path.unlink()
+    for path in receiver.spool.glob("??/*"):
+        os.utime(path, (0, 0))
+    ledger = open_ledger(receiver.folder / "data" / "ledger.sqlite", who="test")
+    sweep(ledger, Spool(receiver.spool), Log("housekeep"))
+    assert {each.sop_instance_uid for each in receiver.instances()} == sent
+    assert {tuple(ledger.origins(study.id)) for study in ledger.studies()} == {("MOD1",)}
+    ledger.close()
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_file_then_name_then_folder_then_ledger_are_synced_before_the_answer(
+def test_files_then_names_then_folder_then_ledger_are_synced_before_the_answer(
     own_receiver: Callable[..., Receiver], tmp_path: Path, size: int
 ) -> None:
     receiver = own_receiver(pdu_seconds=10.0)
@@ -151,14 +109,16 @@ def test_file_then_name_then_folder_then_ledger_are_synced_before_the_answer(
     receiver.start("strace", "-f", "-y", "-qq", "-o", str(trace), "-e", calls)
     (path,) = films(tmp_path / "films", 1, size)
     assert len(acknowledged(receiver, [path])) == 1
-    _kill_traced(receiver)
+    kill_traced(receiver)
     assert receiver.process is not None
     receiver.process.wait(LATEST_SECONDS)
     lines = trace.read_text().splitlines()
-    renamed = next(number for number, line in enumerate(lines) if "rename(" in line)
+    beside, renamed = (number for number, line in enumerate(lines) if "rename(" in line)
+    assert re.search(r"/[0-9a-f]{64}\.origin\"", lines[beside]), "where it came from has its name"
     name = re.findall(r'"[^"]*?/([0-9a-f]{2})/[0-9a-f]{64}"', lines[renamed])[0]
-    written = [line for line in lines[:renamed] if "fsync(" in line and "incoming" in line]
-    assert written, "the file is synced before it gets its name"
+    synced = [line for line in lines[:beside] if "fsync(" in line and "incoming" in line]
+    assert any(".origin>" in line for line in synced), "where it came from is synced before"
+    assert any(".origin>" not in line for line in synced), "the file is synced before"
     after = lines[renamed + 1 :]
     folder = next(
         number for number, line in enumerate(after)
@@ -228,4 +188,4 @@ def test_a_disk_that_cannot_sync_is_answered_out_of_resources(
     assert len(answered) == 2
     wait_for(lambda: "0xA700" in receiver.log, 30, "the log says why")
     assert receiver.left_overs() == []
-    _kill_traced(receiver)
+    kill_traced(receiver)

@@ -208,7 +208,7 @@ def test_a_small_data_set_stays_in_memory_and_a_large_one_leaves_it(tmp_path: Pa
     assert (data_set.tell(), data_set.getvalue()) == (IN_MEMORY_BYTES + 1, b"")
     with data_set.stream.opened() as file:
         assert file.read() == b"a" * IN_MEMORY_BYTES + b"b"
-    stored = data_set.stream.keep(spool, b"head")
+    stored = data_set.stream.keep(spool, b"head", None)
     assert spool.read(stored.digest) == b"head" + b"a" * IN_MEMORY_BYTES + b"b"
     data_set.close()
     assert spool.read(stored.digest)

@@ -4,6 +4,7 @@ The line: `Arrivals`, `Work`, `Headers`, `Studies`, `Courses`, `Outbox`, `Worker
 `Forgetting`. Who watches: `Counting`, `Watched`, `Troubles`, `Ailments`, `Alarms`. The reading
 room, pages and commands: `Cases`, `ReadersWords`, `Figures`, `Deliveries`, `Neighbours`,
 `Accounts`, `AuditTrail`, all of them together `ReadingRoom`. Who compares networks: `Comparison`.
+Who puts it back to an earlier day: `Restored`. Who looks for what is wrong: `Symptoms`.
 
 Each method that changes something is one transaction and writes its own event; both are committed
 with ``synchronous=FULL`` before it returns: no power cut takes them back. Claims, renewed leases,
@@ -21,8 +22,10 @@ from dicom_node.ledger.interface.deliveries import Deliveries, Neighbours
 from dicom_node.ledger.interface.films import Headers, KnownFacts, KnownFilms
 from dicom_node.ledger.interface.outbox import Outbox
 from dicom_node.ledger.interface.reading_room import ReadingRoom
+from dicom_node.ledger.interface.restored import FilmOnRecord, Restored
 from dicom_node.ledger.interface.shadow import ComparedFilm, Comparison
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
+from dicom_node.ledger.interface.symptoms import Happened, Symptoms, Waiting
 from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Forgetting, Upkeep
 from dicom_node.ledger.interface.watching import Ailments, Alarms, Counting, Troubles, Watched
 from dicom_node.ledger.interface.work import Conclusion, Work
@@ -44,7 +47,9 @@ __all__ = [
     "Courses",
     "Deliveries",
     "Figures",
+    "FilmOnRecord",
     "Forgetting",
+    "Happened",
     "Headers",
     "KnownFacts",
     "KnownFilms",
@@ -54,9 +59,12 @@ __all__ = [
     "ReadersWords",
     "ReadingRoom",
     "Received",
+    "Restored",
     "Studies",
+    "Symptoms",
     "Troubles",
     "Upkeep",
+    "Waiting",
     "Watched",
     "Work",
     "Workers",

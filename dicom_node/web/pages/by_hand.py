@@ -54,7 +54,7 @@ def analyse(
         _refuse_too_much(house, person, len(data))
     except (ImageError, SettingsError, DiskFull) as fault:
         return page(request, "by_hand.html", status=422, file=name, fault=fault)
-    origin = Origin(BY_HAND, house.settings.node.ae_title, "")
+    origin = Origin(BY_HAND, house.settings.node.ae_title, "", door="browser")
     taken = house.front_door.take_file(data, origin)
     study_id = house.ledger.instance(taken.received.instance_id).study_id
     house.ledger.note(person.name, "film.by-hand", study_id=study_id)

@@ -1,0 +1,1 @@
+"""Hostile inputs by chance, seeded: short in the suite, long by argument."""
