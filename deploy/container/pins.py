@@ -1,6 +1,6 @@
 """Print, of a lock with hashes, what an installation needs: ``pins.py LOCK REPORT``.
 
-REPORT is what ``pip install --dry-run --report`` wrote. Exits with 1 where the lock lacks something.
+REPORT is what ``pip install --dry-run --report`` wrote. Exits with 1 where the lock lacks some.
 """
 
 import json

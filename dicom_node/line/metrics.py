@@ -160,7 +160,8 @@ class Sheet:
         buckets, many = [], 0
         for at_most in (*STEPS, LAST_STEP):
             many += steps[at_most].number if at_most in steps else 0
-            buckets.append(("+Inf" if at_most == LAST_STEP else f"{at_most:g}", float(many)))
+            bound = "+Inf" if at_most == LAST_STEP else str(at_most)
+            buckets.append((bound, float(many)))
         seconds = sum(step.seconds for step in steps.values())
         self._times[f"dicom_node_{name}"].add_metric([stage], buckets, seconds)
 
