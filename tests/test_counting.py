@@ -270,16 +270,6 @@ def test_levels_are_set_and_counts_are_added(ledger: SqliteLedger) -> None:
     assert ledger.totals() == {("association.accepted", ""): 5, ("associations.open", ""): 2}
 
 
-def test_a_ledger_of_an_earlier_release_counts_from_now_on(path: Path, clock: Clock) -> None:
-    old = fresh_ledger(path, who="test", clock=clock)
-    instance_in(old, InstanceState.ANALYSED)
-    run(old, "update counted set event_id = (select max(id) from events)")  # as m023 does
-    assert old.count_events(PACS) == 0
-    old.received(arrival(2))
-    assert old.count_events(PACS) == 1
-    old.close()
-
-
 def test_a_supervisor_s_row_is_no_role_s(ledger: SqliteLedger) -> None:
     ledger.beat(Worker("supervisor", "s", 1), "working", "roles=receive")
     ledger.beat(Worker("supervisor", "t", 5), "working", "roles=report")

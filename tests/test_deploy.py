@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -283,3 +285,40 @@ def test_every_service_of_the_compose_file_gives_up_what_it_can() -> None:
         for volume in service.get("volumes", ()):
             source = volume.partition(":")[0]
             assert not source.startswith("../") or (here / source).exists(), source
+
+
+def test_the_container_copies_what_there_is_and_all_that_a_wheel_needs() -> None:
+    copied = [
+        name for line in re.findall(r"^COPY (?!--)(.+) \S+$", containerfile(), re.MULTILINE)
+        for name in line.split()
+    ]  # fmt: skip
+    assert [name for name in copied if not (DEPLOY.parent / name).exists()] == []
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text("utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {*wheel["only-include"], *wheel.get("sbom-files", ()), "README.md", "LICENSE"}
+    assert needed - set(copied) == set()
+    extras = re.search(r"^ARG EXTRAS=(\S+)$", containerfile(), re.MULTILINE)
+    assert extras
+    assert set(extras[1].split(",")) <= set(project["project"]["optional-dependencies"])
+
+
+def pins(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
+    report = {"install": [{"metadata": {"name": name}} for name in names]}
+    (folder / "report.json").write_text(json.dumps(report), "utf-8")
+    command = [sys.executable, str(DEPLOY / "container" / "pins.py")]
+    command += [str(DEPLOY.parent / "requirements.lock"), str(folder / "report.json")]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_container_gets_of_the_lock_what_it_needs_with_hashes(tmp_path: Path) -> None:
+    done = pins(tmp_path, "dicom-node", "PyYAML", "prometheus_client")
+    assert done.returncode == 0
+    names = re.findall(r"^([\w.-]+)==\S+ \\$", done.stdout, re.MULTILINE)
+    assert names == ["prometheus-client", "pyyaml"]
+    assert done.stdout.count("--hash=sha256:") >= 2
+
+
+def test_what_the_lock_lacks_ends_the_build(tmp_path: Path) -> None:
+    done = pins(tmp_path, "pyyaml", "no-such-package")
+    assert done.returncode == 1
+    assert "no-such-package is not in the lock" in done.stderr

@@ -90,12 +90,12 @@ class Watching(Part):
             self._queue(
                 role, f"instances.{state}",
                 self._connection.one(
-                    _SQL["oldest_films"], state=state, what=what, most=_FILMS_LOOKED_AT
+                    _SQL["first_films"], state=state, what=what, most=_FILMS_LOOKED_AT
                 ),
             )
             for role, state, what in _FILM_QUEUES
         ]  # fmt: skip
-        quiet = self._connection.one(_SQL["oldest_study"])
+        quiet = self._connection.one(_SQL["first_study"])
         return [*films, self._queue("report", "studies.quiet", quiet)]
 
     def outbox_queues(self) -> Sequence[Queue]:
@@ -107,7 +107,7 @@ class Watching(Part):
         }
         oldest = {
             row["destination"]: (_moment(row["since"]), bool(row["failing"]))
-            for row in self._connection.all(_SQL["oldest_deliveries"])
+            for row in self._connection.all(_SQL["first_deliveries"])
         }
         return [
             Queue(name, number, *oldest.get(name, (None, False)))

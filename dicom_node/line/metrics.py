@@ -74,7 +74,7 @@ METRICS = (
     _kind("role_beat_age_seconds", "gauge", "role", "Since the oldest last sign of life."),
     _kind("role_deaths", "counter", "role", "How often a process of a role died."),
     _kind("brain_workers", "gauge", "engine device", "Workers whose networks are warm."),
-    _kind("self_test_passed", "gauge", "network", "1 where the last self-test was passed."),
+    _kind("self_test_passed", "gauge", "network", "1 where the last nightly self-test was passed."),
     # work
     _kind("instances", "gauge", "state", "Instances in each state."),
     _kind("studies", "gauge", "state", "Studies in each state."),
@@ -99,7 +99,9 @@ METRICS = (
     _kind("associations", "counter", "outcome", "Associations asked for, and what became of them."),
     _kind("associations_open", "gauge", "", "Associations that are open."),
     _kind("rejections", "counter", "reason", "Associations rejected, by the cause."),
-    _kind("refusals", "counter", "status", "Instances not taken, by the DIMSE status answered."),
+    _kind(
+        "refusals", "counter", "status", "Instances not taken at any door, by their DIMSE status."
+    ),
     # house
     _kind("disk_free_bytes", "gauge", "of", "Free space where spool and ledger are."),
     _kind("disk_size_bytes", "gauge", "of", "Size of these file systems."),
@@ -158,7 +160,8 @@ class Sheet:
         buckets, many = [], 0
         for at_most in (*STEPS, LAST_STEP):
             many += steps[at_most].number if at_most in steps else 0
-            buckets.append(("+Inf" if at_most == LAST_STEP else f"{at_most:g}", float(many)))
+            bound = "+Inf" if at_most == LAST_STEP else str(at_most)
+            buckets.append((bound, float(many)))
         seconds = sum(step.seconds for step in steps.values())
         self._times[f"dicom_node_{name}"].add_metric([stage], buckets, seconds)
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dicom_node.errors import LedgerUnavailable
+from dicom_node.errors import LedgerUnavailable, PortUnavailable
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.lookout import Lookout
 from dicom_node.line.metrics import METRICS, STAGES
 from dicom_node.records import ROLES, AlarmKind, DeliveryState, InstanceState, Worker
 from dicom_node.settings import Configuration
 from dicom_node.web.monitor import MonitorApp
-from dicom_node.web.server import Deadlines
+from dicom_node.web.server import Deadlines, listen
 from tests.ledger_kit import arrival, delivery_in, fresh_ledger, instance_in
 from tests.monitor_kit import Scrape, site
 from tests.web.conftest import running
@@ -278,3 +278,11 @@ def test_no_word_of_a_patient_is_told(watched: Watched) -> None:
     for told in (watched.lookout.readyz(), watched.lookout.healthz(), watched.lookout.metrics("")):
         assert film.sop_instance_uid not in told.body.decode()
         assert film.study_instance_uid not in told.body.decode()
+
+
+def test_a_port_that_is_taken_is_told_with_the_key_that_names_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortUnavailable) as told:
+        listen("127.0.0.1", taken.getsockname()[1], "monitor")
+    assert "The monitor cannot listen on" in told.value.message
+    assert "monitor.port" in told.value.remedy
+    assert "web,monitor" not in told.value.remedy

@@ -101,7 +101,7 @@ select coalesce(sum(number), 0) as number from tallies where thing = :thing and 
 -- How many deliveries are in each state for each destination, counted so far.
 select destination, state, number from tallies where thing = 'deliveries' and number > 0;
 
--- name: oldest_films
+-- name: first_films
 -- Since when the films wait that came first of those in a state: for each, its latest event.
 select min(at) as since from (
     select (
@@ -113,11 +113,11 @@ select min(at) as since from (
     ) as film
 );
 
--- name: oldest_study
+-- name: first_study
 -- Since when a study waits to be reported.
 select min(changed_at) as since from studies where state = 'quiet';
 
--- name: oldest_deliveries
+-- name: first_deliveries
 -- The delivery of each destination that waits longest, by when it would expire: since it was
 -- written, or asked for again.
 with recursive names (name) as (
