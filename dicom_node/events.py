@@ -62,6 +62,13 @@ _KINDS = (
         "peer_address reason",
         "A TLS handshake failed; other peers are not affected.",
     ),
+    _kind("tls.renewed", "info", "", "Certificates have changed on the disk; they are in use."),
+    _kind(
+        "tls.rejected",
+        "warning",
+        "reason remedy",
+        "Certificates have changed on the disk and do not fit; those before stay in use.",
+    ),
     _kind("echo.answered", "debug", _PEER, "A C-ECHO was answered."),
     # store
     _kind(
@@ -267,6 +274,15 @@ _KINDS = (
         "warning",
         "key days ends_at reason remedy",
         "A certificate of the node is no good, or ends within 30 days; said once a day.",
+    ),
+    # alarms
+    _kind("alarm.raised", "error", "alarm subject", "Something is wrong; people are told."),
+    _kind("alarm.ended", "info", "alarm subject", "What people were told of is over."),
+    _kind(
+        "alarm.untold",
+        "warning",
+        "channel alarm attempts reason remedy",
+        "A webhook or mail server did not take an alarm; it is tried again.",
     ),
     _kind("disk.low", "error", "free_bytes remedy", "Little disk is left; receiving is refused."),
 )

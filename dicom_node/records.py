@@ -24,8 +24,12 @@ DeliveryId = NewType("DeliveryId", int)
 Digest = NewType("Digest", str)
 """SHA-256 of a stored file, 64 lower-case hexadecimal digits."""
 
-ROLES = ("receive", "intake", "housekeep", "analyse", "report", "deliver", "web")
+ROLES = ("receive", "intake", "housekeep", "analyse", "report", "deliver", "web", "monitor")
 """The processes of a node, in the order in which they are started and stopped."""
+
+SUPERVISOR = "supervisor"
+RUNS = "roles="
+"""How a supervisor's sign of life begins, which names the roles that it runs."""
 
 
 class InstanceState(StrEnum):
@@ -395,3 +399,83 @@ class PeerContact:
 
     not_accepted: tuple[str, ...] = ()
     """SOP classes of results that it was offered then and did not accept."""
+
+
+class AlarmKind(StrEnum):
+    """What a person is told of without asking."""
+
+    DISK_RESERVE = "disk-reserve"
+    DESTINATION = "destination"
+    ROLE_RESTARTS = "role-restarts"
+    ROLE_ILL = "role-ill"
+    NO_FILM = "no-film"
+    CERTIFICATE_ENDS = "certificate-ends"
+    CERTIFICATE_BAD = "certificate-bad"
+    QUARANTINED = "quarantined"
+    PARKED = "parked"
+    LEDGER_ILL = "ledger-ill"
+    SELF_TEST = "self-test"
+    AUDIT_BROKEN = "audit-broken"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that is, or was, wrong. ``subject``: of what, "" of the node.
+
+    ``facts``: what its text tells, by the names of `alarms.toml`; no patient data. ``id`` is 0 of
+    one that the ledger could not take, since it is the ledger that is ill.
+    """
+
+    id: int
+    kind: str
+    subject: str
+    facts: Mapping[str, str]
+    risen_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmNotice:
+    """What a channel has to tell a person: that an alarm has ``risen``, or has ``ended``."""
+
+    id: int
+    alarm: Alarm
+    what: str
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """What a chore found at its last look. ``reason``: what is wrong; None: nothing.
+
+    ``kind``: the alarm that it raises. ``at``: since when it is as it is.
+    """
+
+    kind: str
+    subject: str
+    reason: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits: for a role, or a destination. ``since``: the longest, None where nothing does.
+
+    ``failing``: whether the last try at a destination was in vain.
+    """
+
+    name: str
+    waiting: int
+    since: datetime | None
+    failing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """How long a stage took: ``at_most`` seconds and longer than the step before, how often."""
+
+    stage: str
+    at_most: float
+    number: int
+    seconds: float

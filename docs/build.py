@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.events import CATALOGUE
+from dicom_node.line.metrics import METRICS, STAGES
 from dicom_node.settings.reference import node_table, remote_table
 from dicom_node.training.evaluation.card import TRANSFER, interval, transfer_table
 
@@ -77,6 +78,28 @@ def events() -> str:
         for kind in CATALOGUE.values()
     ]
     return "\n".join(["| event | level | meaning | fields |", "|---|---|---|---|", *rows])
+
+
+def metrics() -> str:
+    """Return the table of everything that `/metrics` tells."""
+    rows = [
+        f"| `{each.name}{'_total' if each.kind == 'counter' else ''}` | {each.kind} "
+        f"| {', '.join(f'`{label}`' for label in each.labels)} | {each.meaning} |"
+        for each in METRICS
+    ]
+    return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows])
+
+
+def stages() -> str:
+    """Return the table of the stages that are timed."""
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in STAGES.items()]
+    return "\n".join(["| stage | lasts |", "|---|---|", *rows])
+
+
+def unit() -> str:
+    """Return the unit for systemd, as it is shipped."""
+    path = DOCS.parent / "deploy" / "systemd" / "dicom-node.service"
+    return f"```ini\n{path.read_text('utf-8')}```"
 
 
 def _evaluations() -> dict[str, dict[str, Any]]:
@@ -179,6 +202,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "node-keys": node_table,
     "remote-keys": remote_table,
     "events": events,
+    "metrics": metrics,
+    "stages": stages,
+    "unit": unit,
     "licences": licences,
     "detection": detection_table,
     "second": second_table,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -22,6 +23,19 @@ from dicom_node.records import (
     ResultObject,
 )
 from tests.ledger_kit import fresh_ledger
+
+
+def known_commands(
+    group: typer.Typer | object = app, path: tuple[str, ...] = ()
+) -> list[tuple[str, ...]]:
+    """Return every command, by its words."""
+    found = []
+    root = typer.main.get_command(group) if isinstance(group, typer.Typer) else group
+    for name, command in getattr(root, "commands", {}).items():
+        below = known_commands(command, (*path, name))
+        found += below or [(*path, name)]
+    return found
+
 
 FINDINGS = {
     "sop_instance_uid": "1.2.1",

@@ -21,21 +21,10 @@ from dicom_node.records import (
     InstanceState,
 )
 from tests.commands_kit import Run, a_ledger, a_site, runner
+from tests.commands_kit import known_commands as commands
 
 ROOT = Path(__file__).parents[1]
 __all__ = ["a_ledger", "a_site", "runner"]
-
-
-def commands(
-    group: typer.Typer | object = app, path: tuple[str, ...] = ()
-) -> list[tuple[str, ...]]:
-    """Return every command, by its words."""
-    found = []
-    root = typer.main.get_command(group) if isinstance(group, typer.Typer) else group
-    for name, command in getattr(root, "commands", {}).items():
-        below = commands(command, (*path, name))
-        found += below or [(*path, name)]
-    return found
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)

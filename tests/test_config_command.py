@@ -80,6 +80,7 @@ def test_init_makes_a_folder_that_passes_and_overwrites_nothing(
     assert {path.name for path in folder.rglob("*.*")} == {
         "node.toml",
         "admission.toml",
+        "alarms.toml",
         "example-pacs.toml.sample",
     }
     assert load_configuration(folder).remotes == {}

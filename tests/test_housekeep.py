@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from dicom_node.line.chores import WallClock
+from dicom_node.line.wall_clock import WallClock
 from dicom_node.logs import Log
 from dicom_node.patience import Patience
 

@@ -607,7 +607,12 @@ def test_the_nightly_check_holds_the_files_of_a_bundle_against_its_manifest(
     found = configured(tmp_path, '[analysis]\nsuite = ["side", "bone-age"]\ngate = ""\nlungs = ""')
     (tmp_path / "var" / "models" / "side" / "network.onnx").write_bytes(b"another")
     logs.configure(strict=True)
-    upkeep.self_test(found, Log("housekeep"))
+    ledger = open_ledger(found.ledger_path, who="test")
+    upkeep.self_test(found, Log("housekeep"), ledger)
+    assert [(each.subject, each.reason is None) for each in ledger.ailments()] == [
+        ("bone-age", True), ("side", False),
+    ]  # fmt: skip
+    ledger.close()
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(each["event"], each["network"]) for each in said] == [
         ("self_test.failed", "side"), ("self_test.passed", "bone-age"),

@@ -241,3 +241,18 @@ def test_priorities_of_an_earlier_release_stay_in_their_order(path: Path) -> Non
     now = raw(path)
     assert now.execute("select priority from studies").fetchall() == [(1000,)]
     now.close()
+
+
+def test_what_happened_before_there_were_counts_is_counted_by_nobody(path: Path) -> None:
+    old = first_release(path)
+    old.execute(
+        "insert into events (at, what, who, study_id)"
+        " values ('2026-01-01', 'study.reported', 'report', 1)"
+    )
+    old.close()
+    ledger = opened(path)
+    assert ledger.uncounted() == 0
+    assert ledger.count_events(()) == 0
+    assert ledger.totals() == {}
+    assert ledger.alarms_up() == []
+    ledger.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -156,12 +157,12 @@ def test_leases_of_the_dead_are_ended_as_soon_as_the_ledger_can_be_written(
 ) -> None:
     orphaned, ended, refused = SqliteLedger.orphaned, [], []
 
-    def ailing(ledger: SqliteLedger, worker: str) -> int:
+    def ailing(ledger: SqliteLedger, worker: str, role: str) -> int:
         if len(refused) < 3:
             refused.append(worker)
             raise LedgerUnavailable("The ledger could not be written: database is locked.")
         ended.append(worker)
-        return orphaned(ledger, worker)
+        return orphaned(ledger, worker, role)
 
     monkeypatch.setattr(SqliteLedger, "orphaned", ailing)
     with supervising(tmp_path, "receive", "deliver", deliver=["exit", "1"]):
@@ -241,3 +242,28 @@ def open_ledger_of(data: Path) -> Iterator[tuple[SqliteLedger, Node]]:
     ledger = open_ledger(data / "ledger.sqlite", who="test")
     yield ledger, Node(ledger, Spool(data / "spool"), reporter=None)  # type: ignore[arg-type]
     ledger.close()
+
+
+def test_a_first_process_reaps_what_dead_roles_leave_behind(tmp_path: Path) -> None:
+    # As in a container: what has no parent any more is process 1's. Here a process of its own takes
+    # that part, since a test's own children must stay its own.
+    program = """
+import ctypes, subprocess, sys, time
+from pathlib import Path
+from dicom_node.roles.supervisor import _reap_strangers
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+role = subprocess.Popen(["sh", "-c", "sleep 0.2 & echo $!; exec sleep 60"], stdout=subprocess.PIPE)
+orphan = int(role.stdout.readline())
+role.kill()
+deadline = time.monotonic() + 30
+while Path(f"/proc/{orphan}").exists() and time.monotonic() < deadline:
+    _reap_strangers({role.pid})
+    time.sleep(0.05)
+    if role.returncode is None and not Path(f"/proc/{orphan}").exists():
+        break
+    role.poll()
+assert not Path(f"/proc/{orphan}").exists(), "it is left as a zombie"
+assert role.wait() == -9, "its own child is told to whoever waits for it"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -204,6 +204,9 @@ def _said(said: DraftSays, unsure: frozenset[str], *, shown: bool) -> Iterator[s
         yield f"# finding = {_CODE}"
 
 
+_TWO_POINTS = 4
+"""So many numbers of a measurement are column and row of both ends."""
+
 _CODE = '{ value = "36118008", scheme = "SCT", meaning = "Pneumothorax" }'
 
 
@@ -223,7 +226,11 @@ def _numbers_of(said: DraftSays, unsure: frozenset[str], place: str) -> Iterator
             yield "# threshold = 0.5               # from which value it is a finding"
         case Kind.MEASUREMENT:
             yield _line("unit", "mm", "UCUM: mm, cm, a, deg, % …", unsure, f"{place}.unit")
-            yield '# measures = "length"           # a length in pixels, or "points": its two ends'
+            if said.size == _TWO_POINTS:
+                what = 'the two ends; or "length", in pixels of the input'
+                yield _line("measures", "points", what, unsure, f"{place}.measures")
+            else:
+                yield '# measures = "length"           # in pixels, or "points": its two ends'
             yield "# threshold = 150.0             # from which value it is a finding"
         case Kind.REGION:
             yield _line(

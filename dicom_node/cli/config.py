@@ -154,7 +154,18 @@ def _checked(config: Path | None) -> tuple[Configuration | None, tuple[str, ...]
             faults += error.faults or (error.message,)
     if configuration is not None:
         faults += (*bundle_faults(configuration.settings), *_template_faults(configuration))
+        faults += _alarm_faults(configuration)
     return configuration, faults
+
+
+def _alarm_faults(configuration: Configuration) -> tuple[str, ...]:
+    from dicom_node.line.alarm_words import wording_of
+
+    try:
+        wording_of(configuration)
+    except SettingsError as error:
+        return error.faults or (error.message,)
+    return ()
 
 
 def _template_faults(configuration: Configuration) -> tuple[str, ...]:

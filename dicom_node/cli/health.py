@@ -46,6 +46,8 @@ def health(
         console.print(f"work       {report.work_sentence}")
         for key, sentence in report.certificate_sentences.items():
             console.print(f"{key}  {sentence}")
+        for alarm in report.alarms:
+            console.print(f"[red]alarm[/red]      {escape(alarm.title)}. {escape(alarm.sentence)}")
     raise typer.Exit(0 if report.well else 1)
 
 

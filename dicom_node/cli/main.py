@@ -14,6 +14,7 @@ from rich.markup import escape
 from dicom_node import __version__
 from dicom_node.cli import (
     ae,
+    alarms,
     analyse,
     backup,
     brain,
@@ -52,7 +53,7 @@ app = typer.Typer(
 
 for group in (
     demo, serve, config, ae, send, cases, outbox, analyse, report, templates, models, brain,
-    dataset, train, evaluate, conformance, health, user, backup, restore, doctor,
+    dataset, train, evaluate, conformance, health, alarms, user, backup, restore, doctor,
 ):  # fmt: skip
     group.register(app)
 

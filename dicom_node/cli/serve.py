@@ -34,7 +34,7 @@ def serve(
         str | None,
         typer.Option(
             help="Run some roles only, comma separated: receive, intake, housekeep, analyse,"
-            " report, deliver, web."
+            " report, deliver, web, monitor."
         ),
     ] = None,
 ) -> None:

@@ -41,6 +41,8 @@ _MOVED = (
     ("sessions", "seen_at", "true"),
     ("sign_ins", "tried_at", "true"),
     ("sign_ins", "locked_until", "locked_until is not null"),
+    ("role_deaths", "at", "true"),
+    ("alarm_notices", "next_attempt_at", "true"),
 )
 """Table, column and which rows: each time from which, or until which, a duration is measured."""
 

@@ -296,6 +296,15 @@ def m021_figures(db: Database) -> None:
     _execute_file(db, "figures.sql")
 
 
+@migrations()
+def m023_watching(db: Database) -> None:
+    """Count what happens, so that a monitor can tell it; keep what ails the node, and its alarms.
+
+    What happened before is counted by nobody: counts begin with this release.
+    """
+    _execute_file(db, "watching.sql")
+
+
 def _execute_file(db: Database, name: str) -> None:
     # Not executescript: that would commit the transaction which makes a step all or nothing.
     text = resources.files("dicom_node.ledger").joinpath(name).read_text("utf-8")

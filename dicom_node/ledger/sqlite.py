@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dicom_node.ledger.ageing import Ageing
+from dicom_node.ledger.alarms import AlarmBook
 from dicom_node.ledger.case_row import refresh_case
 from dicom_node.ledger.casebook import Casebook
 from dicom_node.ledger.clock import Steady
@@ -24,6 +25,7 @@ from dicom_node.ledger.restoring import Restoring
 from dicom_node.ledger.shadow import Shadow
 from dicom_node.ledger.sign_ins import SignIns
 from dicom_node.ledger.symptoms import Symptomatic
+from dicom_node.ledger.watching import Watching
 from dicom_node.ledger.workers import Supervising
 from dicom_node.ledger.working import Working
 
@@ -47,6 +49,8 @@ class SqliteLedger(
     Ageing,
     Restoring,
     Symptomatic,
+    Watching,
+    AlarmBook,
 ):
     """Every protocol of `interface`; one part a file."""
 

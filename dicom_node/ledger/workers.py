@@ -11,6 +11,7 @@ from dicom_node.ledger.part import Part
 from dicom_node.ledger.rows import beat_of
 from dicom_node.ledger.statements import statements
 from dicom_node.ledger.steps import OF_A_WORKER, OF_NOBODY_KNOWN, give_back, orphan, renew
+from dicom_node.ledger.watching import note_death
 from dicom_node.records import Worker, WorkerBeat
 
 _SQL = statements("workers")
@@ -43,9 +44,14 @@ class Supervising(Part):
         with self._connection.transaction(durable=False) as connection:
             renew(connection, worker, lease_seconds)
 
-    def orphaned(self, worker: str) -> int:
-        """End the leases of a worker that is known to be dead; their attempts stay counted."""
+    def orphaned(self, worker: str, role: str = "") -> int:
+        """End the leases of a worker that is known to be dead; their attempts stay counted.
+
+        ``role``: what it worked as, where its death is to be counted.
+        """
         with self._connection.transaction() as connection:
+            if role:
+                note_death(connection, role)
             return orphan(connection, OF_A_WORKER, worker=worker)
 
     def begun(self, workers: Sequence[Worker]) -> int:

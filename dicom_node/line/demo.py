@@ -36,6 +36,9 @@ min_free_bytes = 0
 
 [web]
 port = 0
+
+[monitor]
+port = 0
 """
 
 _REMOTE = """\

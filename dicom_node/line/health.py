@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dicom_node.ledger import Workers
-from dicom_node.records import ROLES, RoleHealth, WorkerBeat
+from dicom_node.line.alarm_words import shipped_or_own_wording
+from dicom_node.records import ROLES, RUNS, SUPERVISOR, Alarm, RoleHealth, WorkerBeat
 from dicom_node.settings import Configuration
 from dicom_node.settings.certificates import Dates, certificates
 from dicom_node.spool import Spool
 
-_SILENT_SECONDS = 10.0
+_SILENT_SECONDS, _STARTING_SECONDS = 10.0, 120.0
+"""A process that starts says nothing before its imports are done."""
+
 _LONG_WORK = ("analyse", "report")
 """Roles that may be at one film or object for long: their lease is the measure."""
 
@@ -28,22 +31,53 @@ class NodeState:
     work: str
     starting: bool = False
     certificates: Mapping[str, str] = field(default_factory=dict)
+    alarms: tuple[ToldAlarm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToldAlarm:
+    """An alarm that has not ended, in the site's words."""
+
+    kind: str
+    subject: str
+    since: datetime
+    title: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotWell:
+    """One reason why the node is not well; no patient data. ``what``: role, disk, certificate."""
+
+    what: str
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NodeHealth:
-    """The whole node."""
+    """The whole node: the roles that its supervisors run, or all where none runs."""
 
     roles: tuple[RoleHealth, ...]
     free_bytes: int
     room: bool
     counts: dict[str, int]
     certificates: tuple[Dates, ...] = ()
+    alarms: tuple[ToldAlarm, ...] = ()
 
     @property
     def well(self) -> bool:
         """Whether every role works, there is room to receive, and no certificate has expired."""
         return self._house_is_well and all(role.well for role in self.roles)
+
+    @property
+    def reasons(self) -> tuple[NotWell, ...]:
+        """Return why the node is not well: nothing where it is."""
+        now = datetime.now(UTC)
+        roles = (NotWell("role", role.name, role.sentence) for role in self.roles if not role.well)
+        disk = () if self.room else (NotWell("disk", "spool", self.disk_sentence),)
+        bad = (found for found in self.certificates if not found.is_good(now))
+        return (*roles, *disk, *(NotWell("certificate", f.name, f.sentence(now)) for f in bad))
 
     @property
     def starting(self) -> bool:
@@ -120,6 +154,16 @@ class NodeHealth:
                 }
                 for found in self.certificates
             },
+            "alarms": [
+                {
+                    "alarm": alarm.kind,
+                    "subject": alarm.subject,
+                    "since": alarm.since.isoformat(),
+                    "title": alarm.title,
+                    "sentence": alarm.sentence,
+                }
+                for alarm in self.alarms
+            ],
             "disk": {"free_bytes": self.free_bytes, "room": self.room},
             "counts": self.counts,
         }
@@ -134,12 +178,34 @@ def health_of(ledger: Workers, configuration: Configuration, *, counted: bool = 
     return NodeHealth(
         tuple(
             _role(name, [beat for beat in beats if beat.worker.role == name], now, lease_seconds)
-            for name in ROLES
+            for name in roles_run(beats)
         ),
         free,
         free >= configuration.settings.node.min_free_bytes,
         ledger.counts() if counted else {},
         certificates(configuration.settings),
+        _told(ledger.alarms_up(), configuration),
+    )
+
+
+def roles_run(beats: Sequence[WorkerBeat]) -> tuple[str, ...]:
+    """Return the roles that the supervisors on this ledger run; all where none runs."""
+    told = (
+        (beat.detail or "").removeprefix(RUNS).split(",")
+        for beat in beats
+        if beat.role == SUPERVISOR and beat.state == "working"
+    )
+    named = {name for names in told for name in names}
+    return tuple(name for name in ROLES if name in named) or ROLES
+
+
+def _told(alarms: Sequence[Alarm], configuration: Configuration) -> tuple[ToldAlarm, ...]:
+    if not alarms:
+        return ()
+    words = shipped_or_own_wording(configuration)
+    return tuple(
+        ToldAlarm(each.kind, each.subject, each.risen_at, words.title(each), words.sentence(each))
+        for each in alarms
     )
 
 
@@ -157,8 +223,9 @@ def _role(
     """Return how a role is: as the worst of its workers."""
     if not beats:
         return RoleHealth(name, well=False, sentence="never started")
-    limit = lease_seconds if name in _LONG_WORK else _SILENT_SECONDS
-    found = [_worker(name, beat, now, limit) for beat in beats]
+    usual = lease_seconds if name in _LONG_WORK else _SILENT_SECONDS
+    limits = {"starting": max(usual, _STARTING_SECONDS)}
+    found = [_worker(name, beat, now, limits.get(beat.state, usual)) for beat in beats]
     number, worst = min(enumerate(found, 1), key=lambda item: (item[1].well, item[1].starting))
     if len(found) == 1:
         return worst

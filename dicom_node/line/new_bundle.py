@@ -353,7 +353,8 @@ def _marks(said: DraftSays, wishes: Wishes) -> Iterator[str]:
     """Yield which keys of an observation are a guess."""
     place = f"says.{said.key}"
     yield from (
-        f"{place}.{name}" for name in ("range", "unit", "threshold", "box_form", "box_unit")
+        f"{place}.{name}"
+        for name in ("range", "unit", "measures", "threshold", "box_form", "box_unit")
     )
     if wishes.kind is None:
         yield f"{place}.kind"

@@ -25,12 +25,20 @@ from dicom_node.errors import (
 from dicom_node.imaging.header import read_attributes
 from dicom_node.imaging.values import CAN_RAISE, text
 from dicom_node.intake.take import FrontDoor
-from dicom_node.ledger import ANNOUNCED_DAYS, COUNTED, Arrivals, Forgetting, Upkeep
+from dicom_node.ledger import (
+    ANNOUNCED_DAYS,
+    COUNTED,
+    Ailments,
+    Alarms,
+    Arrivals,
+    Forgetting,
+    Upkeep,
+)
 from dicom_node.ledger.clock import steady as machine_steady
 from dicom_node.line.bundles import declared_bundles, own_bundles
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
-from dicom_node.records import Arrival, Digest, Origin, Study
+from dicom_node.records import AlarmKind, Arrival, Digest, Origin, Study
 from dicom_node.results.modules import MANUFACTURER
 from dicom_node.settings import Configuration, Settings
 from dicom_node.settings.certificates import REMEDY, certificates
@@ -141,8 +149,8 @@ class _Removal:
         return forgotten
 
 
-def forget_the_old(ledger: Forgetting, configuration: Configuration) -> None:
-    """Forget callers, sessions and events of removed studies that are past their time."""
+def forget_the_old(ledger: AgeingLedger, configuration: Configuration) -> None:
+    """Forget callers, sessions, alarms and events of removed studies that are past their time."""
     pages, kept = configuration.settings.web, configuration.settings.retention
     ledger.forget_refusals(kept.refusals_days)
     ledger.forget_peers(kept.refusals_days, configuration.remotes)
@@ -150,6 +158,7 @@ def forget_the_old(ledger: Forgetting, configuration: Configuration) -> None:
         timedelta(minutes=pages.idle_minutes), timedelta(hours=pages.longest_hours)
     )
     ledger.forget_events(kept.events_days)
+    ledger.forget_alarms(configuration.settings.alarms.keep_days)
 
 
 def age_audit(ledger: Forgetting, settings: Settings, log: Log) -> None:
@@ -211,8 +220,12 @@ class SweptLedger(Upkeep, Arrivals, Protocol):
     """What the spool's files are compared with, and taken in to."""
 
 
-class KeptLedger(SweptLedger, Forgetting, Protocol):
-    """Everything that has an end."""
+class AgeingLedger(Forgetting, Alarms, Protocol):
+    """What goes by its age alone."""
+
+
+class KeptLedger(SweptLedger, AgeingLedger, Ailments, Protocol):
+    """Everything that has an end, and what was found wrong."""
 
 
 def sweep(
@@ -294,8 +307,10 @@ def _received(spool: Spool, digest: Digest) -> bytes | None:
     return None if made_by == MANUFACTURER else data
 
 
-def self_test(configuration: Configuration, log: Log) -> None:
+def self_test(configuration: Configuration, log: Log, ledger: Ailments) -> None:
     """Let each bundle prove itself, in a process of its own: this one never loads a network.
+
+    What was found is told by the monitor until the next time.
 
     Of a bundle that declares what it says the files are held against the manifest's digests.
     """
@@ -307,6 +322,8 @@ def self_test(configuration: Configuration, log: Log) -> None:
     for network, fault in faults.items():
         name = "self_test.passed" if fault is None else "self_test.failed"
         log.event(name, network=network, **({} if fault is None else {"reason": fault}))
+        ledger.found(AlarmKind.SELF_TEST, network, fault)
+    ledger.found_only(AlarmKind.SELF_TEST, faults)
 
 
 def _damage(bundle: Declared) -> str | None:

@@ -43,6 +43,7 @@ class NodeDoors:
             work=health.work_sentence if counted else "",
             starting=health.starting,
             certificates=health.certificate_sentences,
+            alarms=health.alarms,
         )
 
     def echo(self, ae_title: str, remote: Remote) -> str:

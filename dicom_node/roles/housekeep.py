@@ -7,8 +7,9 @@ from functools import partial
 
 from dicom_node.ledger.ballast import take_ballast
 from dicom_node.line import upkeep
-from dicom_node.line.chores import Chores, WallClock
+from dicom_node.line.chores import Chores
 from dicom_node.line.upkeep import KeptLedger
+from dicom_node.line.wall_clock import WallClock
 from dicom_node.logs import Log
 from dicom_node.moments import zone_of
 from dicom_node.records import Worker
@@ -63,4 +64,4 @@ def _at_hours(clock: WallClock, site: Configuration, ledger: KeptLedger, log: Lo
     clock.daily(said, "certificates", certificates, at_once=True)
     clock.daily(said, "parked", lambda: upkeep.announce(ledger, settings, log), at_once=True)
     clock.daily(said, "audit", lambda: upkeep.age_audit(ledger, settings, log), at_once=True)
-    clock.daily(_SELF_TEST_HOUR, "self-test", lambda: upkeep.self_test(site, log))
+    clock.daily(_SELF_TEST_HOUR, "self-test", lambda: upkeep.self_test(site, log, ledger))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from dicom_node import logs
@@ -16,7 +17,7 @@ from dicom_node.errors import LedgerUnavailable, RoleError
 from dicom_node.ledger import Workers, open_ledger
 from dicom_node.line.alone import alone, refuse_empty_start
 from dicom_node.patience import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Patience
-from dicom_node.records import ROLES, Worker, WorkerBeat
+from dicom_node.records import ROLES, RUNS, SUPERVISOR, Worker, WorkerBeat
 from dicom_node.roles.process import EXIT_UNUSABLE, new_worker
 from dicom_node.settings import Configuration, Settings
 
@@ -89,12 +90,19 @@ class Supervisor:
             if role in roles
             for number in range(1, _workers_of(role, configuration.settings) + 1)
         ]
-        self._self = new_worker("supervisor")
-        self._log = logs.Log("supervisor")
+        # Two that run other roles of one node are told apart by the first of them.
+        first = min((ROLES.index(child.role) for child in self._children), default=0)
+        self._self = new_worker(SUPERVISOR, first + 1)
+        self._says = f"{RUNS}{','.join(dict.fromkeys(child.role for child in self._children))}"
+        self._log = logs.Log(SUPERVISOR)
         self._patience = Patience(self._log)
         self._output = subprocess.DEVNULL if silent else None
-        self._dead: set[str] = set()
+        self._dead: dict[str, str] = {}
+        """Role of each token whose leases are to be ended."""
+
         self._looked = self._probed = 0.0
+        self._is_first_process = os.getpid() == 1
+        """As in a container: what roles leave behind when they die is ours then."""
 
     def run(self, stop: threading.Event) -> None:
         """Supervise until ``stop`` is set, then drain and return."""
@@ -111,6 +119,8 @@ class Supervisor:
                     now = time.monotonic()
                     for child in self._children:
                         self._tend(child, ledger, now)
+                    if self._is_first_process:
+                        _reap_strangers({c.process.pid for c in self._children if c.process})
                     if now - self._looked >= self._rhythm.look:
                         self._looked = now
                         self._patience.attempt(
@@ -163,7 +173,7 @@ class Supervisor:
                 remedy="Its last line above with role.error says why, and what to do.",
             )
         # Its films are free again at once, not only when their leases expire.
-        self._dead.add(child.worker.token)
+        self._dead[child.worker.token] = child.role
         self._patience.attempt(
             _LOOKING, lambda: self._end_leases(ledger), longest=self._rhythm.probe
         )
@@ -175,9 +185,9 @@ class Supervisor:
         child.pause = min(child.pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _end_leases(self, ledger: Workers) -> None:
-        for worker in sorted(self._dead):
-            ledger.orphaned(worker)
-            self._dead.discard(worker)
+        for worker, role in list(self._dead.items()):
+            ledger.orphaned(worker, role)
+            del self._dead[worker]
 
     def _look(self, ledger: Workers) -> None:
         """End the leases of the dead; kill who has shown no sign of life for too long.
@@ -188,7 +198,7 @@ class Supervisor:
         try:
             self._end_leases(ledger)
             if now - self._probed >= self._rhythm.probe:
-                ledger.beat(self._self, "working")
+                ledger.beat(self._self, "working", self._says)
                 self._probed = now
             beats = {beat.worker.token: beat for beat in ledger.beats()}
         except LedgerUnavailable:
@@ -228,6 +238,18 @@ class Supervisor:
         with contextlib.suppress(LedgerUnavailable):  # a full disk, say
             for worker in (*(child.worker for child in self._children), self._self):
                 ledger.beat(worker, "stopped")
+
+
+def _reap_strangers(own: Collection[int]) -> None:
+    """Let processes end that nobody waits for: those of a role that is dead. ``own``: not these."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid in own:
+            return
+        os.waitpid(found.si_pid, 0)
 
 
 def _workers_of(role: str, settings: Settings) -> int:

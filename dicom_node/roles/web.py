@@ -6,16 +6,18 @@ import threading
 
 from dicom_node.errors import RoleError
 from dicom_node.ledger import Accounts
+from dicom_node.line.chores import Chores
+from dicom_node.line.tallied import TalliedLog
 from dicom_node.line.web_doors import NodeDoors
 from dicom_node.records import Worker
 from dicom_node.roles.shift import shift
 from dicom_node.settings import Configuration
-from dicom_node.settings.load import is_loopback
+from dicom_node.settings.values import is_loopback
 from dicom_node.web.app import create_app
 from dicom_node.web.server import Server, listen
 from dicom_node.web.wiring import furnished
 
-_BEAT_SECONDS = 0.5
+_BEAT_SECONDS, _TALLY_SECONDS = 0.5, 1.0
 _GRACE_SECONDS = 5
 
 
@@ -29,7 +31,9 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     listener = listen(settings.web.host, settings.web.port)
     port = listener.getsockname()[1]
     doors = NodeDoors(configuration, own.ledger, own.spool)
-    app = create_app(furnished(configuration, own.ledger, own.spool, doors, own.log))
+    log, chores = TalliedLog(own.role), Chores(stop, own.patience)
+    chores.every(_TALLY_SECONDS, "tallies", lambda: log.write(own.ledger, {}))
+    app = create_app(furnished(configuration, own.ledger, own.spool, doors, log))
     server = Server.of(app, certificate=settings.web.certificate, key=settings.web.key)
     serving = threading.Thread(target=server.run, args=(listener,), daemon=True)
     serving.start()
@@ -38,6 +42,7 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
         server.stop()
         serving.join(_GRACE_SECONDS + 1)
         listener.close()
+        chores.end()
 
     own.work(
         {},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -16,14 +15,24 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from dicom_node import resources
+from dicom_node.settings.alarms import alarm_faults
 from dicom_node.settings.certificates import certificates
 from dicom_node.settings.environment import Overrides, overrides
 from dicom_node.settings.faults import Fault, KeyPlaces, explain, refusal, suggestion
 from dicom_node.settings.files import authorities, pair, private
-from dicom_node.settings.model import AnalysisSection, OidcSection, Remote, Settings, WebSection
+from dicom_node.settings.model import (
+    AnalysisSection,
+    MonitorSection,
+    NodeSection,
+    OidcSection,
+    Remote,
+    Settings,
+    WebSection,
+)
 from dicom_node.settings.remotes import build_table, read_remotes
 from dicom_node.settings.source import SettingsFile, missing_folder, parse, read_text
 from dicom_node.settings.suites import suite_faults
+from dicom_node.settings.values import is_loopback
 
 LEDGER = "ledger.sqlite"
 FOLDER_VARIABLE = "DICOM_NODE_CONFIG"
@@ -227,6 +236,12 @@ def _absolute(settings: Settings, folder: Path, data_dir: Path | None) -> Settin
     if settings.oidc is not None:
         secret = {"client_secret": folder / settings.oidc.client_secret}
         update["oidc"] = settings.oidc.model_copy(update=secret)
+    told = {
+        key: folder / path
+        for key in ("webhook_token", "smtp_ca", "smtp_password")
+        if (path := getattr(settings.alarms, key)) is not None
+    }
+    update["alarms"] = settings.alarms.model_copy(update=told)
     web = {
         key: folder / path
         for key in ("certificate", "key")
@@ -251,9 +266,19 @@ def _between_keys(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
     if settings.tls is not None:
         yield from pair(settings.tls.certificate, settings.tls.key, "tls", places)
         yield from authorities(settings.tls.ca, ("tls", "ca"), places)
-    if settings.web.port == node.port != 0 and _meet(node.host, settings.web.host):
-        what = f"{node.port} is node.port as well: one of the two could not listen"
-        yield places.fault(("web", "port"), what, "write another port")
+    yield from _ports(settings, places)
+    yield from alarm_faults(settings.alarms, places)
+
+
+def _ports(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:
+    """Find ports of which one could not be listened on, since another role does."""
+    taken: list[tuple[str, NodeSection | WebSection | MonitorSection]] = [("node", settings.node)]
+    for name, section in (("web", settings.web), ("monitor", settings.monitor)):
+        for other, earlier in taken:
+            if section.port == earlier.port != 0 and _meet(earlier.host, section.host):
+                what = f"{section.port} is {other}.port as well: one of the two could not listen"
+                yield places.fault((name, "port"), what, "write another port")
+        taken.append((name, section))
 
 
 def _engine(analysis: AnalysisSection, places: KeyPlaces) -> Iterator[Fault]:
@@ -306,14 +331,6 @@ def _web(web: WebSection, places: KeyPlaces) -> Iterator[Fault]:
         what = f"{web.host} can be reached by others, and there is no certificate"
         remedy = "give web.certificate and web.key, or listen on 127.0.0.1 behind a proxy"
         yield places.fault(("web", "host"), what, remedy)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _dates(settings: Settings, places: KeyPlaces) -> Iterator[Fault]:

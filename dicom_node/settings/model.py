@@ -12,11 +12,21 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from dicom_node.moments import zone_of
-from dicom_node.settings.values import AETitle, Host, Network, OtherPath, Port, TimeZone
+from dicom_node.settings.values import (
+    AETitle,
+    Fingerprint,
+    Host,
+    MailAddress,
+    Network,
+    OtherPath,
+    Port,
+    TimeZone,
+    mail_address_or_nothing,
+)
 
 
 def _fault(key: str, what: str, remedy: str) -> PydanticCustomError:
@@ -405,6 +415,76 @@ class OidcSection(Section):
     admins: tuple[str, ...] = Field(default=(), description="groups that also manage users")
 
 
+class MonitorSection(Section):
+    """What watches the node: `/healthz`, `/readyz` and `/metrics` on a port of their own."""
+
+    host: Host = Field(
+        default="127.0.0.1",
+        description="address to listen on; there is no sign-in, and nothing of a patient is told",
+    )
+    port: int = Field(
+        default=11180, ge=0, le=65535, description="port; 0 takes a free one and logs it"
+    )
+    addresses: tuple[Network, ...] = Field(
+        default=(), description="networks that may ask; empty: whoever reaches the port"
+    )
+
+
+class AlarmsSection(Section):
+    """Who is told that something is wrong, once when it begins and once when it ends."""
+
+    webhook: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s]+)?$",
+        description="address that gets each alarm as JSON by POST; empty: none",
+    )
+    webhook_token: OtherPath = Field(
+        default=None,
+        description="file with a token for `Authorization: Bearer`, readable by the node's user"
+        " only; empty: none",
+    )
+    mail_to: tuple[MailAddress, ...] = Field(
+        default=(), description="who gets each alarm by e-mail; empty: nobody"
+    )
+    mail_from: Annotated[str, AfterValidator(mail_address_or_nothing)] = Field(
+        default="", description="the sender of these e-mails"
+    )
+    smtp_host: Host = Field(default="", description="server that takes e-mails")
+    smtp_port: Port = Field(default=587, description="its port: 587 for starttls, 465 for tls")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls",
+        description="none crosses the network in the clear, and takes no password",
+    )
+    smtp_ca: OtherPath = Field(
+        default=None, description="CA of its certificate, PEM; empty: the system's"
+    )
+    smtp_user: str = Field(default="", description="name to sign in with there; empty: none")
+    smtp_password: OtherPath = Field(
+        default=None, description="file with the password, readable by the node's user only"
+    )
+    unreachable_minutes: float = Field(
+        default=15.0, gt=0, description="a destination that took nothing for so long is an alarm"
+    )
+    restarts: int = Field(
+        default=5, ge=2, description="a role that died so often in ten minutes is an alarm"
+    )
+    ill_minutes: float = Field(
+        default=2.0, gt=0, description="a role that is not well for so long is an alarm"
+    )
+    no_film_hours: float = Field(
+        default=0.0,
+        ge=0,
+        description="no film from anybody for so long is an alarm; 0: none, for sites that rest",
+    )
+    keep_days: int = Field(default=365, ge=1, description="how long alarms that ended are listed")
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """How people are told: `webhook`, `mail`."""
+        wanted = {"webhook": bool(self.webhook), "mail": bool(self.mail_to)}
+        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+
 class Settings(Section):
     """The whole of ``node.toml``."""
 
@@ -420,6 +500,8 @@ class Settings(Section):
     retention: RetentionSection = RetentionSection()
     web: WebSection = WebSection()
     oidc: OidcSection | None = None
+    monitor: MonitorSection = MonitorSection()
+    alarms: AlarmsSection = AlarmsSection()
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -491,6 +573,11 @@ class Remote(Section):
     )
     addresses: tuple[Network, ...] = Field(
         default=(), description="networks it may call from; empty: anywhere"
+    )
+    certificates: tuple[Fingerprint, ...] = Field(
+        default=(),
+        description="SHA-256 fingerprints of the certificates it may call with (TLS); empty: any"
+        " that tls.ca has signed",
     )
     may_send: bool = Field(default=True, description="whether it may C-STORE to this node")
     results_to: tuple[AETitle, ...] = Field(

@@ -80,6 +80,14 @@ def is_address(text: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address or name is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _wrong(what: str, remedy: str) -> PydanticCustomError:
     """Return a fault at the key itself that names what to do."""
     return PydanticCustomError("fault", "{what}", {"what": what, "remedy": remedy})
@@ -90,6 +98,21 @@ _ONLY_NUMBERS = re.compile(r"[\d.]+")
 _HOST_REMEDY = "write a name or an address alone, such as pacs.hospital.example, 10.0.0.5 or ::1"
 
 
+_MAIL_ADDRESS = re.compile(r"[^\s@<>,;:\\\"()\[\]]+@[\w-]+(\.[\w-]+)*")
+
+
+def _mail_address(value: str) -> str:
+    text = value.strip()
+    if not _MAIL_ADDRESS.fullmatch(text):
+        raise _wrong(f"{value!r} is no e-mail address", "write one, such as pacs@hospital.example")
+    return text
+
+
+def mail_address_or_nothing(value: str) -> str:
+    """Return an e-mail address, or "" as it is. Raises where it is neither."""
+    return _mail_address(value) if value else ""
+
+
 def host_and_port(host: str | None, port: int | None) -> str:
     """Return where something listens as one text: an IPv6 address in brackets."""
     return f"[{host}]:{port}" if host and ":" in host else f"{host}:{port}"
@@ -97,8 +120,23 @@ def host_and_port(host: str | None, port: int | None) -> str:
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Host = Annotated[str, AfterValidator(_host)]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
 TimeZone = Annotated[str, AfterValidator(_timezone)]
 Network = Annotated[str, AfterValidator(_network)]
+
+
+def _fingerprint(text: str) -> str:
+    """Return a SHA-256 digest in small letters; colons, as OpenSSL writes them, are left out."""
+    digits = text.replace(":", "").lower()
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        raise ValueError(
+            f"{text!r} is no SHA-256 fingerprint: 64 hexadecimal digits, as"
+            " `openssl x509 -noout -fingerprint -sha256 -in FILE.pem` prints them"
+        )
+    return digits
+
+
+Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
 
 
 def _absent_if_empty(value: object) -> object:

@@ -39,6 +39,16 @@ class RoleAnswer(BaseModel):
     starting: bool
 
 
+class AlarmAnswer(BaseModel):
+    """Something that is wrong, and that people were told of; ``since`` when."""
+
+    kind: str
+    subject: str
+    since: AwareDatetime
+    title: str
+    sentence: str
+
+
 class Health(BaseModel):
     """How the node is."""
 
@@ -48,6 +58,7 @@ class Health(BaseModel):
     disk: str
     work: str
     certificates: dict[str, str]
+    alarms: list[AlarmAnswer]
 
 
 class ObservationAnswer(BaseModel):
@@ -157,6 +168,7 @@ def health(request: Request, response: Response, _: Annotated[Person, Depends(re
         disk=state.disk,
         work=state.work,
         certificates=dict(state.certificates),
+        alarms=[AlarmAnswer(**asdict(each)) for each in state.alarms],
     )
 
 

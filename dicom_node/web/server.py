@@ -1,4 +1,4 @@
-"""The pages' port: uvicorn, with a deadline for everything that a peer may keep waiting.
+"""A port of the pages or the monitor: uvicorn, with deadlines for what a peer may keep waiting.
 
 uvicorn waits without end for a request to become whole. Here a peer that is silent, slow or does
 not read is dropped, and a place is always found for the next one: where all are taken, whoever says
@@ -12,6 +12,7 @@ import logging
 import resource
 import socket
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,14 @@ from typing import Any
 
 import h11
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dicom_node.errors import PortUnavailable, listening_remedy
+from dicom_node.records import ROLES
 from dicom_node.settings import host_and_port
+
+Asgi = Callable[..., Awaitable[None]]
+"""An application as ASGI has it: scope, receive, send."""
 
 _GRACE_SECONDS, _KEEP_ALIVE_SECONDS, _HANDSHAKE_SECONDS = 5, 30, 15.0
 _MOST_CONNECTIONS = 512
@@ -176,7 +180,7 @@ class Server:
     @classmethod
     def of(
         cls,
-        app: FastAPI,
+        app: Asgi,
         *,
         certificate: Path | None = None,
         key: Path | None = None,
@@ -212,8 +216,11 @@ def _places() -> int:
     return _MOST_CONNECTIONS if most < 0 else max(16, min(_MOST_CONNECTIONS, most // 2))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens for the pages. Raises `PortUnavailable`."""
+def listen(host: str, port: int, section: str = "web") -> socket.socket:
+    """Return a socket that listens for the pages, or the role that ``section`` is about.
+
+    Raises `PortUnavailable`.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -221,9 +228,11 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
+        who = {"web": "The pages"}.get(section, f"The {section}")
+        others = ",".join(role for role in ROLES if role != section)
+        remedy = listening_remedy(error, f"{section}.port", f"{section}.host")
         raise PortUnavailable(
-            f"The pages cannot listen on {host_and_port(host, port)}: {error.strerror}.",
-            remedy=f"{listening_remedy(error, 'web.port', 'web.host')} Or serve without the pages:"
-            " --role receive,intake,housekeep,analyse,report,deliver.",
+            f"{who} cannot listen on {host_and_port(host, port)}: {error.strerror}.",
+            remedy=f"{remedy} Or serve without: --role {others}.",
         ) from error
     return listener

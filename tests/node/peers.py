@@ -40,6 +40,9 @@ answer_timeout_seconds = 5.0
 [results]
 quiet_seconds = {quiet_seconds}
 
+[monitor]
+port = 0
+
 [web]
 port = 0
 """

@@ -28,6 +28,7 @@ from dicom_node.imaging.wrap import Identity
 from dicom_node.ledger.people import ROLES as PERSONS_ROLES
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.admit import describe_studies
+from dicom_node.line.health import ToldAlarm
 from dicom_node.line.report import Reporter
 from dicom_node.line.trial_step import TrialStep
 from dicom_node.line.wiring import menu_of
@@ -50,7 +51,7 @@ from dicom_node.spool import Spool
 from dicom_node.web.app import create_app
 from dicom_node.web.arrivals import file_bytes_of
 from dicom_node.web.house import House, ModelOnShelf, NodeState
-from dicom_node.web.server import Deadlines, Server
+from dicom_node.web.server import Asgi, Deadlines, Server
 from tests.ledger_kit import fresh_ledger
 from tests.node.peers import wait_for
 from tests.reporting_kit import WORKER, Node
@@ -76,6 +77,7 @@ class FakeDoors:
     sick: str = "analyse"
     answers: bool = True
     retracted: list[tuple[int, str, str]] = field(default_factory=list)
+    alarms: tuple[ToldAlarm, ...] = ()
 
     def state(self, *, counted: bool = False) -> NodeState:
         sick = () if self.well else (self.sick,)
@@ -83,7 +85,8 @@ class FakeDoors:
             RoleHealth(name, name not in sick, "no sign of life" if name in sick else "working")
             for name in ROLES
         )
-        return NodeState(self.well, roles, "10.0 GB free", "0 films to analyse")
+        disk, work = "10.0 GB free", "0 films to analyse"
+        return NodeState(self.well, roles, disk, work, alarms=self.alarms)
 
     def echo(self, ae_title: str, remote: Remote) -> str:
         if not self.answers:
@@ -252,7 +255,7 @@ def shelf_of(bundle_id: str) -> ModelOnShelf:
 
 
 @contextmanager
-def running(app: FastAPI, deadlines: Deadlines | None = None) -> Iterator[str]:
+def running(app: Asgi, deadlines: Deadlines | None = None) -> Iterator[str]:
     """Serve an application on a real port, as the role does; yield its address."""
     server = Server.of(app, deadlines=deadlines)
     listener = socket.socket()

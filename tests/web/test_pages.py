@@ -7,6 +7,7 @@ import html
 import io
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from dicom_node.bundles.declared import Eats
 from dicom_node.imaging.phantom import phantom_dataset
 from dicom_node.ledger import casebook
 from dicom_node.ledger.cases import CaseQuery
+from dicom_node.line.health import ToldAlarm
 from dicom_node.records import BY_HAND, ROLES, DeliveryState
 from dicom_node.results.preview import preview_film
 from dicom_node.results.regions import places_of
@@ -673,6 +675,21 @@ def test_charts_and_their_table_are_drawn(site: Site) -> None:
     (row,) = csv.DictReader(io.StringIO(client.get("/dashboard/days.csv").text))
     assert (row["analysed"], row["covid19"]) == ("1", "1")
     assert client.get("/models/drift.svg").status_code == 200
+
+
+def test_an_alarm_stands_on_the_dashboard_and_in_the_answer_of_health(site: Site) -> None:
+    client = site.client("reader")
+    assert "takes no results" not in client.get("/dashboard").text
+    since = datetime(2026, 3, 1, tzinfo=UTC)
+    sentence = "<b>4 results wait</b>"
+    site.doors.alarms = (
+        ToldAlarm("destination", "PACS", since, "PACS takes no results", sentence),
+    )  # fmt: skip
+    page = client.get("/dashboard").text
+    assert "PACS takes no results" in page
+    assert "&lt;b&gt;4 results" in page
+    (told,) = client.get("/api/health").json()["alarms"]
+    assert (told["kind"], told["since"]) == ("destination", "2026-03-01T00:00:00Z")
 
 
 def test_the_course_shows_the_patients_earlier_film(site: Site) -> None:

@@ -1,10 +1,10 @@
 """What every ledger promises, in protocols by consumer: each takes the narrowest that it needs.
 
 The line: `Arrivals`, `Work`, `Headers`, `Studies`, `Courses`, `Outbox`, `Workers`, `Upkeep`,
-`Forgetting`. The reading room, pages and commands: `Cases`, `ReadersWords`, `Figures`,
-`Deliveries`, `Neighbours`, `Accounts`, `AuditTrail`, all of them together `ReadingRoom`. Who
-compares networks: `Comparison`. Who puts it back to an earlier day: `Restored`. Who looks
-for what is wrong: `Symptoms`.
+`Forgetting`. Who watches: `Counting`, `Watched`, `Troubles`, `Ailments`, `Alarms`. The reading
+room, pages and commands: `Cases`, `ReadersWords`, `Figures`, `Deliveries`, `Neighbours`,
+`Accounts`, `AuditTrail`, all of them together `ReadingRoom`. Who compares networks: `Comparison`.
+Who puts it back to an earlier day: `Restored`. Who looks for what is wrong: `Symptoms`.
 
 Each method that changes something is one transaction and writes its own event; both are committed
 with ``synchronous=FULL`` before it returns: no power cut takes them back. Claims, renewed leases,
@@ -27,6 +27,7 @@ from dicom_node.ledger.interface.shadow import ComparedFilm, Comparison
 from dicom_node.ledger.interface.studies import Courses, Outgoing, Studies
 from dicom_node.ledger.interface.symptoms import Happened, Symptoms, Waiting
 from dicom_node.ledger.interface.upkeep import ANNOUNCED_DAYS, COUNTED, Forgetting, Upkeep
+from dicom_node.ledger.interface.watching import Ailments, Alarms, Counting, Troubles, Watched
 from dicom_node.ledger.interface.work import Conclusion, Work
 from dicom_node.ledger.interface.workers import Workers
 
@@ -34,12 +35,15 @@ __all__ = [
     "ANNOUNCED_DAYS",
     "COUNTED",
     "Accounts",
+    "Ailments",
+    "Alarms",
     "Arrivals",
     "AuditTrail",
     "Cases",
     "ComparedFilm",
     "Comparison",
     "Conclusion",
+    "Counting",
     "Courses",
     "Deliveries",
     "Figures",
@@ -58,8 +62,10 @@ __all__ = [
     "Restored",
     "Studies",
     "Symptoms",
+    "Troubles",
     "Upkeep",
     "Waiting",
+    "Watched",
     "Work",
     "Workers",
 ]

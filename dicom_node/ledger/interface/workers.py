@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from dicom_node.records import Worker, WorkerBeat
+from dicom_node.records import Alarm, Worker, WorkerBeat
 
 
 class Workers(Protocol):
@@ -39,8 +39,14 @@ class Workers(Protocol):
         A power cut may take it back; the leases then end by themselves.
         """
 
-    def orphaned(self, worker: str) -> int:
-        """End the leases of a worker that is known to be dead; their attempts stay counted."""
+    def orphaned(self, worker: str, role: str = "") -> int:
+        """End the leases of a worker that is known to be dead; their attempts stay counted.
+
+        ``role``: what it worked as, where its death is to be counted.
+        """
+
+    def alarms_up(self) -> Sequence[Alarm]:
+        """Return the alarms that have not ended, the oldest first."""
 
     def counts(self) -> dict[str, int]:
         """Return how many rows are in each state, as ``instances.received`` and so on."""
