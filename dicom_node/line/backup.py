@@ -164,11 +164,12 @@ def _manifests(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def _named_by(settings: Settings) -> Iterator[Path]:
-    """Yield the files beside the settings that they name and cannot do without."""
-    if settings.tls is not None:
-        yield from (settings.tls.certificate, settings.tls.key, settings.tls.ca)
-    secret = settings.oidc.client_secret if settings.oidc else None
-    yield from filter(None, (settings.web.certificate, settings.web.key, secret))
+    """Yield the files beside the settings that they name: certificates, keys, secrets."""
+    for name in Settings.model_fields:
+        section = getattr(settings, name)
+        for each in section if isinstance(section, tuple) else (section,):
+            values = (getattr(each, key) for key in type(each).model_fields) if each else ()
+            yield from (value for value in values if isinstance(value, Path) and value.is_file())
 
 
 def networks_in_use(settings: Settings) -> tuple[BackedUpNetwork, ...]:
