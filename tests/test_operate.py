@@ -185,7 +185,7 @@ def _year(machine: Machine, films: Path, pacs: Storescp) -> None:
     machine.chapter("Stop and start")
     _send(machine, films, 1)
     machine.chapter("Back up")
-    assert "\n0 faults, " in machine.chapter("Each day", lambda each: each.replace(" || true", ""))
+    assert "\n0 faults, " in machine.chapter("Each day")
     machine.chapter("Ask for help")
     assert (machine.backups / "support.tar.gz").is_file()
     assert "Restored" in machine.chapter("Try the backup")
