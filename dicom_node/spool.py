@@ -255,8 +255,9 @@ class Spool:
         named_bytes = 0
         for shard in _SHARDS:
             named = known(shard)
-            self._remove_lonely(shard, oldest)
-            for path, status in self._files(shard):
+            listed = list(_listed(self._folder / shard))
+            self._remove_lonely(listed, oldest)
+            for path, status in _stored(listed):
                 if path.name not in named and status.st_mtime <= oldest:
                     unknown.append(Stored(Digest(path.name), status.st_size))
                 else:
@@ -264,19 +265,20 @@ class Spool:
         return Swept(removed_files, removed_bytes, named_bytes, tuple(unknown))
 
     def _files(self, *shards: str) -> Iterator[tuple[Path, os.stat_result]]:
-        # Whatever else a person or a file system put there is none of ours.
         for name in shards or _SHARDS:
-            for path, status in _listed(self._folder / name):
-                if _DIGEST.fullmatch(path.name) and stat.S_ISREG(status.st_mode):
-                    yield path, status
+            yield from _stored(_listed(self._folder / name))
 
-    def _remove_lonely(self, shard: str, oldest: float) -> None:
+    def _remove_lonely(self, listed: Sequence[tuple[Path, os.stat_result]], oldest: float) -> None:
         """Remove sidecars whose bytes never came, or are gone."""
-        for path, status in _listed(self._folder / shard):
-            lonely = path.suffix == SUFFIX and not path.with_suffix("").exists()
+        names = {path.name for path, _ in listed}
+        for path, status in listed:
+            lonely = path.suffix == SUFFIX and path.stem not in names
             if lonely and status.st_mtime <= oldest:
-                with suppress(OSError):
-                    path.unlink()
+                with suppress(OSError), _opened_folder(path.parent) as descriptor:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    # Its bytes may have come since, and have found it there.
+                    if not path.with_suffix("").exists():
+                        path.unlink()
 
     def scratch(self) -> BinaryIO:
         """Return a file without a name where the spool is: gone once it is closed.
@@ -416,6 +418,15 @@ def _note(folder: int, final: Path, comings: Sequence[Coming], temporary: Path) 
         with suppress(OSError):
             beside.unlink()
         raise
+
+
+def _stored(
+    listed: Iterable[tuple[Path, os.stat_result]],
+) -> Iterator[tuple[Path, os.stat_result]]:
+    # Whatever else a person or a file system put there is none of ours.
+    for path, status in listed:
+        if _DIGEST.fullmatch(path.name) and stat.S_ISREG(status.st_mode):
+            yield path, status
 
 
 def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
