@@ -163,6 +163,29 @@ def test_of_the_commands_only_installing_is_not_run() -> None:
     assert len(left) == 2
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_the_units_of_the_nightly_backup_have_no_key_that_systemd_does_not_know(
+    tmp_path: Path,
+) -> None:
+    units = sorted((CHECKOUT / "deploy" / "systemd").glob("dicom-node-backup.*"))
+    assert len(units) == 2
+    for unit in units:
+        # What it starts, and whom it starts it as, is not installed where tests run.
+        text = re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", unit.read_text("utf-8"))
+        (tmp_path / unit.name).write_text(text, "utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit.name) for unit in units)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "dicom-node-backup" not in done.stderr, done.stderr
+
+
+def test_the_nightly_backup_is_the_command_of_the_page() -> None:
+    text = (CHECKOUT / "deploy" / "systemd" / "dicom-node-backup.service").read_text("utf-8")
+    command, *_ = chapters()["Back up"]
+    assert f"/opt/dicom-node/bin/{command} --config /etc/dicom-node\n" in text
+
+
 @pytest.mark.slow
 @pytest.mark.pacs
 @pytest.mark.timeout(900)
