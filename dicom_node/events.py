@@ -62,6 +62,13 @@ _KINDS = (
         "peer_address reason",
         "A TLS handshake failed; other peers are not affected.",
     ),
+    _kind("tls.renewed", "info", "", "Certificates have changed on the disk; they are in use."),
+    _kind(
+        "tls.rejected",
+        "warning",
+        "reason remedy",
+        "Certificates have changed on the disk and do not fit; those before stay in use.",
+    ),
     _kind("echo.answered", "debug", _PEER, "A C-ECHO was answered."),
     # store
     _kind(

@@ -297,6 +297,14 @@ def test_titles_that_differ_by_case_alone_are_a_fault_where_case_is_ignored(writ
     assert len(load_configuration(write(a=remote("PACS"), b=remote("pacs"))).remotes) == 2
 
 
+def test_certificates_of_an_ae_are_fingerprints_of_what_it_has_to_show(write: Write) -> None:
+    own = 'host = "h"\nport = 104\n'
+    (fault,) = faults_of(write("", a=remote("A", own + 'certificates = ["12:34"]')))
+    assert "no SHA-256 fingerprint" in fault
+    (fault,) = faults_of(write("", a=remote("A", own + f'certificates = ["{"ab" * 32}"]')))
+    assert "nobody who calls has to show one" in fault
+
+
 def test_results_may_not_go_to_an_ae_without_address(write: Write) -> None:
     silent = 'ae_title = "B"\nmay_send = false'
     (fault,) = faults_of(write(a='ae_title = "A"\nresults_to = ["B"]', b=silent))

@@ -293,6 +293,19 @@ def test_bytes_that_came_again_between_the_look_and_the_removal_stay(
     assert spool.path(stored.digest).exists()
 
 
+@pytest.mark.parametrize("step", [86_400.0, -86_400.0])
+def test_nothing_is_taken_for_a_left_over_because_the_clock_was_set(step: float) -> None:
+    wall, steady, swept = [1000.0], [10.0], list[float]()
+    sweep = upkeep.SteadySweep(
+        lambda: swept.append(steady[0]), clock=lambda: wall[0], steady=lambda: steady[0]
+    )
+    for hour, set_by in enumerate([0.0, step, 0.0, 0.5], 1):
+        wall[0] += 3600 + set_by
+        steady[0] += 3600
+        sweep()
+        assert (steady[0] in swept) == (hour != 2)
+
+
 @pytest.mark.parametrize("how", ["refused", "expired", "held"])
 def test_what_nobody_takes_goes_after_the_days_that_are_said_beforehand(
     ledger: SqliteLedger, spool: Spool, clock: Clock, log: Log, how: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,10 +19,10 @@ from dicom_node.association.refusals import GatheredRefusals
 from dicom_node.association.store import StoreService
 from dicom_node.dimse.contexts import accepted_contexts
 from dicom_node.dimse.entity import entity
-from dicom_node.dimse.guard import GuardedServer, Limits, use_monotonic_timers
+from dicom_node.dimse.guard import GuardedServer, Limits
 from dicom_node.dimse.status import SUCCESS
-from dicom_node.dimse.tls import acceptor_context
-from dicom_node.errors import PortUnavailable, listening_remedy
+from dicom_node.dimse.tls import AcceptorFiles
+from dicom_node.errors import PortUnavailable, SettingsError, listening_remedy
 from dicom_node.intake.take import FrontDoor, accepted_sop_classes
 from dicom_node.ledger import Arrivals
 from dicom_node.logs import Log
@@ -51,6 +52,7 @@ class Acceptor:
         self._front_door = FrontDoor.of(settings, spool, ledger, log)
         self._service = StoreService(self._front_door, self._origin_of)
         self._ae = self._entity()
+        self._tls = AcceptorFiles(settings.tls) if settings.tls else None
         self._server = self._listen()
         self._refusals = GatheredRefusals(ledger, log)
         self._thread = threading.Thread(
@@ -67,6 +69,20 @@ class Acceptor:
         """Return how many associations are open now."""
         return len(self._established())
 
+    def renew_tls(self) -> None:
+        """Use the certificate, key and authority as they lie on the disk now, where they fit.
+
+        For the handshakes that follow; no association is dropped for it.
+        """
+        if self._tls is None:
+            return
+        try:
+            if self._tls.renew():
+                self._server.ssl_context = self._tls.context
+                self._log.event("tls.renewed")
+        except SettingsError as error:
+            self._log.event("tls.rejected", reason=error.message, remedy=error.remedy)
+
     def stop(self, drain_seconds: float) -> None:
         """Stop listening, let what has begun finish for so long, abort the rest.
 
@@ -79,7 +95,6 @@ class Acceptor:
 
     def _entity(self) -> AE:
         node = self._settings.node
-        use_monotonic_timers()
         made = entity(
             node.ae_title,
             max_pdu_bytes=node.max_pdu_bytes,
@@ -92,7 +107,7 @@ class Acceptor:
         return made
 
     def _listen(self) -> GuardedServer:
-        node, tls = self._settings.node, self._settings.tls
+        node = self._settings.node
         limits = Limits(
             max_pdu_bytes=node.max_pdu_bytes,
             max_object_bytes=node.max_object_bytes,
@@ -113,7 +128,7 @@ class Acceptor:
             server: GuardedServer = self._ae.make_server(  # type: ignore[assignment]
                 (node.host, node.port),
                 evt_handlers=handlers,
-                ssl_context=acceptor_context(tls) if tls else None,
+                ssl_context=self._tls.context if self._tls else None,
                 server_class=GuardedServer,
                 limits=limits,
             )
@@ -223,7 +238,15 @@ def _requested_by(event: evt.Event) -> Requested:
         called_ae_title=str(primitive.called_ae_title).strip(" "),
         peer_address=_address_of(event.assoc),
         application_context_name=str(primitive.application_context_name),
+        certificate=_certificate_of(event.assoc),
     )
+
+
+def _certificate_of(association: Association) -> str:
+    """Return the SHA-256 of the certificate that a peer showed; "" without one."""
+    shown = getattr(getattr(association.dul.socket, "socket", None), "getpeercert", None)
+    certificate = shown(binary_form=True) if shown else None
+    return hashlib.sha256(certificate).hexdigest() if certificate else ""
 
 
 def _peer(requested: Requested) -> dict[str, str]:

@@ -22,6 +22,8 @@ class Requested:
     called_ae_title: str
     peer_address: str
     application_context_name: str
+    certificate: str = ""
+    """SHA-256 of the certificate that the peer showed, in hexadecimal digits; "" without TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,12 @@ def _calling(
     if not _may_call_from(remote, requested.peer_address):
         remedy = f"Add {requested.peer_address} to addresses of {remote.ae_title} if it is right."
         return _unknown(f"{remote.ae_title} may not call from this address", remedy)
+    if remote.certificates and requested.certificate not in remote.certificates:
+        shown = requested.certificate or "none, since it calls without TLS"
+        remedy = (
+            f"Add its fingerprint to certificates of {remote.ae_title} if it is right: {shown}."
+        )
+        return _unknown(f"{remote.ae_title} may not call with this certificate", remedy)
     if not remote.may_send:
         remedy = f"Set may_send = true for {remote.ae_title} if it is right."
         return _unknown(f"{remote.ae_title} may not send", remedy)

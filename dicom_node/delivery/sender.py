@@ -262,11 +262,17 @@ class Sender:
     def _postpone(self, delivery: Delivery, error: NodeError, status: int | None = None) -> None:
         slowly = isinstance(error, NotRecognised | DestinationUnknown | SettingsError)
         outcome = StoreOutcome.TRY_SLOWLY if slowly else StoreOutcome.TRY_AGAIN
-        due = next_attempt_at(datetime.now(UTC), delivery.attempts, outcome, self.settings.delivery)
+        began = datetime.now(UTC)
+        due = next_attempt_at(began, delivery.attempts, outcome, self.settings.delivery)
+        pause = due - began
+
+        def postpone() -> None:
+            # From when it is noted: until the ledger can be, the clock may have been set.
+            due = datetime.now(UTC) + pause
+            self.ledger.postponed(delivery.id, self.worker, due, error.message, status)
+
         try:
-            self._note(
-                lambda: self.ledger.postponed(delivery.id, self.worker, due, error.message, status)
-            )
+            self._note(postpone)
         except LedgerError:
             return
         self.log.event(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from contextlib import suppress
 
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, _config, evt, timer
 
 from dicom_node import __version__
 from dicom_node.uids import IMPLEMENTATION_CLASS_UID
@@ -32,6 +33,17 @@ def silence() -> None:
     logger.setLevel(logging.CRITICAL + 1)
 
 
+class _MonotonicTime:
+    """Stands in for ``time`` in pynetdicom's timers: a step of the clock must not fire them."""
+
+    time = staticmethod(time.monotonic)
+
+
+def use_monotonic_timers() -> None:
+    """Let pynetdicom's timers run on the monotonic clock (fault 63)."""
+    timer.time = _MonotonicTime  # type: ignore[attr-defined, assignment]
+
+
 def entity(
     ae_title: str, *, max_pdu_bytes: int, connect_seconds: float, answer_seconds: float
 ) -> AE:
@@ -40,6 +52,7 @@ def entity(
     ``connect_seconds`` limits TCP and TLS, ``answer_seconds`` each message and each silence.
     """
     silence()
+    use_monotonic_timers()
     made = AE(ae_title)
     made.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     made.implementation_version_name = IMPLEMENTATION_VERSION_NAME

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from socketserver import TCPServer
 from typing import Any
 
-from pynetdicom import timer
 from pynetdicom.transport import (
     AssociationSocket,
     RequestHandler,
@@ -82,17 +81,6 @@ class Limits:
     max_connections_per_address: int
     min_bytes_per_second: int = 0
     memory_bytes: int = _MEMORY_BYTES
-
-
-class _MonotonicTime:
-    """Stands in for ``time`` in pynetdicom's timers: a step of the clock must not fire them."""
-
-    time = staticmethod(time.monotonic)
-
-
-def use_monotonic_timers() -> None:
-    """Let pynetdicom's timers run on the monotonic clock (fault 63)."""
-    timer.time = _MonotonicTime  # type: ignore[attr-defined, assignment]
 
 
 class GuardedSocket(AssociationSocket):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from dicom_node.errors import SettingsError
 from dicom_node.settings.model import TlsSection
@@ -27,6 +28,40 @@ def acceptor_context(tls: TlsSection) -> ssl.SSLContext:
     required = tls.require_client_certificate
     context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_NONE
     return context
+
+
+class AcceptorFiles:
+    """The TLS files of a listening role, looked at again while it runs.
+
+    ``context``: for the next handshake. Associations that stand keep what they began with.
+    """
+
+    def __init__(self, tls: TlsSection) -> None:
+        self._tls, self._texts = tls, _texts(tls)
+        self.context = acceptor_context(tls)
+
+    def renew(self) -> bool:
+        """Take new files where they have changed; return whether they had.
+
+        Raises `SettingsError` once for files that do not fit: the ones before stay in use.
+        """
+        texts = _texts(self._tls)
+        if texts == self._texts:
+            return False
+        self._texts = texts
+        self.context = acceptor_context(self._tls)
+        return True
+
+
+def _texts(tls: TlsSection) -> tuple[bytes, ...]:
+    return tuple(map(_bytes_of, (tls.certificate, tls.key, tls.ca)))
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # it is being put in its place, or gone: what is used stays
 
 
 def requestor_context(tls: TlsSection) -> ssl.SSLContext:

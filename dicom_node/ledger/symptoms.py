@@ -23,11 +23,11 @@ class Symptomatic(Part):
         return list(self._oldest())
 
     def _oldest(self) -> Iterator[Waiting]:
-        for where, name in (("analysis", "oldest_film"), ("report", "oldest_study")):
+        for where, name in (("analysis", "oldest_film"), ("report", "waiting_study")):
             row = self._connection.one(_SQL[name])
             if row is not None and row["at"] is not None:
                 yield Waiting(where, datetime.fromisoformat(row["at"]))
-        for row in self._connection.all(_SQL["oldest_deliveries"]):
+        for row in self._connection.all(_SQL["waiting_deliveries"]):
             yield Waiting(row["destination"], datetime.fromisoformat(row["at"]), row["number"])
 
     def lately(self, days: float) -> Sequence[Happened]:

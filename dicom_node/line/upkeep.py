@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -33,6 +34,7 @@ from dicom_node.ledger import (
     Forgetting,
     Upkeep,
 )
+from dicom_node.ledger.clock import steady as machine_steady
 from dicom_node.line.bundles import declared_bundles, own_bundles
 from dicom_node.logs import Log
 from dicom_node.patience import place_of
@@ -185,6 +187,33 @@ def announce(ledger: Upkeep, settings: Settings, log: Log) -> None:
             remedy="See `dicom-node outbox`; send with `dicom-node outbox retry`, or approve; or"
             " raise retention.parked_days.",
         )
+
+
+class SteadySweep:
+    """Sweeps left-overs, unless the clock was set since the last time.
+
+    How old files are is told by the clock on the wall. Where it was set forward, what was written a
+    moment ago, its row about to follow, would be taken for a left-over.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], object],
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = lambda: machine_steady()[1],
+    ) -> None:
+        self._work, self._clock, self._steady = work, clock, steady
+        self._ahead = self._now()
+
+    def __call__(self) -> None:
+        """Sweep, or leave it to the next time."""
+        ahead, before = self._now(), self._ahead
+        self._ahead = ahead
+        if abs(ahead - before) < _SETTLED_SECONDS:
+            self._work()
+
+    def _now(self) -> float:
+        return self._clock() - self._steady()
 
 
 class SweptLedger(Upkeep, Arrivals, Protocol):

@@ -53,7 +53,8 @@ def _keep_well(
     chores.every(10.0, "disk", disk)
     fullness = upkeep.Fullness(ledger)
     chores.every(600.0, "retention", lambda: upkeep.retain(ledger, spool, settings, log, fullness))
-    chores.every(3600.0, "left-overs", lambda: upkeep.sweep(ledger, spool, log, settings, fullness))
+    sweep = partial(upkeep.sweep, ledger, spool, log, settings, fullness)
+    chores.every(3600.0, "left-overs", upkeep.SteadySweep(sweep))
     chores.every(3600.0, "old age", lambda: upkeep.forget_the_old(ledger, configuration))
 
 

@@ -13,7 +13,7 @@ from dicom_node.records import Worker
 from dicom_node.roles.shift import shift
 from dicom_node.settings import Configuration
 
-_BEAT_SECONDS, _TALLY_SECONDS = 0.5, 1.0
+_BEAT_SECONDS, _TALLY_SECONDS, _TLS_SECONDS = 0.5, 1.0, 2.0
 
 
 def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> None:
@@ -28,6 +28,7 @@ def run(configuration: Configuration, stop: threading.Event, worker: Worker) -> 
     acceptor = Acceptor(settings, remotes.current, own.spool, own.ledger, log)
     chores = Chores(stop, own.patience)
     levels = {ASSOCIATIONS_OPEN: acceptor.established}
+    chores.every(_TLS_SECONDS, "certificates", acceptor.renew_tls)
     chores.every(_TALLY_SECONDS, "tallies", lambda: log.write(own.ledger, levels))
 
     def end() -> None:

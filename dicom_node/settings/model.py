@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from dicom_node.moments import zone_of
 from dicom_node.settings.values import (
     AETitle,
+    Fingerprint,
     Host,
     MailAddress,
     Network,
@@ -572,6 +573,11 @@ class Remote(Section):
     )
     addresses: tuple[Network, ...] = Field(
         default=(), description="networks it may call from; empty: anywhere"
+    )
+    certificates: tuple[Fingerprint, ...] = Field(
+        default=(),
+        description="SHA-256 fingerprints of the certificates it may call with (TLS); empty: any"
+        " that tls.ca has signed",
     )
     may_send: bool = Field(default=True, description="whether it may C-STORE to this node")
     results_to: tuple[AETitle, ...] = Field(

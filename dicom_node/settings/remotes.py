@@ -143,6 +143,11 @@ def _against_node(remote: Remote, source: SettingsFile, settings: Settings) -> I
     if remote.ae_title == settings.node.ae_title:
         what = f"{remote.ae_title!r} is the AE title of this node: it would send to itself"
         yield source.places.fault(("ae_title",), what, "write the AE title of the remote")
+    shows = settings.tls is not None and settings.tls.require_client_certificate
+    if remote.certificates and not shows:
+        what = "certificates are named, but nobody who calls has to show one"
+        remedy = "add [tls] with require_client_certificate = true to node.toml, or name none"
+        yield source.places.fault(("certificates",), what, remedy)
     if remote.tls and settings.tls is None:
         what = "this remote wants TLS, but node.toml has no [tls] table"
         yield source.places.fault(("tls",), what, "add [tls] to node.toml, or set tls = false")

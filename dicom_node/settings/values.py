@@ -125,6 +125,20 @@ TimeZone = Annotated[str, AfterValidator(_timezone)]
 Network = Annotated[str, AfterValidator(_network)]
 
 
+def _fingerprint(text: str) -> str:
+    """Return a SHA-256 digest in small letters; colons, as OpenSSL writes them, are left out."""
+    digits = text.replace(":", "").lower()
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        raise ValueError(
+            f"{text!r} is no SHA-256 fingerprint: 64 hexadecimal digits, as"
+            " `openssl x509 -noout -fingerprint -sha256 -in FILE.pem` prints them"
+        )
+    return digits
+
+
+Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
+
+
 def _absent_if_empty(value: object) -> object:
     return None if value == "" else value
 

@@ -15,12 +15,12 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.sop_class import Verification
 
+from dicom_node.dimse.entity import use_monotonic_timers
 from dicom_node.dimse.guard import (
     GuardedServer,
     GuardedSocket,
     Limits,
     _with_plain_titles,
-    use_monotonic_timers,
 )
 from dicom_node.dimse.messages import CountedAssociation, GuardedMessages
 from tests.node.peers import wait_for

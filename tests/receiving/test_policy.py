@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,41 @@ def test_a_known_sender_is_accepted_under_the_title_of_the_table(
     assert decide(requested, REMOTES, settings, established=0) == Accepted(
         title, () if title == "STRANGER" else (title,)
     )
+
+
+OWN, OTHER = "ab" * 32, "cd" * 32
+BOUND = {
+    "BOUND": Remote(
+        ae_title="BOUND", host="h", port=104, addresses=("10.0.0.0/24",), certificates=(OWN,)
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("address", "certificate", "is_let_in"),
+    [
+        ("10.0.0.7", OWN, True),
+        ("10.0.0.7", OTHER, False),
+        ("10.0.0.7", "", False),
+        ("10.0.1.7", OWN, False),
+    ],
+)
+def test_title_address_and_certificate_must_all_be_those_of_the_table(
+    address: str, certificate: str, is_let_in: bool
+) -> None:
+    requested = replace(asked("BOUND", address=address), certificate=certificate)
+    answer = decide(requested, BOUND, Settings(), established=0)
+    assert isinstance(answer, Accepted) is is_let_in
+    if isinstance(answer, Rejected):
+        assert (answer.result, answer.source, answer.diagnostic) == (1, 1, 3)
+
+
+def test_who_calls_with_another_certificate_is_told_with_its_fingerprint() -> None:
+    requested = replace(asked("BOUND"), certificate=OTHER)
+    answer = decide(requested, BOUND, Settings(), established=0)
+    assert isinstance(answer, Rejected)
+    assert answer.reason == "BOUND may not call with this certificate"
+    assert OTHER in answer.remedy
 
 
 @pytest.mark.parametrize(

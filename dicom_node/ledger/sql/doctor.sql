@@ -4,11 +4,11 @@
 -- Since when the film waits that has waited longest.
 select min(received_at) as at from instances where state in ('received', 'admitted');
 
--- name: oldest_study
+-- name: waiting_study
 -- Since when the study waits for its results that has waited longest.
 select min(changed_at) as at from studies where state = 'quiet';
 
--- name: oldest_deliveries
+-- name: waiting_deliveries
 -- Since when results wait to be sent, by destination, and how many.
 select destination, min(created_at) as at, count(*) as number from deliveries
 where state = 'waiting' and held is null group by destination order by destination;
