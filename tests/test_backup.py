@@ -7,15 +7,19 @@ import os
 import shutil
 import sqlite3
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from dicom_node.cli.main import app
 from dicom_node.errors import (
     BackupDamaged,
     BackupMissing,
     BackupUnderWay,
+    DiskFull,
     LedgerMissing,
     LedgerUnavailable,
     NodeAlreadyRunning,
@@ -26,8 +30,14 @@ from dicom_node.ledger import open_ledger
 from dicom_node.ledger.copying import copy_ledger, what_it_knows
 from dicom_node.line.alone import alone, refuse_empty_start
 from dicom_node.line.backup import make_backup
-from dicom_node.line.backup_files import UNFINISHED, read_manifest, whole_backups
+from dicom_node.line.backup_files import (
+    UNFINISHED,
+    digest_of_file,
+    read_manifest,
+    whole_backups,
+)
 from dicom_node.records import ROLES, Digest, InstanceState
+from dicom_node.resources import default_configuration
 from dicom_node.roles.supervisor import Supervisor
 from dicom_node.sidecar import SUFFIX
 from dicom_node.spool import Spool
@@ -187,7 +197,7 @@ def test_a_backup_that_fails_on_the_way_leaves_nothing(
         raise OSError(28, "No space left on device", "backup")
 
     monkeypatch.setattr("dicom_node.line.backup.write_manifest", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFull):
         house.backs_up(spool=True)
     assert sorted(path.name for path in house.place.iterdir()) == ["backup.lock", "spool"]
 
@@ -240,8 +250,6 @@ def test_a_backup_of_a_later_release_is_refused_and_nothing_is_changed(
     copy.commit()
     copy.close()
     mended = json.loads((backup / "backup.json").read_text())
-    from dicom_node.line.backup_files import digest_of_file
-
     mended["files"]["ledger.sqlite"] = json.loads(
         digest_of_file(backup / "ledger.sqlite").model_dump_json()
     )
@@ -303,16 +311,10 @@ def test_the_configuration_comes_back_where_it_is_asked_for_and_the_one_before_i
 
 
 def test_the_shipped_defaults_are_never_replaced(house: House) -> None:
-    from click.testing import Result
-    from typer.testing import CliRunner
-
-    from dicom_node.cli.main import app
-    from dicom_node.resources import default_configuration
-
     house.backs_up()
     command = ["restore", str(house.place), "--configuration", "--yes"]
     command += ["--config", str(default_configuration()), "--data-dir", str(house.data)]
-    done: Result = CliRunner().invoke(app, command)
+    done = CliRunner().invoke(app, command)
     assert isinstance(done.exception, SettingsError)
 
 
@@ -370,6 +372,50 @@ def test_on_another_disk_stored_files_are_copied_and_compared(
     assert pool.read(good) == house.spool.read(good)
     assert not pool.path(bad).exists()
     assert list((house.place / "spool" / "incoming").iterdir()) == []
+
+
+def test_a_full_disk_makes_no_backup_and_is_named(
+    house: House, small_disk: Callable[[str], Path]
+) -> None:
+    house.place = small_disk("400k")
+    ledger = house.ledger()
+    for number in range(400):
+        ledger.received(arrival(number))
+    ledger.close()
+    with pytest.raises(DiskFull) as told:
+        house.backs_up()
+    assert str(house.place) in told.value.message
+    assert whole_backups(house.place) == list(house.place.glob("20*")) == []
+
+
+def test_a_full_disk_is_no_reason_to_lose_the_ledger_that_there_is(
+    house: House, run: Run, small_disk: Callable[[str], Path]
+) -> None:
+    ledger = house.ledger()
+    for number in range(400):
+        ledger.received(arrival(number))
+    ledger.close()
+    house.backs_up()
+    disk = small_disk("900k")
+    own = House(house.folder)
+    own.data = disk
+    fresh_ledger(disk / "ledger.sqlite", who="test").close()
+    film = own.receives(1)
+    command = ["restore", str(house.place), "--yes", "--config", str(house.config)]
+    (disk / "ballast").write_bytes(bytes(200_000))
+    done = CliRunner().invoke(app, [*command, "--data-dir", str(disk)])
+    assert isinstance(done.exception, DiskFull), done.output
+    assert film in own.known()
+    assert list(disk.glob("*restoring*")) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_what_is_restored_belongs_to_the_node_s_user(house: House, run: Run) -> None:
+    house.backs_up()
+    os.chown(house.data, 12345, 12345)
+    done = run("restore", str(house.place), "--yes")
+    assert isinstance(done.exception, SettingsError)
+    assert "sudo -u" in done.exception.remedy
 
 
 def test_two_backups_at_once_into_one_folder_are_one(house: House) -> None:

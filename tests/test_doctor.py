@@ -21,12 +21,14 @@ from dicom_node.ledger import open_ledger
 from dicom_node.ledger.copying import copy_ledger
 from dicom_node.line.doctor import MoreChecks, examine, machine
 from dicom_node.logs import Log
-from dicom_node.records import Digest, InstanceState, Origin, Worker
+from dicom_node.records import AlarmKind, Digest, InstanceState, Origin, Worker
 from dicom_node.settings import Settings
 from tests.backup_kit import House, a_house
 from tests.certificates import make_keys
 from tests.commands_kit import FINDINGS, Run, a_site, runner
+from tests.conftest import debian
 from tests.ledger_kit import Clock, arrival, fresh_ledger, parcels
+from tests.node.peers import Storescp, free_port
 
 __all__ = ["a_house", "a_site", "runner"]
 
@@ -257,6 +259,19 @@ def test_a_peer_that_does_not_answer_is_a_fault_where_it_is_asked(house: House, 
     assert "no C-ECHO" in sentences(areas, "peers")
 
 
+@pytest.mark.pacs("storescp")
+def test_a_peer_that_answers_is_well(house: House, run: Run, tmp_path: Path) -> None:
+    pacs = Storescp("PACS", free_port(), tmp_path / "pacs", debian("storescp"))
+    (house.config / "remotes" / "pacs.toml").write_text(
+        f'ae_title = "PACS"\nhost = "127.0.0.1"\nport = {pacs.port}\n'
+    )
+    pacs.start()
+    try:
+        assert "answers a C-ECHO" in sentences(told_by(run, "--echo", status=0), "peers")
+    finally:
+        pacs.stop()
+
+
 def test_a_backup_is_remembered_and_an_old_one_is_a_warning(house: House, run: Run) -> None:
     assert conditions(told_by(run), "backups") == {"warning"}
     assert run("backup", str(house.place)).exit_code == 0
@@ -278,6 +293,16 @@ def test_what_cannot_be_looked_at_is_a_fault_and_the_next_is_looked_at(
     areas = told_by(run, status=1)
     assert "fault" in conditions(areas, "disk")
     assert "networks" in areas
+
+
+def test_a_network_that_did_not_prove_itself_in_the_night_is_a_fault(
+    house: House, run: Run
+) -> None:
+    ledger = house.ledger()
+    ledger.found(AlarmKind.SELF_TEST, "covidnet-pyramid", "another answer than the stored one")
+    ledger.close()
+    said = sentences(told_by(run, status=1), "networks")
+    assert "covidnet-pyramid did not prove itself" in said
 
 
 def test_a_kernel_without_confinement_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +360,15 @@ def canaries_everywhere(house: House) -> None:
     text = node.read_text() + f"\n# {CANARY}\n"
     text = text.replace("placeholder_names = []", f'placeholder_names = ["{CANARY}^*"]')
     text = text.replace('brain_address = ""', f'brain_address = "http://{CANARY}:pw@head:8000"')
-    assert text.count(CANARY) == 3
+    text = text.replace('webhook = ""', f'webhook = "https://chat.hospital.example/{CANARY}"')
+    text = text.replace("mail_to = []", f'mail_to = ["{CANARY}@hospital.example"]')
+    text = text.replace('mail_from = ""', f'mail_from = "{CANARY}@hospital.example"')
+    text = text.replace('smtp_user = ""', f'smtp_user = "{CANARY}"')
+    (house.config / "password").write_text(CANARY)
+    (house.config / "password").chmod(0o600)
+    text = text.replace('smtp_password = ""', 'smtp_password = "password"')
+    text = text.replace('smtp_host = ""', 'smtp_host = "mail.hospital.example"')
+    assert text.count(CANARY) == 7
     node.write_text(text)
 
 
@@ -360,6 +393,7 @@ def test_the_bundle_for_support_holds_nobody_s_name_and_no_secret(
     assert "instance.failed: 2" in found["dicom-node-doctor/doctor.json"]
     assert json.loads(found["dicom-node-doctor/settings.json"])["node"]["ae_title"] == "DICOMNODE"
     assert "MOD1" in found["dicom-node-doctor/ae_table.json"]
+    assert "(left out)" in found["dicom-node-doctor/settings.json"]
 
 
 def test_a_fault_is_told_with_its_file_on_the_screen_and_without_it_in_the_bundle(

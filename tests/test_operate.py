@@ -38,6 +38,9 @@ quiet_seconds = 0.5
 [web]
 port = 0
 
+[monitor]
+port = 0
+
 [tls]
 certificate = "node.pem"
 key = "node.key"

@@ -25,10 +25,12 @@ from dicom_node.line.backup_files import (
     BackedUpNetwork,
     BackupManifest,
     Told,
+    copy_durably,
     digest_of_file,
     files_under,
     free_name,
     private_folders,
+    room_at,
     sync_folder,
     whole_backups,
     write_durably,
@@ -73,7 +75,7 @@ def make_backup(
             remedy="Name the folder of the node that is meant: --config DIR or --data-dir DIR.",
         )
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _only_one(place):
+    with _only_one(place), room_at(place):
         _remove_unfinished(place)
         taken_at = datetime.now(UTC)
         final = _new_name(place, taken_at)
@@ -105,10 +107,10 @@ def make_backup(
 
 @contextmanager
 def _only_one(place: Path) -> Iterator[None]:
-    with (place / "backup.lock").open("w") as lock:
+    with (place / "backup.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise BackupUnderWay(f"Another backup is being made in {place}.") from error
         yield
 
@@ -137,7 +139,7 @@ def _copy_files(configuration: Configuration, place: Path, work: Path) -> tuple[
     for name, path in _manifests(settings):
         target = work / "models" / name / BUNDLE_MANIFEST
         private_folders(target.parent)
-        _copy(path, target)
+        copy_durably(path, target)
     return tuple(str(path) for path in _named_by(settings) if not path.is_relative_to(folder))
 
 
@@ -148,14 +150,9 @@ def _copy_tree(source: Path, target: Path, apart: Sequence[Path]) -> None:
         if path.resolve() in left or path.name.startswith(".."):
             continue
         if path.is_file():
-            _copy(path, target / path.name)
+            copy_durably(path, target / path.name)
         elif path.is_dir() and not path.is_symlink():
             _copy_tree(path, target / path.name, apart)
-
-
-def _copy(source: Path, target: Path) -> None:
-    # Who may read them at home is for the restored file; here nobody else may.
-    write_durably(target, source.read_bytes())
 
 
 def _manifests(settings: Settings) -> Iterator[tuple[str, Path]]:
@@ -167,11 +164,12 @@ def _manifests(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def _named_by(settings: Settings) -> Iterator[Path]:
-    """Yield the files beside the settings that they name and cannot do without."""
-    if settings.tls is not None:
-        yield from (settings.tls.certificate, settings.tls.key, settings.tls.ca)
-    secret = settings.oidc.client_secret if settings.oidc else None
-    yield from filter(None, (settings.web.certificate, settings.web.key, secret))
+    """Yield the files beside the settings that they name: certificates, keys, secrets."""
+    for name in Settings.model_fields:
+        section = getattr(settings, name)
+        for each in section if isinstance(section, tuple) else (section,):
+            values = (getattr(each, key) for key in type(each).model_fields) if each else ()
+            yield from (value for value in values if isinstance(value, Path) and value.is_file())
 
 
 def networks_in_use(settings: Settings) -> tuple[BackedUpNetwork, ...]:

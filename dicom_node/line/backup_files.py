@@ -14,21 +14,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dicom_node.errors import BackupDamaged, BackupMissing
+from dicom_node.errors import BackupDamaged, BackupMissing, DiskFull, LedgerUnavailable
 
 MANIFEST, LEDGER_COPY, SPOOL_LIST, POOL = "backup.json", "ledger.sqlite", "spool.txt", "spool"
 UNFINISHED = ".unfinished"
 FORMAT = 1
 _CHUNK = 1 << 20
+_SQLITE_FULL = "database or disk is full"
 
 Told = Callable[[str, int, int], None]
 """Is told what is being done, how much of it is done, and how much there is."""
@@ -114,6 +118,37 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def copy_durably(source: Path, target: Path) -> None:
+    """Copy a file to a new one, whatever its size, for nobody but the owner, and sync it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with source.open("rb") as file, os.fdopen(os.open(target, flags, 0o600), "wb") as copy:
+        shutil.copyfileobj(file, copy, _CHUNK)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+@contextmanager
+def room_at(place: Path) -> Iterator[None]:
+    """Raise `DiskFull` for the disk that a block writes to, where that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _full(place) from error
+    except LedgerUnavailable as error:
+        # Of a copy Python tells SQLite's words alone, not its code.
+        if str(error.__cause__) != _SQLITE_FULL:
+            raise
+        raise _full(place) from error
+
+
+def _full(place: Path) -> DiskFull:
+    return DiskFull(
+        f"The disk of {place} is full.", remedy=f"Free space where {place} is, then try again."
+    )
 
 
 def private_folders(folder: Path) -> None:

@@ -20,11 +20,12 @@ from dicom_node.line.backup_files import (
     BackedUpNetwork,
     BackupManifest,
     Told,
+    copy_durably,
     files_under,
     free_name,
     private_folders,
+    room_at,
     sync_folder,
-    write_durably,
 )
 from dicom_node.line.carrying import Carried, carry_all
 from dicom_node.line.upkeep import SweptLedger, take_left_over
@@ -73,9 +74,9 @@ def restore_ledger(configuration: Configuration, backup: Path | None, who: str) 
     """
     data_dir, path = configuration.data_dir, configuration.ledger_path
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _staged(path) as staged:
+    with room_at(data_dir), _staged(path) as staged:
         if backup is not None:
-            write_durably(staged, (backup / LEDGER_COPY).read_bytes())
+            copy_durably(backup / LEDGER_COPY, staged)
         ledger = open_ledger(staged, who=who, verify=True)
         ledger.wake_up()
         ledger.note(who, "ledger.restored", "from the spool" if backup is None else backup.name)
@@ -131,7 +132,7 @@ def restore_configuration(backup: Path, folder: Path) -> Path | None:
         target = folder / path.relative_to(source)
         target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         # Keys stay nobody else's; what the group may read an administrator says again.
-        write_durably(target, path.read_bytes())
+        copy_durably(path, target)
     return aside
 
 
@@ -150,7 +151,7 @@ def restore_beside(configuration: Configuration, backup: Path) -> Sequence[Path]
             target = folder / path.relative_to(backup / name)
             if not target.exists():
                 private_folders(target.parent)
-                write_durably(target, path.read_bytes())
+                copy_durably(path, target)
                 written.append(target)
     return written
 

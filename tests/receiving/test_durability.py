@@ -15,6 +15,7 @@ import pytest
 from dicom_node.ledger import open_ledger
 from dicom_node.line.upkeep import sweep
 from dicom_node.logs import Log
+from dicom_node.records import Origin
 from dicom_node.spool import Spool
 from tests.node.peers import wait_for
 from tests.receiving.conftest import Receiver
@@ -88,12 +89,19 @@ def test_films_of_a_lost_ledger_are_taken_in_as_from_their_sender(
     paths = [*films(tmp_path / "small", 2), *films(tmp_path / "large", 1, LARGE)]
     sent = acknowledged(receiver, paths)
     receiver.stop()
+    spool = Spool(receiver.spool)
+    origin = Origin("MOD1", "DICOMNODE", "127.0.0.1", "C-STORE", ("MOD1",))
+    for each in receiver.instances():
+        (coming,) = spool.comings(each.digest)
+        assert coming.origin == origin
+        assert coming.transfer_syntax_uid == each.transfer_syntax_uid
+        assert abs((coming.at - each.received_at).total_seconds()) < LATEST_SECONDS
     for path in (receiver.folder / "data").glob("ledger.sqlite*"):
         path.unlink()
     for path in receiver.spool.glob("??/*"):
         os.utime(path, (0, 0))
     ledger = open_ledger(receiver.folder / "data" / "ledger.sqlite", who="test")
-    sweep(ledger, Spool(receiver.spool), Log("housekeep"))
+    sweep(ledger, spool, Log("housekeep"))
     assert {each.sop_instance_uid for each in receiver.instances()} == sent
     assert {tuple(ledger.origins(study.id)) for study in ledger.studies()} == {("MOD1",)}
     ledger.close()

@@ -140,6 +140,14 @@ def test_one_film_by_two_doors_is_one_row_whichever_comes_first(
     assert split(io.BytesIO(stored)) == (syntax, len(stored) - len(data_set))
 
 
+def test_beside_a_film_lies_by_which_door_it_came(site: Site) -> None:
+    sent = film()
+    stow(site, file(encoded(sent)))
+    (instance,) = rows(site, sent.SOPInstanceUID)
+    (coming,) = site.house.spool.comings(instance.digest)
+    assert (coming.origin.calling_ae_title, coming.origin.door) == ("STOW-RS", "STOW-RS")
+
+
 def test_one_film_by_two_doors_at_one_moment_is_one_row(site: Site) -> None:
     sent = film()
     data_set = encoded(sent)

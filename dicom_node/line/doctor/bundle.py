@@ -29,6 +29,8 @@ _OF_A_REMOTE = re.compile(r"remotes/[^:\"\\]*\.toml")
 """How a person called the file of a remote is nobody else's concern."""
 
 _WORDS = frozenset({"words", "stations"})
+_SECRET = re.compile("webhook|mail|user|secret|password|token")
+"""Keys whose values are of people, or let somebody in; whether they are set is no secret."""
 
 
 def write_bundle(path: Path, examined: Examined) -> None:
@@ -60,7 +62,14 @@ def _settings(site: Configuration) -> Mapping[str, Any]:
 def _without_words(table: Any) -> Any:
     if isinstance(table, list):
         return [_without_words(each) for each in table]
-    return {key: "(left out)" if key in _WORDS else _masked(value) for key, value in table.items()}
+    return {
+        key: "(left out)" if value and _is_left_out(key) else _masked(value)
+        for key, value in table.items()
+    }
+
+
+def _is_left_out(key: str) -> bool:
+    return key in _WORDS or _SECRET.search(key) is not None
 
 
 def _masked(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dicom_node.errors import NodeError, SettingsError
-from dicom_node.ledger import Symptoms, Workers
+from dicom_node.ledger import Ailments, Symptoms, Workers
 from dicom_node.line.doctor import machine, storage, work
 from dicom_node.line.doctor.checked import Checked, MoreChecks, fault, warning, well
 from dicom_node.settings import Configuration, configuration_folder, load_configuration
@@ -19,7 +19,7 @@ Checks = list[tuple[str, Check]]
 Told = Callable[[str, int, int], None]
 
 
-class AskedLedger(Symptoms, Workers, Protocol):
+class AskedLedger(Symptoms, Workers, Ailments, Protocol):
     """What a ledger is asked."""
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ def _of_work(
     return [
         *checks,
         ("ports", partial(work.ports, site, ledger)),
-        ("networks", partial(work.networks, site, self_test=wanted.self_test)),
+        ("networks", partial(work.networks, site, ledger, self_test=wanted.self_test)),
         ("peers", partial(work.peers, site, ledger, ask=wanted.echo)),
         ("backups", partial(storage.backups, ledger, wanted.backups)),
     ]

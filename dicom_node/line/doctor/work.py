@@ -16,11 +16,12 @@ from dicom_node.delivery.association import peer_of
 from dicom_node.delivery.files import echo
 from dicom_node.errors import DeliveryError, NodeError
 from dicom_node.events import CATALOGUE
-from dicom_node.ledger import Symptoms, Workers
+from dicom_node.ledger import Ailments, Symptoms, Workers
 from dicom_node.line.bundles import bundle_faults, own_bundles
 from dicom_node.line.doctor.checked import Checked, fault, warning, well
 from dicom_node.line.health import health_of, port_of
 from dicom_node.line.upkeep import verified
+from dicom_node.records import AlarmKind
 from dicom_node.settings import Configuration
 from dicom_node.settings.certificates import REMEDY, certificates
 
@@ -35,7 +36,11 @@ _CONNECT_SECONDS = 2.0
 
 def roles(site: Configuration, ledger: Workers) -> Iterator[Checked]:
     """Tell whether each role works."""
-    found = health_of(ledger, site, counted=False).roles
+    health = health_of(ledger, site, counted=False)
+    for alarm in health.alarms:
+        remedy = "See `dicom-node alarms`; it ends by itself once its cause does."
+        yield warning("alarms", f"{alarm.sentence} Since {_when(alarm.since)}.", remedy)
+    found = health.roles
     if all(role.sentence.startswith(("stopped", "never started")) for role in found):
         remedy = "Start it: `systemctl start dicom-node`, or `dicom-node serve`."
         yield warning("roles", "The node is stopped", remedy)
@@ -153,8 +158,15 @@ def _when(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def networks(site: Configuration, *, self_test: bool) -> Iterator[Checked]:
-    """Tell whether the networks' files are what their manifests say, or let them prove it."""
+def networks(site: Configuration, ledger: Ailments | None, *, self_test: bool) -> Iterator[Checked]:
+    """Tell whether the networks' files are what their manifests say, or let them prove it.
+
+    And what they proved in the last night.
+    """
+    for ailment in ledger.ailments() if ledger is not None else ():
+        if ailment.kind == AlarmKind.SELF_TEST and ailment.reason is not None:
+            told = f"{ailment.subject} did not prove itself {_when(ailment.at)}: {ailment.reason}"
+            yield fault("networks", told, "`dicom-node models verify` says more.")
     settings = site.settings
     remedy = "Put the bundle back as it came, or take another: `dicom-node models list`."
     faults = list(bundle_faults(settings))
@@ -181,6 +193,7 @@ def ports(site: Configuration, ledger: Workers | None) -> Iterator[Checked]:
     for role, host, port, key in (
         ("receive", settings.node.host, settings.node.port, "node.port"),
         ("web", settings.web.host, settings.web.port, "web.port"),
+        ("monitor", settings.monitor.host, settings.monitor.port, "monitor.port"),
     ):
         own = port_of(ledger, role) if ledger is not None and _works(ledger, role) else None
         wanted = own or port
