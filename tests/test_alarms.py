@@ -600,6 +600,15 @@ def test_a_password_that_others_may_read_is_a_fault(tmp_path: Path) -> None:
         site(tmp_path, '[alarms]\nsmtp_user = "n"\nsmtp_password = "password"\n')
 
 
+def test_the_address_of_a_webhook_is_shown_to_nobody(tmp_path: Path) -> None:
+    site(tmp_path, '[alarms]\nwebhook = "https://chat.example/hooks/s3cr3t"\n')
+    for more in ([], ["--json"]):
+        done = CliRunner().invoke(app, ["config", "show", "--config", str(tmp_path), *more])
+        assert done.exit_code == 0
+        assert "s3cr3t" not in done.stdout
+    assert "(masked)" in done.stdout
+
+
 def test_the_monitor_s_port_is_nobody_else_s(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"monitor\.port: 8080 is web\.port as well"):
         site(tmp_path, "[monitor]\nport = 8080\n")

@@ -15,7 +15,7 @@ from dicom_node.errors import LedgerUnavailable
 from dicom_node.ledger.sqlite import SqliteLedger
 from dicom_node.line.tallied import ASSOCIATIONS_OPEN, OTHER_REASON, REJECTIONS, TalliedLog
 from dicom_node.roles.supervisor import Supervisor
-from dicom_node.settings import load_configuration
+from dicom_node.settings import Remote, load_configuration
 from tests.ledger_kit import asked_of, fresh_ledger
 from tests.monitor_kit import site
 
@@ -82,7 +82,8 @@ def rejected(folder: Path, **said: str) -> Rejected:
     (folder / "remotes" / "pacs.toml").write_text(
         'ae_title = "PACS"\nhost = "10.0.0.5"\nport = 104\nmay_send = false\n'
     )
-    remotes = load_configuration(folder).remotes
+    told = {"ae_title": "CR1", "host": "10.0.0.5", "port": 104, "certificates": ("ab" * 32,)}
+    remotes = {**load_configuration(folder).remotes, "CR1": Remote.model_validate(told)}
     asked = {"calling_ae_title": "CT1", "called_ae_title": "DICOMNODE", "peer_address": "10.0.0.9",
              "application_context_name": APPLICATION_CONTEXT_NAME} | said  # fmt: skip
     answer = decide(Requested(**asked), remotes, configuration.settings, 0)
@@ -97,6 +98,7 @@ def rejected(folder: Path, **said: str) -> Rejected:
         ({"called_ae_title": "EVIL"}, "called-ae-title"),
         ({"calling_ae_title": "ct1"}, "letter-case"),
         ({"calling_ae_title": "MR1"}, "address"),
+        ({"calling_ae_title": "CR1"}, "certificate"),
         ({"calling_ae_title": "PACS"}, "may-not-send"),
         ({"application_context_name": "1.2.3"}, "application-context"),
     ],

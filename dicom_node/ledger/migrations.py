@@ -297,7 +297,7 @@ def m021_figures(db: Database) -> None:
 
 
 @migrations()
-def m023_watching(db: Database) -> None:
+def m022_watching(db: Database) -> None:
     """Count what happens, so that a monitor can tell it; keep what ails the node, and its alarms.
 
     What happened before is counted by nobody: counts begin with this release.

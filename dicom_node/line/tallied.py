@@ -31,6 +31,7 @@ REJECTIONS: Mapping[str, str] = {
     UNKNOWN_CALLER: "calling-ae-title",
     "upper and lower case": "letter-case",
     "may not call from": "address",
+    "with this certificate": "certificate",
     "may not send": "may-not-send",
     "application context": "application-context",
 }

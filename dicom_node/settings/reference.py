@@ -15,7 +15,8 @@ from dicom_node.settings.faults import entry_of, plain, table_of
 from dicom_node.settings.model import Remote, Settings
 
 _HEAD = "| key | values | default | meaning |\n|---|---|---|---|"
-SECRET_KEYS = frozenset({("tls", "key")})
+SECRET_KEYS = frozenset({("tls", "key"), ("alarms", "webhook")})
+"""Who knows the address of a webhook may write to its chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,9 @@ def effective(settings: Settings) -> dict[str, ShownTable | list[ShownTable]]:
 
 def _shown(section: str, table: BaseModel) -> ShownTable:
     return {
-        key: "(masked)" if (section, key) in SECRET_KEYS else plain(getattr(table, key))
+        key: "(masked)"
+        if (section, key) in SECRET_KEYS and getattr(table, key)
+        else plain(getattr(table, key))
         for key in type(table).model_fields
     }
 
