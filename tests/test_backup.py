@@ -260,6 +260,28 @@ def test_a_backup_of_a_later_release_is_refused_and_nothing_is_changed(
     assert list(house.data.glob("*restoring*")) == list(house.data.glob("aside-*")) == []
 
 
+def test_a_restore_that_is_killed_halfway_leaves_no_empty_ledger_and_can_be_done_again(
+    house: House, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.receives(1)
+    house.backs_up()
+    later = house.receives(2)
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.name.endswith(".restoring"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    run("restore", str(house.place), "--yes")
+    monkeypatch.undo()
+    with pytest.raises(LedgerMissing):
+        refuse_empty_start(house.site)
+    assert restored(run, str(house.place))["adopted"] == 1
+    assert later in house.known()
+
+
 def test_whoever_says_no_changes_nothing(house: House, run: Run) -> None:
     house.backs_up()
     later = house.receives(1)
