@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,13 +109,11 @@ def test_a_supervisor_that_stands_still_is_told(node: RunningNode) -> None:
     node.process.send_signal(signal.SIGKILL)
     node.process.wait()
     # The roles notice within a second and stop; until then they say what is wrong.
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
+
+    def noticed() -> bool:
         try:
-            answer = httpx.get(f"{address}/healthz", timeout=SECONDS)
+            return httpx.get(f"{address}/healthz", timeout=SECONDS).status_code == 503
         except httpx.HTTPError:
-            return
-        if answer.status_code == 503:
-            return
-        time.sleep(0.02)
-    pytest.fail("nobody noticed")
+            return True
+
+    wait_for(noticed, SECONDS, "it is noticed")
