@@ -294,10 +294,10 @@ def targets(folder: Path) -> Sequence[Target]:
     texts = _manifest_texts(folder)
     return (
         Target("upper-layer", upper_layer, _some_talk, 60),
-        Target("data-set", data_sets, _some_data_set, 400),
-        Target("element", elements, lambda chance: chance.randbytes(8), 40),
+        Target("data-set", data_sets, _some_data_set, 120),
+        Target("element", elements, lambda chance: chance.randbytes(8), 30),
         Target("configuration", configuration, _some_settings, 40),
         Target("manifest", manifests, lambda chance: _some_manifest(texts, chance), 200),
         Target("template", templates, _some_template, 60),
-        Target("request", requests, _some_request, 150),
+        Target("request", requests, _some_request, 90),
     )
