@@ -404,14 +404,14 @@ def test_of_two_instances_with_one_uid_the_later_is_reported(
 
 @pytest.mark.slow
 def test_the_self_test_says_of_each_bundle_of_the_suite_whether_it_is_well(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, ledger: SqliteLedger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "remotes").mkdir()
     (tmp_path / "node.toml").write_text(
         '[analysis]\nsuite = ["covidnet-lite"]\nlungs = ""\ngate = ""\n'
     )
     logs.configure(strict=True)
-    upkeep.self_test(load_configuration(tmp_path), Log("housekeep"))
+    upkeep.self_test(load_configuration(tmp_path), Log("housekeep"), ledger)
     (said,) = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (said["event"], said["network"]) == ("self_test.passed", "covidnet-lite")
 
